@@ -1,0 +1,32 @@
+# Every target needs nothing but Python (3.11 or newer) and make, and sets up what it needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: venv test check demo
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@# insightface asks for opencv-python, albumentations for its headless twin: keep the one that needs no screen.
+	$(BIN)/python -m pip uninstall --quiet --yes opencv-python opencv-python-headless
+	$(BIN)/python -m pip install --quiet --no-deps opencv-python-headless
+	touch $(STAMP)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@# backbones/ and eval/ are mapped into the package when it is installed; mypy needs to see them there as well.
+	rm -rf .typecheck && mkdir -p .typecheck/facexfer
+	ln -s $(CURDIR)/facexfer/* $(CURDIR)/backbones $(CURDIR)/eval .typecheck/facexfer/
+	MYPYPATH=.typecheck $(BIN)/mypy -p facexfer
+
+demo: $(STAMP)
+	$(BIN)/facexfer demo

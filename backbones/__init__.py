@@ -1,0 +1,1 @@
+"""One network per file, its taps and normalisation beside it, and the readers that bring foreign weights in."""

@@ -1,0 +1,1 @@
+"""Readers of foreign weights: MXNet, torch, InsightFace ONNX."""

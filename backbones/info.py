@@ -1,0 +1,92 @@
+"""The facts that a backbone carries, so that nobody else keeps a table of layer names or normalisations."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from facexfer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A named layer whose output the transfer methods align.
+
+    Attributes:
+        layer: The module's dotted name, as in ``network.get_submodule``.
+        channels: Channels C of its output (N, C, H, W).
+        stride: Input pixels per output position along one axis.
+    """
+
+    layer: str
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What a user of a backbone must know.
+
+    Images are normalised as ``(image - mean) * scale`` with image values 0..255.
+
+    Attributes:
+        name: The name under which `create_backbone` makes it.
+        input_size: (height, width) in pixels.
+        color_order: ``"RGB"`` or ``"BGR"``.
+        mean: One value a channel, in grey levels 0..255.
+        scale: One value a channel, per grey level.
+        embedding_size: D of the output (N, D).
+        taps: The default taps, shallow to deep.
+        blocks: Every place where a tap makes sense (the end of each block), shallow to deep, for more or fewer taps.
+        licence: The licence of the loaded weights; "none" for random ones, "unknown" where it is not known.
+        source: Where the loaded weights come from; empty for random ones.
+    """
+
+    name: str
+    input_size: tuple[int, int]
+    color_order: str
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+    embedding_size: int
+    taps: tuple[Tap, ...]
+    blocks: tuple[Tap, ...]
+    licence: str = "none"
+    source: str = ""
+
+    def even_taps(self, count: int) -> tuple[Tap, ...]:
+        """Give ``count`` taps: the default ones for their own number, else evenly spaced `blocks` up to the last.
+
+        Raises:
+            InputError: If ``count`` is below 1 or above the number of blocks.
+        """
+        if count == len(self.taps):
+            return self.taps
+        if not 1 <= count <= len(self.blocks):
+            raise InputError(
+                f"expected 1 to {len(self.blocks)} taps for {self.name}, got {count}; it has {len(self.blocks)} blocks"
+            )
+        step = len(self.blocks) / count
+        return tuple(self.blocks[round((i + 1) * step) - 1] for i in range(count))
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A network that maps normalised images (N, 3, H, W) to embeddings (N, D) and knows its facts."""
+
+    info: BackboneInfo
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map normalised images (N, 3, H, W) to embeddings (N, D)."""
+        ...
+
+
+class BackboneModule(nn.Module):
+    """The base of our own networks: an ``nn.Module`` with `info`.
+
+    Args:
+        info: The network's facts.
+    """
+
+    def __init__(self, info: BackboneInfo) -> None:
+        super().__init__()
+        self.info = info

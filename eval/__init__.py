@@ -1,0 +1,1 @@
+"""Scores, verification, identification, intervals, curves, classification, report: pure functions on arrays."""

@@ -1,0 +1,1 @@
+"""From photos to batches: manifests, splits, detection, alignment, transforms, data sets."""

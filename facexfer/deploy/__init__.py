@@ -1,0 +1,1 @@
+"""What is shipped: ONNX export, parity gates, quantisation, the bundle."""

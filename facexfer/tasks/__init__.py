@@ -1,0 +1,1 @@
+"""The things in which faces and image classification differ."""

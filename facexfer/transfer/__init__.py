@@ -1,0 +1,1 @@
+"""The shared transfer core: works on any ``nn.Module`` and any loader."""

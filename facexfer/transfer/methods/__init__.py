@@ -1,0 +1,1 @@
+"""The methods, one paper per file: equations, modules and schedule together."""

@@ -1,0 +1,184 @@
+"""Classification heads on embeddings: ArcFace, CosFace and a plain linear one."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facexfer.errors import InputError
+from facexfer.registry import Registry
+
+
+class MarginHead(nn.Module):
+    """Cosine logits with a margin on the true class: ``scale * cos`` with the true class's cosine made smaller.
+
+    The arithmetic stays in float32 under autocast: a margin of 0.5 rad is lost in half precision near cos = 1.
+
+    Args:
+        embedding_size: D.
+        classes: K.
+        scale: s, multiplies the cosines.
+        margin: m; its unit is the subclass's.
+    """
+
+    def __init__(self, embedding_size: int, classes: int, scale: float, margin: float) -> None:
+        super().__init__()
+        if scale <= 0:
+            raise InputError(f"expected a positive scale, got {scale}; 64 is ArcFace's")
+        self.scale = scale
+        self.margin = margin
+        self.weight = nn.Parameter(torch.empty(classes, embedding_size))
+        nn.init.normal_(self.weight, std=0.01)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Compute the logits for training.
+
+        Args:
+            embeddings: (N, D), of any length.
+            labels: (N,) int64 in 0..K-1.
+
+        Returns:
+            (N, K) float32 logits for cross-entropy.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            cosines = F.linear(F.normalize(embeddings.float()), F.normalize(self.weight.float()))
+            rows = torch.arange(len(labels), device=labels.device)
+            true_cosines = self.with_margin(cosines[rows, labels])
+            return self.scale * cosines.index_put((rows, labels), true_cosines)
+
+    def with_margin(self, cosines: Tensor) -> Tensor:
+        """Make the true class's cosines (N,) harder."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def start_from_class_means(self, means: Tensor) -> None:
+        """Point every class at the mean of its source embeddings.
+
+        Args:
+            means: (K, D), of any length.
+
+        Raises:
+            InputError: If the shape differs from the head's or a mean is zero or not finite.
+        """
+        _check_means(means, self.weight)
+        self.weight.copy_(F.normalize(means) * self.weight.norm(dim=1).mean())
+
+
+class ArcFaceHead(MarginHead):
+    """Additive angular margin: ``s * cos(theta + m)`` on the true class (Deng et al., CVPR 2019, Eq. 3).
+
+    Beyond ``theta = pi - m``, where the cosine would rise again, the logit goes on falling along the line
+    ``cos(theta) - m sin(m)``, as in the authors' implementation.
+
+    Args:
+        embedding_size: D.
+        classes: K.
+        scale: s.
+        margin: m in radians, 0 to pi.
+
+    Raises:
+        InputError: If the scale is not positive or the margin is outside 0 to pi.
+
+    Example:
+        >>> head = ArcFaceHead(2, 2, scale=1.0, margin=math.pi / 3)
+        >>> head.start_from_class_means(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> [round(x, 3) for x in head(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))[0].tolist()]
+        [0.5, 0.0]
+    """
+
+    def __init__(self, embedding_size: int, classes: int, scale: float = 64.0, margin: float = 0.5) -> None:
+        super().__init__(embedding_size, classes, scale, margin)
+        if not 0 <= margin < math.pi:
+            raise InputError(f"expected a margin of 0 to pi radians, got {margin}; 0.5 is ArcFace's")
+
+    def with_margin(self, cosines: Tensor) -> Tensor:
+        """Map cos(theta) to cos(theta + m)."""
+        # The clamp keeps the square root's gradient finite at cos = 1.
+        sines = (1.0 - cosines.square()).clamp(min=1e-7).sqrt()
+        shifted = cosines * math.cos(self.margin) - sines * math.sin(self.margin)
+        beyond = cosines - self.margin * math.sin(self.margin)
+        return torch.where(cosines > -math.cos(self.margin), shifted, beyond)
+
+
+class CosFaceHead(MarginHead):
+    """Additive cosine margin: ``s * (cos(theta) - m)`` on the true class (Wang et al., CVPR 2018, Eq. 4).
+
+    Args:
+        embedding_size: D.
+        classes: K.
+        scale: s.
+        margin: m, in units of the cosine, 0 to 1.
+
+    Raises:
+        InputError: If the scale is not positive or the margin is outside 0 to 1.
+
+    Example:
+        >>> head = CosFaceHead(2, 2, scale=10.0, margin=0.25)
+        >>> head.start_from_class_means(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> head(torch.tensor([[3.0, 0.0]]), torch.tensor([0])).tolist()
+        [[7.5, 0.0]]
+    """
+
+    def __init__(self, embedding_size: int, classes: int, scale: float = 64.0, margin: float = 0.35) -> None:
+        super().__init__(embedding_size, classes, scale, margin)
+        if not 0 <= margin <= 1:
+            raise InputError(f"expected a margin of 0 to 1, got {margin}; 0.35 is CosFace's")
+
+    def with_margin(self, cosines: Tensor) -> Tensor:
+        """Subtract m from the true class's cosines."""
+        return cosines - self.margin
+
+
+class LinearHead(nn.Module):
+    """A plain linear classifier.
+
+    Args:
+        embedding_size: D.
+        classes: K.
+
+    Example:
+        >>> LinearHead(4, 3)(torch.zeros(2, 4), torch.tensor([0, 1])).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, embedding_size: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(embedding_size, classes)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Compute logits (N, K) of embeddings (N, D); the labels (N,) play no part."""
+        logits: Tensor = self.linear(embeddings)
+        return logits
+
+    @torch.no_grad()
+    def start_from_class_means(self, means: Tensor) -> None:
+        """Start as the classifier by the nearest class mean: weight ``mean``, bias ``-||mean||^2 / 2``.
+
+        Args:
+            means: (K, D).
+
+        Raises:
+            InputError: If the shape differs from the head's or a mean is zero or not finite.
+        """
+        _check_means(means, self.linear.weight)
+        self.linear.weight.copy_(means)
+        self.linear.bias.copy_(-means.square().sum(dim=1) / 2)
+
+
+HEADS: Registry[type[nn.Module]] = Registry("head")
+HEADS.add("arcface", ArcFaceHead)
+HEADS.add("cosface", CosFaceHead)
+HEADS.add("linear", LinearHead)
+
+
+def _check_means(means: Tensor, weight: Tensor) -> None:
+    if means.shape != weight.shape:
+        raise InputError(
+            f"expected class means of shape {tuple(weight.shape)}, got {tuple(means.shape)}; give one row a class"
+        )
+    lengths = means.norm(dim=1)
+    if not (torch.isfinite(lengths) & (lengths > 0)).all():
+        raise InputError(
+            "expected finite class means of positive length, got zero or non-finite ones; check the images"
+        )

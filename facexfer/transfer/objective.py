@@ -1,0 +1,132 @@
+"""Everything that a stage trains, in one module with one forward pass."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facexfer.features import FeatureTap
+from facexfer.transfer.stages import Passes, Stage, StageSetting, Term
+
+CLASSIFICATION = "classification"
+
+
+class Objective(nn.Module):
+    """The objective of one stage: cross-entropy plus the stage's weighted terms (Xie et al. 2021, Eq. 4).
+
+    It holds the backbone, the head and the terms' own parameters (attention), so that one optimizer, one data-parallel
+    wrapper and one checkpoint entry see all that is trained. The frozen source network is deliberately no submodule.
+
+    Args:
+        backbone: The target network, images (N, 3, H, W) -> embeddings (N, D).
+        head: (embeddings, labels) -> logits (N, K).
+        stage: Its terms' weights, and whether the backbone is trained.
+        terms: The stage's terms by name.
+        layers: The tapped layers, the same in both networks.
+        source: The frozen reference network.
+        frozen_batchnorm: Whether the backbone's BatchNorm layers keep their running statistics.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        stage: Stage,
+        terms: Mapping[str, Term],
+        layers: Sequence[str],
+        source: nn.Module,
+        frozen_batchnorm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.terms = nn.ModuleDict(terms)
+        self._alphas = {term.name: term.alpha for term in stage.terms}
+        self._trains_backbone = stage.trains_backbone
+        self._frozen_batchnorm = frozen_batchnorm
+        self._layers = tuple(layers) if any(term.reads_maps for term in terms.values()) else ()
+        # In a tuple the source is out of reach of parameters(), train(), state_dict() and data-parallel wrappers.
+        self._source = (source,)
+        self._runs_source = any(term.reads_maps or term.reads_source for term in terms.values())
+        for parameter in backbone.parameters():
+            parameter.requires_grad_(stage.trains_backbone)
+
+    @property
+    def source(self) -> nn.Module:
+        """The frozen reference network."""
+        return self._source[0]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a backbone that is not trained, and frozen BatchNorm layers, stay in eval mode."""
+        super().train(mode)
+        if not self._trains_backbone:
+            self.backbone.eval()
+        elif self._frozen_batchnorm:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the parts of the objective.
+
+        Args:
+            images: Normalised images (N, 3, H, W).
+            labels: (N,) int64.
+
+        Returns:
+            Scalars by name, each a mean over the batch and with its weight applied; their sum is the objective.
+        """
+        with FeatureTap(self.backbone, self._layers) as tap:
+            with nullcontext() if self._trains_backbone else torch.no_grad():
+                embeddings = self.backbone(images)
+            target_maps = tap.maps
+        logits = self.head(embeddings, labels)
+        losses = {CLASSIFICATION: F.cross_entropy(logits.float(), labels)}
+        if len(self.terms) > 0:
+            source_maps, source_embeddings = self._run_source(images)
+            passes = Passes(labels, source_maps, target_maps, source_embeddings, embeddings)
+            for name, term in self.terms.items():
+                losses[name] = self._alphas[name] * term(passes)
+        return losses
+
+    @torch.no_grad()
+    def _run_source(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        if not self._runs_source:
+            return (), None
+        # no_grad and not inference_mode: tensors of the latter cannot be saved for the target's backward pass.
+        with FeatureTap(self.source, self._layers) as tap:
+            embeddings = self.source(images)
+            return tap.maps, embeddings
+
+    def parameter_groups(self, stage: Stage) -> list[dict[str, object]]:
+        """Split what is trained by weight decay: backbone, head, and the terms' own parameters without any."""
+        groups: list[tuple[Iterable[nn.Parameter], float]] = [
+            (self.backbone.parameters(), stage.backbone_decay),
+            (self.head.parameters(), stage.head_decay),
+            (self.terms.parameters(), 0.0),
+        ]
+        split = [([p for p in parameters if p.requires_grad], decay) for parameters, decay in groups]
+        return [{"params": parameters, "weight_decay": decay} for parameters, decay in split if parameters]
+
+
+def make_terms(stage: Stage, setting: StageSetting) -> dict[str, Term]:
+    """Make a stage's terms, by name.
+
+    Args:
+        stage: The stage.
+        setting: What the terms may know.
+
+    Returns:
+        The terms in the stage's order.
+
+    Raises:
+        ValueError: If two terms share a name.
+    """
+    terms = {term.name: term.make(setting) for term in stage.terms}
+    if len(terms) != len(stage.terms) or CLASSIFICATION in terms:
+        raise ValueError(f"expected distinct term names, got {[term.name for term in stage.terms]}; rename one")
+    return terms

@@ -1,8 +1,8 @@
-"""The one exception for bad input: the command line prints its single line and exits with status 2."""
+"""The exceptions that the command line turns into one line and an exit status."""
 
 
 class InputError(ValueError):
-    """Bad input from outside: a file, an option, a data set.
+    """Bad input from outside: a file, an option, a data set. Exit status 2.
 
     The message is one line that says what was expected, what came and what to do.
 
@@ -10,4 +10,14 @@ class InputError(ValueError):
         >>> raise InputError("expected landmarks of shape (5, 2), got (68, 2); pick five points first")
         Traceback (most recent call last):
         facexfer.errors.InputError: expected landmarks of shape (5, 2), got (68, 2); pick five points first
+    """
+
+
+class RunError(RuntimeError):
+    """Good input, but the work could not be finished, or its result must not be used. Exit status 1.
+
+    Example:
+        >>> raise RunError("loss part 'spatial' became nan in stage ast at step 12 (learning rate 0.1)")
+        Traceback (most recent call last):
+        facexfer.errors.RunError: loss part 'spatial' became nan in stage ast at step 12 (learning rate 0.1)
     """

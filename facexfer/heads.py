@@ -172,6 +172,26 @@ HEADS.add("cosface", CosFaceHead)
 HEADS.add("linear", LinearHead)
 
 
+def class_means(embeddings: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Average the unit embeddings of every class.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N,) int64 in 0..K-1.
+        classes: K.
+
+    Returns:
+        (K, D), not of unit length; zero for a class without images.
+
+    Example:
+        >>> class_means(torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0]), 1)
+        tensor([[0.5000, 0.5000]])
+    """
+    units = F.normalize(embeddings)
+    sums = torch.zeros(classes, units.shape[1]).index_add_(0, labels, units)
+    return sums / torch.bincount(labels, minlength=classes).clamp(min=1).unsqueeze(1)
+
+
 def _check_means(means: Tensor, weight: Tensor) -> None:
     if means.shape != weight.shape:
         raise InputError(

@@ -1,4 +1,4 @@
-"""How every command starts and ends: one line and exit status 2 for bad input."""
+"""How every command starts and ends: one line, and exit status 2 for bad input or 1 for a run that failed."""
 
 import os
 import sys
@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import typer
 
-from facexfer.errors import InputError
+from facexfer.errors import InputError, RunError
 
+EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 
 
@@ -25,13 +26,16 @@ def run_command(command: Callable[..., None]) -> None:
 def run_app(app: typer.Typer) -> None:
     """Run a typer app on the process's arguments and exit with the status that its outcome deserves.
 
-    Status 0 is a finished command, 2 is bad input (also of the command line itself), 130 is Ctrl-C.
+    Status 0 is a finished command, 1 one that failed, 2 is bad input (also of the command line itself), 130 Ctrl-C.
     """
     try:
         app()
     except InputError as error:
         print_error(str(error))
         sys.exit(EXIT_BAD_INPUT)
+    except RunError as error:
+        print_error(str(error))
+        sys.exit(EXIT_FAILED)
 
 
 def print_error(message: str) -> None:

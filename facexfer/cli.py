@@ -1,0 +1,19 @@
+"""The ``facexfer`` command: every subcommand is one function of ``facexfer.commands``."""
+
+import typer
+
+from facexfer.commands.entry import run_app
+from facexfer.commands.train import train
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Take a face network from visible light to near infrared, and prove that what ships is what was measured.",
+)
+app.command()(train)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app)

@@ -1,0 +1,279 @@
+"""A run as typed data: read from TOML, strict about every key."""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from facexfer.errors import InputError
+from facexfer.registry import unknown_name_message
+
+
+def expand_path(value: object) -> object:
+    """Put the values of environment variables and ``~`` into a path; relative paths stay relative to the process.
+
+    Raises:
+        InputError: If a variable is not set.
+    """
+    if not isinstance(value, str):
+        return value
+    expanded = os.path.expanduser(os.path.expandvars(value))
+    if "$" in expanded:
+        raise InputError(f"expected the variables in path '{value}' to be set, '{expanded}' is left; export them")
+    return expanded
+
+
+ExpandedPath = Annotated[Path, BeforeValidator(expand_path)]
+
+
+class Section(BaseModel):
+    """A part of a recipe; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSection(Section):
+    """The network that the run starts from."""
+
+    backbone: str
+    weights: ExpandedPath | None = None
+
+
+class PairsSection(Section):
+    """Which pairs an evaluation compares: within the probe's modality, or a gallery of another against it."""
+
+    probe: str
+    gallery: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``nir`` within a modality, ``vis-nir`` for a VIS gallery against NIR probes."""
+        return self.probe if self.gallery is None else f"{self.gallery}-{self.probe}"
+
+
+class DataSection(Section):
+    """The images."""
+
+    manifest: ExpandedPath
+    modality: str | None = "nir"
+    train_split: str = "train"
+    val_split: str = "val"
+    images_per_identity: int | None = Field(default=None, ge=1)
+    """Train on this many images an identity, drawn by `draw_seed`."""
+    search_identities: int = Field(default=0, ge=0)
+    """For searching options: hold out this many training identities and validate on them instead of `val_split`."""
+    draw_seed: int = 0
+    augmentation: str = "flip"
+
+
+class HeadSection(Section):
+    """The classification head; ``scale`` and ``margin`` default to the head's own."""
+
+    name: str = "arcface"
+    start: Literal["class_means", "random"] = "class_means"
+    scale: float | None = None
+    margin: float | None = None
+
+    @property
+    def options(self) -> dict[str, float]:
+        """The options that are set."""
+        return {key: value for key in ("scale", "margin") if (value := getattr(self, key)) is not None}
+
+
+class MethodSection(BaseModel):
+    """The method's name and its own options, which the method checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    layers: tuple[str, ...] | None = None
+    """Tap these layers instead of the backbone's own."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's own options."""
+        return dict(self.model_extra or {})
+
+
+class OptimizerSection(Section):
+    """SGD with the paper's step schedule."""
+
+    learning_rate: float = Field(default=0.01, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    batch_size: int = Field(default=64, ge=1)
+    """Images per step over all devices together."""
+    epochs: float | None = Field(default=None, gt=0)
+    iterations: int | None = Field(default=None, ge=1)
+    drops: tuple[float, ...] = (2 / 3,)
+    """Where in a stage, as a fraction of it, the learning rate falls."""
+    drop_factor: float = Field(default=0.1, gt=0, le=1)
+    frozen_batchnorm: bool = False
+    """Keep the backbone's BatchNorm statistics."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_length(self) -> "OptimizerSection":
+        if (self.epochs is None) == (self.iterations is None):
+            raise ValueError("expected exactly one of epochs and iterations")
+        return self
+
+
+class EvaluationSection(Section):
+    """What is measured, and how often."""
+
+    fars: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
+    pairs: tuple[PairsSection, ...] = (PairsSection(probe="nir"),)
+    """The first is measured during training too, all of them at the end."""
+    every_epochs: float = Field(default=1, gt=0)
+
+
+class RuntimeSection(Section):
+    """Where and how the run computes; none of it changes what is computed beyond rounding."""
+
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    num_nodes: int = Field(default=1, ge=1)
+    precision: str = "32-true"
+    channels_last: bool = True
+    workers: int = Field(default=0, ge=0)
+    checkpoint_seconds: float = Field(default=60, ge=0)
+    log_every_steps: int = Field(default=10, ge=1)
+
+
+class Recipe(Section):
+    """A run."""
+
+    task: str = "face"
+    seed: int = 0
+    source: SourceSection
+    data: DataSection
+    head: HeadSection = HeadSection()
+    method: MethodSection
+    optimizer: OptimizerSection
+    evaluation: EvaluationSection = EvaluationSection()
+    runtime: RuntimeSection = RuntimeSection()
+
+
+def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a TOML file, or a packaged one by name.
+
+    Args:
+        recipe: A path, or the name of a file in ``facexfer/recipes`` without its ending.
+        settings: Changes as ``section.key=value``, the value in TOML or a plain word.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        InputError: If the file is missing or no TOML, a key is unknown, or a value does not fit.
+    """
+    values = _read_toml(Path(recipe))
+    for setting in settings:
+        _apply_setting(values, setting)
+    return parse_recipe(values, str(recipe))
+
+
+def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
+    """Check a recipe that was read already.
+
+    Args:
+        values: The nested mapping.
+        origin: What to call it in errors.
+
+    Raises:
+        InputError: If a key is unknown (the nearest known one is suggested), one is missing, or a value does not fit.
+
+    Example:
+        >>> parse_recipe({"sed": 1}, "my.toml")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facexfer.errors.InputError: my.toml: unknown key 'sed'; did you mean 'seed'? keys: data, evaluation, head, ...
+    """
+    try:
+        return Recipe.model_validate(values)
+    except pydantic.ValidationError as error:
+        errors = error.errors()
+        unknown = [each for each in errors if each["type"] == "extra_forbidden"]
+        first = (unknown or errors)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if unknown:
+            message = unknown_name_message("key", place, _keys_beside(first["loc"]))
+        else:
+            message = f"{place}: {first['msg']}, got {first['input']!r}"
+        raise InputError(f"{origin}: {message}") from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a recipe as TOML, every default spelled out, such that `read_recipe` gives an equal one."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+
+
+def differences(first: Recipe, second: Recipe) -> dict[str, tuple[object, object]]:
+    """List the keys in which two recipes differ.
+
+    Returns:
+        Dotted key -> (first's value, second's value).
+    """
+    one, other = _flatten(first.model_dump(mode="json")), _flatten(second.model_dump(mode="json"))
+    return {
+        key: (one.get(key), other.get(key))
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key)
+    }
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    packaged = {
+        file.name.removesuffix(".toml"): file
+        for file in resources.files("facexfer.recipes").iterdir()
+        if file.name.endswith(".toml")
+    }
+    try:
+        if path.is_file():
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        if str(path) in packaged:
+            return tomllib.loads(packaged[str(path)].read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: expected a recipe in TOML, got: {error}; mend the file") from error
+    raise InputError(f"no such file; {unknown_name_message('recipe', str(path), packaged)}")
+
+
+def _apply_setting(values: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"expected --set section.key=value, got '{setting}'; write it without spaces")
+    try:
+        value: object = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(
+                f"expected a section before the last dot of '{key}', '{section}' is a value; check the key"
+            )
+    values[last] = value
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Recipe
+    *parents, _ = location
+    for part in parents:
+        model = model.model_fields[part].annotation if isinstance(part, str) else PairsSection
+    prefix = "".join(f"{part}." for part in parents)
+    return [f"{prefix}{name}" for name in model.model_fields]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,148 @@
+"""A run folder: the resolved recipe, metrics, checkpoints and the trained network of one run."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from facexfer.backbones import create_backbone
+from facexfer.backbones.info import BackboneModule
+from facexfer.checkpoint import load_state, save_state, write_safetensors
+from facexfer.errors import InputError
+from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe, every default spelled out."""
+        return self.path / "recipe.toml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object a line: losses while training, figures at each evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """The newest training state."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def model_file(self) -> Path:
+        """The trained backbone."""
+        return self.path / "model.safetensors"
+
+    @property
+    def result_file(self) -> Path:
+        """The figures of the finished run; its presence says that the run is finished."""
+        return self.path / "result.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.result_file.is_file()
+
+    def start(self, recipe: Recipe) -> None:
+        """Make the folder for a new run.
+
+        Raises:
+            InputError: If there is a run in it already.
+        """
+        if self.recipe_file.exists():
+            raise InputError(
+                f"{self.path}: expected a new folder, there is a run in it; give --resume or another --out"
+            )
+        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        write_text(self.recipe_file, dump_recipe(recipe))
+
+    def check_resumable(self, recipe: Recipe) -> None:
+        """Check that the run in this folder is one of this recipe; where it computes may differ.
+
+        Raises:
+            InputError: If there is none, or the recipes differ.
+        """
+        if not self.recipe_file.exists():
+            raise InputError(f"{self.path}: expected a run to resume, there is none; leave --resume out to start one")
+        changed = differences(read_recipe(self.recipe_file), recipe)
+        changed = {key: values for key, values in changed.items() if not key.startswith("runtime.")}
+        if changed:
+            listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
+            raise InputError(f"{self.path}: expected the recipe of the run to resume, {listed}; give another --out")
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Save the training state and where in the metrics it stands."""
+        length = self.metrics_file.stat().st_size if self.metrics_file.exists() else 0
+        save_state(self.checkpoint_file, {**state, "metrics_length": length})
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Load the newest training state and cut the metrics back to it; None if there is none yet."""
+        if not self.checkpoint_file.exists():
+            self.metrics_file.unlink(missing_ok=True)
+            return None
+        state = load_state(self.checkpoint_file)
+        if self.metrics_file.exists():
+            os.truncate(self.metrics_file, min(state["metrics_length"], self.metrics_file.stat().st_size))
+        return state
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to the metrics."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save_model(self, backbone: nn.Module, recipe: Recipe) -> None:
+        """Save the trained backbone with the name that `create_backbone` needs to make it again."""
+        info = backbone.info
+        assert isinstance(info, object)
+        metadata = {"backbone": recipe.source.backbone, "licence": info.licence, "source": info.source}
+        write_safetensors(self.model_file, dict(backbone.state_dict()), metadata)
+
+    def save_result(self, result: dict[str, Any]) -> None:
+        """Save the figures, which marks the run as finished."""
+        write_text(self.result_file, json.dumps(result, indent=2) + "\n")
+
+
+def load_backbone(run: Path) -> BackboneModule:
+    """Load the trained backbone of a run.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        The backbone in eval mode, with its `info`.
+
+    Raises:
+        InputError: If the folder holds no finished run or the file is damaged.
+    """
+    file = RunFolder(run).model_file
+    if not file.is_file():
+        raise InputError(f"{run}: expected a finished run with {file.name}, found none; finish it with --resume")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file}: expected a trained backbone, got: {error}; run the training again") from error
+    backbone = create_backbone(metadata["backbone"])
+    backbone.load_state_dict(weights)
+    return backbone.eval()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file beside and rename, so that it is never half there."""
+    beside = path.with_name(f".{path.name}.writing")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

@@ -1,0 +1,94 @@
+"""Device, precision, ranks and seeds: the only place that asks."""
+
+import platform
+from importlib import metadata
+from typing import Any, cast
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from facexfer.errors import InputError
+from facexfer.recipe import RuntimeSection
+
+_VERSIONED = ("facexfer", "torch", "torchvision", "lightning", "albumentations", "numpy", "opencv-python-headless")
+
+
+def make_fabric(settings: RuntimeSection) -> Fabric:
+    """Set up device, precision and ranks, and start the ranks.
+
+    On a machine without a GPU, ``accelerator = "auto"`` takes one CPU process.
+
+    Args:
+        settings: The recipe's runtime section.
+
+    Returns:
+        A launched Fabric.
+
+    Raises:
+        InputError: If the accelerator, the number of devices or the precision is not to be had here.
+    """
+    # Trained weights drift into denormals, where CPUs are tens of times slower.
+    torch.set_flush_denormal(True)
+    devices = settings.devices
+    if devices == "auto" and not torch.cuda.is_available():
+        devices = 1
+    try:
+        fabric = Fabric(
+            accelerator=settings.accelerator,
+            devices=devices,
+            num_nodes=settings.num_nodes,
+            precision=cast(Any, settings.precision),
+        )
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"expected runtime settings that this machine has, got accelerator={settings.accelerator}, "
+            f"devices={settings.devices}, precision={settings.precision}: {error}"
+        ) from error
+    fabric.launch()
+    return fabric
+
+
+def memory_format(settings: RuntimeSection) -> torch.memory_format:
+    """Give the layout of images and convolution weights: channels_last pays on mobile networks, most of all on CPUs."""
+    return torch.channels_last if settings.channels_last else torch.contiguous_format
+
+
+def seed_everything(seed: int, *parts: int) -> None:
+    """Seed torch's generators from a seed and what distinguishes this use of it, e.g. stage and rank.
+
+    Args:
+        seed: The run's seed.
+        *parts: Small non-negative numbers.
+    """
+    mixed = seed
+    for part in parts:
+        mixed = (mixed * 1_000_003 + part + 1) % 2**63
+    torch.manual_seed(mixed)
+
+
+def describe_environment(network: nn.Module | None = None) -> dict[str, Any]:
+    """Say on what a run was made: versions, platform, device names and the number of parameters.
+
+    Args:
+        network: Count this network's parameters too.
+
+    Returns:
+        A JSON-ready mapping; nothing in it names the machine or its user.
+    """
+    versions = {}
+    for package in _VERSIONED:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "absent"
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    environment: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "devices": devices or [f"CPU, {torch.get_num_threads()} threads"],
+        "versions": versions,
+    }
+    if network is not None:
+        environment["parameters"] = sum(parameter.numel() for parameter in network.parameters())
+    return environment

@@ -1,0 +1,65 @@
+"""How a run's steps are shared, at what learning rate, and over which images."""
+
+import torch
+
+from facexfer.recipe import OptimizerSection
+from facexfer.transfer.stages import Stage
+
+
+def split_steps(settings: OptimizerSection, stages: tuple[Stage, ...], steps_per_epoch: int) -> list[int]:
+    """Share a run's optimizer steps among its stages.
+
+    Args:
+        settings: The run's length in epochs or iterations.
+        stages: Their shares.
+        steps_per_epoch: Full batches an epoch.
+
+    Returns:
+        Steps a stage, at least 1 each, summing to the run's length where that is possible.
+
+    Example:
+        >>> from facexfer.transfer.methods import create
+        >>> split_steps(OptimizerSection(iterations=9000), create("afa"), 100)
+        [4500, 4500]
+    """
+    total = settings.iterations if settings.iterations else round((settings.epochs or 0) * steps_per_epoch)
+    ends = [round(total * sum(stage.share for stage in stages[: index + 1])) for index in range(len(stages))]
+    return [max(1, end - start) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def stage_rate(settings: OptimizerSection, stage: Stage, progress: float) -> float:
+    """Give the learning rate at a point of a stage.
+
+    Args:
+        settings: The first rate, the drops and their factor.
+        stage: Its own factor of the first rate.
+        progress: 0 at the stage's start, 1 at its end.
+
+    Returns:
+        The learning rate.
+
+    Example:
+        >>> from facexfer.transfer.methods import create
+        >>> rates = OptimizerSection(iterations=9000, learning_rate=0.01)
+        >>> [round(stage_rate(rates, stage, at), 5) for stage in create("afa") for at in (0.0, 0.5, 0.7)]
+        [0.01, 0.01, 0.001, 0.001, 0.001, 0.0001]
+    """
+    drops = sum(progress >= drop for drop in settings.drops)
+    return settings.learning_rate * stage.rate_factor * settings.drop_factor**drops
+
+
+def epoch_batches(images: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Draw an epoch's batches of image indices; the remainder that fills no batch waits for another epoch.
+
+    Args:
+        images: How many there are to draw from.
+        batch_size: Images a batch, over all ranks.
+        seed: The run's seed.
+        epoch: The same seed and epoch always give the same batches.
+
+    Returns:
+        Lists of indices, each of ``batch_size``.
+    """
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    order = torch.randperm(images, generator=generator).tolist()
+    return [order[start : start + batch_size] for start in range(0, len(order) - batch_size + 1, batch_size)]

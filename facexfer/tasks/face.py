@@ -1,0 +1,171 @@
+"""Face recognition: crops from a manifest, identities as classes, TAR at FAR on other identities."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from facexfer.backbones.info import BackboneInfo
+from facexfer.data.crops import CropDataset
+from facexfer.data.images import check_crops
+from facexfer.data.manifest import FaceImage, Manifest, read_manifest
+from facexfer.data.splits import check_disjoint, check_trainable
+from facexfer.data.transforms import training_transform
+from facexfer.errors import InputError
+from facexfer.eval.scores import all_pairs, gallery_probe_pairs
+from facexfer.recipe import DataSection, EvaluationSection, PairsSection, Recipe
+from facexfer.tasks.embedding import embed_dataset
+from facexfer.tasks.task import TASKS, Task
+
+
+@TASKS.register("face")
+def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
+    """Read and check the data of a face recipe.
+
+    Args:
+        recipe: The run.
+        info: The backbone's facts; its input size is that of the crops.
+
+    Returns:
+        The task.
+
+    Raises:
+        InputError: If the manifest, a split or an image is not fit for the run; nothing has been trained yet.
+    """
+    manifest = read_manifest(recipe.data.manifest)
+    training, validation = training_and_validation(manifest, recipe.data)
+    check_trainable(training)
+    check_disjoint(training, validation)
+    check_crops([*training.images, *validation.images], info.input_size)
+    labels = [int(label) for label in training.labels()]
+    plain = CropDataset(training.images, labels, info.input_size, training_transform("none", recipe.seed))
+    augmented = CropDataset(
+        training.images, labels, info.input_size, training_transform(recipe.data.augmentation, recipe.seed)
+    )
+    evaluator = FaceEvaluator(validation, info, recipe.evaluation)
+    return Task(
+        classes=training.identities,
+        training_set=augmented,
+        plain_training_set=plain,
+        evaluate=evaluator.evaluate,
+        fingerprints={"training": training.fingerprint(), "validation": validation.fingerprint()},
+    )
+
+
+def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Manifest, Manifest]:
+    """Choose the training images, and the validation images of other identities in every modality.
+
+    With `search_identities`, the validation identities are drawn from the training split, so that searching options
+    never sees the validation split.
+
+    Args:
+        manifest: All images.
+        data: The recipe's choice.
+
+    Returns:
+        Training images (of the chosen modality) and validation images (of all modalities).
+
+    Raises:
+        InputError: If a choice selects nothing, or more identities are held out than there are.
+    """
+    training_split = manifest.select(split=data.train_split)
+    if data.search_identities == 0:
+        validation = manifest.select(split=data.val_split)
+        training = training_split
+    else:
+        names = training_split.identities
+        if data.search_identities >= len(names):
+            raise InputError(
+                f"expected to hold out fewer than the {len(names)} training identities, got search_identities = "
+                f"{data.search_identities}; hold out about a fifth"
+            )
+        order = np.random.default_rng(data.draw_seed).permutation(len(names))
+        held_out = {names[index] for index in order[: data.search_identities]}
+        validation = training_split.select(identities=held_out)
+        training = training_split.select(identities=set(names) - held_out)
+    training = training.select(modality=data.modality)
+    if data.images_per_identity is not None:
+        training = limit_per_identity(training, data.images_per_identity, data.draw_seed)
+    return training, validation
+
+
+def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
+    """Keep at most ``count`` images of every identity, drawn by ``seed``.
+
+    Args:
+        manifest: The images.
+        count: The most that stay of one identity.
+        seed: Of the draw; the same seed and images give the same choice, in whatever order they are listed.
+
+    Returns:
+        The smaller manifest, in its old order.
+    """
+    of_identity: dict[str, list[FaceImage]] = {}
+    for image in sorted(manifest.images, key=lambda image: str(image.path)):
+        of_identity.setdefault(image.identity, []).append(image)
+    generator = np.random.default_rng(seed)
+    kept = set()
+    for identity in sorted(of_identity):
+        images = of_identity[identity]
+        kept |= {images[index].path for index in generator.permutation(len(images))[:count]}
+    return Manifest(manifest.path, tuple(image for image in manifest.images if image.path in kept))
+
+
+class FaceEvaluator:
+    """TAR at FAR of a backbone on the validation images.
+
+    Args:
+        manifest: The validation images, of all modalities that are asked for.
+        info: The facts of the backbones to come.
+        settings: The false accept rates and the pairs.
+
+    Raises:
+        InputError: If a modality that the pairs name is not there.
+    """
+
+    def __init__(self, manifest: Manifest, info: BackboneInfo, settings: EvaluationSection) -> None:
+        self.fars = settings.fars
+        modalities = {pairs.probe for pairs in settings.pairs} | {p.gallery for p in settings.pairs if p.gallery}
+        self._manifests = {modality: manifest.select(modality=modality) for modality in sorted(modalities)}
+        names = {identity: label for label, identity in enumerate(manifest.identities)}
+        self._labels = {
+            modality: np.array([names[image.identity] for image in selected.images])
+            for modality, selected in self._manifests.items()
+        }
+        self._datasets = {
+            modality: CropDataset(
+                selected.images, list(self._labels[modality]), info.input_size, training_transform("none", 0)
+            )
+            for modality, selected in self._manifests.items()
+        }
+
+    def evaluate(self, backbone: nn.Module, pairs: Sequence[PairsSection]) -> dict[str, float | None]:
+        """Measure a backbone.
+
+        Args:
+            backbone: A network with `info`.
+            pairs: Which comparisons to make.
+
+        Returns:
+            ``"nir/tar@0.001"`` and the like -> TAR as a fraction; None where the set cannot support the FAR.
+        """
+        needed = {each.probe for each in pairs} | {each.gallery for each in pairs if each.gallery}
+        embeddings = {modality: embed_dataset(backbone, self._datasets[modality]).numpy() for modality in needed}
+        figures: dict[str, float | None] = {}
+        for each in pairs:
+            probe = embeddings[each.probe]
+            if each.gallery is None:
+                points = all_pairs(probe, self._labels[each.probe], self.fars)
+            else:
+                points = gallery_probe_pairs(
+                    embeddings[each.gallery],
+                    self._labels[each.gallery],
+                    probe,
+                    self._labels[each.probe],
+                    self.fars,
+                    gallery_captures=self._manifests[each.gallery].captures(),
+                    probe_captures=self._manifests[each.probe].captures(),
+                )
+            for point in points:
+                figures[f"{each.name}/tar@{point.far:g}"] = point.tar if point.supported else None
+        return figures

@@ -1,0 +1,50 @@
+"""What a problem must say about itself, so that one training loop serves faces and image classification."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from facexfer.backbones.info import BackboneInfo
+from facexfer.recipe import PairsSection, Recipe
+from facexfer.registry import Registry
+
+
+class TrainingSet(Protocol):
+    """Images and labels for training; `set_epoch` makes the augmentation of an epoch reproducible."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """One image (3, H, W) uint8 RGB and its label."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the augmentation anew."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """The things in which problems differ.
+
+    Attributes:
+        classes: The class names; their positions are the labels.
+        training_set: The training images, augmented.
+        plain_training_set: The same images as they are, for class means and the like.
+        evaluate: (backbone, which of the recipe's pairs) -> figures by name.
+        fingerprints: What identifies the data, for the run folder.
+    """
+
+    classes: tuple[str, ...]
+    training_set: TrainingSet
+    plain_training_set: TrainingSet
+    evaluate: Callable[[nn.Module, Sequence[PairsSection]], dict[str, float | None]]
+    fingerprints: dict[str, str]
+
+
+TASKS: Registry[Callable[[Recipe, BackboneInfo], Task]] = Registry("task")
+"""Task name -> what makes the task from a recipe; every error in the data is raised there, before training."""

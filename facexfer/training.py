@@ -1,0 +1,299 @@
+"""The training loop, read top to bottom: one loop for every method, network and task."""
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+
+from facexfer.backbones import create_backbone
+from facexfer.backbones.info import BackboneInfo, BackboneModule
+from facexfer.backbones.normalize import Normalize
+from facexfer.checkpoint import random_state, set_random_state
+from facexfer.errors import InputError
+from facexfer.features import map_shapes
+from facexfer.heads import HEADS, class_means
+from facexfer.losses import LossWindow
+from facexfer.progress import TrainingProgress
+from facexfer.recipe import Recipe
+from facexfer.runs import RunFolder
+from facexfer.runtime import describe_environment, make_fabric, memory_format, seed_everything
+from facexfer.schedule import epoch_batches, split_steps, stage_rate
+from facexfer.tasks.embedding import embed_dataset
+from facexfer.tasks.task import TASKS, Task
+from facexfer.transfer import methods
+from facexfer.transfer.objective import Objective, make_terms
+from facexfer.transfer.stages import Reference, Stage, StageSetting
+
+
+def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
+    """Run a recipe into a folder.
+
+    Args:
+        recipe: The run.
+        out: The run folder; new, or with a run of the same recipe to resume.
+        resume: Go on from the newest checkpoint; a finished run is left as it is.
+
+    Returns:
+        The result, as in ``result.json``.
+
+    Raises:
+        InputError: If the recipe, the weights, the data or the folder is not fit; nothing has been trained yet.
+        RunError: If the loss became non-finite or a file could not be written; the last checkpoint is intact.
+    """
+    run = RunFolder(out)
+    stages = methods.create(recipe.method.name, **recipe.method.options)
+    if recipe.head.name not in HEADS:
+        HEADS[recipe.head.name]
+    if resume:
+        run.check_resumable(recipe)
+    source = create_backbone(recipe.source.backbone, weights=recipe.source.weights).eval().requires_grad_(False)
+    task = TASKS[recipe.task](recipe, source.info)
+    if len(task.training_set) < recipe.optimizer.batch_size:
+        raise InputError(
+            f"expected at least one batch of training images, got {len(task.training_set)} images for batches of "
+            f"{recipe.optimizer.batch_size}; lower optimizer.batch_size"
+        )
+    fabric = make_fabric(recipe.runtime)
+    if recipe.optimizer.batch_size % fabric.world_size:
+        raise InputError(
+            f"expected a batch size that {fabric.world_size} ranks can share, got {recipe.optimizer.batch_size}; "
+            "make optimizer.batch_size a multiple"
+        )
+    if not resume and fabric.is_global_zero:
+        run.start(recipe)
+    fabric.barrier()
+    return Training(fabric, recipe, run, stages, task, source).fit(resume)
+
+
+class Training:
+    """One run of a method's stages.
+
+    Args:
+        fabric: Device, precision and ranks.
+        recipe: The run.
+        run: Its folder.
+        stages: The method.
+        task: The problem.
+        source: The source network, frozen.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        recipe: Recipe,
+        run: RunFolder,
+        stages: tuple[Stage, ...],
+        task: Task,
+        source: BackboneModule,
+    ) -> None:
+        self.fabric = fabric
+        self.recipe = recipe
+        self.run = run
+        self.stages = stages
+        self.task = task
+        self.info: BackboneInfo = source.info
+        self.format = memory_format(recipe.runtime)
+        self.source = cast(BackboneModule, source.to(fabric.device, memory_format=self.format))
+        self.backbone = copy.deepcopy(self.source)
+        self.head = self._make_head()
+        self.normalize = Normalize(source.info).to(fabric.device)
+        self.steps_per_epoch = len(task.training_set) // recipe.optimizer.batch_size
+        self.stage_steps = split_steps(recipe.optimizer, stages, self.steps_per_epoch)
+        self.step = 0
+        self.saved_at = time.monotonic()
+        self.saved_step = 0
+
+    def fit(self, resume: bool) -> dict[str, Any]:
+        """Train all stages, evaluate, and save the network and the result."""
+        checkpoint = self.run.load_checkpoint() if resume else None
+        if resume and self.run.finished:
+            self.fabric.print(f"{self.run.path} is finished; its figures are in {self.run.result_file.name}")
+            return {}
+        writer = SummaryWriter(str(self.run.path), purge_step=checkpoint["step"] if checkpoint else None)
+        progress = TrainingProgress(sum(self.stage_steps), shown=self.fabric.is_global_zero)
+        with closing(writer), progress:
+            self.writer, self.progress = writer, progress
+            untouched = checkpoint["untouched"] if checkpoint else self._evaluate_untouched()
+            self.untouched: dict[str, float | None] = untouched
+            for index in range(checkpoint["stage"] if checkpoint else 0, len(self.stages)):
+                self._fit_stage(index, checkpoint)
+                checkpoint = None
+            return self._finish()
+
+    def _make_head(self) -> nn.Module:
+        seed_everything(self.recipe.seed, 0)
+        classes = len(self.task.classes)
+        head = HEADS[self.recipe.head.name](self.info.embedding_size, classes, **self.recipe.head.options)
+        if self.recipe.head.start == "class_means":
+            # Every rank computes them: the same images and the same network give the same means.
+            embeddings = embed_dataset(self.source, self.task.plain_training_set)
+            labels = torch.tensor([self.task.plain_training_set[i][1] for i in range(len(embeddings))])
+            head.start_from_class_means(class_means(embeddings, labels, classes))
+        return head.to(self.fabric.device)
+
+    def _fit_stage(self, index: int, checkpoint: dict[str, Any] | None) -> None:
+        stage, steps = self.stages[index], self.stage_steps[index]
+        first = sum(self.stage_steps[:index])
+        self.step = first
+        if checkpoint:
+            self.backbone.load_state_dict(checkpoint["backbone"])
+            self.head.load_state_dict(checkpoint["head"])
+        objective = self._make_objective(index, checkpoint)
+        optimizer = torch.optim.SGD(
+            cast(Any, objective.parameter_groups(stage)),
+            lr=self.recipe.optimizer.learning_rate * stage.rate_factor,
+            momentum=self.recipe.optimizer.momentum,
+        )
+        wrapped = self.fabric.setup_module(objective)
+        wrapped_optimizer = self.fabric.setup_optimizers(optimizer)
+        if checkpoint and checkpoint["terms"] is not None:
+            self.step = checkpoint["step"]
+            objective.terms.load_state_dict(checkpoint["terms"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+            set_random_state(checkpoint["random"])
+        wrapped.train()
+        window = LossWindow(stage.name)
+        for images, labels in self._batches(self.step, first + steps):
+            rate = stage_rate(self.recipe.optimizer, stage, (self.step - first) / steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            losses: dict[str, Tensor] = wrapped(images, labels)
+            wrapped_optimizer.zero_grad()
+            self.fabric.backward(torch.stack(list(losses.values())).sum())
+            wrapped_optimizer.step()
+            self.step += 1
+            window.add(self.step, rate, losses)
+            if self.step % self.recipe.runtime.log_every_steps == 0 or self.step == first + steps:
+                self._log(window)
+                self._save_if_due(index, objective, optimizer)
+            if self.step != sum(self.stage_steps) and self._evaluation_is_due():
+                self._record(self.task.evaluate(self.backbone, self.recipe.evaluation.pairs[:1]))
+            self.progress.advance(self.step, rate)
+        self._save(index + 1, None, None)
+
+    def _make_objective(self, index: int, checkpoint: dict[str, Any] | None) -> Objective:
+        """Set up a stage; in a later one the reference may be what the stage before has made."""
+        stage = self.stages[index]
+        reference = self.source
+        if stage.reference is Reference.PREVIOUS and index > 0:
+            reference = copy.deepcopy(self.backbone).eval().requires_grad_(False)
+            if checkpoint and checkpoint["reference"] is not None:
+                reference.load_state_dict(checkpoint["reference"])
+        layers = self.recipe.method.layers or tuple(tap.layer for tap in self.info.even_taps(stage.taps))
+        seed_everything(self.recipe.seed, 1 + index)
+        setting = StageSetting(
+            map_shapes=map_shapes(reference, layers, self.info.input_size) if stage.terms else (),
+            embedding_size=self.info.embedding_size,
+            classes=len(self.task.classes),
+            source=reference,
+            target=self.backbone,
+        )
+        terms = make_terms(stage, setting)
+        seed_everything(self.recipe.seed, 1 + index, self.fabric.global_rank)
+        return Objective(
+            self.backbone, self.head, stage, terms, layers, reference, self.recipe.optimizer.frozen_batchnorm
+        )
+
+    def _batches(self, first: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give the batches of global steps ``first`` to ``end``, on the device and normalised."""
+        step = first
+        while step < end:
+            epoch, start = divmod(step, self.steps_per_epoch)
+            count = min(self.steps_per_epoch - start, end - step)
+            self.task.training_set.set_epoch(epoch)
+            batches = epoch_batches(self.task.training_set, self.recipe.optimizer.batch_size, self.recipe.seed, epoch)[
+                start : start + count
+            ]
+            mine = [batch[self.fabric.global_rank :: self.fabric.world_size] for batch in batches]
+            loader = DataLoader(
+                cast(Any, self.task.training_set),
+                batch_sampler=mine,
+                num_workers=self.recipe.runtime.workers,
+                pin_memory=self.fabric.device.type == "cuda",
+            )
+            for images, labels in loader:
+                images = self.normalize(images.to(self.fabric.device, non_blocking=True))
+                yield images.contiguous(memory_format=self.format), labels.to(self.fabric.device, non_blocking=True)
+            step += count
+
+    def _evaluation_is_due(self) -> bool:
+        every = max(1, round(self.recipe.evaluation.every_epochs * self.steps_per_epoch))
+        return self.step % every == 0
+
+    def _evaluate_untouched(self) -> dict[str, float | None]:
+        self.progress.say("measuring the untouched source")
+        figures = self.task.evaluate(self.source, self.recipe.evaluation.pairs)
+        self._record(figures)
+        return figures
+
+    def _record(self, figures: dict[str, float | None]) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        self.run.log({"step": self.step, "figures": figures})
+        for name, figure in figures.items():
+            if figure is not None:
+                self.writer.add_scalar(name, figure, self.step)
+        self.progress.figures(self.step, figures)
+
+    def _log(self, window: LossWindow) -> None:
+        record = window.summarise(self.saved_step)
+        if self.fabric.is_global_zero:
+            epoch = self.step / self.steps_per_epoch
+            self.run.log({"step": self.step, "epoch": round(epoch, 4), **record})
+            for name, value in record["losses"].items():
+                self.writer.add_scalar(f"loss/{name}", value, self.step)
+            self.writer.add_scalar("learning_rate", record["learning_rate"], self.step)
+        self.progress.losses(record["losses"])
+
+    def _save_if_due(self, index: int, objective: Objective, optimizer: torch.optim.Optimizer) -> None:
+        due = time.monotonic() - self.saved_at >= self.recipe.runtime.checkpoint_seconds
+        if self.fabric.world_size > 1:
+            due = self.fabric.broadcast(due)
+        if due:
+            self._save(index, objective, optimizer)
+
+    def _save(self, index: int, objective: Objective | None, optimizer: torch.optim.Optimizer | None) -> None:
+        if self.fabric.is_global_zero:
+            reference = objective.source.state_dict() if objective and objective.source is not self.source else None
+            self.writer.flush()
+            self.run.save_checkpoint(
+                {
+                    "stage": index,
+                    "step": self.step,
+                    "untouched": self.untouched,
+                    "backbone": dict(self.backbone.state_dict()),
+                    "head": dict(self.head.state_dict()),
+                    "terms": dict(objective.terms.state_dict()) if objective else None,
+                    "reference": dict(reference) if reference else None,
+                    "optimizer": optimizer.state_dict() if optimizer else None,
+                    "random": random_state(),
+                }
+            )
+        self.saved_at, self.saved_step = time.monotonic(), self.step
+
+    def _finish(self) -> dict[str, Any]:
+        self.progress.say("measuring the trained network")
+        figures = self.task.evaluate(self.backbone, self.recipe.evaluation.pairs)
+        self._record(figures)
+        result = {
+            "method": self.recipe.method.name,
+            "seed": self.recipe.seed,
+            "steps": self.step,
+            "figures": figures,
+            "untouched": self.untouched,
+            "data": self.task.fingerprints,
+            "environment": describe_environment(self.backbone),
+        }
+        if self.fabric.is_global_zero:
+            self.run.save_model(self.backbone, self.recipe)
+            self.run.save_result(result)
+        self.fabric.barrier()
+        return result

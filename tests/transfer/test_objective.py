@@ -1,0 +1,129 @@
+"""The objective: its parts, where gradients reach, what is frozen, what it holds."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from facexfer.heads import LinearHead
+from facexfer.transfer.methods import create
+from facexfer.transfer.objective import Objective, make_terms
+from facexfer.transfer.stages import StageSetting
+
+LAYERS = ("0", "3")
+SHAPES = ((8, 12, 12), (8, 6, 6))
+
+
+def backbone():
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
+
+
+def objective(name, stage=0, frozen_batchnorm=False, **options):
+    target = backbone()
+    source = copy.deepcopy(target).eval().requires_grad_(False)
+    chosen = create(name, **options)[stage]
+    terms = make_terms(chosen, StageSetting(SHAPES, 8, 5, source, target))
+    return Objective(target, LinearHead(8, 5), chosen, terms, LAYERS, source, frozen_batchnorm), chosen
+
+
+def batch():
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(4, 3, 12, 12, generator=generator), torch.tensor([0, 1, 2, 4])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parts"),
+    [
+        ("l2", {}, ["classification"]),
+        ("l2_fe", {}, ["classification"]),
+        ("dfa", {}, ["classification", "feature"]),
+        ("afa", {}, ["classification", "spatial"]),
+        ("afa", {"variant": "one_stage"}, ["classification", "spatial", "channel"]),
+    ],
+)
+def test_parts_are_named(name, options, parts):
+    assert list(objective(name, **options)[0](*batch())) == parts
+
+
+@pytest.mark.parametrize("name", ["dfa", "afa"])
+def test_alignment_is_zero_at_the_start_in_eval_mode_and_not_in_train_mode(name):
+    module, _ = objective(name)
+    _, part = list(module.eval()(*batch()).values())
+    assert part.item() == 0
+    # In train mode the target uses the batch's statistics from the first BatchNorm on.
+    _, part = list(module.train()(*batch()).values())
+    assert part.item() > 0
+
+
+def test_frozen_batchnorm_keeps_alignment_zero_in_train_mode():
+    module, _ = objective("dfa", frozen_batchnorm=True)
+    module.train()
+    before = copy.deepcopy(module.backbone.state_dict())
+    _, part = list(module(*batch()).values())
+    assert part.item() == 0
+    assert all(torch.equal(before[key], value) for key, value in module.backbone.state_dict().items())
+
+
+def test_alpha_scales_the_alignment():
+    # fmt: off
+    one, two = (list(objective("dfa", alpha=alpha)[0].train()(*batch()).values())[1].item() for alpha in (0.5, 1.0))
+    # fmt: on
+    assert two == pytest.approx(2 * one)
+
+
+@pytest.mark.parametrize("name", ["l2", "dfa", "afa"])
+def test_gradients_reach_backbone_head_and_attention_but_not_the_source(name):
+    module, _ = objective(name)
+    module.train()
+    torch.stack(list(module(*batch()).values())).sum().backward()
+    for parameter_name, parameter in module.named_parameters():
+        assert parameter.grad is not None, parameter_name
+    assert all(parameter.grad is None for parameter in module.source.parameters())
+
+
+def test_feature_extraction_trains_the_head_alone():
+    module, stage = objective("l2_fe")
+    module.train()
+    before = copy.deepcopy(module.backbone.state_dict())
+    torch.stack(list(module(*batch()).values())).sum().backward()
+    assert all(parameter.grad is None for parameter in module.backbone.parameters())
+    assert all(torch.equal(before[key], value) for key, value in module.backbone.state_dict().items())
+    assert not module.backbone.training
+    (group,) = module.parameter_groups(stage)
+    assert {id(p) for p in group["params"]} == {id(p) for p in module.head.parameters()}
+
+
+def test_weight_decay_is_the_published_one():
+    module, stage = objective("l2")
+    assert [group["weight_decay"] for group in module.parameter_groups(stage)] == [1e-4, 1e-4]
+    module, stage = objective("afa")
+    assert [group["weight_decay"] for group in module.parameter_groups(stage)] == [0.0, 0.01, 0.0]
+
+
+def test_the_source_is_no_part_of_the_module():
+    module, _ = objective("afa")
+    source = {id(parameter) for parameter in module.source.parameters()}
+    assert not source & {id(parameter) for parameter in module.parameters()}
+    assert not module.train().source.training
+    assert not any("source" in key for key in module.state_dict())
+
+
+def test_no_hook_is_left_also_after_an_exception():
+    module, _ = objective("afa")
+    module(*batch())
+    with pytest.raises(IndexError):
+        module(batch()[0], torch.tensor([0, 1, 2, 99]))
+    networks = [*module.backbone.modules(), *module.source.modules()]
+    assert sum(len(each._forward_hooks) for each in networks) == 0
+
+
+def test_the_source_runs_only_where_a_term_reads_it():
+    module, _ = objective("l2")
+    module.source.register_forward_hook(lambda *_: pytest.fail("the source ran"))
+    module(*batch())

@@ -1,0 +1,91 @@
+"""Recipes: reading, settings, errors with suggestions, round trip."""
+
+from importlib import resources
+
+import pytest
+
+from facexfer.errors import InputError
+from facexfer.recipe import differences, dump_recipe, parse_recipe, read_recipe
+from facexfer.transfer.methods import create
+
+MINIMAL = {
+    "source": {"backbone": "mobilefacenet"},
+    "data": {"manifest": "images.csv"},
+    "method": {"name": "l2"},
+    "optimizer": {"epochs": 1},
+}
+PACKAGED = sorted(file.name for file in resources.files("facexfer.recipes").iterdir() if file.name.endswith(".toml"))
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_recipes_are_good(name, monkeypatch):
+    monkeypatch.setenv("FACEXFER_SHARED", "shared")
+    recipe = read_recipe(name.removesuffix(".toml"))
+    assert create(recipe.method.name, **recipe.method.options)
+
+
+def test_a_resolved_recipe_reads_as_the_same(tmp_path):
+    recipe = parse_recipe({**MINIMAL, "method": {"name": "afa", "taps": 8}}, "test")
+    file = tmp_path / "recipe.toml"
+    file.write_text(dump_recipe(recipe))
+    assert read_recipe(file) == recipe
+    assert "drop_factor" in file.read_text()
+
+
+def test_settings_change_values(monkeypatch):
+    monkeypatch.setenv("FACEXFER_SHARED", "/data")
+    recipe = read_recipe("nirsim-afa", ["seed=7", "method.name=l2", "optimizer.drops=[0.5, 0.75]", "data.modality=vis"])
+    assert (recipe.seed, recipe.method.name, recipe.data.modality) == (7, "l2", "vis")
+    assert recipe.optimizer.drops == (0.5, 0.75)
+    assert str(recipe.data.manifest) == "/data/data/lfw-nirsim/images.csv"
+
+
+def test_differences_name_the_keys():
+    first = parse_recipe(MINIMAL, "test")
+    second = parse_recipe({**MINIMAL, "seed": 3, "method": {"name": "afa", "taps": 8}}, "test")
+    assert differences(first, first) == {}
+    assert differences(first, second) == {
+        "method.name": ("l2", "afa"),
+        "method.taps": (None, 8),
+        "seed": (0, 3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sed": 1}, r"test: unknown key 'sed'; did you mean 'seed'\?"),
+        (
+            {"optimizer": {"epochs": 1, "learnin_rate": 1}},
+            r"unknown key 'optimizer.learnin_rate'; did you mean 'optimizer.learning_rate'\?",
+        ),
+        ({"evaluation": {"pairs": [{"prob": "nir"}]}}, r"unknown key 'evaluation.pairs.0.prob'; did you mean"),
+        ({"optimizer": {"epochs": "many"}}, "test: optimizer.epochs: .* got 'many'"),
+        ({"optimizer": {}}, "exactly one of epochs and iterations"),
+        ({"head": {"start": "zero"}}, "head.start: .* got 'zero'"),
+    ],
+)
+def test_bad_values_are_errors(change, message):
+    with pytest.raises(InputError, match=message):
+        parse_recipe({**MINIMAL, **change}, "test")
+
+
+def test_an_unset_variable_is_an_error(monkeypatch):
+    monkeypatch.delenv("FACEXFER_SHARED", raising=False)
+    with pytest.raises(InputError, match="expected the variables in path"):
+        read_recipe("nirsim-afa")
+
+
+def test_a_missing_or_damaged_file_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"unknown recipe 'nirsim-afaa'; did you mean 'nirsim-afa'\?"):
+        read_recipe("nirsim-afaa")
+    file = tmp_path / "bad.toml"
+    file.write_bytes(b"\xff\xfe = 1")
+    with pytest.raises(InputError, match="expected a recipe in TOML"):
+        read_recipe(file)
+
+
+@pytest.mark.parametrize("setting", ["seed", "=3"])
+def test_a_setting_without_key_or_value_is_an_error(setting):
+    with pytest.raises(InputError, match="expected --set section.key=value"):
+        read_recipe("nirsim-afa", [setting])

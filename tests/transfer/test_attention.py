@@ -69,7 +69,9 @@ def test_channel_bias_starts_at_zero_and_shifts_the_logits():
 
 @pytest.mark.parametrize("attention", [SpatialAttention(4, 4), ChannelAttention(3, 4, 4)])
 def test_gradients_reach_every_parameter(attention):
-    (attention(torch.randn(2, 3, 4, 4)) * torch.randn(2, *attention(torch.randn(1, 3, 4, 4)).shape[1:])).sum().backward()
+    (
+        attention(torch.randn(2, 3, 4, 4)) * torch.randn(2, *attention(torch.randn(1, 3, 4, 4)).shape[1:])
+    ).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in attention.parameters())
 
 

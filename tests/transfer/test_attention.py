@@ -5,7 +5,7 @@ import torch
 
 from facexfer.transfer.attention import ChannelAttention, SpatialAttention
 
-# Taps of the paper's networks: (C, H = W); the counts are those of NOTES "Exact counts", 0.41 / 0.82 / 0.06 M in Table 6.
+# (C, H = W) of the taps of the paper's networks; Table 6 gives the counts as 0.41 / 0.82 / 0.06 M.
 TAPS = {
     "resnet101": [(256, 56), (512, 28), (1024, 14), (2048, 7)],
     "inception_v3": [(192, 71), (288, 35), (768, 17), (2048, 8)],

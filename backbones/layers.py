@@ -1,0 +1,50 @@
+"""The one layer that MXNet face networks have and torch has not."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FixedScaleBatchNorm1d(nn.modules.batchnorm._BatchNorm):
+    """BatchNorm over (N, D) whose scale is fixed to 1 and whose shift is learned (MXNet's ``fix_gamma=True``).
+
+    Args:
+        features: D.
+        eps: Added to the variance.
+
+    Example:
+        >>> layer = FixedScaleBatchNorm1d(2, eps=0.0)
+        >>> [name for name, _ in layer.named_parameters()]
+        ['bias']
+        >>> layer.eval()(torch.tensor([[3.0, -1.0]])).tolist()
+        [[3.0, -1.0]]
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    unit_scale: Tensor
+
+    def __init__(self, features: int, eps: float) -> None:
+        super().__init__(features, eps=eps, affine=False)
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.register_buffer("unit_scale", torch.ones(features), persistent=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise (N, D)."""
+        self._check_input_dim(input)
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return F.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.unit_scale,
+            self.bias,
+            self.training,
+            self.momentum if self.momentum is not None else 0.1,
+            self.eps,
+        )
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim != 2:
+            raise ValueError(f"expected embeddings (N, D), got shape {tuple(input.shape)}")

@@ -1,0 +1,159 @@
+"""Verification at a fixed false accept rate.
+
+The definition, ties included: with N impostor scores and ``k = floor(FAR * N + 1e-9)``, the threshold is the (k+1)-th
+highest impostor score, and a pair is accepted if its score is strictly above it. At most k impostor pairs are accepted,
+so the achieved FAR never exceeds the target. TAR is the accepted share of all genuine pairs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facexfer.errors import InputError
+from facexfer.eval.intervals import wilson_interval
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a verifier does at one false accept rate; rates are fractions.
+
+    Attributes:
+        far: The target.
+        supported: Whether there are impostor pairs enough, ``FAR * N >= 1``; if not, the figures are None.
+        threshold: A pair is accepted if its score is strictly above.
+        achieved_far: The accepted share of the impostor pairs, at most `far`.
+        tar: The accepted share of the genuine pairs.
+        tar_ci95: 95 % interval of `tar`, as if pairs were independent (Wilson).
+        genuine_pairs: How many there are.
+        impostor_pairs: How many there are.
+    """
+
+    far: float
+    supported: bool
+    threshold: float | None
+    achieved_far: float | None
+    tar: float | None
+    tar_ci95: tuple[float, float] | None
+    genuine_pairs: int
+    impostor_pairs: int
+
+    @property
+    def smallest_far(self) -> float:
+        """The smallest false accept rate that this many impostor pairs can support."""
+        return 1 / self.impostor_pairs
+
+    @property
+    def remark(self) -> str:
+        """Why the point is unsupported; empty if it is not."""
+        if self.supported:
+            return ""
+        return (
+            f"FAR {self.far:g} needs at least {math.ceil(1 / self.far - 1e-9):,} impostor pairs, this set has "
+            f"{self.impostor_pairs:,}; the smallest FAR it supports is {self.smallest_far:.2g}"
+        )
+
+
+def tar_at_far(genuine: np.ndarray, impostor: np.ndarray, fars: Sequence[float]) -> tuple[OperatingPoint, ...]:
+    """Measure the true accept rate at false accept rates.
+
+    Args:
+        genuine: (P,) scores of pairs of one person, higher meaning more alike.
+        impostor: (N,) scores of pairs of two.
+        fars: The targets, each above 0 and at most 1.
+
+    Returns:
+        One point a target, in their order.
+
+    Raises:
+        InputError: If a set of scores is empty, not one-dimensional or not finite, or a target is out of range.
+
+    Example:
+        >>> point = tar_at_far(np.array([0.9, 0.5, 0.3]), np.array([0.4, 0.3, 0.2, 0.1]), [0.25])[0]
+        >>> point.threshold, point.achieved_far, round(point.tar, 3)
+        (0.3, 0.25, 0.667)
+    """
+    genuine, impostor = _checked(genuine, "genuine"), _checked(impostor, "impostor")
+    check_fars(fars)
+    tail = np.sort(impostor[highest_kept(impostor, tail_length(len(impostor), fars))])[::-1]
+    return points_from_tail(genuine, tail, len(impostor), fars)
+
+
+def tail_length(impostor_pairs: int, fars: Sequence[float]) -> int:
+    """Give how many of the highest impostor scores decide about all targets: k + 1 of the largest, at most all."""
+    return min(impostor_pairs, max(accepted_impostors(impostor_pairs, far) for far in fars) + 1)
+
+
+def accepted_impostors(impostor_pairs: int, far: float) -> int:
+    """Give k, the most impostor pairs that a target lets pass."""
+    return math.floor(far * impostor_pairs + 1e-9)
+
+
+def highest_kept(scores: np.ndarray, count: int) -> np.ndarray:
+    """Give the indices of the ``count`` highest scores, in no order."""
+    if count >= len(scores):
+        return np.arange(len(scores))
+    return np.argpartition(scores, len(scores) - count)[-count:]
+
+
+def points_from_tail(
+    genuine: np.ndarray, tail: np.ndarray, impostor_pairs: int, fars: Sequence[float]
+) -> tuple[OperatingPoint, ...]:
+    """Find the operating points from the highest impostor scores.
+
+    Args:
+        genuine: (P,) all genuine scores.
+        tail: The `tail_length` highest impostor scores, highest first.
+        impostor_pairs: N, of which the tail are some.
+        fars: The targets.
+
+    Returns:
+        One point a target.
+    """
+    genuine = np.sort(genuine)
+    points = []
+    for far in fars:
+        k = accepted_impostors(impostor_pairs, far)
+        if k == 0:
+            points.append(OperatingPoint(far, False, None, None, None, None, len(genuine), impostor_pairs))
+            continue
+        # A target of 1 accepts everybody: there is no (N+1)-th score.
+        threshold = float(tail[k]) if k < impostor_pairs else -math.inf
+        accepted = len(genuine) - int(np.searchsorted(genuine, threshold, side="right"))
+        false_accepts = int(np.count_nonzero(tail > threshold))
+        points.append(
+            OperatingPoint(
+                far=far,
+                supported=True,
+                threshold=threshold,
+                achieved_far=false_accepts / impostor_pairs,
+                tar=accepted / len(genuine),
+                tar_ci95=wilson_interval(accepted, len(genuine)),
+                genuine_pairs=len(genuine),
+                impostor_pairs=impostor_pairs,
+            )
+        )
+    return tuple(points)
+
+
+def check_fars(fars: Sequence[float]) -> None:
+    """Check the targets.
+
+    Raises:
+        InputError: If there are none or one is not above 0 and at most 1.
+    """
+    if not fars:
+        raise InputError("expected at least one FAR, got none; 1e-3 is a usual one")
+    for far in fars:
+        if not 0 < far <= 1:
+            raise InputError(f"expected a FAR above 0 and at most 1, got {far:g}; give a fraction such as 1e-3")
+
+
+def _checked(scores: np.ndarray, what: str) -> np.ndarray:
+    scores = np.asarray(scores)
+    if scores.ndim != 1 or len(scores) == 0:
+        raise InputError(f"expected {what} scores of shape (P,) with P > 0, got {scores.shape}; flatten or add pairs")
+    if not np.issubdtype(scores.dtype, np.number) or not np.isfinite(scores).all():
+        raise InputError(f"expected finite {what} scores, got NaN, infinite or other values; check the embeddings")
+    return scores

@@ -1,0 +1,263 @@
+"""The manifest: one row an image, the form in which all data comes in."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facexfer.errors import InputError
+
+REQUIRED = ("path", "identity", "modality", "split")
+LANDMARKS = tuple(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
+OPTIONAL = ("capture", "session", "camera")
+
+Landmarks = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class FaceImage:
+    """One row of a manifest.
+
+    Attributes:
+        path: Of the image, absolute or relative to the process.
+        identity: Who it is.
+        modality: E.g. ``vis`` or ``nir``.
+        split: E.g. ``train`` or ``val``.
+        landmarks: Five (x, y) in pixels, x right, y down: image-left eye, image-right eye, nose, image-left and
+            image-right mouth corner.
+        capture: Equal for pictures of one shot.
+        session: When it was taken.
+        camera: By what.
+        extra: The other columns.
+        line: Its line in the file, 0 if it comes from none.
+    """
+
+    path: Path
+    identity: str
+    modality: str
+    split: str
+    landmarks: Landmarks | None = None
+    capture: str | None = None
+    session: str | None = None
+    camera: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Rows of a manifest, or a selection of them.
+
+    Attributes:
+        path: The file.
+        images: The rows, in the file's order.
+    """
+
+    path: Path
+    images: tuple[FaceImage, ...]
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The identities, sorted."""
+        return tuple(sorted({image.identity for image in self.images}))
+
+    def labels(self) -> np.ndarray:
+        """Give every image's position in `identities`, (N,) int64."""
+        numbers = {identity: number for number, identity in enumerate(self.identities)}
+        return np.array([numbers[image.identity] for image in self.images], dtype=np.int64)
+
+    def captures(self) -> np.ndarray:
+        """Give every image's capture, (N,) of str or None."""
+        return np.array([image.capture for image in self.images], dtype=object)
+
+    def select(
+        self,
+        *,
+        split: str | None = None,
+        modality: str | None = None,
+        identities: Collection[str] | None = None,
+    ) -> "Manifest":
+        """Keep the rows that fit all that is given.
+
+        Args:
+            split: Keep this split.
+            modality: Keep this modality.
+            identities: Keep these identities.
+
+        Returns:
+            The selection, in the same order.
+
+        Raises:
+            InputError: If nothing fits; the error lists the values that there are.
+        """
+        wanted = {"split": split, "modality": modality}
+        chosen = self.images
+        for column, value in wanted.items():
+            if value is None:
+                continue
+            there = sorted({getattr(image, column) for image in chosen})
+            chosen = tuple(image for image in chosen if getattr(image, column) == value)
+            if not chosen:
+                raise InputError(f"{self.path}: expected images of {column} '{value}', there are: {', '.join(there)}")
+        if identities is not None:
+            chosen = tuple(image for image in chosen if image.identity in identities)
+            if not chosen:
+                raise InputError(f"{self.path}: expected images of {len(identities)} chosen identities, there are none")
+        return Manifest(self.path, chosen)
+
+    def fingerprint(self) -> str:
+        """Hash the rows, with paths relative to the file, so that it is the same on every machine (SHA-256, hex)."""
+        rows = [json.dumps(_row(image, self.path.parent), sort_keys=True) for image in self.images]
+        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest from CSV, or from Parquet where pyarrow is installed.
+
+    Args:
+        path: The file; the paths in it are relative to its folder.
+
+    Returns:
+        The manifest; whether the images are there is not looked at (see `facexfer.data.images.check_crops`).
+
+    Raises:
+        InputError: If the file is missing or damaged, a column is missing, or a row is bad; the error names file, line
+            and field.
+    """
+    path = Path(path)
+    try:
+        rows = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a readable manifest, got: {error}; check the path") from error
+    images = tuple(_parse(row, line, path) for line, row in rows)
+    if not images:
+        raise InputError(f"{path}: expected at least one image, got an empty manifest; add rows")
+    return Manifest(path, images)
+
+
+def write_manifest(path: Path, images: Iterable[FaceImage]) -> None:
+    """Write a manifest as CSV, beside and renamed.
+
+    Args:
+        path: The file; image paths are written relative to its folder.
+        images: The rows; a column appears if any row has it.
+    """
+    rows = [_row(image, path.parent) for image in images]
+    used = {column for row in rows for column in row}
+    known = (*REQUIRED, *LANDMARKS, *OPTIONAL)
+    columns = [column for column in known if column in used or column in REQUIRED]
+    columns += sorted(used - set(known))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    beside = path.with_name(f".{path.name}.writing")
+    beside.write_text(text.getvalue(), encoding="utf-8")
+    os.replace(beside, path)
+
+
+def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, strict=True)
+        header = next(reader, [])
+        _check_header(header, path)
+        rows = []
+        for values in reader:
+            if not values:
+                continue
+            if len(values) != len(header):
+                raise InputError(
+                    f"{path}, line {reader.line_num}: expected {len(header)} fields, got {len(values)}; "
+                    "quote values that hold a comma"
+                )
+            rows.append((reader.line_num, dict(zip(header, values, strict=True))))
+    return rows
+
+
+def _read_parquet(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise InputError(f"{path}: expected pyarrow for a Parquet file, it is absent; pip install pyarrow") from error
+    try:
+        table: Any = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowException as error:
+        raise InputError(f"{path}: expected a Parquet manifest, got: {error}; write it again") from error
+    _check_header(table.column_names, path)
+    return [
+        (line, {key: "" if value is None else str(value) for key, value in row.items()})
+        for line, row in enumerate(table.to_pylist(), start=1)
+    ]
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    missing = [column for column in REQUIRED if column not in header]
+    if missing:
+        raise InputError(
+            f"{path}, line 1: expected the columns {', '.join(REQUIRED)}, {', '.join(missing)} is missing; got "
+            f"{', '.join(header) or 'an empty file'}"
+        )
+    if len(set(header)) != len(header):
+        raise InputError(f"{path}, line 1: expected distinct columns, got {', '.join(header)}; rename one")
+    some = [column for column in LANDMARKS if column in header]
+    if some and len(some) != len(LANDMARKS):
+        raise InputError(f"{path}, line 1: expected all of {', '.join(LANDMARKS)} or none, got {', '.join(some)}")
+
+
+def _parse(row: dict[str, str], line: int, path: Path) -> FaceImage:
+    for column in REQUIRED:
+        if not row[column].strip():
+            raise InputError(f"{path}, line {line}, field {column}: expected a value, got nothing; fill it in")
+    if "\0" in row["path"]:
+        raise InputError(f"{path}, line {line}, field path: expected a path, got a NUL byte; mend the file")
+    known = {*REQUIRED, *LANDMARKS, *OPTIONAL}
+    return FaceImage(
+        path=path.parent / row["path"],
+        identity=row["identity"],
+        modality=row["modality"],
+        split=row["split"],
+        landmarks=_parse_landmarks(row, line, path),
+        capture=row.get("capture") or None,
+        session=row.get("session") or None,
+        camera=row.get("camera") or None,
+        extra={key: value for key, value in row.items() if key not in known},
+        line=line,
+    )
+
+
+def _parse_landmarks(row: dict[str, str], line: int, path: Path) -> Landmarks | None:
+    texts = [row.get(column, "").strip() for column in LANDMARKS]
+    if not any(texts):
+        return None
+    numbers = []
+    for column, text in zip(LANDMARKS, texts, strict=True):
+        try:
+            number = float(text)
+        except ValueError:
+            number = np.nan
+        if not np.isfinite(number):
+            raise InputError(f"{path}, line {line}, field {column}: expected a number in pixels, got '{text}'")
+        numbers.append(number)
+    return tuple((numbers[index], numbers[index + 1]) for index in range(0, len(numbers), 2))
+
+
+def _row(image: FaceImage, folder: Path) -> dict[str, str]:
+    row = {
+        "path": Path(os.path.relpath(image.path, folder)).as_posix(),
+        "identity": image.identity,
+        "modality": image.modality,
+        "split": image.split,
+    }
+    if image.landmarks is not None:
+        coordinates = [coordinate for point in image.landmarks for coordinate in point]
+        row |= {column: f"{value:g}" for column, value in zip(LANDMARKS, coordinates, strict=True)}
+    row |= {column: value for column in OPTIONAL if (value := getattr(image, column)) is not None}
+    return {**row, **image.extra}

@@ -26,8 +26,9 @@ from facexfer.recipe import Recipe
 from facexfer.runs import RunFolder
 from facexfer.runtime import describe_environment, make_fabric, memory_format, seed_everything
 from facexfer.schedule import epoch_batches, split_steps, stage_rate
+from facexfer.tasks import TASKS
 from facexfer.tasks.embedding import embed_dataset
-from facexfer.tasks.task import TASKS, Task
+from facexfer.tasks.task import Task
 from facexfer.transfer import methods
 from facexfer.transfer.objective import Objective, make_terms
 from facexfer.transfer.stages import Reference, Stage, StageSetting
@@ -50,10 +51,10 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     """
     run = RunFolder(out)
     stages = methods.create(recipe.method.name, **recipe.method.options)
-    if recipe.head.name not in HEADS:
-        HEADS[recipe.head.name]
+    HEADS[recipe.head.name]  # an unknown head is an error before any work
     if resume:
         run.check_resumable(recipe)
+    seed_everything(recipe.seed)
     source = create_backbone(recipe.source.backbone, weights=recipe.source.weights).eval().requires_grad_(False)
     task = TASKS[recipe.task](recipe, source.info)
     if len(task.training_set) < recipe.optimizer.batch_size:
@@ -171,11 +172,15 @@ class Training:
             wrapped_optimizer.step()
             self.step += 1
             window.add(self.step, rate, losses)
-            if self.step % self.recipe.runtime.log_every_steps == 0 or self.step == first + steps:
+            is_last = self.step == first + steps
+            is_logged = is_last or self.step % self.recipe.runtime.log_every_steps == 0
+            if is_logged:
                 self._log(window)
-                self._save_if_due(index, objective, optimizer)
-            if self.step != sum(self.stage_steps) and self._evaluation_is_due():
+            if self._evaluation_is_due():
                 self._record(self.task.evaluate(self.backbone, self.recipe.evaluation.pairs[:1]))
+            # After the evaluation: a run killed in between measures again instead of missing a figure.
+            if is_logged and not is_last:
+                self._save_if_due(index, objective, optimizer)
             self.progress.advance(self.step, rate)
         self._save(index + 1, None, None)
 
@@ -209,9 +214,9 @@ class Training:
             epoch, start = divmod(step, self.steps_per_epoch)
             count = min(self.steps_per_epoch - start, end - step)
             self.task.training_set.set_epoch(epoch)
-            batches = epoch_batches(self.task.training_set, self.recipe.optimizer.batch_size, self.recipe.seed, epoch)[
-                start : start + count
-            ]
+            batches = epoch_batches(
+                len(self.task.training_set), self.recipe.optimizer.batch_size, self.recipe.seed, epoch
+            )[start : start + count]
             mine = [batch[self.fabric.global_rank :: self.fabric.world_size] for batch in batches]
             loader = DataLoader(
                 cast(Any, self.task.training_set),
@@ -226,7 +231,7 @@ class Training:
 
     def _evaluation_is_due(self) -> bool:
         every = max(1, round(self.recipe.evaluation.every_epochs * self.steps_per_epoch))
-        return self.step % every == 0
+        return self.step % every == 0 and self.step != sum(self.stage_steps)
 
     def _evaluate_untouched(self) -> dict[str, float | None]:
         self.progress.say("measuring the untouched source")

@@ -15,10 +15,9 @@ from facexfer.errors import InputError
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs
 from facexfer.recipe import DataSection, EvaluationSection, PairsSection, Recipe
 from facexfer.tasks.embedding import embed_dataset
-from facexfer.tasks.task import TASKS, Task
+from facexfer.tasks.task import Task
 
 
-@TASKS.register("face")
 def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
     """Read and check the data of a face recipe.
 

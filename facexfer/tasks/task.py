@@ -6,9 +6,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneInfo
-from facexfer.recipe import PairsSection, Recipe
-from facexfer.registry import Registry
+from facexfer.recipe import PairsSection
 
 
 class TrainingSet(Protocol):
@@ -44,7 +42,3 @@ class Task:
     plain_training_set: TrainingSet
     evaluate: Callable[[nn.Module, Sequence[PairsSection]], dict[str, float | None]]
     fingerprints: dict[str, str]
-
-
-TASKS: Registry[Callable[[Recipe, BackboneInfo], Task]] = Registry("task")
-"""Task name -> what makes the task from a recipe; every error in the data is raised there, before training."""

@@ -3,6 +3,8 @@
 import typer
 
 from facexfer.commands.entry import run_app
+from facexfer.commands.evaluate import evaluate
+from facexfer.commands.export import export
 from facexfer.commands.train import train
 
 app = typer.Typer(
@@ -11,7 +13,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Take a face network from visible light to near infrared, and prove that what ships is what was measured.",
 )
-app.command()(train)
+for _command in (train, evaluate, export):
+    app.command()(_command)
 
 
 def main() -> None:

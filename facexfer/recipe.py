@@ -43,6 +43,8 @@ class SourceSection(Section):
 
     backbone: str
     weights: ExpandedPath | None = None
+    recalibrate_batchnorm: bool = False
+    """Measure the source's BatchNorm statistics anew on the training images before anything else."""
 
 
 class PairsSection(Section):
@@ -130,6 +132,8 @@ class EvaluationSection(Section):
     pairs: tuple[PairsSection, ...] = (PairsSection(probe="nir"),)
     """The first is measured during training too, all of them at the end."""
     every_epochs: float = Field(default=1, gt=0)
+    untouched: bool = True
+    """Measure the source too, before training."""
 
 
 class RuntimeSection(Section):

@@ -27,7 +27,7 @@ from facexfer.runs import RunFolder
 from facexfer.runtime import describe_environment, make_fabric, memory_format, seed_everything
 from facexfer.schedule import epoch_batches, split_steps, stage_rate
 from facexfer.tasks import TASKS
-from facexfer.tasks.embedding import embed_dataset
+from facexfer.tasks.embedding import embed_dataset, recalibrate_batchnorm
 from facexfer.tasks.task import Task
 from facexfer.transfer import methods
 from facexfer.transfer.objective import Objective, make_terms
@@ -103,8 +103,7 @@ class Training:
         self.info: BackboneInfo = source.info
         self.format = memory_format(recipe.runtime)
         self.source = cast(BackboneModule, source.to(fabric.device, memory_format=self.format))
-        self.backbone = copy.deepcopy(self.source)
-        self.head = self._make_head()
+        self.untouched: dict[str, float | None] = {}
         self.normalize = Normalize(source.info).to(fabric.device)
         self.steps_per_epoch = len(task.training_set) // recipe.optimizer.batch_size
         self.stage_steps = split_steps(recipe.optimizer, stages, self.steps_per_epoch)
@@ -122,8 +121,12 @@ class Training:
         progress = TrainingProgress(sum(self.stage_steps), shown=self.fabric.is_global_zero)
         with closing(writer), progress:
             self.writer, self.progress = writer, progress
-            untouched = checkpoint["untouched"] if checkpoint else self._evaluate_untouched()
-            self.untouched: dict[str, float | None] = untouched
+            self.untouched = checkpoint["untouched"] if checkpoint else self._evaluate_untouched()
+            if self.recipe.source.recalibrate_batchnorm:
+                self.progress.say("measuring the BatchNorm statistics on the training images")
+                recalibrate_batchnorm(self.source, self.task.plain_training_set)
+            self.backbone = copy.deepcopy(self.source)
+            self.head = self._make_head()
             for index in range(checkpoint["stage"] if checkpoint else 0, len(self.stages)):
                 self._fit_stage(index, checkpoint)
                 checkpoint = None
@@ -234,6 +237,8 @@ class Training:
         return self.step % every == 0 and self.step != sum(self.stage_steps)
 
     def _evaluate_untouched(self) -> dict[str, float | None]:
+        if not self.recipe.evaluation.untouched:
+            return {}
         self.progress.say("measuring the untouched source")
         figures = self.task.evaluate(self.source, self.recipe.evaluation.pairs)
         self._record(figures)

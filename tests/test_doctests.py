@@ -4,9 +4,10 @@ import doctest
 import importlib
 import pkgutil
 
+import pytest
+
 import facexfer.backbones
 import facexfer.eval
-import pytest
 
 PACKAGES = (facexfer, facexfer.backbones, facexfer.eval)
 MODULES = sorted(

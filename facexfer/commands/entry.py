@@ -1,6 +1,7 @@
 """How every command starts and ends: one line, and exit status 2 for bad input or 1 for a run that failed."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -8,6 +9,8 @@ import typer
 
 from facexfer.errors import InputError, RunError
 
+# Options that take several values after one name, and what a further value looks like.
+_SEVERAL = {"--far": re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE), "--set": re.compile(r"[\w.]+=.*", re.DOTALL)}
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 
@@ -29,13 +32,40 @@ def run_app(app: typer.Typer) -> None:
     Status 0 is a finished command, 1 one that failed, 2 is bad input (also of the command line itself), 130 Ctrl-C.
     """
     try:
-        app()
+        app(args=repeat_options(sys.argv[1:]))
     except InputError as error:
         print_error(str(error))
         sys.exit(EXIT_BAD_INPUT)
     except RunError as error:
         print_error(str(error))
         sys.exit(EXIT_FAILED)
+
+
+def repeat_options(words: list[str]) -> list[str]:
+    """Write ``--far 1e-3 1e-4`` as ``--far 1e-3 --far 1e-4``, which is all that the parser knows.
+
+    Args:
+        words: The command line.
+
+    Returns:
+        The same, with the option's name before each of its values.
+
+    Example:
+        >>> repeat_options(["--far", "1e-3", "1e-4", "--json", "x"])
+        ['--far', '1e-3', '--far', '1e-4', '--json', 'x']
+    """
+    repeated: list[str] = []
+    option = ""
+    for index, word in enumerate(words):
+        if word.startswith("--"):
+            option = word
+        elif words[index - 1] != option:
+            if option in _SEVERAL and _SEVERAL[option].fullmatch(word):
+                repeated.append(option)
+            else:
+                option = ""
+        repeated.append(word)
+    return repeated
 
 
 def print_error(message: str) -> None:

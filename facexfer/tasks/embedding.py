@@ -19,14 +19,45 @@ def embed_dataset(backbone: nn.Module, dataset: TrainingSet, batch_size: int = 1
     Returns:
         (N, D) float32 on the CPU, of the network's own length.
     """
+    was_training = backbone.training
+    embeddings = _run_without_gradients(backbone.eval(), dataset, batch_size)
+    backbone.train(was_training)
+    return embeddings
+
+
+def recalibrate_batchnorm(backbone: nn.Module, dataset: TrainingSet, batch_size: int = 128) -> None:
+    """Measure the BatchNorm statistics anew: the mean over the batches of a data set (AdaBN; Li et al., ICLR-W 2017).
+
+    The weights stay. A network from visible light sees near-infrared images through statistics that do not fit them;
+    this alone removes much of the loss, and it gives alignment methods a source that is worth aligning with.
+
+    Args:
+        backbone: A network with `info`; its statistics change, its mode comes back as it was.
+        dataset: Images (3, H, W) uint8 RGB of the new kind; labels are not looked at.
+        batch_size: Images at a time.
+    """
+    layers = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    modes = [(module, module.training) for module in backbone.modules()]
+    momenta = [layer.momentum for layer in layers]
+    backbone.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        # Without a momentum, torch keeps the plain mean over the batches.
+        layer.momentum = None
+        layer.train()
+    _run_without_gradients(backbone, dataset, batch_size)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    for module, mode in modes:
+        module.training = mode
+
+
+def _run_without_gradients(backbone: nn.Module, dataset: TrainingSet, batch_size: int) -> Tensor:
     device = next(backbone.parameters()).device
     normalize = Normalize(backbone.info).to(device)  # type: ignore[arg-type]
-    was_training = backbone.training
-    backbone.eval()
     embeddings = []
     with torch.no_grad():
         for images, _ in DataLoader(dataset, batch_size=batch_size):  # type: ignore[arg-type]
             images = normalize(images.to(device)).contiguous(memory_format=torch.channels_last)
             embeddings.append(backbone(images).float().cpu())
-    backbone.train(was_training)
     return torch.cat(embeddings)

@@ -1,0 +1,31 @@
+"""Read embeddings, labels and scores that anybody's program has saved."""
+
+from pathlib import Path
+
+import numpy as np
+
+from facexfer.errors import InputError
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read a ``.npy`` file; no pickle inside it is ever run.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The array.
+
+    Raises:
+        InputError: If the file is missing, damaged, or holds Python objects.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"{path}: expected a .npy file of numbers or text, got: {error}; save it with numpy.save"
+        ) from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path}: expected one array (.npy), got an archive; save each array with numpy.save")
+    return array

@@ -1,0 +1,168 @@
+"""Anything that embeds crops: a run folder, an ONNX file, or foreign weights with the name of their network."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime
+import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from facexfer.backbones import create_backbone
+from facexfer.backbones.info import BackboneModule
+from facexfer.backbones.normalize import Normalize
+from facexfer.data.images import read_crop
+from facexfer.errors import InputError
+from facexfer.runs import RunFolder, load_backbone
+from facexfer.runtime import prepare_cpu
+
+_ORT_REFUSALS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+)
+
+
+class Embedder(Protocol):
+    """Maps crops to embeddings.
+
+    Attributes:
+        name: What to call it in reports.
+        fingerprint: SHA-256 (hex) of the file with the weights.
+        input_size: (height, width) of the crops in pixels.
+    """
+
+    name: str
+    fingerprint: str
+    input_size: tuple[int, int]
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32, of the network's own length."""
+        ...
+
+
+class TorchEmbedder:
+    """A torch backbone as an `Embedder`, on a GPU where there is one.
+
+    Args:
+        backbone: The network.
+        name: For reports.
+        fingerprint: Of its weights.
+    """
+
+    def __init__(self, backbone: BackboneModule, name: str, fingerprint: str) -> None:
+        prepare_cpu()
+        self.name = name
+        self.fingerprint = fingerprint
+        self.input_size = backbone.info.input_size
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._backbone = backbone.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._normalize = Normalize(backbone.info).to(self._device)
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
+        with torch.no_grad():
+            images = self._normalize(torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2))
+            embeddings = self._backbone(images.contiguous(memory_format=torch.channels_last))
+        return np.asarray(embeddings.float().cpu().numpy())
+
+
+class OnnxEmbedder:
+    """An ONNX file with the normalisation inside as an `Embedder`.
+
+    Args:
+        path: The file, as `facexfer.deploy.onnx_export` writes it.
+
+    Raises:
+        InputError: If onnxruntime cannot read it or its input is no (N, 3, H, W) of a fixed size.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self.fingerprint = file_fingerprint(path)
+        providers = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=providers)
+        except _ORT_REFUSALS as error:
+            raise InputError(f"{path}: expected an ONNX model, got: {error}; export it again") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        shape: list[Any] = inputs[0].shape
+        if len(inputs) != 1 or len(outputs) != 1 or len(shape) != 4 or shape[1] != 3:
+            raise InputError(
+                f"{path}: expected one input (N, 3, H, W) and one output, got {len(inputs)} and {len(outputs)} with "
+                f"input shape {shape}; is it a recognition model?"
+            )
+        if not all(isinstance(side, int) for side in shape[2:]):
+            raise InputError(f"{path}: expected a fixed height and width, got {shape[2:]}; export it with a fixed size")
+        self.input_size = (shape[2], shape[3])
+        self._batch = shape[0] if isinstance(shape[0], int) else None
+        self._input = inputs[0].name
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
+        images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
+        step = self._batch or len(images)
+        parts = [
+            self._session.run(None, {self._input: images[start : start + step]})[0]
+            for start in range(0, len(images), step)
+        ]
+        return np.concatenate(parts)
+
+
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+def open_embedder(model: Path, backbone: str | None = None) -> Embedder:
+    """Open whatever a user calls a model.
+
+    Args:
+        model: A run folder, an ONNX file, or foreign weights.
+        backbone: The network's name, needed for foreign weights alone.
+
+    Returns:
+        The embedder.
+
+    Raises:
+        InputError: If the model is missing, damaged or of another kind.
+    """
+    if model.is_dir():
+        return TorchEmbedder(load_backbone(model), model.name, file_fingerprint(RunFolder(model).model_file))
+    if not model.is_file():
+        raise InputError(f"{model}: expected a run folder, an ONNX file or weights, there is none; check the path")
+    if backbone is not None:
+        return TorchEmbedder(create_backbone(backbone, weights=model), model.name, file_fingerprint(model))
+    if model.suffix == ".onnx":
+        return OnnxEmbedder(model)
+    raise InputError(f"{model}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example")
+
+
+def embed_images(embedder: Embedder, paths: Sequence[Path], batch_size: int = 64) -> np.ndarray:
+    """Embed crops from files.
+
+    Args:
+        embedder: What embeds them.
+        paths: The files, read as they are needed.
+        batch_size: Crops at a time.
+
+    Returns:
+        (N, D) float32.
+
+    Raises:
+        InputError: If a file is no crop of the embedder's size.
+    """
+    parts = []
+    for start in range(0, len(paths), batch_size):
+        crops = [read_crop(path, embedder.input_size) for path in paths[start : start + batch_size]]
+        parts.append(embedder.embed(np.stack(crops)))
+    return np.concatenate(parts)
+
+
+def file_fingerprint(path: Path) -> str:
+    """Give the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

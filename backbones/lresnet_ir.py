@@ -43,7 +43,8 @@ class ImprovedResidual(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H / stride, W / stride)."""
         residual: Tensor = self.bn3(self.conv2(self.prelu(self.bn2(self.conv1(self.bn1(maps))))))
-        return residual + self.shortcut(maps)
+        shortcut: Tensor = self.shortcut(maps)
+        return residual + shortcut
 
 
 class LResNetIR(BackboneModule):

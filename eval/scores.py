@@ -195,7 +195,8 @@ def _units(embeddings: np.ndarray, what: str) -> Tensor:
             f"expected finite {what} of positive length, got {int(bad.sum())} others, the first in row "
             f"{int(bad.nonzero()[0])}; leave failed images out and count them as failures"
         )
-    return tensor / lengths[:, None]
+    units: Tensor = tensor / lengths[:, None]
+    return units
 
 
 def _codes(labels: np.ndarray, length: int, what: str) -> Tensor:

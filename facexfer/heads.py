@@ -10,7 +10,19 @@ from facexfer.errors import InputError
 from facexfer.registry import Registry
 
 
-class MarginHead(nn.Module):
+class Head(nn.Module):
+    """What every head can do."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Compute training logits (N, K) of embeddings (N, D) and labels (N,)."""
+        raise NotImplementedError
+
+    def start_from_class_means(self, means: Tensor) -> None:
+        """Start with every class at the mean (K, D) of its source embeddings."""
+        raise NotImplementedError
+
+
+class MarginHead(Head):
     """Cosine logits with a margin on the true class: ``scale * cos`` with the true class's cosine made smaller.
 
     The arithmetic stays in float32 under autocast: a margin of 0.5 rad is lost in half precision near cos = 1.
@@ -130,7 +142,7 @@ class CosFaceHead(MarginHead):
         return cosines - self.margin
 
 
-class LinearHead(nn.Module):
+class LinearHead(Head):
     """A plain linear classifier.
 
     Args:
@@ -166,7 +178,7 @@ class LinearHead(nn.Module):
         self.linear.bias.copy_(-means.square().sum(dim=1) / 2)
 
 
-HEADS: Registry[type[nn.Module]] = Registry("head")
+HEADS: Registry[type[Head]] = Registry("head")
 HEADS.add("arcface", ArcFaceHead)
 HEADS.add("cosface", CosFaceHead)
 HEADS.add("linear", LinearHead)

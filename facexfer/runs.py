@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from facexfer.backbones import create_backbone
 from facexfer.backbones.info import BackboneModule
@@ -103,10 +102,9 @@ class RunFolder:
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def save_model(self, backbone: nn.Module, recipe: Recipe) -> None:
+    def save_model(self, backbone: BackboneModule, recipe: Recipe) -> None:
         """Save the trained backbone with the name that `create_backbone` needs to make it again."""
         info = backbone.info
-        assert isinstance(info, object)
         metadata = {"backbone": recipe.source.backbone, "licence": info.licence, "source": info.source}
         write_safetensors(self.model_file, dict(backbone.state_dict()), metadata)
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
@@ -19,7 +19,7 @@ from facexfer.backbones.normalize import Normalize
 from facexfer.checkpoint import random_state, set_random_state
 from facexfer.errors import InputError
 from facexfer.features import map_shapes
-from facexfer.heads import HEADS, class_means
+from facexfer.heads import HEADS, Head, class_means
 from facexfer.losses import LossWindow
 from facexfer.progress import TrainingProgress
 from facexfer.recipe import Recipe
@@ -102,7 +102,7 @@ class Training:
         self.task = task
         self.info: BackboneInfo = source.info
         self.format = memory_format(recipe.runtime)
-        self.source = cast(BackboneModule, source.to(fabric.device, memory_format=self.format))
+        self.source = source.to(fabric.device).to(memory_format=self.format)
         self.untouched: dict[str, float | None] = {}
         self.normalize = Normalize(source.info).to(fabric.device)
         self.steps_per_epoch = len(task.training_set) // recipe.optimizer.batch_size
@@ -132,7 +132,7 @@ class Training:
                 checkpoint = None
             return self._finish()
 
-    def _make_head(self) -> nn.Module:
+    def _make_head(self) -> Head:
         seed_everything(self.recipe.seed, 0)
         classes = len(self.task.classes)
         head = HEADS[self.recipe.head.name](self.info.embedding_size, classes, **self.recipe.head.options)
@@ -157,7 +157,7 @@ class Training:
             momentum=self.recipe.optimizer.momentum,
         )
         wrapped = self.fabric.setup_module(objective)
-        wrapped_optimizer = self.fabric.setup_optimizers(optimizer)
+        wrapped_optimizer = cast(torch.optim.Optimizer, self.fabric.setup_optimizers(optimizer))
         if checkpoint and checkpoint["terms"] is not None:
             self.step = checkpoint["step"]
             objective.terms.load_state_dict(checkpoint["terms"])

@@ -1,5 +1,6 @@
 """Fill our networks from MXNet's ``.params`` files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -23,9 +24,10 @@ def load_mxnet(network: BackboneModule, path: Path) -> None:
     Raises:
         InputError: If the network has no MXNet form, the file is damaged, or an entry does not fit.
     """
-    if not hasattr(network, "mxnet_names"):
+    mxnet_names: Callable[[], dict[str, str]] | None = getattr(network, "mxnet_names", None)
+    if mxnet_names is None:
         raise InputError(f"{path}: expected a network with an MXNet form, got {network.info.name}; choose another")
     arrays = read_mxnet_params(path)
     arrays.pop(_FIXED_SCALE, None)
     entries = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    load_entries(network, entries, str(path), network.mxnet_names())
+    load_entries(network, entries, str(path), mxnet_names())

@@ -15,6 +15,7 @@ against what is left of the file before anything is allocated.
 import math
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from facexfer.errors import InputError
 _LIST_MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _DENSE = 0
-_TYPES = {0: np.dtype("<f4"), 2: np.dtype("<f2")}
+_TYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 2: np.dtype("<f2")}
 _MAX_DIMENSIONS = 32
 _MAX_NAME = 4096
 
@@ -109,7 +110,8 @@ def _read_array(reader: _Reader, index: int) -> np.ndarray:
     # Python's integers do not overflow, so a hostile shape cannot come out small.
     elements = math.prod(shape)
     start = reader.take(elements * dtype.itemsize, f"values of array {index}")
-    return np.frombuffer(reader.data, dtype, elements, start).reshape(shape).copy()
+    values: np.ndarray = np.frombuffer(reader.data, dtype, elements, start)
+    return values.reshape(shape).copy()
 
 
 def _read_shape(reader: _Reader, index: int) -> tuple[int, ...]:

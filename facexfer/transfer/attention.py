@@ -42,7 +42,7 @@ class SpatialAttention(nn.Module):
             (N, H, W); every sample's weights sum to 1.
         """
         pooled = maps.mean(dim=1)
-        logits = self.expand(self.reduce(pooled.flatten(1)).relu())
+        logits: Tensor = self.expand(self.reduce(pooled.flatten(1)).relu())
         return logits.softmax(dim=1).view_as(pooled)
 
 

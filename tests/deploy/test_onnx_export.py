@@ -1,0 +1,75 @@
+"""The exported file against torch and against InsightFace itself."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from shared_data import shared
+
+from facexfer import create_backbone
+from facexfer.data.images import read_crop
+from facexfer.deploy import onnx_export
+from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx, onnx_info
+from facexfer.errors import RunError
+from facexfer.tasks.embedder import open_embedder
+
+WEIGHTS = "weights/mobilefacenet-mxnet-y1/model-0000.params"
+CROPS = ("vis/p0000/000.jpg", "nir/p0000/000.jpg", "nir-mild/p0001/000.jpg")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return create_backbone("mobilefacenet", weights=shared(WEIGHTS)).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    assert export_onnx(network, path) <= 1e-4
+    return path
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_onnxruntime_equals_torch(network, exported, batch):
+    session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+    images = torch.randint(0, 256, (batch, 3, 112, 112)).float()
+    with torch.no_grad():
+        expected = PixelsToEmbedding(network)(images).numpy()
+    (got,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    assert got.shape == (batch, 128)
+    assert np.abs(got - expected).max() < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("crop", CROPS)
+def test_insightface_loads_it_and_gives_the_same_embedding(network, exported, crop):
+    from insightface import model_zoo
+
+    image = read_crop(shared("data/lfw-nirsim") / crop)
+    model = model_zoo.get_model(str(exported), providers=["CPUExecutionProvider"])
+    assert type(model).__name__ == "ArcFaceONNX"
+    theirs = model.get_feat(image[:, :, ::-1]).ravel()
+    with torch.no_grad():
+        ours = PixelsToEmbedding(network)(torch.from_numpy(image).permute(2, 0, 1)[None].float()).numpy().ravel()
+    assert theirs @ ours / np.linalg.norm(theirs) / np.linalg.norm(ours) > 0.9999
+
+
+def test_the_embedders_of_weights_and_file_agree(exported):
+    crops = np.stack([read_crop(shared("data/lfw-nirsim") / crop) for crop in CROPS])
+    first = open_embedder(shared(WEIGHTS), "mobilefacenet").embed(crops)
+    second = open_embedder(exported).embed(crops)
+    assert first.shape == second.shape == (3, 128)
+    assert np.abs(first - second).max() < 1e-4
+
+
+def test_the_file_knows_its_network(exported):
+    info = onnx_info(onnx.load(exported))
+    assert (info["name"], info["embedding_size"], info["color_order"]) == ("mobilefacenet", 128, "RGB")
+
+
+def test_a_file_that_differs_is_not_written(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_export, "TOLERANCE", 1e-12)
+    with pytest.raises(RunError, match="expected onnxruntime within 1e-12 of torch"):
+        export_onnx(network, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,101 @@
+"""All pairs against brute force, ties and captures included."""
+
+import numpy as np
+import pytest
+import torch
+
+from facexfer.errors import InputError
+from facexfer.eval import scores
+from facexfer.eval.scores import all_pairs, gallery_probe_pairs
+from facexfer.eval.verification import tar_at_far
+
+FARS = [0.5, 0.1, 0.01, 0.001, 1e-9]
+
+
+def people(count, dimension=16, identities=40, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, identities, count)
+    centres = generator.normal(size=(identities, dimension))
+    return (centres[labels] + generator.normal(size=(count, dimension))).astype(np.float32), labels
+
+
+def brute_force(gallery, gallery_labels, probe, probe_labels, counted):
+    units = [e / torch.from_numpy(e).norm(dim=1, keepdim=True).numpy() for e in (gallery, probe)]
+    matrix = units[0] @ units[1].T
+    same = gallery_labels[:, None] == probe_labels[None, :]
+    return tar_at_far(matrix[same & counted], matrix[~same & counted], FARS)
+
+
+def assert_equal_points(points, expected):
+    for point, other in zip(points, expected, strict=True):
+        assert (point.supported, point.genuine_pairs, point.impostor_pairs) == (
+            other.supported, other.genuine_pairs, other.impostor_pairs,
+        )  # fmt: skip
+        if other.supported:
+            assert point.threshold == pytest.approx(other.threshold, abs=1e-6)
+            assert point.achieved_far == pytest.approx(other.achieved_far, abs=2 / other.impostor_pairs)
+            assert point.tar == pytest.approx(other.tar, abs=2 / other.genuine_pairs)
+
+
+@pytest.mark.parametrize("block", [7, 64, 1024])
+def test_all_pairs_equals_brute_force_whatever_the_block(monkeypatch, block):
+    monkeypatch.setattr(scores, "_BLOCK", block)
+    embeddings, labels = people(300)
+    upper = np.triu(np.ones((300, 300), dtype=bool), 1)
+    assert_equal_points(all_pairs(embeddings, labels, FARS), brute_force(embeddings, labels, embeddings, labels, upper))
+
+
+@pytest.mark.parametrize("block", [7, 1024])
+def test_ties_are_exact(monkeypatch, block):
+    """Sign vectors of 16 values: scores are exact multiples of 1/8, most of them tied."""
+    monkeypatch.setattr(scores, "_BLOCK", block)
+    generator = np.random.default_rng(1)
+    embeddings = generator.choice([-1.0, 1.0], (120, 16)).astype(np.float32)
+    labels = generator.integers(0, 10, 120)
+    rows, columns = np.triu_indices(120, 1)
+    values = (embeddings[rows] * embeddings[columns]).sum(1) / 16
+    same = labels[rows] == labels[columns]
+    assert all_pairs(embeddings, labels, FARS) == tar_at_far(values[same], values[~same], FARS)
+
+
+@pytest.mark.parametrize("block", [7, 1024])
+def test_gallery_against_probe_leaves_captures_out(monkeypatch, block):
+    monkeypatch.setattr(scores, "_BLOCK", block)
+    gallery, gallery_labels = people(80, seed=2)
+    probe, probe_labels = people(90, seed=3)
+    gallery_captures = np.array([f"c{i % 60}" if i % 7 else None for i in range(80)], dtype=object)
+    probe_captures = np.array([f"c{i % 50}" if i % 5 else None for i in range(90)], dtype=object)
+    counted = np.array([[g is None or p is None or g != p for p in probe_captures] for g in gallery_captures])
+    points = gallery_probe_pairs(
+        gallery, gallery_labels, probe, probe_labels, FARS, gallery_captures, probe_captures
+    )
+    assert_equal_points(points, brute_force(gallery, gallery_labels, probe, probe_labels, counted))
+
+
+def test_labels_may_be_names():
+    embeddings, labels = people(60)
+    assert all_pairs(embeddings, np.array([f"p{label}" for label in labels]), [0.1]) == all_pairs(embeddings, labels, [0.1])
+
+
+def test_lengths_of_embeddings_do_not_matter():
+    embeddings, labels = people(60)
+    stretched = embeddings * np.random.default_rng(0).uniform(0.5, 2, (60, 1)).astype(np.float32)
+    assert_equal_points(all_pairs(stretched, labels, FARS), all_pairs(embeddings, labels, FARS))
+
+
+def test_bad_input_is_an_error():
+    embeddings, labels = people(20)
+    with pytest.raises(InputError, match=r"labels of shape \(20,\), got \(19,\)"):
+        all_pairs(embeddings, labels[:19], [0.1])
+    with pytest.raises(InputError, match="got 1 others, the first in row 3"):
+        all_pairs(np.where(np.arange(20)[:, None] == 3, 0, embeddings), labels, [0.1])
+    with pytest.raises(InputError, match="at least one genuine pair"):
+        all_pairs(embeddings, np.arange(20), [0.1])
+    with pytest.raises(InputError, match="at least one impostor pair"):
+        all_pairs(embeddings, np.zeros(20), [0.1])
+    with pytest.raises(InputError, match=r"embeddings of shape \(N, D\)"):
+        all_pairs(embeddings[0], labels, [0.1])
+    with pytest.raises(InputError, match="of one size, got 16 and 8"):
+        gallery_probe_pairs(embeddings, labels, embeddings[:, :8], labels, [0.1])
+    with pytest.raises(InputError, match="expected 20 captures, got 3"):
+        gallery_probe_pairs(embeddings, labels, embeddings, labels, [0.1], gallery_captures=np.array(["a", "b", "c"]))

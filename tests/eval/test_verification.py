@@ -1,0 +1,81 @@
+"""TAR at FAR by hand, against a sort from the definition, ties and edges."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facexfer.errors import InputError
+from facexfer.eval.verification import tar_at_far
+
+GRID = st.lists(st.integers(-4, 4).map(lambda value: value / 4), min_size=1, max_size=60)
+
+
+def by_definition(genuine, impostor, far):
+    """The definition, word by word: threshold, achieved FAR, TAR; None where it is unsupported."""
+    count = len(impostor)
+    if far * count < 1 - 1e-9:
+        return None
+    k = math.floor(far * count + 1e-9)
+    ordered = sorted(impostor, reverse=True)
+    threshold = ordered[k] if k < count else -math.inf
+    accepted = [score for score in genuine if score > threshold]
+    return threshold, sum(score > threshold for score in impostor) / count, len(accepted) / len(genuine)
+
+
+@given(GRID, GRID, st.sampled_from([1.0, 0.5, 0.3, 0.1, 0.05, 0.02]))
+def test_equals_the_definition_ties_included(genuine, impostor, far):
+    (point,) = tar_at_far(np.array(genuine), np.array(impostor), [far])
+    expected = by_definition(genuine, impostor, far)
+    if expected is None:
+        assert not point.supported
+        assert (point.threshold, point.achieved_far, point.tar, point.tar_ci95) == (None, None, None, None)
+    else:
+        assert (point.threshold, point.achieved_far, point.tar) == expected
+        assert point.achieved_far <= far + 1e-9
+
+
+def test_a_case_by_hand():
+    impostor = np.array([0.9, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0, -0.1, -0.2, -0.3])
+    (point,) = tar_at_far(np.array([0.95, 0.6, 0.5, 0.1]), impostor, [0.1])
+    # k = 1: the threshold is the second highest, 0.5; the genuine score of 0.5 ties with it and is rejected.
+    assert (point.threshold, point.achieved_far, point.tar) == (0.5, 0.1, 0.5)
+    low, high = point.tar_ci95
+    assert low < 0.5 < high
+
+
+def test_all_scores_equal_accepts_nobody():
+    (point,) = tar_at_far(np.ones(4), np.ones(10), [0.5])
+    assert (point.achieved_far, point.tar) == (0, 0)
+
+
+def test_an_unsupported_far_says_what_would_be():
+    (point,) = tar_at_far(np.ones(3), np.zeros(616_536), [1e-6])
+    assert point.remark == (
+        "FAR 1e-06 needs at least 1,000,000 impostor pairs, this set has 616,536; the smallest FAR it supports is 1.6e-06"
+    )
+
+
+def test_a_product_that_rounds_below_a_whole_number_counts_whole():
+    # 0.29 * 100 is 28.999999999999996.
+    (point,) = tar_at_far(np.array([1.0]), np.arange(100.0), [0.29])
+    assert point.achieved_far == 0.29
+
+
+@pytest.mark.parametrize(
+    ("genuine", "impostor", "fars", "message"),
+    [
+        ([], [1.0], [0.1], "genuine scores of shape"),
+        ([1.0], [[1.0]], [0.1], "impostor scores of shape"),
+        ([np.nan], [1.0], [0.1], "finite genuine scores"),
+        ([1.0], [np.inf], [0.1], "finite impostor scores"),
+        ([1.0], [1.0], [], "at least one FAR"),
+        ([1.0], [1.0], [0.0], "FAR above 0 and at most 1, got 0"),
+        ([1.0], [1.0], [1.5], "got 1.5"),
+    ],
+)
+def test_bad_input_is_an_error(genuine, impostor, fars, message):
+    with pytest.raises(InputError, match=message):
+        tar_at_far(np.array(genuine), np.array(impostor), fars)

@@ -1,0 +1,59 @@
+"""The real network on the real benchmark gives the baseline figures."""
+
+import numpy as np
+import pytest
+from shared_data import shared
+
+from facexfer.data.manifest import read_manifest
+from facexfer.eval.scores import all_pairs, gallery_probe_pairs
+from facexfer.tasks.embedder import embed_images, open_embedder
+from facexfer.tasks.face import limit_per_identity
+
+FARS = [1e-2, 1e-3, 1e-4]
+BASELINE = {
+    (None, "vis"): (99.2, 98.4, 96.0),
+    (None, "nir"): (85.7, 65.0, 34.9),
+    ("vis", "nir"): (91.7, 84.2, 73.8),
+    (None, "nir-mild"): (98.2, 94.9, 88.4),
+    ("vis", "nir-mild"): (98.6, 96.2, 92.0),
+}
+
+
+@pytest.fixture(scope="module")
+def validation():
+    return read_manifest(shared("data/lfw-nirsim/images.csv")).select(split="val")
+
+
+@pytest.fixture(scope="module")
+def embedded(validation):
+    embedder = open_embedder(shared("weights/mobilefacenet-mxnet-y1/model-0000.params"), "mobilefacenet")
+    selections = {modality: validation.select(modality=modality) for modality in ("vis", "nir", "nir-mild")}
+    return {
+        modality: (embed_images(embedder, [image.path for image in chosen.images]), chosen)
+        for modality, chosen in selections.items()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("gallery", "probe"), BASELINE)
+def test_baseline_figures(embedded, gallery, probe):
+    embeddings, chosen = embedded[probe]
+    if gallery is None:
+        points = all_pairs(embeddings, chosen.labels(), FARS)
+        assert (points[0].genuine_pairs, points[0].impostor_pairs) == (10_104, 616_536)
+    else:
+        others, other = embedded[gallery]
+        points = gallery_probe_pairs(
+            others, other.labels(), embeddings, chosen.labels(), FARS, other.captures(), chosen.captures()
+        )
+        assert (points[0].genuine_pairs, points[0].impostor_pairs) == (20_208, 1_233_072)
+    assert [100 * point.tar for point in points] == pytest.approx(BASELINE[gallery, probe], abs=0.2)
+
+
+def test_limit_per_identity_is_the_same_in_any_order():
+    training = read_manifest(shared("data/lfw-nirsim/images.csv")).select(split="train", modality="nir-mild")
+    few = limit_per_identity(training, 5, seed=0)
+    assert (len(few.images), len(few.identities)) == (1275, 255)
+    assert np.bincount(few.labels()).tolist() == [5] * 255
+    turned = type(training)(training.path, training.images[::-1])
+    assert {image.path for image in limit_per_identity(turned, 5, seed=0).images} == {i.path for i in few.images}

@@ -32,8 +32,12 @@ class FixedScaleBatchNorm1d(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise (N, D)."""
         self._check_input_dim(input)
+        momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
+            if momentum is None:
+                # As in torch's own layers: no momentum means the plain mean over the batches.
+                momentum = 1.0 / float(self.num_batches_tracked)
         return F.batch_norm(
             input,
             self.running_mean,
@@ -41,7 +45,7 @@ class FixedScaleBatchNorm1d(nn.modules.batchnorm._BatchNorm):
             self.unit_scale,
             self.bias,
             self.training,
-            self.momentum if self.momentum is not None else 0.1,
+            momentum if momentum is not None else 0.0,
             self.eps,
         )
 

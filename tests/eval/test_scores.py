@@ -66,15 +66,15 @@ def test_gallery_against_probe_leaves_captures_out(monkeypatch, block):
     gallery_captures = np.array([f"c{i % 60}" if i % 7 else None for i in range(80)], dtype=object)
     probe_captures = np.array([f"c{i % 50}" if i % 5 else None for i in range(90)], dtype=object)
     counted = np.array([[g is None or p is None or g != p for p in probe_captures] for g in gallery_captures])
-    points = gallery_probe_pairs(
-        gallery, gallery_labels, probe, probe_labels, FARS, gallery_captures, probe_captures
-    )
+    points = gallery_probe_pairs(gallery, gallery_labels, probe, probe_labels, FARS, gallery_captures, probe_captures)
     assert_equal_points(points, brute_force(gallery, gallery_labels, probe, probe_labels, counted))
 
 
 def test_labels_may_be_names():
     embeddings, labels = people(60)
-    assert all_pairs(embeddings, np.array([f"p{label}" for label in labels]), [0.1]) == all_pairs(embeddings, labels, [0.1])
+    assert all_pairs(embeddings, np.array([f"p{label}" for label in labels]), [0.1]) == all_pairs(
+        embeddings, labels, [0.1]
+    )
 
 
 def test_lengths_of_embeddings_do_not_matter():

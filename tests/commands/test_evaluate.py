@@ -1,0 +1,109 @@
+"""eval_tar_far.py as other programs call it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_faces import write_small_set
+from typer.testing import CliRunner
+
+from facexfer.cli import app
+from facexfer.errors import InputError
+from facexfer.eval.verification import tar_at_far
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "eval_tar_far.py"
+
+
+def run(*words):
+    """Run in this process; bad input comes out as the exception that the entry point turns into status 2."""
+    result = CliRunner().invoke(app, ["evaluate", *map(str, words)])
+    if isinstance(result.exception, InputError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    generator = np.random.default_rng(0)
+    paths = {}
+    for name, array in {
+        "e": generator.normal(size=(60, 8)).astype(np.float32),
+        "l": generator.integers(0, 6, 60),
+        "genuine": generator.normal(1, 1, 500),
+        "impostor": generator.normal(0, 1, 5000),
+    }.items():
+        paths[name] = tmp_path / f"{name}.npy"
+        np.save(paths[name], array)
+    return paths
+
+
+@pytest.mark.slow
+def test_the_tool_writes_the_contracts_json(arrays, tmp_path):
+    out = tmp_path / "figures.json"
+    command = [sys.executable, str(TOOL), "--scores", str(arrays["genuine"]), str(arrays["impostor"])]
+    done = subprocess.run(
+        [*command, "--far", "1e-2", "1e-3", "1e-5", "--json", str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text())
+    assert figures["pairs"] == {"genuine": 500, "impostor": 5000}
+    expected = tar_at_far(np.load(arrays["genuine"]), np.load(arrays["impostor"]), [1e-2, 1e-3, 1e-5])
+    assert [row["tar"] for row in figures["operating_points"]] == [point.tar for point in expected]
+    assert [row["supported"] for row in figures["operating_points"]] == [True, True, False]
+    assert set(figures["operating_points"][0]) == {"far", "threshold", "achieved_far", "tar", "tar_ci95", "supported"}
+    assert figures["operating_points"][2]["smallest_far"] == pytest.approx(2e-4)
+    assert "the smallest FAR it supports is 0.0002" in " ".join(done.stdout.split())
+
+
+def test_embeddings_alone_and_against_a_gallery(arrays, tmp_path):
+    out = tmp_path / "figures.json"
+    run("--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "0.1", "--json", out)
+    assert sum(json.loads(out.read_text())["pairs"].values()) == 60 * 59 // 2
+    gallery = ["--gallery-embeddings", arrays["e"], "--gallery-labels", arrays["l"]]
+    run("--embeddings", arrays["e"], "--labels", arrays["l"], *gallery, "--far", "0.1", "--json", out)
+    assert sum(json.loads(out.read_text())["pairs"].values()) == 60 * 60
+
+
+def test_a_run_and_its_export_give_the_same_tar(tmp_path):
+    from facexfer.recipe import parse_recipe
+    from facexfer.training import train
+
+    manifest = write_small_set(tmp_path)
+    values = {
+        "source": {"backbone": "mobilefacenet"},
+        "data": {"manifest": str(manifest)},
+        "method": {"name": "l2"},
+        "optimizer": {"iterations": 2, "batch_size": 8},
+        "evaluation": {"fars": [0.1]},
+        "runtime": {"accelerator": "cpu"},
+    }
+    train(parse_recipe(values, "test"), tmp_path / "run", resume=False)
+    exported = CliRunner().invoke(app, ["export", "--model", str(tmp_path / "run"), "--out", str(tmp_path / "m.onnx")])
+    assert exported.exit_code == 0, exported.output
+    figures = []
+    for model in (tmp_path / "run", tmp_path / "m.onnx"):
+        options = ["--manifest", manifest, "--split", "val", "--probe", "nir", "--gallery", "vis", "--far", "0.1"]
+        run("--model", model, *options, "--json", tmp_path / "f.json")
+        figures.append(json.loads((tmp_path / "f.json").read_text()))
+    assert figures[0]["operating_points"][0]["tar"] == figures[1]["operating_points"][0]["tar"]
+    assert figures[0]["pairs"] == figures[1]["pairs"] == {"genuine": 36, "impostor": 96}
+
+
+def test_bad_input_is_one_clear_line(arrays, tmp_path):
+    with pytest.raises(InputError, match="expected one of --model, --embeddings, --scores, got none"):
+        run()
+    with pytest.raises(InputError, match="got --embeddings and --scores"):
+        run("--embeddings", arrays["e"], "--scores", arrays["genuine"], arrays["impostor"])
+    with pytest.raises(InputError, match="expected labels beside embeddings"):
+        run("--embeddings", arrays["e"])
+    with pytest.raises(InputError, match="expected --manifest beside --model"):
+        run("--model", tmp_path)
+    with pytest.raises(InputError, match="expected a finished run"):
+        run("--model", tmp_path, "--manifest", write_small_set(tmp_path / "s"))
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"objects\.npy: expected a \.npy file"):
+        run("--embeddings", tmp_path / "objects.npy", "--labels", arrays["l"])

@@ -1,0 +1,91 @@
+"""Reading images and crops, and the checks before a training."""
+
+import cv2
+import numpy as np
+import pytest
+
+from facexfer.data.crops import CropDataset
+from facexfer.data.images import check_crops, read_crop, read_rgb
+from facexfer.data.manifest import FaceImage, Manifest
+from facexfer.data.splits import check_disjoint, check_trainable
+from facexfer.data.transforms import PRESETS, training_transform
+from facexfer.errors import InputError
+
+
+def write_image(path, image):
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def manifest_of(tmp_path, *identities):
+    rows = tuple(FaceImage(tmp_path / f"{n}.png", name, "nir", "train") for n, name in enumerate(identities))
+    return Manifest(tmp_path / "images.csv", rows)
+
+
+def test_colour_grey_and_16_bit_images_are_read_as_rgb(tmp_path):
+    colour = write_image(tmp_path / "c.png", np.full((4, 5, 3), (10, 20, 30), np.uint8))
+    assert read_rgb(colour)[0, 0].tolist() == [30, 20, 10]
+    grey = write_image(tmp_path / "g.png", np.full((4, 5), 77, np.uint8))
+    assert read_rgb(grey)[0, 0].tolist() == [77, 77, 77]
+    deep = write_image(tmp_path / "d.png", np.full((4, 5), 65535, np.uint16))
+    assert read_rgb(deep)[0, 0].tolist() == [255, 255, 255]
+
+
+def test_unreadable_images_are_errors(tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(InputError, match=r"empty\.png: expected a readable image, got 0 bytes"):
+        read_rgb(tmp_path / "empty.png")
+    with pytest.raises(InputError, match=r"text\.png: expected a readable image, got 8 bytes"):
+        read_rgb(tmp_path / "text.png")
+    with pytest.raises(InputError, match=r"none\.png: .* No such file"):
+        read_rgb(tmp_path / "none.png")
+
+
+def test_crops_are_checked_for_size_and_all_offenders_are_counted(tmp_path):
+    images = manifest_of(tmp_path, *"abcdefgh").images
+    for image in images[1:]:
+        write_image(image.path, np.zeros((100, 112, 3), np.uint8))
+    with pytest.raises(InputError, match="expected a crop of 112x112 pixels, got 112x100; align"):
+        read_crop(images[1].path)
+    with pytest.raises(InputError, match=r"8 of 8 crops cannot be used: .*0\.png.* and 3 more"):
+        check_crops(images, (112, 112))
+    write_image(images[0].path, np.zeros((112, 112, 3), np.uint8))
+    check_crops(images[:1], (112, 112))
+
+
+def test_identities_in_both_sets_are_listed(tmp_path):
+    check_disjoint(manifest_of(tmp_path, "a", "b"), manifest_of(tmp_path, "c"))
+    with pytest.raises(InputError, match="2 are in both: b, c; split by identity"):
+        check_disjoint(manifest_of(tmp_path, "a", "b", "c"), manifest_of(tmp_path, "c", "b", "d"))
+
+
+def test_sets_that_cannot_train_are_errors(tmp_path):
+    with pytest.raises(InputError, match="at least 2 training images, got 1"):
+        check_trainable(manifest_of(tmp_path, "a"))
+    with pytest.raises(InputError, match="at least 2 training identities, got only 'a'"):
+        check_trainable(manifest_of(tmp_path, "a", "a"))
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_presets_keep_shape_and_type(preset):
+    image = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    changed = training_transform(preset, 0)(image=image)["image"]
+    assert (changed.shape, changed.dtype) == (image.shape, image.dtype)
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_only(tmp_path):
+    images = manifest_of(tmp_path, "a", "b").images
+    generator = np.random.default_rng(0)
+    for image in images:
+        write_image(image.path, generator.integers(0, 256, (112, 112, 3), dtype=np.uint8))
+    first, second = (CropDataset(images, [0, 1], (112, 112), training_transform("nir", 0)) for _ in range(2))
+    forth = [first[index][0] for index in (0, 1)]
+    back = [second[index][0] for index in (1, 0)][::-1]
+    assert all((one == other).all() for one, other in zip(forth, back, strict=True))
+    seen = set()
+    for epoch in range(8):
+        first.set_epoch(epoch)
+        seen.add(first[0][0].numpy().tobytes())
+    assert len(seen) > 1
+    assert first[1][1] == 1

@@ -1,0 +1,99 @@
+"""The manifest: what is read, what is refused and where, what is written."""
+
+import numpy as np
+import pytest
+
+from facexfer.data.manifest import LANDMARKS, FaceImage, read_manifest, write_manifest
+from facexfer.errors import InputError
+
+HEADER = "path,identity,modality,split"
+
+
+def write(folder, *lines):
+    file = folder / "images.csv"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def test_rows_and_optional_columns_are_read(tmp_path):
+    points = ",".join(str(number) for number in range(10))
+    file = write(
+        tmp_path,
+        f"{HEADER},{','.join(LANDMARKS)},capture,glasses",
+        f"a/1.png,p1,nir,train,{points},c1,yes",
+        "b/2.png,p0,vis,val,,,,,,,,,,,,",
+    )
+    first, second = read_manifest(file).images
+    assert first.path == tmp_path / "a/1.png"
+    assert first.landmarks == ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+    assert (first.capture, first.extra, first.line) == ("c1", {"glasses": "yes"}, 2)
+    assert (second.landmarks, second.capture) == (None, None)
+
+
+def test_labels_select_and_captures(tmp_path):
+    manifest = read_manifest(write(tmp_path, HEADER, "1,b,nir,train", "2,a,nir,train", "3,b,vis,val"))
+    assert manifest.identities == ("a", "b")
+    assert manifest.labels().tolist() == [1, 0, 1]
+    assert [image.path.name for image in manifest.select(modality="nir", identities={"b"}).images] == ["1"]
+    with pytest.raises(InputError, match="expected images of modality 'ir', there are: nir, vis"):
+        manifest.select(modality="ir")
+    with pytest.raises(InputError, match="of 1 chosen identities, there are none"):
+        manifest.select(identities={"z"})
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([HEADER], "got an empty manifest"),
+        (["path,identity,split", "1,a,train"], "line 1: .* modality is missing"),
+        ([HEADER, "1,,nir,train"], "line 2, field identity: expected a value"),
+        ([HEADER, "1,a,nir,train", "2,a,nir"], "line 3: expected 4 fields, got 3"),
+        ([f"{HEADER},x1", "1,a,nir,train,3"], "expected all of x1, y1"),
+        (
+            [f"{HEADER},{','.join(LANDMARKS)}", "1,a,nir,train,1,2,3,4,5,six,7,8,9,10"],
+            "line 2, field y3: expected a number in pixels, got 'six'",
+        ),
+        ([f"{HEADER},{','.join(LANDMARKS)}", "1,a,nir,train,1,2,3,4,5,,7,8,9,10"], "field y3: .* got ''"),
+        ([f"{HEADER},path", "1,a,nir,train,1"], "expected distinct columns"),
+    ],
+)
+def test_a_bad_row_names_file_line_and_field(tmp_path, lines, message):
+    with pytest.raises(InputError, match=f"images.csv.*{message}"):
+        read_manifest(write(tmp_path, *lines))
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="expected a readable manifest"):
+        read_manifest(tmp_path / "none.csv")
+
+
+def test_what_is_written_reads_as_the_same(tmp_path):
+    landmarks = tuple((float(x), x + 0.5) for x in range(5))
+    images = [
+        FaceImage(tmp_path / "a,b.png", "p1", "nir", "train", landmarks, "c", "s", "k", {"glasses": "no"}, 2),
+        FaceImage(tmp_path / "sub/c.png", "p2", "vis", "val", extra={"glasses": ""}, line=3),
+    ]
+    write_manifest(tmp_path / "out.csv", images)
+    manifest = read_manifest(tmp_path / "out.csv")
+    assert list(manifest.images) == images
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_the_fingerprint_is_that_of_the_rows_not_of_the_place(tmp_path):
+    rows = [HEADER, "1,a,nir,train", "2,b,nir,train"]
+    (tmp_path / "x").mkdir()
+    (tmp_path / "y").mkdir()
+    first = read_manifest(write(tmp_path / "x", *rows))
+    assert first.fingerprint() == read_manifest(write(tmp_path / "y", *rows)).fingerprint()
+    assert first.fingerprint() != read_manifest(write(tmp_path / "y", *rows, "3,b,nir,train")).fingerprint()
+
+
+def test_parquet_reads_as_csv_does(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    file = write(tmp_path, f"{HEADER},capture", "1,a,nir,train,c1", "2,b,vis,val,")
+    columns = {"path": ["1", "2"], "identity": ["a", "b"], "modality": ["nir", "vis"], "split": ["train", "val"]}
+    parquet.write_table(pyarrow.table({**columns, "capture": ["c1", None]}), tmp_path / "images.parquet")
+    assert read_manifest(tmp_path / "images.parquet").fingerprint() == read_manifest(file).fingerprint()
+    assert np.array_equal(read_manifest(tmp_path / "images.parquet").captures(), ["c1", None])

@@ -2,6 +2,7 @@
 
 import typer
 
+from facexfer.commands.demo import demo
 from facexfer.commands.entry import run_app
 from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
@@ -13,7 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Take a face network from visible light to near infrared, and prove that what ships is what was measured.",
 )
-for _command in (train, evaluate, export):
+for _command in (demo, train, evaluate, export):
     app.command()(_command)
 
 

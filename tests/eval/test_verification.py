@@ -54,7 +54,8 @@ def test_all_scores_equal_accepts_nobody():
 def test_an_unsupported_far_says_what_would_be():
     (point,) = tar_at_far(np.ones(3), np.zeros(616_536), [1e-6])
     assert point.remark == (
-        "FAR 1e-06 needs at least 1,000,000 impostor pairs, this set has 616,536; the smallest FAR it supports is 1.6e-06"
+        "FAR 1e-06 needs at least 1,000,000 impostor pairs, this set has 616,536; "
+        "the smallest FAR it supports is 1.6e-06"
     )
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from facexfer.errors import InputError
 from facexfer.transfer.attention import ChannelAttention, SpatialAttention
 from facexfer.transfer.stages import Passes, Reference, Stage, StageSetting, Term, WeightedTerm
 from facexfer.transfer.terms import channel_distance, spatial_distance
@@ -53,11 +54,12 @@ def afa(
     keep_source: bool = False,
     head_decay: float = 0.01,
     taps: int = 4,
+    first_share: float = 0.5,
+    second_rate: float = 0.1,
 ) -> tuple[Stage, ...]:
     """Align attended positions (stage I, AST), then attended channels (stage II, ACT); Algorithm 1.
 
-    In stage II the stage-I result replaces the source, the head is carried over, the channel attention is new and the
-    learning rate goes on from stage I's last. Each stage takes half of the iterations.
+    In stage II the stage-I result replaces the source, the head is carried over and the channel attention is new.
 
     Args:
         spatial_alpha: The weight of AST; 0.1 is published for ResNet-101 on Dogs (MobileNetV2: 0.09).
@@ -67,9 +69,14 @@ def afa(
         keep_source: Keep the first source network in stage II (Table 10).
         head_decay: The factor of ``1/2 ||W||^2`` of the head (published: 0.01; the backbone has none).
         taps: How many layers are aligned: 4, 8 or 12 in Table 11.
+        first_share: Stage I's part of the iterations, between 0 and 1; published: a half.
+        second_rate: Stage II's first learning rate as a factor of the run's; 0.1, published, goes on from stage I's last.
 
     Returns:
         One or two stages.
+
+    Raises:
+        InputError: ``first_share`` leaves one of two stages without iterations.
 
     Example:
         >>> [(stage.name, str(stage.reference)) for stage in afa()]
@@ -84,14 +91,17 @@ def afa(
         "channel": (("act", (channel,)),),
         "one_stage": (("ast_act", (spatial, channel)),),
     }
+    if not 0 < first_share < 1:
+        raise InputError(f"afa: expected first_share between 0 and 1; got {first_share}; 0.5 is published")
     later = Reference.SOURCE if keep_source else Reference.PREVIOUS
+    shares = (1.0,) if len(stages[variant]) == 1 else (first_share, 1 - first_share)
     return tuple(
         Stage(
             name,
             terms,
             reference=later if index else Reference.SOURCE,
-            share=1 / len(stages[variant]),
-            rate_factor=0.1 if index else 1.0,
+            share=shares[index],
+            rate_factor=second_rate if index else 1.0,
             head_decay=head_decay,
             taps=taps,
         )

@@ -33,6 +33,13 @@ def test_variants():
     assert [stage.taps for stage in create("afa", taps=12)] == [12, 12]
 
 
+def test_stage_lengths_and_the_second_stages_rate_are_options():
+    assert [row[3:] for row in summary(first_share=0.75, second_rate=1.0)] == [(0.75, 1.0), (0.25, 1.0)]
+    assert [row[3:] for row in summary(variant="spatial", first_share=0.75)] == [(1.0, 1.0)]
+    with pytest.raises(InputError, match="expected first_share between 0 and 1; got 1"):
+        create("afa", first_share=1.0)
+
+
 def test_alphas_are_the_published_defaults_and_reach_their_terms():
     first, second = create("afa")
     assert (first.terms[0].alpha, second.terms[0].alpha) == (0.1, 0.15)

@@ -70,7 +70,7 @@ def afa(
         head_decay: The factor of ``1/2 ||W||^2`` of the head (published: 0.01; the backbone has none).
         taps: How many layers are aligned: 4, 8 or 12 in Table 11.
         first_share: Stage I's part of the iterations, between 0 and 1; published: a half.
-        second_rate: Stage II's first learning rate as a factor of the run's; 0.1, published, goes on from stage I's last.
+        second_rate: Stage II's first learning rate as a factor of the run's; 0.1 (published) is stage I's last.
 
     Returns:
         One or two stages.

@@ -34,10 +34,22 @@ def _point_to_json(point: OperatingPoint) -> dict[str, Any]:
         "far": point.far,
         "threshold": point.threshold,
         "achieved_far": point.achieved_far,
+        "false_accepts": point.false_accepts,
         "tar": point.tar,
-        "tar_ci95": list(point.tar_ci95) if point.tar_ci95 else None,
+        "tar_ci95": _bounds(point.tar_ci95),
+        "far_ci95": _bounds(point.far_ci95),
+        "tar_ci95_wilson": _bounds(point.tar_ci95_wilson),
+        "far_ci95_wilson": _bounds(point.far_ci95_wilson),
+        "ci95_method": "wilson" if point.identities is None else "bootstrap over identities",
+        "identities": point.identities,
         "supported": point.supported,
+        "rule_of_3": point.meets_rule_of_3,
+        "rule_of_30": point.meets_rule_of_30,
+        "smallest_far": point.smallest_far,
+        "reliable_far": point.reliable_far,
     }
-    if not point.supported:
-        row |= {"smallest_far": point.smallest_far, "remark": point.remark}
-    return row
+    return row | {"remark": point.remark} if point.remark else row
+
+
+def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from facexfer.errors import InputError
-from facexfer.eval.intervals import wilson_interval
+from facexfer.eval.intervals import fewest_pairs, wilson_interval
+
+_CHUNK = 1_000_000
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a verifier does at one false accept rate; rates are fractions.
+    """What a verifier does at one threshold; rates are fractions.
 
     Attributes:
         far: The target.
@@ -25,9 +27,15 @@ class OperatingPoint:
         threshold: A pair is accepted if its score is strictly above.
         achieved_far: The accepted share of the impostor pairs, at most `far`.
         tar: The accepted share of the genuine pairs.
-        tar_ci95: 95 % interval of `tar`, as if pairs were independent (Wilson).
+        tar_ci95: 95 % interval of `tar` at this threshold: by a bootstrap over identities where identities are known,
+            otherwise Wilson's.
+        far_ci95: The same of the false accept rate at this threshold.
+        tar_ci95_wilson: 95 % interval of `tar` as if pairs were independent (Wilson).
+        far_ci95_wilson: The same of the false accept rate.
         genuine_pairs: How many there are.
         impostor_pairs: How many there are.
+        false_accepts: How many impostor pairs are accepted.
+        identities: How many identities have a genuine pair; None where identities are not known.
     """
 
     far: float
@@ -36,8 +44,13 @@ class OperatingPoint:
     achieved_far: float | None
     tar: float | None
     tar_ci95: tuple[float, float] | None
+    far_ci95: tuple[float, float] | None
+    tar_ci95_wilson: tuple[float, float] | None
+    far_ci95_wilson: tuple[float, float] | None
     genuine_pairs: int
     impostor_pairs: int
+    false_accepts: int | None
+    identities: int | None = None
 
     @property
     def smallest_far(self) -> float:
@@ -45,14 +58,36 @@ class OperatingPoint:
         return 1 / self.impostor_pairs
 
     @property
+    def reliable_far(self) -> float:
+        """The smallest false accept rate that the rule of thirty trusts with this many impostor pairs."""
+        return 30 / self.impostor_pairs
+
+    @property
+    def meets_rule_of_3(self) -> bool:
+        """Whether at least three false accepts are expected at the target."""
+        return self.impostor_pairs >= fewest_pairs(self.far, 3)
+
+    @property
+    def meets_rule_of_30(self) -> bool:
+        """Whether at least thirty false accepts are expected at the target."""
+        return self.impostor_pairs >= fewest_pairs(self.far, 30)
+
+    @property
     def remark(self) -> str:
-        """Why the point is unsupported; empty if it is not."""
-        if self.supported:
-            return ""
-        return (
-            f"FAR {self.far:g} needs at least {math.ceil(1 / self.far - 1e-9):,} impostor pairs, this set has "
-            f"{self.impostor_pairs:,}; the smallest FAR it supports is {self.smallest_far:.2g}"
-        )
+        """Why the point is unsupported or rests on too few pairs; empty if neither."""
+        if not self.supported:
+            return (
+                f"FAR {self.far:g} needs at least {fewest_pairs(self.far, 1):,} impostor pairs, this set has "
+                f"{self.impostor_pairs:,}; the smallest FAR it supports is {self.smallest_far:.2g}"
+            )
+        for errors, met, rule in ((3, self.meets_rule_of_3, "three"), (30, self.meets_rule_of_30, "thirty")):
+            if not met:
+                return (
+                    f"FAR {self.far:g} breaks the rule of {rule}: it needs at least {fewest_pairs(self.far, errors):,} "
+                    f"impostor pairs, this set has {self.impostor_pairs:,}; by the rule of thirty it supports FAR "
+                    f"{self.reliable_far:.2g}"
+                )
+        return ""
 
 
 def tar_at_far(genuine: np.ndarray, impostor: np.ndarray, fars: Sequence[float]) -> tuple[OperatingPoint, ...]:
@@ -76,7 +111,7 @@ def tar_at_far(genuine: np.ndarray, impostor: np.ndarray, fars: Sequence[float])
     """
     genuine, impostor = _checked(genuine, "genuine"), _checked(impostor, "impostor")
     check_fars(fars)
-    tail = np.sort(impostor[highest_kept(impostor, tail_length(len(impostor), fars))])[::-1]
+    tail = highest_scores(impostor, tail_length(len(impostor), fars))
     return points_from_tail(genuine, tail, len(impostor), fars)
 
 
@@ -90,11 +125,18 @@ def accepted_impostors(impostor_pairs: int, far: float) -> int:
     return math.floor(far * impostor_pairs + 1e-9)
 
 
-def highest_kept(scores: np.ndarray, count: int) -> np.ndarray:
-    """Give the indices of the ``count`` highest scores, in no order."""
-    if count >= len(scores):
-        return np.arange(len(scores))
-    return np.argpartition(scores, len(scores) - count)[-count:]
+def highest_scores(scores: np.ndarray, count: int) -> np.ndarray:
+    """Give the ``count`` highest scores, highest first, without sorting or copying the others."""
+    kept = scores[:0]
+    for start in range(0, len(scores), _CHUNK):
+        part = scores[start : start + _CHUNK]
+        if len(kept) == count:
+            # Scores equal to the lowest kept one would not change the result.
+            part = part[part > kept[0]]
+        kept = np.concatenate([kept, part])
+        if len(kept) >= count:
+            kept = np.partition(kept, len(kept) - count)[len(kept) - count :]
+    return np.sort(kept)[::-1]
 
 
 def points_from_tail(
@@ -116,25 +158,49 @@ def points_from_tail(
     for far in fars:
         k = accepted_impostors(impostor_pairs, far)
         if k == 0:
-            points.append(OperatingPoint(far, False, None, None, None, None, len(genuine), impostor_pairs))
+            points.append(make_point(far, None, (0, len(genuine)), (0, impostor_pairs)))
             continue
         # A target of 1 accepts everybody: there is no (N+1)-th score.
         threshold = float(tail[k]) if k < impostor_pairs else -math.inf
         accepted = len(genuine) - int(np.searchsorted(genuine, threshold, side="right"))
         false_accepts = int(np.count_nonzero(tail > threshold))
-        points.append(
-            OperatingPoint(
-                far=far,
-                supported=True,
-                threshold=threshold,
-                achieved_far=false_accepts / impostor_pairs,
-                tar=accepted / len(genuine),
-                tar_ci95=wilson_interval(accepted, len(genuine)),
-                genuine_pairs=len(genuine),
-                impostor_pairs=impostor_pairs,
-            )
-        )
+        points.append(make_point(far, threshold, (accepted, len(genuine)), (false_accepts, impostor_pairs)))
     return tuple(points)
+
+
+def make_point(
+    far: float, threshold: float | None, genuine: tuple[int, int], impostor: tuple[int, int]
+) -> OperatingPoint:
+    """Put an operating point together from counts; its intervals take pairs as independent.
+
+    Args:
+        far: The target.
+        threshold: None where the target is not supported.
+        genuine: (accepted, all) genuine pairs.
+        impostor: (accepted, all) impostor pairs.
+
+    Returns:
+        The point.
+    """
+    if threshold is None:
+        return OperatingPoint(
+            far, False, None, None, None, None, None, None, None, genuine[1], impostor[1], false_accepts=None
+        )
+    tar_interval, far_interval = wilson_interval(*genuine), wilson_interval(*impostor)
+    return OperatingPoint(
+        far=far,
+        supported=True,
+        threshold=threshold,
+        achieved_far=impostor[0] / impostor[1],
+        tar=genuine[0] / genuine[1],
+        tar_ci95=tar_interval,
+        far_ci95=far_interval,
+        tar_ci95_wilson=tar_interval,
+        far_ci95_wilson=far_interval,
+        genuine_pairs=genuine[1],
+        impostor_pairs=impostor[1],
+        false_accepts=impostor[0],
+    )
 
 
 def check_fars(fars: Sequence[float]) -> None:

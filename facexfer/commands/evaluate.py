@@ -48,7 +48,7 @@ def evaluate(
     else:
         assert model is not None
         points, about = _of_model(model, backbone, manifest, split, probe, gallery, fars)
-    result = {**points_to_json(points), **about, "tar_ci95_method": "Wilson, pairs taken as independent"}
+    result = {**points_to_json(points), **about}
     if json_file is not None:
         _write_json(json_file, result)
     _show(points)

@@ -54,7 +54,7 @@ def test_the_tool_writes_the_contracts_json(arrays, tmp_path):
     expected = tar_at_far(np.load(arrays["genuine"]), np.load(arrays["impostor"]), [1e-2, 1e-3, 1e-5])
     assert [row["tar"] for row in figures["operating_points"]] == [point.tar for point in expected]
     assert [row["supported"] for row in figures["operating_points"]] == [True, True, False]
-    assert set(figures["operating_points"][0]) == {"far", "threshold", "achieved_far", "tar", "tar_ci95", "supported"}
+    assert {"far", "threshold", "achieved_far", "tar", "tar_ci95", "supported"} <= set(figures["operating_points"][0])
     assert figures["operating_points"][2]["smallest_far"] == pytest.approx(2e-4)
     assert "the smallest FAR it supports is 0.0002" in " ".join(done.stdout.split())
 

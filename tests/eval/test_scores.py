@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from facexfer.errors import InputError
-from facexfer.eval import scores
+from facexfer.eval import bands, pairs
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs
 from facexfer.eval.verification import tar_at_far
 
@@ -26,6 +26,10 @@ def brute_force(gallery, gallery_labels, probe, probe_labels, counted):
     return tar_at_far(matrix[same & counted], matrix[~same & counted], FARS)
 
 
+def figures(points):
+    return [(p.far, p.threshold, p.achieved_far, p.tar, p.genuine_pairs, p.impostor_pairs) for p in points]
+
+
 def assert_equal_points(points, expected):
     for point, other in zip(points, expected, strict=True):
         assert (point.supported, point.genuine_pairs, point.impostor_pairs) == (
@@ -39,7 +43,7 @@ def assert_equal_points(points, expected):
 
 @pytest.mark.parametrize("block", [7, 64, 1024])
 def test_all_pairs_equals_brute_force_whatever_the_block(monkeypatch, block):
-    monkeypatch.setattr(scores, "_BLOCK", block)
+    monkeypatch.setattr(pairs, "BLOCK", block)
     embeddings, labels = people(300)
     upper = np.triu(np.ones((300, 300), dtype=bool), 1)
     assert_equal_points(all_pairs(embeddings, labels, FARS), brute_force(embeddings, labels, embeddings, labels, upper))
@@ -48,19 +52,19 @@ def test_all_pairs_equals_brute_force_whatever_the_block(monkeypatch, block):
 @pytest.mark.parametrize("block", [7, 1024])
 def test_ties_are_exact(monkeypatch, block):
     """Sign vectors of 16 values: scores are exact multiples of 1/8, most of them tied."""
-    monkeypatch.setattr(scores, "_BLOCK", block)
+    monkeypatch.setattr(pairs, "BLOCK", block)
     generator = np.random.default_rng(1)
     embeddings = generator.choice([-1.0, 1.0], (120, 16)).astype(np.float32)
     labels = generator.integers(0, 10, 120)
     rows, columns = np.triu_indices(120, 1)
     values = (embeddings[rows] * embeddings[columns]).sum(1) / 16
     same = labels[rows] == labels[columns]
-    assert all_pairs(embeddings, labels, FARS) == tar_at_far(values[same], values[~same], FARS)
+    assert figures(all_pairs(embeddings, labels, FARS)) == figures(tar_at_far(values[same], values[~same], FARS))
 
 
 @pytest.mark.parametrize("block", [7, 1024])
 def test_gallery_against_probe_leaves_captures_out(monkeypatch, block):
-    monkeypatch.setattr(scores, "_BLOCK", block)
+    monkeypatch.setattr(pairs, "BLOCK", block)
     gallery, gallery_labels = people(80, seed=2)
     probe, probe_labels = people(90, seed=3)
     gallery_captures = np.array([f"c{i % 60}" if i % 7 else None for i in range(80)], dtype=object)
@@ -68,6 +72,41 @@ def test_gallery_against_probe_leaves_captures_out(monkeypatch, block):
     counted = np.array([[g is None or p is None or g != p for p in probe_captures] for g in gallery_captures])
     points = gallery_probe_pairs(gallery, gallery_labels, probe, probe_labels, FARS, gallery_captures, probe_captures)
     assert_equal_points(points, brute_force(gallery, gallery_labels, probe, probe_labels, counted))
+
+
+@pytest.mark.parametrize("kept", [0, 50, 2000])
+@pytest.mark.parametrize("levels", [0, 3, 40])
+def test_limits_from_a_sample_change_nothing(monkeypatch, kept, levels):
+    """With few levels most scores tie; the thresholds then lie on values that many pairs share."""
+    monkeypatch.setattr(pairs, "BLOCK", 64)
+    embeddings, labels = people(400)
+    if levels:
+        embeddings = np.sign(embeddings) if levels == 3 else np.round(embeddings * levels / 8)
+        embeddings[np.abs(embeddings).sum(1) == 0] = 1
+    fars = [1.0, 0.7, 0.5, 0.2, 0.1, 0.01, 1e-3, 1e-4]
+    whole = all_pairs(embeddings, labels, fars)
+    monkeypatch.setattr(bands, "KEPT", kept)
+    seen = all_pairs(embeddings, labels, fars)
+    assert figures(seen) == figures(whole)
+    # Without the pairs themselves, the interval of the false accept rate can only be wider.
+    for point, other in zip(seen, whole, strict=True):
+        assert point.tar_ci95 == other.tar_ci95
+        assert point.far_ci95[0] <= other.far_ci95[0] + 1e-12
+        assert point.far_ci95[1] >= other.far_ci95[1] - 1e-12
+
+
+def test_a_misleading_sample_only_costs_another_pass(monkeypatch):
+    embeddings, labels = people(400)
+    whole = all_pairs(embeddings, labels, [0.5, 0.1, 0.01])
+    monkeypatch.setattr(bands, "KEPT", 0)
+    passes = []
+    fill = bands._fill
+    monkeypatch.setattr(bands, "_fill", lambda *given: (passes.append(1), fill(*given)))
+    for shift in (-0.3, 0.3):
+        monkeypatch.setattr(bands, "_sample_scores", lambda chosen, s=shift: torch.linspace(1, -1, 500) * 0.1 + s)
+        passes.clear()
+        assert figures(all_pairs(embeddings, labels, [0.5, 0.1, 0.01])) == figures(whole)
+        assert len(passes) > 1
 
 
 def test_labels_may_be_names():

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facexfer.errors import InputError
+from facexfer.eval import verification
 from facexfer.eval.verification import tar_at_far
 
 GRID = st.lists(st.integers(-4, 4).map(lambda value: value / 4), min_size=1, max_size=60)
@@ -80,3 +81,25 @@ def test_a_product_that_rounds_below_a_whole_number_counts_whole():
 def test_bad_input_is_an_error(genuine, impostor, fars, message):
     with pytest.raises(InputError, match=message):
         tar_at_far(np.array(genuine), np.array(impostor), fars)
+
+
+@pytest.mark.parametrize("count", [1, 5, 10, 37, 99, 100])
+@pytest.mark.parametrize("chunk", [1, 10, 33, 1000])
+def test_the_highest_scores_in_chunks(monkeypatch, count, chunk):
+    monkeypatch.setattr(verification, "_CHUNK", chunk)
+    scores = np.random.default_rng(count).integers(0, 30, 100) / 4
+    assert verification.highest_scores(scores, count).tolist() == sorted(scores, reverse=True)[:count]
+
+
+def test_few_pairs_are_marked():
+    scores = np.arange(100_000.0)
+    points = tar_at_far(scores, scores, [1e-5, 2e-5, 1e-4, 3e-4])
+    assert [(point.meets_rule_of_3, point.meets_rule_of_30) for point in points] == [
+        (False, False), (False, False), (True, False), (True, True),
+    ]  # fmt: skip
+    assert points[2].remark == (
+        "FAR 0.0001 breaks the rule of thirty: it needs at least 300,000 impostor pairs, this set has 100,000; "
+        "by the rule of thirty it supports FAR 0.0003"
+    )
+    assert "breaks the rule of three" in points[0].remark
+    assert points[3].remark == ""

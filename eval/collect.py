@@ -1,0 +1,122 @@
+"""What more than operating points needs of a pair set: its curve, its worst pairs, and scores with their identities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facexfer.eval.bands import find_cuts
+from facexfer.eval.curves import Curve, curve_of_counts, curve_of_scores
+from facexfer.eval.paired import LabelledScores
+from facexfer.eval.pairs import PairScores, PairSet
+from facexfer.eval.verification import accepted_impostors
+
+_SINGLE = 4_000_000
+_BINS = 2**16
+_EDGE = 1 + 2**-10
+
+
+@dataclass(frozen=True)
+class WorstPair:
+    """A pair that a verifier gets wrong first.
+
+    Attributes:
+        score: Its cosine.
+        row: The image's place in what was given: the one set, or the gallery.
+        column: The other image's place: in the one set, or in the probes.
+    """
+
+    score: float
+    row: int
+    column: int
+
+
+def curve_of_pairs(pairs: PairSet) -> Curve:
+    """Make the curve over all thresholds.
+
+    Args:
+        pairs: What is compared.
+
+    Returns:
+        Exact at every score of up to 4 million pairs; of more, exact at the edges of 65,536 bins.
+    """
+    if pairs.genuine_pairs + pairs.impostor_pairs <= _SINGLE:
+        genuine = torch.cat([part.scores for _, part in pairs.genuine_scores()])
+        impostor = torch.cat(
+            [block[block > -torch.inf] for start in pairs.block_starts() for block in [pairs.impostor_scores(*start)]]
+        )
+        return curve_of_scores(genuine.cpu().numpy(), impostor.cpu().numpy())
+    genuine_counts = sum((_bin_counts(part.scores) for _, part in pairs.genuine_scores()), torch.zeros(_BINS + 1))
+    impostor_counts = torch.zeros(_BINS + 1, dtype=torch.int64)
+    for start in pairs.block_starts():
+        impostor_counts += _bin_counts(pairs.impostor_scores(*start))
+    edges = np.linspace(-_EDGE, _EDGE, _BINS + 1)
+    # The first bin collects the places of pairs that do not count.
+    return curve_of_counts(edges, genuine_counts[1:].long().numpy(), impostor_counts[1:].numpy())
+
+
+def worst_pairs(pairs: PairSet, count: int) -> tuple[list[WorstPair], list[WorstPair]]:
+    """Find the impostor pairs most alike and the genuine pairs least alike.
+
+    Args:
+        pairs: What is compared.
+        count: How many of each, at most; of impostor pairs that tie with the next one, none.
+
+    Returns:
+        (impostor pairs, the most alike first; genuine pairs, the least alike first).
+    """
+    (cut,) = find_cuts(pairs, [min(count, pairs.impostor_pairs)])
+    assert cut.above is not None
+    lowest: PairScores | None = None
+    for _, part in pairs.genuine_scores():
+        if lowest is not None:
+            part = PairScores(
+                *(torch.cat([getattr(lowest, n), getattr(part, n)]) for n in ("scores", "rows", "columns"))
+            )
+        keep = torch.argsort(part.scores, stable=True)[:count]
+        lowest = PairScores(part.scores[keep], part.rows[keep], part.columns[keep])
+    assert lowest is not None
+    return _in_given_places(pairs, cut.above), _in_given_places(pairs, lowest)
+
+
+def labelled_scores(pairs: PairSet, fars: Sequence[float]) -> LabelledScores:
+    """Collect the scores that a paired comparison at these targets needs.
+
+    Args:
+        pairs: What is compared.
+        fars: The targets as fractions.
+
+    Returns:
+        All genuine scores, and four times the impostor scores that the largest target lets pass.
+    """
+    genuine = [(identity, part.scores.cpu()) for identity, part in pairs.genuine_scores()]
+    most = max(accepted_impostors(pairs.impostor_pairs, far) for far in fars)
+    (cut,) = find_cuts(pairs, [min(4 * most + 100, pairs.impostor_pairs)])
+    assert cut.above is not None
+    two = torch.stack(
+        [pairs.row_identities[cut.above.rows.long()], pairs.column_identities[cut.above.columns.long()]], dim=1
+    )
+    counts = torch.stack([pairs.row_counts, pairs.column_counts], dim=1).cpu().numpy().astype(np.float64)
+    if pairs.one_set:
+        counts[:, 1] /= 2
+    return LabelledScores(
+        genuine=torch.cat([scores for _, scores in genuine]).numpy(),
+        genuine_identities=np.repeat([identity for identity, _ in genuine], [len(scores) for _, scores in genuine]),
+        tail=cut.above.scores.cpu().numpy(),
+        tail_identities=two.cpu().numpy(),
+        impostor_counts=counts,
+    )
+
+
+def _bin_counts(scores: Tensor) -> Tensor:
+    """Count scores in bins (edge, next edge]; what lies below the first edge comes first."""
+    places = torch.ceil((scores.double() + _EDGE) * (_BINS / (2 * _EDGE))).clamp_(0, _BINS).long()
+    return torch.bincount(places.flatten(), minlength=_BINS + 1).cpu()
+
+
+def _in_given_places(pairs: PairSet, found: PairScores) -> list[WorstPair]:
+    rows = pairs.row_order[found.rows.long()].tolist()
+    columns = pairs.column_order[found.columns.long()].tolist()
+    return [WorstPair(*each) for each in zip(found.scores.tolist(), rows, columns, strict=True)]

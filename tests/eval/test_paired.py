@@ -1,0 +1,76 @@
+"""The paired difference: its interval covers a known truth, uses the pairing, and knows luck."""
+
+import numpy as np
+import pytest
+
+from facexfer.errors import InputError
+from facexfer.eval.collect import labelled_scores
+from facexfer.eval.paired import paired_differences
+from facexfer.eval.pairs import PairSet
+from facexfer.eval.scores import all_pairs
+
+FARS = [0.1, 0.01]
+
+
+def two_networks(seed, noise, identities=60, images=5, dimension=24):
+    """Embeddings by two networks that share most of what they find hard."""
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(identities), images)
+    shared = generator.normal(size=(identities, dimension))[labels] + generator.normal(size=(len(labels), dimension))
+    return labels, *(shared + each * generator.normal(size=shared.shape) for each in noise)
+
+
+def compare(labels, one, other, fars=FARS):
+    pairs = [PairSet.within(each, labels) for each in (one, other)]
+    return paired_differences(*(labelled_scores(each, fars) for each in pairs), fars, pairs[0].impostor_pairs)
+
+
+def test_plain_rates_are_those_of_all_pairs():
+    labels, one, other = two_networks(0, (0.3, 0.6))
+    for difference, a, b in zip(
+        compare(labels, one, other), all_pairs(one, labels, FARS), all_pairs(other, labels, FARS), strict=True
+    ):
+        assert (difference.first, difference.second) == pytest.approx((a.tar, b.tar))
+        assert difference.difference == pytest.approx(b.tar - a.tar)
+
+
+def test_a_network_against_itself_is_luck():
+    labels, one, _ = two_networks(0, (0.3, 0.6))
+    for difference in compare(labels, one, one):
+        assert (difference.difference, difference.ci95, difference.luck) == (0, (0, 0), 1)
+        assert not difference.more_than_luck
+
+
+def test_a_much_worse_network_is_more_than_luck():
+    labels, one, other = two_networks(0, (0.3, 1.0))
+    for difference in compare(labels, one, other):
+        assert difference.ci95[1] < 0
+        assert difference.more_than_luck
+        assert difference.luck < 0.01
+
+
+def test_the_pairing_narrows_the_interval():
+    labels, one, other = two_networks(0, (0.2, 0.2))
+    (difference, _) = compare(labels, one, other)
+    (point, _) = all_pairs(one, labels, FARS)
+    alone = point.tar_ci95[1] - point.tar_ci95[0]
+    assert difference.ci95[1] - difference.ci95[0] < alone
+
+
+def test_equal_networks_differ_by_luck_about_one_time_in_twenty(monkeypatch):
+    monkeypatch.setattr("facexfer.eval.paired._DRAWS", 200)
+    found = [
+        difference.more_than_luck
+        for seed in range(100)
+        for difference in compare(*two_networks(seed, (0.5, 0.5), identities=40, images=4), fars=[0.1])
+    ]
+    # Two standard deviations above 5 %, and never more often; the interval may err on the wide side.
+    assert np.mean(found) <= 0.10
+
+
+def test_unsupported_targets_and_other_pairs():
+    labels, one, other = two_networks(0, (0.3, 0.6))
+    assert compare(labels, one, other, [0.1, 1e-9])[1] is None
+    scores = [labelled_scores(PairSet.within(e, each), FARS) for e, each in ((one, labels), (other, labels // 2))]
+    with pytest.raises(InputError, match="same pairs"):
+        paired_differences(*scores, FARS, 100)

@@ -1,0 +1,113 @@
+"""Score files of any other toolkit: two .npy files, or a CSV of pairs; similarities or distances."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facexfer.errors import InputError
+from facexfer.eval.arrays import read_array
+from facexfer.eval.curves import area_under_roc, curve_of_scores
+
+_GENUINE = {"1", "true", "genuine", "same"}
+_IMPOSTOR = {"0", "false", "impostor", "different"}
+
+
+@dataclass(frozen=True)
+class ScoreSet:
+    """Scores of pairs, higher meaning more alike.
+
+    Attributes:
+        genuine: (P,) of pairs of one person.
+        impostor: (N,) of pairs of two.
+        distances: Whether the file held distances; the scores are their negatives.
+    """
+
+    genuine: np.ndarray
+    impostor: np.ndarray
+    distances: bool
+
+
+def read_scores(genuine: Path, impostor: Path | None = None, distances: bool = False) -> ScoreSet:
+    """Read scores.
+
+    Args:
+        genuine: A .npy file (P,), or a CSV with columns ``score`` and ``same`` (1 or 0, true or false, genuine or
+            impostor), which holds both kinds.
+        impostor: The other .npy file (N,); None for a CSV.
+        distances: Whether lower means more alike.
+
+    Returns:
+        The scores.
+
+    Raises:
+        InputError: If a file is damaged, a score is not finite, a kind is missing, or genuine pairs score below
+            impostor pairs, as they do when distances are taken for similarities.
+    """
+    if impostor is None:
+        kinds = _read_csv(genuine)
+    else:
+        kinds = _checked(read_array(genuine), genuine), _checked(read_array(impostor), impostor)
+    if distances:
+        kinds = -kinds[0], -kinds[1]
+    area = area_under_roc(curve_of_scores(*kinds)).value
+    if area < 0.5:
+        wrong, cure = ("distances", "without") if distances else ("similarities", "with")
+        raise InputError(
+            f"{genuine}: expected {wrong}, but genuine pairs are less alike than impostor pairs (AUC {area:.3f}); "
+            f"run it {cure} --distances, or check the labels"
+        )
+    return ScoreSet(*kinds, distances)
+
+
+def _checked(scores: np.ndarray, path: Path) -> np.ndarray:
+    if scores.ndim != 1 or not len(scores):
+        raise InputError(f"{path}: expected scores of shape (P,) with P > 0, got {scores.shape}; flatten or add pairs")
+    if not np.issubdtype(scores.dtype, np.floating) and not np.issubdtype(scores.dtype, np.integer):
+        raise InputError(f"{path}: expected numbers, got {scores.dtype}; save the scores themselves")
+    bad = ~np.isfinite(scores)
+    if bad.any():
+        raise InputError(
+            f"{path}: expected finite scores, got {int(bad.sum())} others, the first at {int(bad.argmax())}; "
+            "count failures with --failures instead"
+        )
+    return scores if np.issubdtype(scores.dtype, np.floating) else scores.astype(np.float64)
+
+
+def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    if path.suffix == ".npy":
+        raise InputError(
+            f"{path}: expected two .npy files, genuine and impostor scores, got one; give both, or one CSV"
+        )
+    kinds: tuple[list[float], list[float]] = ([], [])
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = {"score", "same"} - set(reader.fieldnames or ())
+            if missing:
+                raise InputError(
+                    f"{path}, line 1: expected the columns score and same, got {', '.join(reader.fieldnames or ())}"
+                )
+            for row in reader:
+                same = (row["same"] or "").strip().lower()
+                if same not in _GENUINE | _IMPOSTOR:
+                    raise InputError(f"{path}, line {reader.line_num}, field same: expected 1 or 0, got '{same}'")
+                kinds[same in _IMPOSTOR].append(_number(row["score"], path, reader.line_num))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a readable CSV, got: {error}; check the file") from error
+    if not kinds[0] or not kinds[1]:
+        raise InputError(
+            f"{path}: expected pairs of both kinds, got {len(kinds[0])} genuine and {len(kinds[1])} impostor ones"
+        )
+    return np.array(kinds[0]), np.array(kinds[1])
+
+
+def _number(text: str | None, path: Path, line: int) -> float:
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = np.nan
+    if not np.isfinite(number):
+        raise InputError(f"{path}, line {line}, field score: expected a finite number, got '{text}'; mend the file")
+    return number

@@ -1,0 +1,77 @@
+"""Photos without a crop: they take part in the evaluation as rejects, or an easy set would look good."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from facexfer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photo that gave no crop.
+
+    Attributes:
+        identity: Who it is.
+        modality: Of the photo, None if the file does not say.
+        split: Of the photo, None if the file does not say.
+        capture: Equal for pictures of one shot, None if the file does not say.
+        reason: Why there is no crop.
+    """
+
+    identity: str
+    modality: str | None = None
+    split: str | None = None
+    capture: str | None = None
+    reason: str = ""
+
+
+def read_failures(path: Path) -> tuple[Failure, ...]:
+    """Read a list of failures.
+
+    Args:
+        path: A CSV with the column ``identity`` and, as far as known, ``modality``, ``split``, ``capture``, ``reason``.
+
+    Returns:
+        One a row.
+
+    Raises:
+        InputError: If the file is damaged, the column is missing, or an identity is empty.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            if "identity" not in (reader.fieldnames or ()):
+                came = ", ".join(reader.fieldnames or ()) or "an empty file"
+                raise InputError(f"{path}, line 1: expected the column identity, got {came}; is it a failures.csv?")
+            failures = []
+            for row in reader:
+                if not row["identity"]:
+                    raise InputError(
+                        f"{path}, line {reader.line_num}, field identity: expected a value, got nothing; a failure that "
+                        "belongs to nobody cannot be counted as a reject"
+                    )
+                optional = {key: row.get(key) or None for key in ("modality", "split", "capture")}
+                failures.append(Failure(row["identity"], **optional, reason=row.get("reason") or ""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a readable CSV, got: {error}; check the path") from error
+    return tuple(failures)
+
+
+def select_failures(failures: tuple[Failure, ...], split: str | None, modality: str | None) -> tuple[Failure, ...]:
+    """Keep the failures of a split and a modality; one whose file does not say belongs to every one.
+
+    Args:
+        failures: All of them.
+        split: None takes all.
+        modality: None takes all.
+
+    Returns:
+        The selection.
+    """
+    return tuple(
+        failure
+        for failure in failures
+        if (split is None or failure.split in (None, split))
+        and (modality is None or failure.modality in (None, modality))
+    )

@@ -1,0 +1,128 @@
+"""Lists of pairs to verify: LFW's ``pairs.txt``, or a CSV of paths."""
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from facexfer.data.manifest import Manifest
+from facexfer.errors import InputError
+
+
+@dataclass(frozen=True)
+class ListedPair:
+    """A pair of a list.
+
+    Attributes:
+        first: The first image's place in the manifest.
+        second: The second's.
+        same: Whether it is one person.
+        fold: The part of the list that it belongs to.
+    """
+
+    first: int
+    second: int
+    same: bool
+    fold: int
+
+
+def read_pairs(path: Path, manifest: Manifest) -> tuple[ListedPair, ...]:
+    """Read a list of pairs of a manifest's images.
+
+    Two forms: LFW's, with a first line ``folds pairs`` and then, fold by fold, ``name 1 4`` for one person and ``name
+    1 other 3`` for two, where the number is the one that the file name ends with; or a CSV with the columns
+    ``first``, ``second`` (paths as in the manifest), ``same`` (1 or 0) and ``fold``.
+
+    Args:
+        path: The list.
+        manifest: The images.
+
+    Returns:
+        The pairs, in the file's order.
+
+    Raises:
+        InputError: If a line is bad, or an image is not in the manifest, or two are of the same name.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a readable list of pairs, got: {error}; check the path") from error
+    lines = text.splitlines()
+    if lines and "first" in lines[0].split(","):
+        return _read_csv(path, text, manifest)
+    return _read_lfw(path, lines, manifest)
+
+
+def _read_lfw(path: Path, lines: list[str], manifest: Manifest) -> tuple[ListedPair, ...]:
+    head = lines[0].split() if lines else []
+    if not head or len(head) > 2 or not all(word.isdigit() for word in head):
+        raise InputError(f"{path}, line 1: expected 'folds pairs', e.g. '10 300', got '{lines[0] if lines else ''}'")
+    folds, each = (int(head[0]), int(head[1])) if len(head) == 2 else (1, int(head[0]))
+    places = _by_name_and_number(manifest)
+    rows = [(number, line.split()) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    if len(rows) != folds * each * 2:
+        raise InputError(
+            f"{path}: expected {folds} folds of {each} pairs of one person and {each} of two, got {len(rows)} lines; "
+            "is the file complete?"
+        )
+    pairs = []
+    for index, (number, words) in enumerate(rows):
+        if len(words) == 3:
+            names = [(words[0], words[1]), (words[0], words[2])]
+        elif len(words) == 4:
+            names = [(words[0], words[1]), (words[2], words[3])]
+        else:
+            raise InputError(f"{path}, line {number}: expected 3 or 4 words, got {len(words)}; e.g. 'name 1 4'")
+        found = [_place(places, name, word, path, number) for name, word in names]
+        pairs.append(ListedPair(found[0], found[1], len(words) == 3, index // (2 * each)))
+    return tuple(pairs)
+
+
+def _by_name_and_number(manifest: Manifest) -> dict[tuple[str, int], int]:
+    places: dict[tuple[str, int], int] = {}
+    for place, image in enumerate(manifest.images):
+        number = re.search(r"(\d+)$", image.path.stem)
+        if number is None:
+            continue
+        key = (image.identity, int(number[1]))
+        if key in places:
+            raise InputError(
+                f"{manifest.path}, line {image.line}: expected one image of '{key[0]}' with number {key[1]}, got two; "
+                "choose a split and a modality, or list the pairs by path"
+            )
+        places[key] = place
+    return places
+
+
+def _place(places: dict[tuple[str, int], int], name: str, word: str, path: Path, line: int) -> int:
+    if not word.isdigit() or (name, int(word)) not in places:
+        raise InputError(
+            f"{path}, line {line}: expected an image of the manifest, got '{name}' number '{word}'; add it"
+        )
+    return places[name, int(word)]
+
+
+def _read_csv(path: Path, text: str, manifest: Manifest) -> tuple[ListedPair, ...]:
+    reader = csv.DictReader(text.splitlines())
+    missing = {"first", "second", "same", "fold"} - set(reader.fieldnames or ())
+    if missing:
+        raise InputError(f"{path}, line 1: expected the columns first, second, same and fold, got {reader.fieldnames}")
+    places = {image.path.resolve(): place for place, image in enumerate(manifest.images)}
+    pairs = []
+    for row in reader:
+        found = []
+        for column in ("first", "second"):
+            image = (manifest.path.parent / (row[column] or "")).resolve()
+            if image not in places:
+                raise InputError(
+                    f"{path}, line {reader.line_num}, field {column}: expected an image of the manifest, got "
+                    f"'{row[column]}'; add it"
+                )
+            found.append(places[image])
+        if row["same"] not in ("0", "1") or not (row["fold"] or "").isdigit():
+            raise InputError(
+                f"{path}, line {reader.line_num}: expected same 0 or 1 and fold a number, got '{row['same']}' and "
+                f"'{row['fold']}'"
+            )
+        pairs.append(ListedPair(found[0], found[1], row["same"] == "1", int(row["fold"])))
+    return tuple(pairs)

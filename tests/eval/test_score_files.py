@@ -1,0 +1,71 @@
+"""Score files as other toolkits write them."""
+
+import numpy as np
+import pytest
+
+from facexfer.errors import InputError
+from facexfer.eval.score_files import read_scores
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(name, values):
+        np.save(tmp_path / name, np.array(values))
+        return tmp_path / name
+
+    return write
+
+
+def test_two_arrays(files):
+    scores = read_scores(files("g.npy", [0.9, 0.8]), files("i.npy", [0.1, 0.2, 0.3]))
+    assert (scores.genuine.tolist(), scores.impostor.tolist()) == ([0.9, 0.8], [0.1, 0.2, 0.3])
+
+
+def test_distances_become_similarities(files):
+    scores = read_scores(files("g.npy", [1, 2]), files("i.npy", [8, 9]), distances=True)
+    assert scores.genuine.tolist() == [-1, -2]
+
+
+def test_a_csv_with_both_kinds(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("a,b,score,same\nx,y,0.9,1\nx,z,0.2,0\ny,z,0.1,False\nx,x,0.7,genuine\n")
+    scores = read_scores(path)
+    assert (scores.genuine.tolist(), scores.impostor.tolist()) == ([0.9, 0.7], [0.2, 0.1])
+
+
+def test_distances_taken_for_similarities_are_noticed(files):
+    with pytest.raises(InputError, match=r"expected similarities, .*AUC 0\.000\); run it with --distances"):
+        read_scores(files("g.npy", [0.1, 0.2]), files("i.npy", [0.8, 0.9]))
+    with pytest.raises(InputError, match="expected distances, .*run it without --distances"):
+        read_scores(files("g.npy", [0.8]), files("i.npy", [0.1]), distances=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("score\n1\n", "line 1: expected the columns score and same, got score"),
+        ("score,same\n0.1,maybe\n", "line 2, field same: expected 1 or 0, got 'maybe'"),
+        ("score,same\nnan,1\n", "line 2, field score: expected a finite number, got 'nan'"),
+        ("score,same\n0.1,1\n,0\n", "line 3, field score: expected a finite number, got ''"),
+        ("score,same\n0.1,1\n", "got 1 genuine and 0 impostor"),
+    ],
+)
+def test_a_bad_csv_is_named_by_line_and_field(tmp_path, text, message):
+    path = tmp_path / "s.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_scores(path)
+
+
+def test_bad_arrays_are_errors(files, tmp_path):
+    good = files("good.npy", [0.1])
+    with pytest.raises(InputError, match="got 1 others, the first at 1"):
+        read_scores(files("g.npy", [0.9, np.nan]), good)
+    with pytest.raises(InputError, match=r"shape \(P,\)"):
+        read_scores(files("g.npy", [[0.9]]), good)
+    with pytest.raises(InputError, match="expected numbers, got <U1"):
+        read_scores(files("g.npy", ["x"]), good)
+    with pytest.raises(InputError, match=r"expected two \.npy files"):
+        read_scores(good)
+    with pytest.raises(InputError, match="readable CSV"):
+        read_scores(tmp_path / "absent.csv")

@@ -65,12 +65,12 @@ class OperatingPoint:
     @property
     def meets_rule_of_3(self) -> bool:
         """Whether at least three false accepts are expected at the target."""
-        return self.impostor_pairs >= fewest_pairs(self.far, 3)
+        return self.far > 0 and self.impostor_pairs >= fewest_pairs(self.far, 3)
 
     @property
     def meets_rule_of_30(self) -> bool:
         """Whether at least thirty false accepts are expected at the target."""
-        return self.impostor_pairs >= fewest_pairs(self.far, 30)
+        return self.far > 0 and self.impostor_pairs >= fewest_pairs(self.far, 30)
 
     @property
     def remark(self) -> str:
@@ -80,6 +80,8 @@ class OperatingPoint:
                 f"FAR {self.far:g} needs at least {fewest_pairs(self.far, 1):,} impostor pairs, this set has "
                 f"{self.impostor_pairs:,}; the smallest FAR it supports is {self.smallest_far:.2g}"
             )
+        if self.far == 0:
+            return f"no false accept among {self.impostor_pairs:,} impostor pairs"
         for errors, met, rule in ((3, self.meets_rule_of_3, "three"), (30, self.meets_rule_of_30, "thirty")):
             if not met:
                 return (
@@ -113,6 +115,30 @@ def tar_at_far(genuine: np.ndarray, impostor: np.ndarray, fars: Sequence[float])
     check_fars(fars)
     tail = highest_scores(impostor, tail_length(len(impostor), fars))
     return points_from_tail(genuine, tail, len(impostor), fars)
+
+
+def point_at(genuine: np.ndarray, impostor: np.ndarray, threshold: float) -> OperatingPoint:
+    """Measure TAR and FAR at a threshold that was chosen elsewhere.
+
+    Args:
+        genuine: (P,) scores, higher meaning more alike.
+        impostor: (N,) scores.
+        threshold: A pair is accepted if its score is strictly above.
+
+    Returns:
+        The point; its ``far`` is the achieved one.
+
+    Raises:
+        InputError: As for `tar_at_far`.
+
+    Example:
+        >>> point = point_at(np.array([0.9, 0.5]), np.array([0.6, 0.2, 0.1, 0.0]), 0.5)
+        >>> point.tar, point.achieved_far
+        (0.5, 0.25)
+    """
+    genuine, impostor = _checked(genuine, "genuine"), _checked(impostor, "impostor")
+    accepted = [int(np.count_nonzero(scores > threshold)) for scores in (genuine, impostor)]
+    return make_point(accepted[1] / len(impostor), threshold, (accepted[0], len(genuine)), (accepted[1], len(impostor)))
 
 
 def tail_length(impostor_pairs: int, fars: Sequence[float]) -> int:

@@ -42,8 +42,8 @@ def demo(
     typer.echo("Exporting, and measuring the exported file on the same pairs.")
     export_onnx(load_backbone(out / "run"), out / "model.onnx")
     images = read_manifest(manifest).select(split="val")
-    comparison = verify(open_embedder(out / "model.onnx"), images, [0.01], "nir", None)
-    typer.echo(f"{out / 'model.onnx'}: TAR {100 * (comparison.points[0].tar or 0):.2f} % at FAR 0.01, NIR against NIR")
+    points = verify(open_embedder(out / "model.onnx"), images, [0.01], "nir", None)
+    typer.echo(f"{out / 'model.onnx'}: TAR {100 * (points[0].tar or 0):.2f} % at FAR 0.01, NIR against NIR")
     typer.echo(
         f"Next: facexfer train RECIPE --out RUN, with your own manifest; {out / 'run' / 'recipe.toml'} is a start."
     )

@@ -10,7 +10,12 @@ import typer
 from facexfer.errors import InputError, RunError
 
 # Options that take several values after one name, and what a further value looks like.
-_SEVERAL = {"--far": re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE), "--set": re.compile(r"[\w.]+=.*", re.DOTALL)}
+_SEVERAL = {
+    "--far": re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE),
+    "--set": re.compile(r"[\w.]+=.*", re.DOTALL),
+    "--scores": re.compile(r"(?!-).*", re.DOTALL),
+    "--slice-by": re.compile(r"(?!-).*", re.DOTALL),
+}
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 

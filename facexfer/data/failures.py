@@ -48,8 +48,8 @@ def read_failures(path: Path) -> tuple[Failure, ...]:
             for row in reader:
                 if not row["identity"]:
                     raise InputError(
-                        f"{path}, line {reader.line_num}, field identity: expected a value, got nothing; a failure that "
-                        "belongs to nobody cannot be counted as a reject"
+                        f"{path}, line {reader.line_num}, field identity: expected a value, got nothing; a "
+                        "failure that belongs to nobody cannot be counted as a reject"
                     )
                 optional = {key: row.get(key) or None for key in ("modality", "split", "capture")}
                 failures.append(Failure(row["identity"], **optional, reason=row.get("reason") or ""))

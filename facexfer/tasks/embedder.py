@@ -114,6 +114,25 @@ class OnnxEmbedder:
         return np.concatenate(parts)
 
 
+class FlipEmbedder:
+    """An embedder that adds the embeddings of a crop and of its mirror image (test-time augmentation).
+
+    Args:
+        embedder: What embeds both.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.name = f"{embedder.name}, with flip"
+        self.fingerprint = embedder.fingerprint
+        self.input_size = embedder.input_size
+        self._embedder = embedder
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
+        both: np.ndarray = self._embedder.embed(crops) + self._embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+        return both
+
+
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 

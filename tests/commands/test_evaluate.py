@@ -11,6 +11,7 @@ from small_faces import write_small_set
 from typer.testing import CliRunner
 
 from facexfer.cli import app
+from facexfer.commands.entry import repeat_options
 from facexfer.errors import InputError
 from facexfer.eval.verification import tar_at_far
 
@@ -19,7 +20,7 @@ TOOL = Path(__file__).resolve().parents[2] / "tools" / "eval_tar_far.py"
 
 def run(*words):
     """Run in this process; bad input comes out as the exception that the entry point turns into status 2."""
-    result = CliRunner().invoke(app, ["evaluate", *map(str, words)])
+    result = CliRunner().invoke(app, ["evaluate", *repeat_options(list(map(str, words)))])
     if isinstance(result.exception, InputError):
         raise result.exception
     assert result.exit_code == 0, result.output

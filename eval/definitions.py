@@ -1,0 +1,39 @@
+"""The definitions that every report carries."""
+
+DEFINITIONS = {
+    "threshold": (
+        "With N impostor pairs and k = floor(FAR x N + 1e-9), the threshold is the (k+1)-th highest impostor "
+        "score; a pair is accepted if its score is strictly above it. The achieved FAR never exceeds the "
+        "target."
+    ),
+    "TAR": ("Accepted genuine pairs of all genuine pairs, at that threshold."),
+    "pairs": (
+        "Within one set every unordered pair counts once. Of a gallery and probes every pair counts, but "
+        "those of one capture. Scores are cosines in float32."
+    ),
+    "interval": (
+        "95 %, at the threshold. By identity: a bootstrap over identities, both sides of a pair, turned into "
+        "the number of independent pairs that these are worth, and Wilson's interval of so many. Wilson: as "
+        "if all pairs were independent."
+    ),
+    "rules": ("Rule of three: at least 3 false accepts must be expected at the target. Rule of thirty: at least 30."),
+    "EER, AUC": (
+        "EER: where FAR equals the false reject rate, on the line between two thresholds. AUC: how likely a "
+        "genuine pair scores above an impostor pair, ties counting half."
+    ),
+    "FMR100": ("The false reject rate at FAR 1/100; FMR1000 and FMR10000 likewise."),
+    "failures": ("Photos without a crop: every pair with one counts as rejected, genuine or not; thresholds stay."),
+    "identification": (
+        "Each identity is enrolled with its first capture, or with the mean of half of its captures; no probe "
+        "is of an enrolled capture. Rank: entries at least as alike as the right one. Open set: half of the "
+        "identities are not enrolled; DIR is the share of the others' probes whose first entry is right and "
+        "above the threshold."
+    ),
+    "difference": (
+        "Each network at its own threshold. The interval is that of 1,000 draws of a bootstrap over "
+        "identities, the same for both networks, with thresholds found anew in each."
+    ),
+    "slice": (
+        "Pairs whose images both have the value; against a gallery, whose probe has it. At the thresholds of the whole."
+    ),
+}

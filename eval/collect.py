@@ -62,12 +62,13 @@ def worst_pairs(pairs: PairSet, count: int) -> tuple[list[WorstPair], list[Worst
 
     Args:
         pairs: What is compared.
-        count: How many of each, at most; of impostor pairs that tie with the next one, none.
+        count: How many of each, at most.
 
     Returns:
         (impostor pairs, the most alike first; genuine pairs, the least alike first).
     """
-    (cut,) = find_cuts(pairs, [min(count, pairs.impostor_pairs)])
+    # Many more than asked for, so that ties at the end of the list do not shorten it.
+    (cut,) = find_cuts(pairs, [min(10 * count + 1000, pairs.impostor_pairs)])
     assert cut.above is not None
     lowest: PairScores | None = None
     for _, part in pairs.genuine_scores():
@@ -78,7 +79,7 @@ def worst_pairs(pairs: PairSet, count: int) -> tuple[list[WorstPair], list[Worst
         keep = torch.argsort(part.scores, stable=True)[:count]
         lowest = PairScores(part.scores[keep], part.rows[keep], part.columns[keep])
     assert lowest is not None
-    return _in_given_places(pairs, cut.above), _in_given_places(pairs, lowest)
+    return _in_given_places(pairs, cut.above)[:count], _in_given_places(pairs, lowest)
 
 
 def labelled_scores(pairs: PairSet, fars: Sequence[float]) -> LabelledScores:

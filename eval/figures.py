@@ -64,7 +64,7 @@ def draw_det(curve: Curve, band: Sequence[OperatingPoint]) -> str:
     lowest_miss = max(1e-9, 0.5 / curve.true_accepts[-1])
     for axis, smallest in ((axes.xaxis, low), (axes.yaxis, lowest_miss)):
         ticks = [tick for tick in _DET_TICKS if tick >= smallest]
-        axis.set_ticks(stats.norm.ppf(ticks), [f"{tick:g}" for tick in ticks])
+        axis.set_ticks(stats.norm.ppf(ticks), [f"{tick:g}".replace("e-0", "e-") for tick in ticks], fontsize=8)
     axes.set_xlim(stats.norm.ppf(low), stats.norm.ppf(0.6))
     axes.set_ylim(stats.norm.ppf(lowest_miss), stats.norm.ppf(0.6))
     return _svg(figure)

@@ -20,14 +20,14 @@ from facexfer.eval.verification import OperatingPoint
 
 _STYLE = """
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fdfdfb; max-width: 66rem; margin: 2rem auto;
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fdfdfb; max-width: 78rem; margin: 2rem auto;
   padding: 0 1.2rem; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p.lead { color: #555; margin-top: 0; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e2e2dd; }
 th { font-weight: 600; color: #444; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; }
-td.mark { color: #a2510d; text-align: left; font-size: .9em; }
+td { white-space: nowrap; } td.mark { color: #a2510d; text-align: left; font-size: .9em; white-space: normal; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; flex: 1 1 26rem; }
 figure svg { width: 100%; height: auto; } figcaption { color: #555; font-size: .9em; }
 .pairs { display: flex; flex-wrap: wrap; gap: .8rem; } .pair { font-size: .85em; color: #444; max-width: 15rem; }

@@ -80,7 +80,9 @@ def evaluate(
     if scores:
         if len(scores) > 2:
             raise InputError(f"expected one CSV or two .npy files after --scores, got {len(scores)}; genuine first")
-        findings = evaluate_scores(read_scores(scores[0], scores[1] if len(scores) == 2 else None, distances), Request(fars, known))
+        findings = evaluate_scores(
+            read_scores(scores[0], scores[1] if len(scores) == 2 else None, distances), Request(fars, known)
+        )
     elif embeddings is not None:
         comparison = _of_embeddings(embeddings, labels, gallery_embeddings, gallery_labels)
         findings = evaluate_comparison(comparison, Request(fars, known, identify, templates))
@@ -241,7 +243,7 @@ def _show(findings: Findings) -> None:
             _interval(point.tar_ci95_wilson),
             f"{sign * point.threshold:.4f}",
             f"{point.achieved_far:.3g}",
-            "" if point.far_ci95 is None else f"{point.far_ci95[0]:.2g} to {point.far_ci95[1]:.2g}",
+            "" if point.far_ci95 is None else f"{point.far_ci95[0]:.1e} - {point.far_ci95[1]:.1e}",
         )
     console.print(table)
     for line in [point.remark for point in points if point.remark] + _lines(findings):
@@ -282,4 +284,4 @@ def _lines(findings: Findings) -> list[str]:
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f} %"
+    return "" if bounds is None else f"{100 * bounds[0]:.1f} - {100 * bounds[1]:.1f}"

@@ -70,7 +70,9 @@ def check_column(images: Sequence[FaceImage], column: str) -> None:
         there = f"there are {', '.join(sorted(known))}" if known else "there is none beside the required ones"
         raise InputError(f"expected a column of the manifest to slice by, got '{column}'; {there}")
     if len(values) > _MOST_SLICES:
-        raise InputError(f"expected at most {_MOST_SLICES} values to slice by, '{column}' has {len(values)}; group them")
+        raise InputError(
+            f"expected at most {_MOST_SLICES} values to slice by, '{column}' has {len(values)}; group them"
+        )
 
 
 def count_failures(

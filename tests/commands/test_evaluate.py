@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from small_faces import write_small_set
 from typer.testing import CliRunner
 
+from facexfer.backbones import create_backbone
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
+from facexfer.deploy.onnx_export import export_onnx
 from facexfer.errors import InputError
 from facexfer.eval.verification import tar_at_far
 
@@ -92,6 +95,89 @@ def test_a_run_and_its_export_give_the_same_tar(tmp_path):
         figures.append(json.loads((tmp_path / "f.json").read_text()))
     assert figures[0]["operating_points"][0]["tar"] == figures[1]["operating_points"][0]["tar"]
     assert figures[0]["pairs"] == figures[1]["pairs"] == {"genuine": 36, "impostor": 96}
+
+
+def test_scores_of_other_toolkits(arrays, tmp_path):
+    out = tmp_path / "figures.json"
+    run("--scores", arrays["genuine"], arrays["impostor"], "--far", "1e-2", "--json", out, "--report", tmp_path / "r")
+    similar = json.loads(out.read_text())
+    assert json.loads((tmp_path / "r" / "report.json").read_text()) == similar
+    turned = [tmp_path / f"{name}_distances.npy" for name in ("genuine", "impostor")]
+    for name, path in zip(("genuine", "impostor"), turned, strict=True):
+        np.save(path, 10 - np.load(arrays[name]))
+    distant = tmp_path / "distances.json"
+    run("--scores", *turned, "--distances", "--far", "1e-2", "--json", distant)
+    figures = json.loads(distant.read_text())
+    assert figures["operating_points"][0]["tar"] == similar["operating_points"][0]["tar"]
+    threshold = similar["operating_points"][0]["threshold"]
+    assert figures["operating_points"][0]["threshold"] == pytest.approx(10 - threshold)
+    with pytest.raises(InputError, match="run it with --distances"):
+        run("--scores", *turned)
+    # The threshold that was chosen there, applied here, on the distances that it was chosen for.
+    run("--scores", *turned, "--distances", "--thresholds", distant, "--json", out)
+    (again,) = json.loads(out.read_text())["thresholds_from_elsewhere"]
+    assert again["tar"] == figures["operating_points"][0]["tar"]
+    assert again["chosen_for_far"] == 0.01
+
+
+def test_embeddings_are_searched_and_averaged(arrays, tmp_path):
+    out = tmp_path / "figures.json"
+    given = ["--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "0.1"]
+    run(*given, "--identify", "--templates", "--json", out)
+    figures = json.loads(out.read_text())
+    assert figures["identification"]["enrolled"] == 6
+    assert figures["comparison"] == "embeddings, templates"
+
+
+def test_a_model_with_every_question(tmp_path):
+    manifest = write_small_set(tmp_path / "set")
+    rows = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([f"{rows[0]},session", *(f"{row},{row[-1]}" for row in rows[1:])]) + "\n")
+    failures = tmp_path / "failures.csv"
+    failures.write_text("path,identity,modality,split,reason\nx,p4,nir,val,no face\ny,p0,nir,train,no face\n")
+    weights = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        export_onnx(create_backbone("mobilefacenet").eval(), tmp_path / f"{seed}.onnx")
+        weights.append(tmp_path / f"{seed}.onnx")
+    out = tmp_path / "figures.json"
+    common = ["--manifest", manifest, "--split", "val", "--far", "0.1", "--json", out]
+    cross = ["--probe", "nir", "--gallery", "vis", "--identify", "--flip", "--slice-by", "session"]
+    run(
+        "--model", weights[0], *common, *cross, "--before", weights[1], "--failures", failures,
+        "--report", tmp_path / "r",
+    )  # fmt: skip
+    figures = json.loads(out.read_text())
+    assert figures["with_failures"]["probe_failures"] == 1
+    assert figures["with_failures"]["pairs"]["genuine"] == figures["pairs"]["genuine"] + 4
+    assert [part["value"] for part in figures["slices"]["session"]] == ["0", "1", "2", "3"]
+    assert len(figures["before_after"]["differences"]) == len(figures["visible"]["differences"]) == 1
+    assert figures["before_after"]["old_gallery_new_probe"][0]["supported"]
+    assert figures["model"]["name"] == "0.onnx, with flip"
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert page.count("data:image/png") == 2 * 24
+    run("--model", weights[0], *common, "--probe", "nir", "--no-pictures", "--report", tmp_path / "r")
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "data:image/png" not in page
+    assert "false reject, score" in page
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("2 1\np4 0 1\np4 0 p5 0\np5 1 2\np6 1 p5 3\n")
+    run("--model", weights[0], *common, "--probe", "nir", "--pairs", pairs)
+    assert len(json.loads(out.read_text())["folds"]["folds"]) == 2
+
+
+def test_options_that_would_do_nothing_are_refused(arrays, tmp_path):
+    with pytest.raises(InputError, match="expected --model beside --before, got --embeddings"):
+        run("--embeddings", arrays["e"], "--labels", arrays["l"], "--before", "x.onnx")
+    with pytest.raises(InputError, match="expected --model or --embeddings beside --identify, got --scores"):
+        run("--scores", arrays["genuine"], arrays["impostor"], "--identify")
+    (tmp_path / "no.json").write_text("{}")
+    with pytest.raises(InputError, match=r"no\.json: expected the JSON of an evaluation"):
+        run("--scores", arrays["genuine"], arrays["impostor"], "--thresholds", tmp_path / "no.json")
+    manifest = write_small_set(tmp_path / "set")
+    export_onnx(create_backbone("mobilefacenet").eval(), tmp_path / "m.onnx")
+    with pytest.raises(InputError, match="to slice by, got 'hat'; there is none"):
+        run("--model", tmp_path / "m.onnx", "--manifest", manifest, "--slice-by", "hat")
 
 
 def test_bad_input_is_one_clear_line(arrays, tmp_path):

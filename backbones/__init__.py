@@ -5,6 +5,7 @@ from pathlib import Path
 
 from facexfer.backbones import lresnet_ir, mobilefacenet  # noqa: F401  (they add themselves to the table)
 from facexfer.backbones.checkpoints.mxnet import load_mxnet
+from facexfer.backbones.checkpoints.torch_files import SUFFIXES, load_torch
 from facexfer.backbones.info import Backbone, BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.registry import BACKBONES
 from facexfer.errors import InputError
@@ -17,7 +18,8 @@ def create_backbone(name: str, weights: str | Path | None = None) -> BackboneMod
 
     Args:
         name: One of `BACKBONES`.
-        weights: An MXNet ``.params`` file; None leaves the weights random.
+        weights: An MXNet ``.params`` file, or a torch or safetensors file with our names; None leaves the weights
+            random.
 
     Returns:
         The network in train mode, with `info`.
@@ -34,8 +36,14 @@ def create_backbone(name: str, weights: str | Path | None = None) -> BackboneMod
     if weights is None:
         return network
     path = Path(weights)
-    if path.suffix != ".params":
-        raise InputError(f"{path}: expected an MXNet .params file, got '{path.suffix}'; convert it first")
-    load_mxnet(network, path)
+    if path.suffix == ".params":
+        load_mxnet(network, path)
+    elif path.suffix in SUFFIXES:
+        load_torch(network, path)
+    else:
+        raise InputError(
+            f"{path}: expected an MXNet .params file or one of {', '.join(SUFFIXES)}, got '{path.suffix}'; "
+            "convert it first"
+        )
     network.info = replace(network.info, licence="unknown", source=path.name)
     return network

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from facexfer.errors import InputError, RunError
 
-_FORMAT = "facexfer-state-1"
+STATE_FORMAT = "facexfer-state-1"
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _encode(state, tensors)
-    metadata = {"format": _FORMAT, "skeleton": json.dumps(skeleton)}
+    metadata = {"format": STATE_FORMAT, "skeleton": json.dumps(skeleton)}
     write_safetensors(path, tensors, metadata)
 
 
@@ -57,7 +57,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
+            if metadata.get("format") != STATE_FORMAT:
                 raise InputError(
                     f"{path}: expected a facexfer checkpoint, got another safetensors file; check the path"
                 )

@@ -9,8 +9,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from facexfer.backbones import create_backbone
+from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.info import BackboneModule
-from facexfer.checkpoint import load_state, save_state, write_safetensors
+from facexfer.checkpoint import STATE_FORMAT, load_state, save_state, write_safetensors
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
 
@@ -128,14 +129,37 @@ def load_backbone(run: Path) -> BackboneModule:
     file = RunFolder(run).model_file
     if not file.is_file():
         raise InputError(f"{run}: expected a finished run with {file.name}, found none; finish it with --resume")
+    return load_backbone_file(file)
+
+
+def load_backbone_file(file: Path) -> BackboneModule:
+    """Load the backbone from a run's ``model.safetensors``, or from a checkpoint in the folder of its run.
+
+    Args:
+        file: The file.
+
+    Returns:
+        The backbone in eval mode, with its `info`.
+
+    Raises:
+        InputError: If the file is damaged or not a run's.
+    """
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
             weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file}: expected a trained backbone, got: {error}; run the training again") from error
-    backbone = create_backbone(metadata["backbone"])
-    backbone.load_state_dict(weights)
+    name = metadata.get("backbone")
+    if metadata.get("format") == STATE_FORMAT:
+        weights = load_state(file)["backbone"]
+        name = read_recipe(RunFolder(file.parent.parent).recipe_file).source.backbone
+    if name is None:
+        raise InputError(
+            f"{file}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example"
+        )
+    backbone = create_backbone(name)
+    load_entries(backbone, weights, str(file))
     return backbone.eval()
 
 

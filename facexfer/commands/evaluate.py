@@ -20,7 +20,9 @@ _VISIBLE = "vis"
 
 
 def evaluate(
-    model: Annotated[Path | None, typer.Option(help="A run folder, an ONNX file, or weights with --backbone.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A run, a checkpoint, an ONNX file, or weights with --backbone.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="The network's name, for foreign weights.")] = None,
     manifest: Annotated[Path | None, typer.Option(help="The images' manifest.")] = None,
     split: Annotated[str | None, typer.Option(help="Take this split of the manifest.")] = None,
@@ -85,7 +87,7 @@ def evaluate(
         )
     elif embeddings is not None:
         comparison = _of_embeddings(embeddings, labels, gallery_embeddings, gallery_labels)
-        findings = evaluate_comparison(comparison, Request(fars, known, identify, templates))
+        findings = evaluate_comparison(comparison, Request(fars, known, identify, templates, device=_device()))
     else:
         assert model is not None
         if manifest is None:

@@ -15,7 +15,7 @@ from facexfer.backbones.info import BackboneModule
 from facexfer.backbones.normalize import Normalize
 from facexfer.data.images import read_crop
 from facexfer.errors import InputError
-from facexfer.runs import RunFolder, load_backbone
+from facexfer.runs import RunFolder, load_backbone, load_backbone_file
 from facexfer.runtime import prepare_cpu
 
 _ORT_REFUSALS = (
@@ -140,7 +140,7 @@ def open_embedder(model: Path, backbone: str | None = None) -> Embedder:
     """Open whatever a user calls a model.
 
     Args:
-        model: A run folder, an ONNX file, or foreign weights.
+        model: A run folder, its model or checkpoint file, an ONNX file, or foreign weights.
         backbone: The network's name, needed for foreign weights alone.
 
     Returns:
@@ -155,6 +155,8 @@ def open_embedder(model: Path, backbone: str | None = None) -> Embedder:
         raise InputError(f"{model}: expected a run folder, an ONNX file or weights, there is none; check the path")
     if backbone is not None:
         return TorchEmbedder(create_backbone(backbone, weights=model), model.name, file_fingerprint(model))
+    if model.suffix == ".safetensors":
+        return TorchEmbedder(load_backbone_file(model), model.name, file_fingerprint(model))
     if model.suffix == ".onnx":
         return OnnxEmbedder(model)
     raise InputError(f"{model}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example")

@@ -92,7 +92,7 @@ def test_every_unfit_entry_is_named_and_nothing_is_filled(tmp_path):
 def test_weights_of_another_network_or_kind_are_an_error(tmp_path):
     with pytest.raises(InputError, match="expected the entries of this network; missing: conv0_weight"):
         create_backbone("lresnet34e_ir", weights=shared(Y1) / "model-0000.params")
-    with pytest.raises(InputError, match="expected an MXNet .params file, got '.pth'"):
-        create_backbone("mobilefacenet", weights=tmp_path / "a.pth")
+    with pytest.raises(InputError, match="got '.bin'; convert it first"):
+        create_backbone("mobilefacenet", weights=tmp_path / "a.bin")
     with pytest.raises(InputError, match="expected a readable MXNet .params file"):
         create_backbone("mobilefacenet", weights=tmp_path / "absent.params")

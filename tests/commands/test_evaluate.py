@@ -89,12 +89,14 @@ def test_a_run_and_its_export_give_the_same_tar(tmp_path):
     exported = CliRunner().invoke(app, ["export", "--model", str(tmp_path / "run"), "--out", str(tmp_path / "m.onnx")])
     assert exported.exit_code == 0, exported.output
     figures = []
-    for model in (tmp_path / "run", tmp_path / "m.onnx"):
+    run_files = [tmp_path / "run" / name for name in ("model.safetensors", "checkpoints/last.safetensors")]
+    for model in (tmp_path / "run", tmp_path / "m.onnx", *run_files):
         options = ["--manifest", manifest, "--split", "val", "--probe", "nir", "--gallery", "vis", "--far", "0.1"]
         run("--model", model, *options, "--json", tmp_path / "f.json")
         figures.append(json.loads((tmp_path / "f.json").read_text()))
-    assert figures[0]["operating_points"][0]["tar"] == figures[1]["operating_points"][0]["tar"]
-    assert figures[0]["pairs"] == figures[1]["pairs"] == {"genuine": 36, "impostor": 96}
+    for each in figures:
+        assert each["operating_points"][0]["tar"] == figures[0]["operating_points"][0]["tar"]
+        assert each["pairs"] == {"genuine": 36, "impostor": 96}
 
 
 def test_scores_of_other_toolkits(arrays, tmp_path):

@@ -19,11 +19,11 @@ def people(count, dimension=16, identities=40, seed=0):
     return (centres[labels] + generator.normal(size=(count, dimension))).astype(np.float32), labels
 
 
-def brute_force(gallery, gallery_labels, probe, probe_labels, counted):
+def brute_force(gallery, gallery_labels, probe, probe_labels, counted, fars=FARS):
     units = [e / torch.from_numpy(e).norm(dim=1, keepdim=True).numpy() for e in (gallery, probe)]
     matrix = units[0] @ units[1].T
     same = gallery_labels[:, None] == probe_labels[None, :]
-    return tar_at_far(matrix[same & counted], matrix[~same & counted], FARS)
+    return tar_at_far(matrix[same & counted], matrix[~same & counted], fars)
 
 
 def figures(points):
@@ -107,6 +107,26 @@ def test_a_misleading_sample_only_costs_another_pass(monkeypatch):
         passes.clear()
         assert figures(all_pairs(embeddings, labels, [0.5, 0.1, 0.01])) == figures(whole)
         assert len(passes) > 1
+
+
+def test_5000_by_5000_cross_spectral_pairs_equal_brute_force():
+    gallery, gallery_labels = people(5000, 32, 400, seed=2)
+    probe, probe_labels = people(5000, 32, 400, seed=2)
+    probe += np.random.default_rng(5).normal(size=probe.shape).astype(np.float32)
+    captures = np.array([f"c{number // 2}" for number in range(5000)], dtype=object)
+    counted = captures[:, None] != captures[None]
+    fars = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8]
+    points = gallery_probe_pairs(gallery, gallery_labels, probe, probe_labels, fars, captures, captures)
+    assert points[0].impostor_pairs > bands.KEPT
+    assert_equal_points(points, brute_force(gallery, gallery_labels, probe, probe_labels, counted, fars))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kept", [4_000_000, 100])
+def test_the_same_on_a_gpu(monkeypatch, kept):
+    monkeypatch.setattr(bands, "KEPT", kept)
+    embeddings, labels = people(3000)
+    assert_equal_points(all_pairs(embeddings, labels, FARS, "cuda"), all_pairs(embeddings, labels, FARS))
 
 
 def test_labels_may_be_names():

@@ -91,6 +91,19 @@ def test_the_highest_scores_in_chunks(monkeypatch, count, chunk):
     assert verification.highest_scores(scores, count).tolist() == sorted(scores, reverse=True)[:count]
 
 
+@pytest.mark.parametrize("step", [0.1, 0.02, 1e-3])
+def test_quantised_scores_never_exceed_the_target(step):
+    """A toolkit that rounds its scores ties many at the threshold; all of them are rejected, and TAR pays for it."""
+    generator = np.random.default_rng(0)
+    genuine, impostor = generator.normal(0.5, 0.15, 2000), generator.normal(0, 0.1, 50_000)
+    exact = tar_at_far(genuine, impostor, [1e-2, 1e-3])
+    rounded = tar_at_far(np.round(genuine / step) * step, np.round(impostor / step) * step, [1e-2, 1e-3])
+    for fine, coarse in zip(exact, rounded, strict=True):
+        assert coarse.achieved_far <= coarse.far
+        assert coarse.threshold >= fine.threshold - step / 2
+        assert coarse.tar <= fine.tar + 0.01
+
+
 def test_few_pairs_are_marked():
     scores = np.arange(100_000.0)
     points = tar_at_far(scores, scores, [1e-5, 2e-5, 1e-4, 3e-4])

@@ -1,0 +1,58 @@
+"""Torch and safetensors files: our names, wrapped and prefixed; damaged and hostile ones."""
+
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from facexfer.backbones import create_backbone
+from facexfer.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(3)
+    return create_backbone("mobilefacenet").eval()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "module.backbone."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict"])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_weights_come_back(network, tmp_path, prefix, wrapper, suffix):
+    state = {f"{prefix}{name}": tensor for name, tensor in network.state_dict().items()}
+    path = tmp_path / f"w{suffix}"
+    if suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save({wrapper: state, "epoch": 3} if wrapper else state, path)
+    loaded = create_backbone("mobilefacenet", weights=path)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor) or name.endswith("num_batches_tracked")
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.system, ("echo never > /dev/null",)
+
+
+def test_bad_files_are_one_clear_line(network, tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"a": Hostile()}, path)
+    with pytest.raises(InputError, match=r"w\.pth: expected a file of weights"):
+        create_backbone("mobilefacenet", weights=path)
+    torch.save({"state_dict": {"a": 1}}, path)
+    with pytest.raises(InputError, match="expected named tensors, got dict"):
+        create_backbone("mobilefacenet", weights=path)
+    torch.save(dict(list(network.state_dict().items())[:-10]), path)
+    with pytest.raises(InputError, match="missing: "):
+        create_backbone("mobilefacenet", weights=path)
+    for damaged in (b"", b"PK\x03\x04", path.read_bytes()[:5000]):
+        for name in ("d.pth", "d.safetensors"):
+            (tmp_path / name).write_bytes(damaged)
+            with pytest.raises(InputError, match="expected a file of weights"):
+                create_backbone("mobilefacenet", weights=tmp_path / name)
+    with pytest.raises(InputError, match=r"expected an MXNet \.params file or one of .*, got '\.bin'"):
+        create_backbone("mobilefacenet", weights=tmp_path / "w.bin")
+    with pytest.raises(InputError, match="expected a file of weights"):
+        create_backbone("mobilefacenet", weights=tmp_path / "absent.pt")

@@ -232,20 +232,25 @@ def _show(findings: Findings) -> None:
     console.print(
         f"{points[0].genuine_pairs:,} genuine and {points[0].impostor_pairs:,} impostor pairs", highlight=False
     )
-    table = Table("FAR", "TAR", "95 %", "95 % Wilson", "threshold", "achieved FAR", "95 %")
+    interval = "alone" if points[0].identities is None else "people"
+    table = Table(box=None, pad_edge=False)
+    for name in ("FAR", "TAR, %", f"95 % {interval}", "Wilson", "threshold", "FAR got", "95 %"):
+        table.add_column(name, no_wrap=True, justify="left" if name == "FAR" else "right")
     sign = -1 if findings.distances else 1
     for point in points:
         if point.threshold is None or point.tar is None:
-            table.add_row(f"{point.far:g}", "unsupported")
+            table.add_row(f"{point.far:g}", "-")
             continue
         table.add_row(
             f"{point.far:g}",
-            f"{100 * point.tar:.2f} %",
+            f"{100 * point.tar:.2f}",
             _interval(point.tar_ci95),
             _interval(point.tar_ci95_wilson),
             f"{sign * point.threshold:.4f}",
             f"{point.achieved_far:.3g}",
-            "" if point.far_ci95 is None else f"{point.far_ci95[0]:.1e} - {point.far_ci95[1]:.1e}",
+            ""
+            if point.far_ci95 is None
+            else " to ".join(f"{bound:.1e}".replace("e-0", "e-") for bound in point.far_ci95),
         )
     console.print(table)
     for line in [point.remark for point in points if point.remark] + _lines(findings):
@@ -286,4 +291,4 @@ def _lines(findings: Findings) -> list[str]:
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else f"{100 * bounds[0]:.1f} - {100 * bounds[1]:.1f}"
+    return "" if bounds is None else f"{100 * bounds[0]:.1f}-{100 * bounds[1]:.1f}"

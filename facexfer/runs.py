@@ -41,6 +41,10 @@ class RunFolder:
         """The newest training state."""
         return self.path / "checkpoints" / "last.safetensors"
 
+    def stage_file(self, stage: str) -> Path:
+        """What a finished stage has learned beside the network, and the network that it looked at."""
+        return self.path / "stages" / f"{stage}.safetensors"
+
     @property
     def model_file(self) -> Path:
         """The trained backbone."""
@@ -102,6 +106,11 @@ class RunFolder:
         """Append one line to the metrics."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+    def save_stage(self, stage: str, terms: dict[str, Any], reference: dict[str, Any]) -> None:
+        """Save the parameters of a finished stage's terms, such as attention, with the reference network's weights."""
+        self.stage_file(stage).parent.mkdir(exist_ok=True)
+        save_state(self.stage_file(stage), {"terms": terms, "reference": reference})
 
     def save_model(self, backbone: BackboneModule, recipe: Recipe) -> None:
         """Save the trained backbone with the name that `create_backbone` needs to make it again."""

@@ -185,6 +185,8 @@ class Training:
             if is_logged and not is_last:
                 self._save_if_due(index, objective, optimizer)
             self.progress.advance(self.step, rate)
+        if self.fabric.is_global_zero and any(True for _ in objective.terms.parameters()):
+            self.run.save_stage(stage.name, dict(objective.terms.state_dict()), dict(objective.source.state_dict()))
         self._save(index + 1, None, None)
 
     def _make_objective(self, index: int, checkpoint: dict[str, Any] | None) -> Objective:

@@ -1,0 +1,35 @@
+"""``facexfer runs``: the runs of a folder beside each other."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="A folder with run folders in it, at any depth.")],
+) -> None:
+    """List runs: in what their recipes differ, how far they came, and their figures."""
+    from facexfer.run_list import list_runs
+
+    listed = list_runs(folder)
+    for run in listed:
+        typer.echo(f"{run.name}: {'finished' if run.finished else 'not finished'}, {run.steps} steps")
+        if run.settings:
+            typer.echo("    " + "  ".join(f"{key}={_text(value)}" for key, value in run.settings.items()))
+        for pairs, values in _by_pairs(run.figures).items():
+            typer.echo(f"    {pairs:<14} {values}")
+    typer.echo(f"{len(listed)} runs; the settings are those in which their recipes differ; rates in %.")
+
+
+def _text(value: object) -> str:
+    return "default" if value is None else str(value)
+
+
+def _by_pairs(figures: dict[str, float | None]) -> dict[str, str]:
+    """Join the figures of the same pairs: ``nir -> tar@0.01 96.1  tar@0.001 90.1``."""
+    grouped: dict[str, list[str]] = {}
+    for name, value in figures.items():
+        pairs, _, figure = name.rpartition("/")
+        grouped.setdefault(pairs, []).append(f"{figure} {'unsupported' if value is None else f'{100 * value:.2f}'}")
+    return {pairs: "  ".join(parts) for pairs, parts in grouped.items()}

@@ -67,7 +67,8 @@ def _pick(recipe: Recipe, keys: list[str]) -> dict[str, object]:
 
 
 def _progress(run: RunFolder) -> tuple[bool, int, dict[str, float | None]]:
-    steps, figures = 0, {}
+    steps = 0
+    figures: dict[str, float | None] = {}
     if run.metrics_file.is_file():
         # A run that is being written, or was killed, may end in half a line.
         lines = run.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -76,7 +77,7 @@ def _progress(run: RunFolder) -> tuple[bool, int, dict[str, float | None]]:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
                 raise InputError(
-                    f"{run.metrics_file}, line {number}: expected JSON, got '{line[:60].strip()}'; is it a run of facexfer?"
+                    f"{run.metrics_file}, line {number}: expected JSON, got '{line[:60].strip()}'; is it a run?"
                 ) from error
             steps = max(steps, record["step"])
             figures = record.get("figures", figures)

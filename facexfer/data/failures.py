@@ -6,6 +6,12 @@ from pathlib import Path
 
 from facexfer.errors import InputError
 
+UNKNOWN = "(unknown)"
+"""The identity of a photo that nothing tells the identity of: it belongs to no pair."""
+
+NO_ATTEMPT = ("listed-twice", "not-in-protocol")
+"""Reasons of rows that are no failed attempt: the photo has its crop in another row, or no part in the protocol."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -27,13 +33,13 @@ class Failure:
 
 
 def read_failures(path: Path) -> tuple[Failure, ...]:
-    """Read a list of failures.
+    """Read a list of failures, without the rows of nobody (`UNKNOWN`) and those that are no attempt (`NO_ATTEMPT`).
 
     Args:
         path: A CSV with the column ``identity`` and, as far as known, ``modality``, ``split``, ``capture``, ``reason``.
 
     Returns:
-        One a row.
+        One a row that counts.
 
     Raises:
         InputError: If the file is damaged, the column is missing, or an identity is empty.
@@ -51,6 +57,8 @@ def read_failures(path: Path) -> tuple[Failure, ...]:
                         f"{path}, line {reader.line_num}, field identity: expected a value, got nothing; a "
                         "failure that belongs to nobody cannot be counted as a reject"
                     )
+                if row["identity"] == UNKNOWN or row.get("reason") in NO_ATTEMPT:
+                    continue
                 optional = {key: row.get(key) or None for key in ("modality", "split", "capture")}
                 failures.append(Failure(row["identity"], **optional, reason=row.get("reason") or ""))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

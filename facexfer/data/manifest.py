@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from facexfer.errors import InputError
+from facexfer.writing import write_text
 
 REQUIRED = ("path", "identity", "modality", "split")
 LANDMARKS = tuple(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
@@ -158,9 +159,7 @@ def write_manifest(path: Path, images: Iterable[FaceImage]) -> None:
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, text.getvalue())
 
 
 def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -1,0 +1,56 @@
+"""Labeled Faces in the Wild (Huang et al., 2007): ``Name/Name_0001.jpg``, with ``pairs.txt`` beside."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.layouts.walk import walk_pictures
+from facexfer.errors import InputError
+
+_FORM = re.compile(r"^(?P<name>.+)_(?P<number>\d{4})$")
+
+
+def lfw(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
+    """List the set, and what its ``pairs.txt`` names without a picture as ``missing-file``.
+
+    The pairs themselves are for ``facexfer evaluate --pairs pairs.txt``.
+
+    Args:
+        root: The folder with a folder per person; a ``pairs.txt`` in it, if there is one, is checked.
+        options: The modality.
+
+    Yields:
+        One entry a picture; one that is not named ``Name_0001`` has the problem ``no-identity``.
+
+    Raises:
+        InputError: If there is no picture, or a line of ``pairs.txt`` has another form.
+    """
+    seen = set()
+    for path, problem in walk_pictures(root):
+        form = _FORM.match(path.stem)
+        if form is None:
+            problem = ("no-identity", "expected a name like Name_0001")
+        identity = form["name"] if form else ""
+        seen.add((identity, int(form["number"]) if form else 0))
+        yield PhotoEntry(path.as_posix(), root / path, identity, options.modality, problem=problem)
+    if not seen:
+        raise InputError(f"{root}: expected pictures such as Name/Name_0001.jpg, found none; is it the right folder?")
+    for name, number in sorted(set(_named(root / "pairs.txt")) - seen):
+        path = Path(name) / f"{name}_{number:04d}.jpg"
+        problem = ("missing-file", "pairs.txt names it, but there is no such picture")
+        yield PhotoEntry(path.as_posix(), root / path, name, options.modality, problem=problem)
+
+
+def _named(path: Path) -> Iterator[tuple[str, int]]:
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines[1:], start=2):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) not in (3, 4) or not words[1].isdigit() or not words[-1].isdigit():
+            raise InputError(f"{path}, line {number}: expected 'name 1 4' or 'name 1 other 3', got '{line[:60]}'")
+        yield words[0], int(words[1])
+        yield words[0] if len(words) == 3 else words[2], int(words[-1])

@@ -1,0 +1,35 @@
+"""A manifest of your own, for photos instead of crops; its landmarks are used where it has them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.manifest import read_manifest
+
+
+def own_manifest(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
+    """List the photos of a manifest (CSV or Parquet), or of ``images.csv`` in a folder.
+
+    Args:
+        root: The manifest, or the folder with ``images.csv``.
+        options: Not used: the manifest tells.
+
+    Yields:
+        One entry a row; a path out of the manifest's folder has the problem ``path-out-of-folder``.
+
+    Raises:
+        InputError: If the manifest is bad.
+    """
+    manifest = read_manifest(root / "images.csv" if root.is_dir() else root)
+    home = manifest.path.parent.resolve()
+    for image in manifest.images:
+        name = Path(os.path.relpath(image.path, manifest.path.parent)).as_posix()
+        outside = home not in image.path.resolve().parents
+        problem = ("path-out-of-folder", "the manifest may only name photos below its own folder") if outside else None
+        if problem is None and not image.path.is_file():
+            problem = ("missing-file", "listed, but there is no such picture")
+        yield PhotoEntry(
+            name, image.path, image.identity, image.modality, image.split, landmarks=image.landmarks,
+            capture=image.capture, session=image.session, camera=image.camera, problem=problem,
+        )  # fmt: skip

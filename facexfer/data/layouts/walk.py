@@ -1,0 +1,64 @@
+"""Walk a folder of photos: in a fixed order, and out of it by no link."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from facexfer.errors import InputError
+
+PICTURES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def walk_pictures(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
+    """List everything in a folder that is named like a picture.
+
+    Args:
+        root: The folder.
+
+    Yields:
+        (path relative to the folder, problem): the problem is None, or why it is not read: ``link-to-folder``,
+        ``link-out-of-folder``, ``not-a-file`` or ``unreadable-folder``. Sorted by path.
+
+    Raises:
+        InputError: If there is no such folder.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: expected a folder of photos, there is none; check the path")
+    home = root.resolve()
+    found: list[tuple[Path, tuple[str, str] | None]] = []
+
+    def unreadable(error: OSError) -> None:
+        path = Path(error.filename).relative_to(root)
+        found.append((path, ("unreadable-folder", error.strerror or type(error).__name__)))
+
+    for folder, folders, files in os.walk(root, followlinks=False, onerror=unreadable):
+        here = Path(folder)
+        found += [
+            ((here / name).relative_to(root), ("link-to-folder", "links to folders are not followed"))
+            for name in folders
+            if (here / name).is_symlink()
+        ]
+        for name in files:
+            path = here / name
+            if path.suffix.lower() not in PICTURES or name.startswith("."):
+                continue
+            found.append((path.relative_to(root), _problem(path, home)))
+    yield from sorted(found, key=lambda each: each[0].as_posix())
+
+
+def _problem(path: Path, home: Path) -> tuple[str, str] | None:
+    if path.is_symlink() and home not in path.resolve().parents:
+        return "link-out-of-folder", "links out of the folder are not followed"
+    # A pipe or a device would be waited for without end.
+    return None if path.is_file() else ("not-a-file", "expected a file of its own, it is none")
+
+
+def count_others(root: Path) -> dict[str, int]:
+    """Count the files that are not named like pictures, by suffix; they are not looked at."""
+    counts: dict[str, int] = {}
+    for _, _, files in os.walk(root, followlinks=False):
+        for name in files:
+            suffix = Path(name).suffix.lower() or "(none)"
+            if suffix not in PICTURES or name.startswith("."):
+                counts[suffix] = counts.get(suffix, 0) + 1
+    return dict(sorted(counts.items()))

@@ -1,0 +1,187 @@
+"""Every layout on a tree made here in its published form."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from facexfer.data.layouts import LAYOUTS, LayoutOptions
+from facexfer.data.layouts.landmarks_file import with_landmarks
+from facexfer.data.layouts.walk import count_others, walk_pictures
+from facexfer.errors import InputError
+
+
+def tree(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), np.full((20, 20), 90, np.uint8))
+    return root
+
+
+def listed(layout, root, **options):
+    return {entry.name: entry for entry in LAYOUTS[layout](root, LayoutOptions(**options))}
+
+
+def problems(entries):
+    return {name: entry.problem and entry.problem[0] for name, entry in entries.items()}
+
+
+def test_a_folder_per_identity(tmp_path):
+    entries = listed("folders", tree(tmp_path, "anna/a.png", "bert/s1/b.png", "stray.png"))
+    assert {name: entry.identity for name, entry in entries.items()} == {
+        "anna/a.png": "anna", "bert/s1/b.png": "bert", "stray.png": "",
+    }  # fmt: skip
+    assert problems(entries)["stray.png"] == "no-identity"
+    assert entries["anna/a.png"].modality == "nir"
+
+
+@pytest.mark.parametrize("pattern", [r"^(\d+)_", r"^(x)?(?P<identity>\d+)_"])
+def test_polyu_by_an_expression(tmp_path, pattern):
+    entries = listed("polyu-nirfd", tree(tmp_path, "0012_03.bmp", "0013_01.bmp"), identity_regex=pattern)
+    assert [entry.identity for entry in entries.values()] == ["0012", "0013"]
+
+
+def test_polyu_by_folders(tmp_path):
+    assert listed("polyu-nirfd", tree(tmp_path, "12/3.bmp"))["12/3.bmp"].identity == "12"
+
+
+@pytest.mark.parametrize(("pattern", "message"), [("(", "regular expression"), ("a", "expected a group")])
+def test_a_wrong_expression_is_an_error(tmp_path, pattern, message):
+    with pytest.raises(InputError, match=message):
+        listed("folders", tree(tmp_path, "a/a.png"), identity_regex=pattern)
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"manifest"}))
+def test_an_empty_folder_is_an_error(tmp_path, layout):
+    with pytest.raises(InputError, match="expected"):
+        listed(layout, tmp_path)
+
+
+def test_cbsr_by_its_eye_centres(tmp_path):
+    tree(tmp_path, "0001-00-a-g.bmp", "0002-01-c-n.bmp", "0003-00-a-g.bmp", "more/0001-00-a-g.bmp")
+    (tmp_path / "list.txt").write_text(
+        "0001-00-a-g.bmp,197,345,325,349\n0002-01-c-n.bmp,325,349,197,345\n0009-a.bmp,1,2,3,4\n"
+    )
+    (tmp_path / "README.txt").write_text("Thank you, for your interest.\n")
+    entries = listed("cbsr-nir", tmp_path)
+    assert entries["0001-00-a-g.bmp"].identity == "0001"
+    # Image-left first, whichever way the list has them.
+    assert entries["0002-01-c-n.bmp"].landmarks == ((197, 345), (325, 349))
+    assert problems(entries) == {
+        "0001-00-a-g.bmp": None, "0002-01-c-n.bmp": None, "0003-00-a-g.bmp": "not-listed",
+        "0009-a.bmp": "missing-file", "more/0001-00-a-g.bmp": "ambiguous-name",
+    }  # fmt: skip
+    (tmp_path / "list.txt").write_text("0001-00-a-g.bmp,197,345,325,349\n0002-01-c-n.bmp,325\n")
+    with pytest.raises(InputError, match=r"list\.txt, line 2: expected name,x,y,x,y"):
+        listed("cbsr-nir", tmp_path)
+
+
+@pytest.mark.parametrize("line", ["s1\\NIR\\00001\\{}.jpg", "NIR\\s1\\00001\\{}.jpg"])
+def test_casia_by_its_lists(tmp_path, line):
+    def name(number):
+        return line.format(number)
+
+    def visible(number):
+        return name(number).replace("NIR", "VIS").replace("00001", "00002")
+
+    files = [name("001"), name("002"), name("003"), visible("001"), visible("002")]
+    tree(tmp_path, *(file.replace("\\", "/") for file in files))
+    (tmp_path / "protocols").mkdir()
+    for stem, lines in {
+        "nir_train_1": name("001"), "vis_train_1": "", "nir_probe_1": f"{name('002')}\n{name('009')} ",
+        "vis_gallery_1": visible("001"), "nir_train_2": name("003"),
+    }.items():  # fmt: skip
+        (tmp_path / "protocols" / f"{stem}.txt").write_text(f"{lines}\r\n")
+    entries = listed("casia-nir-vis2", tmp_path)
+    assert {key.replace("/", "\\"): (e.split, e.modality, e.identity, e.session) for key, e in entries.items()} == {
+        name("001"): ("train", "nir", "00001", "s1"),
+        name("002"): ("test", "nir", "00001", "s1"),
+        name("009"): ("test", "nir", "00001", "s1"),
+        name("003"): ("", "nir", "00001", "s1"),
+        visible("001"): ("test", "vis", "00002", "s1"),
+        visible("002"): ("", "vis", "00002", "s1"),
+    }
+    found = {key.replace("/", "\\"): problem for key, problem in problems(entries).items()}
+    assert found[name("009")] == "missing-file"
+    assert found[name("003")] == found[visible("002")] == "not-in-protocol"
+    second = listed("casia-nir-vis2", tmp_path, fold="2")
+    assert [key.replace("/", "\\") for key, entry in second.items() if entry.split] == [name("003")]
+    with pytest.raises(InputError, match="--fold 1 to 10 or dev"):
+        listed("casia-nir-vis2", tmp_path, fold="11")
+    (tmp_path / "protocols" / "nir_train_1.txt").write_text("00001.jpg 1\n")
+    with pytest.raises(InputError, match=r"nir_train_1\.txt, line 1: expected a path such as s1/NIR"):
+        listed("casia-nir-vis2", tmp_path)
+
+
+def test_lfw_with_its_pairs(tmp_path):
+    tree(tmp_path, "Ann_Lee/Ann_Lee_0001.jpg", "Bo/Bo_0002.jpg", "Bo/photo.jpg")
+    (tmp_path / "pairs.txt").write_text("1 1\nAnn_Lee 1 2\nAnn_Lee 1 Bo 2\n")
+    entries = listed("lfw", tmp_path, modality="vis")
+    assert problems(entries) == {
+        "Ann_Lee/Ann_Lee_0001.jpg": None, "Ann_Lee/Ann_Lee_0002.jpg": "missing-file", "Bo/Bo_0002.jpg": None,
+        "Bo/photo.jpg": "no-identity",
+    }  # fmt: skip
+    (tmp_path / "pairs.txt").write_text("1 1\nAnn_Lee one 2\n")
+    with pytest.raises(InputError, match=r"pairs\.txt, line 2"):
+        listed("lfw", tmp_path)
+
+
+def test_a_manifest_of_photos(tmp_path):
+    tree(tmp_path / "set", "a.png", "b.png")
+    tree(tmp_path, "outside.png")
+    points = ",".join(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
+    (tmp_path / "set" / "images.csv").write_text(
+        f"path,identity,modality,split,session,{points}\n"
+        f"a.png,anna,nir,train,1,{','.join(map(str, range(10)))}\nb.png,bert,vis,val,2{',' * 10}\n"
+        f"../outside.png,carl,vis,val,2{',' * 10}\nc.png,dora,vis,val,2{',' * 10}\n"
+    )
+    entries = listed("manifest", tmp_path / "set")
+    assert entries["a.png"].landmarks == ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+    assert (entries["b.png"].landmarks, entries["b.png"].session, entries["b.png"].split) == (None, "2", "val")
+    assert problems(entries) == {
+        "a.png": None, "b.png": None, "../outside.png": "path-out-of-folder", "c.png": "missing-file",
+    }  # fmt: skip
+
+
+def test_no_link_leads_out_and_nothing_is_waited_for(tmp_path):
+    tree(tmp_path, "out/secret.png", "set/a/a.png")
+    (tmp_path / "set" / "a" / "link.png").symlink_to(tmp_path / "out" / "secret.png")
+    (tmp_path / "set" / "a" / "inner.png").symlink_to(tmp_path / "set" / "a" / "a.png")
+    (tmp_path / "set" / "folder").symlink_to(tmp_path / "out")
+    (tmp_path / "set" / "a" / "dangling.png").symlink_to(tmp_path / "set" / "none.png")
+    os.mkfifo(tmp_path / "set" / "a" / "pipe.png")
+    found = {path.as_posix(): problem and problem[0] for path, problem in walk_pictures(tmp_path / "set")}
+    assert found == {
+        "a/a.png": None, "a/link.png": "link-out-of-folder", "a/inner.png": None, "folder": "link-to-folder",
+        "a/dangling.png": "not-a-file", "a/pipe.png": "not-a-file",
+    }  # fmt: skip
+
+
+def test_other_files_are_counted(tmp_path):
+    for name in ("a.txt", "b.TXT", "none", ".hidden.jpg", "a.png"):
+        (tmp_path / name).write_text("")
+    assert count_others(tmp_path) == {"(none)": 1, ".jpg": 1, ".txt": 2}
+
+
+def test_landmarks_from_a_file(tmp_path):
+    entries = LAYOUTS["folders"](tree(tmp_path / "set", "a/1.png", "a/2.png"), LayoutOptions())
+    (tmp_path / "eyes.csv").write_text("path,x1,y1,x2,y2\na/2.png,1,2,3,nan\n")
+    first, second = with_landmarks(entries, tmp_path / "eyes.csv")
+    assert first.landmarks is None
+    assert second.points().shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,x1\n", "line 1: expected the columns path and"),
+        ("path,x1,y1,x2,y2\na/1.png,1,2,3\n", "line 2: expected 4 numbers"),
+        ("path,x1,y1,x2,y2\nb.png,1,2,3,4\n", "1 are not there, such as 'b.png'"),
+    ],
+)
+def test_bad_landmark_files_are_errors(tmp_path, text, message):
+    entries = LAYOUTS["folders"](tree(tmp_path / "set", "a/1.png"), LayoutOptions())
+    (tmp_path / "eyes.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        list(with_landmarks(entries, tmp_path / "eyes.csv"))

@@ -1,0 +1,154 @@
+"""Who is trained on and who is measured on: seeded draws by identity, recorded by name and fingerprint."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facexfer.errors import InputError
+from facexfer.registry import Registry
+
+TRAIN, VAL, UNUSED = "train", "val", "unused"
+_POLYU_PEOPLE, _POLYU_VAL = 335, 80
+_FIFTH = 5
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A photo as a protocol sees it.
+
+    Attributes:
+        name: Of the photo.
+        identity: Who it is.
+        modality: ``vis``, ``nir`` and the like.
+    """
+
+    name: str
+    identity: str
+    modality: str
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of a protocol.
+
+    Attributes:
+        protocol: Its name.
+        number: Which draw; the seed.
+        splits: ``train``, ``val`` or ``unused``, one a photo, in the order given.
+        fingerprint: SHA-256 of the list of identities and their splits (and of the photos left out, where a protocol
+            leaves some out), whatever the order of the photos.
+    """
+
+    protocol: str
+    number: int
+    splits: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """The draw's name, e.g. ``polyu-nirfd-0``."""
+        return f"{self.protocol}-{self.number}"
+
+
+Assign = Callable[[Sequence[Listed], int | None, np.random.Generator], list[str]]
+
+PROTOCOLS: Registry[Assign] = Registry("protocol")
+"""Protocol name -> what gives every photo its split."""
+
+
+def draw_splits(photos: Sequence[Listed], protocol: str, number: int = 0, held_out: int | None = None) -> Draw:
+    """Draw the validation identities of a protocol; nobody is in both splits.
+
+    Args:
+        photos: All photos, those without a crop too: who is drawn must not depend on what could be cropped.
+        protocol: One of `PROTOCOLS`.
+        number: The same number gives the same draw, in whatever order the photos come.
+        held_out: Validation identities, where the protocol leaves that open; None takes a fifth.
+
+    Returns:
+        The draw.
+
+    Raises:
+        InputError: If the protocol is unknown, or does not fit the photos.
+
+    Example:
+        >>> photos = [Listed(f"{name}.png", name, "nir") for name in "abcde"]
+        >>> draw_splits(photos, "identity-disjoint").splits
+        ('train', 'train', 'val', 'train', 'train')
+    """
+    assign = PROTOCOLS[protocol]
+    if number < 0:
+        raise InputError(f"expected the number of a draw, got {number}; draws are 0, 1, 2 and so on")
+    splits = assign(photos, held_out, np.random.default_rng(number))
+    pairs = zip(photos, splits, strict=True)
+    lines = {f"{split}\t{photo.name if split == UNUSED else photo.identity}" for photo, split in pairs}
+    fingerprint = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return Draw(protocol, number, tuple(splits), fingerprint)
+
+
+@PROTOCOLS.register("polyu-nirfd")
+def _polyu_nirfd(photos: Sequence[Listed], held_out: int | None, generator: np.random.Generator) -> list[str]:
+    # AFA (2021), the experiment on PolyU-NIRFD: 80 of the 335 identities for validation. Which ones is not published.
+    people = _people(photos)
+    if len(people) != _POLYU_PEOPLE:
+        raise InputError(
+            f"expected the {_POLYU_PEOPLE} identities of PolyU-NIRFD, got {len(people)}; check --identity-regex, "
+            "or take --protocol identity-disjoint"
+        )
+    if held_out not in (None, _POLYU_VAL):
+        raise InputError(f"expected {_POLYU_VAL} validation identities by this protocol, got {held_out}; leave it out")
+    return _by_identity(photos, _drawn(people, _POLYU_VAL, generator))
+
+
+@PROTOCOLS.register("identity-disjoint")
+def _identity_disjoint(photos: Sequence[Listed], held_out: int | None, generator: np.random.Generator) -> list[str]:
+    people = _people(photos)
+    return _by_identity(photos, _drawn(people, _count(held_out, people), generator))
+
+
+@PROTOCOLS.register("vis-nir")
+def _vis_nir(photos: Sequence[Listed], held_out: int | None, generator: np.random.Generator) -> list[str]:
+    # A VIS gallery against NIR probes: who is measured on must be there in both.
+    both = sorted(set(_people(photos, "vis")) & set(_people(photos, "nir")))
+    if not both:
+        raise InputError("expected identities with vis and with nir photos, there are none; check the modalities")
+    return _by_identity(photos, _drawn(both, _count(held_out, both), generator))
+
+
+@PROTOCOLS.register("vis-nir-one")
+def _vis_nir_one(photos: Sequence[Listed], held_out: int | None, generator: np.random.Generator) -> list[str]:
+    # As in CASIA NIR-VIS 2.0: one VIS photo of everybody in the gallery.
+    splits = _vis_nir(photos, held_out, generator)
+    gallery: dict[str, list[int]] = {}
+    for place, photo in sorted(enumerate(photos), key=lambda each: each[1].name):
+        if photo.modality == "vis" and splits[place] == VAL:
+            gallery.setdefault(photo.identity, []).append(place)
+    for identity in sorted(gallery):
+        places = gallery[identity]
+        enrolled = places[int(generator.integers(len(places)))]
+        for place in places:
+            splits[place] = VAL if place == enrolled else UNUSED
+    return splits
+
+
+def _people(photos: Sequence[Listed], modality: str | None = None) -> list[str]:
+    return sorted({photo.identity for photo in photos if photo.identity and modality in (None, photo.modality)})
+
+
+def _count(held_out: int | None, people: Sequence[str]) -> int:
+    return max(1, round(len(people) / _FIFTH)) if held_out is None else held_out
+
+
+def _drawn(people: Sequence[str], count: int, generator: np.random.Generator) -> set[str]:
+    if not 0 < count < len(people):
+        raise InputError(
+            f"expected to hold out at least 1 and fewer than the {len(people)} identities, got {count}; hold out about "
+            "a fifth"
+        )
+    return {people[place] for place in generator.permutation(len(people))[:count]}
+
+
+def _by_identity(photos: Sequence[Listed], validation: set[str]) -> list[str]:
+    return [VAL if photo.identity in validation else TRAIN for photo in photos]

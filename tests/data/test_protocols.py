@@ -1,0 +1,71 @@
+"""Draws of identities: disjoint, the same twice, and not the same as each other."""
+
+import pytest
+
+from facexfer.data.protocols import Listed, draw_splits
+from facexfer.errors import InputError
+
+
+def photos(people, modalities=("nir",), each=2):
+    return [
+        Listed(f"{person:03d}/{modality}-{number}.png", f"{person:03d}", modality)
+        for person in range(people)
+        for modality in modalities
+        for number in range(each)
+    ]
+
+
+def held_out(listed, draw):
+    return {photo.identity for photo, split in zip(listed, draw.splits, strict=True) if split == "val"}
+
+
+@pytest.mark.parametrize("protocol", ["polyu-nirfd", "identity-disjoint", "vis-nir", "vis-nir-one"])
+def test_nobody_is_in_both_splits_and_order_changes_nothing(protocol):
+    listed = photos(335, ("nir", "vis"))
+    draw = draw_splits(listed, protocol, 3)
+    training = {photo.identity for photo, split in zip(listed, draw.splits, strict=True) if split == "train"}
+    assert not training & held_out(listed, draw)
+    turned = draw_splits(listed[::-1], protocol, 3)
+    assert turned.splits[::-1] == draw.splits
+    assert turned.fingerprint == draw.fingerprint
+    assert draw.name == f"{protocol}-3"
+
+
+def test_the_paper_holds_out_80_of_335_and_draws_differ():
+    listed = photos(335)
+    draws = [draw_splits(listed, "polyu-nirfd", number) for number in range(5)]
+    assert {len(held_out(listed, draw)) for draw in draws} == {80}
+    assert len({draw.fingerprint for draw in draws}) == 5
+
+
+def test_people_of_one_modality_are_only_trained_on():
+    listed = photos(4, ("nir", "vis")) + [Listed(f"n{i}.png", f"n{i}", "nir") for i in range(20)]
+    draw = draw_splits(listed, "vis-nir", held_out=3)
+    assert len(held_out(listed, draw)) == 3
+    assert held_out(listed, draw) < {f"{person:03d}" for person in range(4)}
+
+
+def test_one_visible_photo_is_enrolled():
+    listed = photos(5, ("nir", "vis"), each=3)
+    draw = draw_splits(listed, "vis-nir-one", held_out=2)
+    kept = [photo for photo, split in zip(listed, draw.splits, strict=True) if split == "val"]
+    assert sorted(photo.modality for photo in kept) == ["nir"] * 6 + ["vis"] * 2
+    assert draw.splits.count("unused") == 4
+    assert draw.fingerprint != draw_splits(listed, "vis-nir", held_out=2).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("protocol", "people", "options", "message"),
+    [
+        ("polyu-nirfd", 334, {}, "expected the 335 identities of PolyU-NIRFD, got 334"),
+        ("polyu-nirfd", 335, {"held_out": 81}, "expected 80 validation identities by this protocol, got 81"),
+        ("identity-disjoint", 3, {"held_out": 3}, "fewer than the 3 identities, got 3"),
+        ("identity-disjoint", 1, {}, "fewer than the 1 identities, got 1"),
+        ("vis-nir", 3, {}, "with vis and with nir photos, there are none"),
+        ("identity-disjoint", 3, {"number": -1}, "expected the number of a draw, got -1"),
+        ("polyu", 3, {}, "unknown protocol 'polyu'"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(protocol, people, options, message):
+    with pytest.raises(InputError, match=message):
+        draw_splits(photos(people), protocol, **options)

@@ -6,6 +6,7 @@ from facexfer.commands.demo import demo
 from facexfer.commands.entry import run_app
 from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
+from facexfer.commands.prepare import prepare
 from facexfer.commands.runs import runs
 from facexfer.commands.train import train
 
@@ -15,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Take a face network from visible light to near infrared, and prove that what ships is what was measured.",
 )
-for _command in (demo, train, evaluate, export, runs):
+for _command in (demo, prepare, train, evaluate, export, runs):
     app.command()(_command)
 
 

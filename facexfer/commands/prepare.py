@@ -1,0 +1,152 @@
+"""``facexfer prepare``: photos to aligned crops, a manifest, a split, and what failed and why."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from facexfer.errors import InputError, RunError
+
+_SIZES = {"112x112": (112, 112), "112x96": (112, 96)}
+_MOST_SHOWN = 8
+
+
+def prepare(
+    photos: Annotated[Path, typer.Argument(help="The folder of photos, or the file of the set.")],
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="Its form: folders, polyu-nirfd, cbsr-nir, casia-nir-vis2, lfw, manifest, insightface-rec, "
+            "insightface-bin."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="A new folder; or the one of a run that was stopped, to go on.")],
+    detector: Annotated[
+        str | None, typer.Option(help="YuNet or InsightFace ONNX file, or an InsightFace pack such as buffalo_sc.")
+    ] = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="CSV of path and x1,y1 ... x5,y5 (or two eyes) instead of detection.")
+    ] = None,
+    pre_cropped: Annotated[bool, typer.Option("--pre-cropped", help="The photos are aligned crops already.")] = False,
+    size: Annotated[str, typer.Option(help="Height x width of a crop: 112x112 or 112x96.")] = "112x112",
+    choose: Annotated[
+        str, typer.Option(help="Of several faces: largest-central, largest, central, surest, only.")
+    ] = "largest-central",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    modality: Annotated[str, typer.Option(help="Of the photos, where the layout does not tell.")] = "nir",
+    identity_regex: Annotated[
+        str | None, typer.Option(help="Takes the identity from the path, such as '^(\\d+)_'.")
+    ] = None,
+    fold: Annotated[str, typer.Option(help="Of casia-nir-vis2: 1 to 10, or dev.")] = "1",
+    protocol: Annotated[
+        str | None, typer.Option(help="Split: polyu-nirfd, identity-disjoint, vis-nir, vis-nir-one.")
+    ] = None,
+    draw: Annotated[int, typer.Option(min=0, help="Which draw of the protocol.")] = 0,
+    val_identities: Annotated[int | None, typer.Option(help="How many to hold out; else a fifth.")] = None,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Fainter detections are no faces.")] = 0.6,
+    min_eye_distance: Annotated[float, typer.Option(min=0, help="In pixels of the photo.")] = 8.0,
+    min_sharpness: Annotated[float, typer.Option(min=0, help="Less is too blurred; 0 takes all.")] = 0.01,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Larger photos are refused unread.")] = 64_000_000,
+) -> None:
+    """Detect, choose, align and crop the faces of a folder; write images.csv, failures.csv and a contact sheet."""
+    from facexfer.data.layouts import LAYOUTS, LayoutOptions
+    from facexfer.data.layouts.landmarks_file import with_landmarks
+    from facexfer.data.layouts.walk import count_others
+    from facexfer.data.preparation.choose import CHOICES
+    from facexfer.data.preparation.contact_sheet import write_contact_sheet
+    from facexfer.data.preparation.crop import CropOptions
+    from facexfer.data.preparation.outputs import write_tables
+    from facexfer.data.preparation.prepare import prepare as make_crops
+
+    if size not in _SIZES:
+        raise InputError(f"expected --size {' or '.join(_SIZES)} (height x width), got '{size}'; choose one")
+    if pre_cropped and (detector is not None or landmarks is not None):
+        raise InputError("expected --pre-cropped alone, got --detector or --landmarks beside it; leave one out")
+    CHOICES[choose]
+    _check_apart(photos, out)
+    listed = LAYOUTS[layout](photos, LayoutOptions(modality, identity_regex, fold))
+    entries = list(with_landmarks(listed, landmarks) if landmarks is not None else listed)
+    facts: dict[str, Any] = {"layout": layout}
+    if protocol is not None:
+        entries, facts["split"] = _split(entries, protocol, draw, val_identities)
+    options = CropOptions(_SIZES[size], choose, min_eye_distance, min_sharpness, max_pixels, pre_cropped)
+    with _progress() as bar:
+        task = bar.add_task("photos", total=len(entries))
+        prepared = make_crops(
+            entries, out, options, detector, min_score, jobs,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    facts["files_not_looked_at"] = count_others(photos) if photos.is_dir() else {}
+    summary = write_tables(out, prepared, facts)
+    write_contact_sheet(out / "contact-sheet.png", out, prepared)
+    for line in _lines(summary):
+        typer.echo(line)
+    if not summary["crops"]:
+        raise RunError(f"{out}: expected at least one crop, got none of {summary['photos']} photos; see failures.csv")
+    typer.echo(f"Look at {out / 'contact-sheet.png'} before you rely on the crops.")
+
+
+def _check_apart(photos: Path, out: Path) -> None:
+    if not photos.exists():
+        raise InputError(f"{photos}: expected a folder of photos or the file of a set, there is none; check the path")
+    if photos.is_dir() and photos.resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(
+            f"{out}: expected a folder outside of {photos}, or crops would be taken for photos; move --out"
+        )
+
+
+def _split(entries: list[Any], protocol: str, draw: int, held_out: int | None) -> tuple[list[Any], dict[str, Any]]:
+    from dataclasses import replace
+
+    from facexfer.data.protocols import Listed, draw_splits
+
+    drawn = draw_splits(
+        [Listed(entry.name, entry.identity, entry.modality) for entry in entries], protocol, draw, held_out
+    )
+    split = [replace(entry, split=part) for entry, part in zip(entries, drawn.splits, strict=True)]
+    people = {part: sorted({entry.identity for entry in split if entry.split == part}) for part in ("train", "val")}
+    facts = {
+        "name": drawn.name,
+        "fingerprint": drawn.fingerprint,
+        "identities": {part: len(names) for part, names in people.items()},
+        "val": people["val"],
+    }
+    return split, facts
+
+
+def _progress() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )  # fmt: skip
+
+
+def _lines(summary: dict[str, Any]) -> list[str]:
+    people = summary["per_identity"]
+    lines = [
+        f"{summary['crops']:,} crops of {summary['photos']:,} photos, {summary['identities']:,} identities, "
+        f"{len(summary['identities_without_crop'])} without any crop"
+    ]
+    lines += [f"failed: {count:,} {reason}" for reason, count in summary["failures"].items()]
+    lines += [f"found at a second look: {count:,} {retry}" for retry, count in summary["retries"].items()]
+    worst = sorted(people.items(), key=lambda each: (each[1]["crops"] - each[1]["photos"], each[0]))
+    short = [f"{name} {each['crops']} of {each['photos']}" for name, each in worst if each["crops"] < each["photos"]]
+    if short:
+        more = f" and {len(short) - _MOST_SHOWN} more in summary.json" if len(short) > _MOST_SHOWN else ""
+        lines.append(f"identities with failures: {', '.join(short[:_MOST_SHOWN])}{more}")
+    if summary["several_faces"]:
+        lines.append(f"several faces: {summary['several_faces']:,} photos")
+    lines += [f"duplicates: {count:,} groups of {kind}" for kind, count in summary["duplicates"].items()]
+    lines += [
+        f"one picture under {' and '.join(each['identities'])}: {', '.join(each['photos'])}"
+        for each in summary["pictures_under_several_identities"][:_MOST_SHOWN]
+    ]
+    if "split" in summary:
+        split = summary["split"]
+        lines.append(f"split {split['name']}: {split['identities']}, fingerprint {split['fingerprint'][:16]}")
+    if summary["files_not_looked_at"]:
+        lines.append(f"not looked at, by suffix: {summary['files_not_looked_at']}")
+    return lines

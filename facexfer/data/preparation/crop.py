@@ -1,0 +1,165 @@
+"""One photo to one crop: the steps in their order, each failure with its name."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facexfer.data.layouts.entry import PhotoEntry
+from facexfer.data.preparation.align import align, similarity
+from facexfer.data.preparation.choose import choose_face
+from facexfer.data.preparation.detect import Detector
+from facexfer.data.preparation.geometry import geometry_problem, sharpness
+from facexfer.data.preparation.photos import MAX_PIXELS, PhotoError, decode_photo
+from facexfer.data.preparation.rescue import find_faces
+from facexfer.writing import write_bytes
+
+_MAX_BYTES = 2**29
+# Fast to write; crops are noisy and gain little from more.
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """How photos become crops.
+
+    Attributes:
+        size: (height, width) of a crop in pixels.
+        choice: Which of several faces, one of ``CHOICES``.
+        min_eye_distance: In pixels of the photo; below it a face is too small.
+        min_sharpness: See `sharpness`; below it a face is too blurred.
+        max_pixels: Larger photos are refused from their header.
+        pre_cropped: The photos are aligned crops already.
+    """
+
+    size: tuple[int, int] = (112, 112)
+    choice: str = "largest-central"
+    min_eye_distance: float = 8.0
+    min_sharpness: float = 0.01
+    max_pixels: int = MAX_PIXELS
+    pre_cropped: bool = False
+
+
+@dataclass(frozen=True)
+class CropRecord:
+    """What became of one photo; a line of the journal.
+
+    Attributes:
+        name: The entry's.
+        reason: Empty for a crop, else the failure's name.
+        detail: What was found, in one line.
+        bytes_hash: SHA-256 of the file's bytes, empty if they were not read.
+        pixels_hash: SHA-256 of the decoded pixels, empty if they could not be decoded.
+        landmarks: Five points or two eyes in pixels of the crop; empty if not known.
+        score: The detector's, 0..1; None without a detector.
+        retry: What found the face: empty for the first look.
+        faces: How many were found; None without a detector.
+        transform: The six numbers of the 2x3 matrix from photo to crop, row by row.
+        stamp: Size and time of the source file, by which a resumed run knows it again.
+        given: The landmarks that the layout had for it, for the same reason.
+    """
+
+    name: str
+    reason: str = ""
+    detail: str = ""
+    bytes_hash: str = ""
+    pixels_hash: str = ""
+    landmarks: tuple[tuple[float, float], ...] = ()
+    score: float | None = None
+    retry: str = ""
+    faces: int | None = None
+    transform: tuple[float, ...] = ()
+    stamp: tuple[int, int] = (0, 0)
+    given: tuple[tuple[float, float], ...] = ()
+
+
+def crop_photo(entry: PhotoEntry, target: Path, options: CropOptions, detector: Detector | None) -> CropRecord:
+    """Detect, choose, align and write one crop, or say why there is none.
+
+    Args:
+        entry: The photo.
+        target: The PNG to write, beside and renamed.
+        options: How.
+        detector: None if the landmarks are given or the photos are crops already.
+
+    Returns:
+        The record; whatever is wrong with the photo is in it and never an exception.
+    """
+    record = CropRecord(entry.name, stamp=file_stamp(entry.source), given=entry.landmarks or ())
+    if entry.problem is not None:
+        reason, detail = entry.problem
+        return replace(record, reason=reason, detail=detail)
+    try:
+        data = _read(entry, record.stamp[0])
+        record = replace(record, bytes_hash=hashlib.sha256(data).hexdigest())
+        image = decode_photo(data, options.max_pixels)
+        record = replace(record, pixels_hash=_pixels_hash(image))
+        crop, record = _crop(entry, image, options, detector, record)
+    except PhotoError as error:
+        return replace(record, reason=error.reason, detail=error.detail)
+    write_png(target, crop)
+    return record
+
+
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Give a file's size and time of change in nanoseconds, (0, 0) if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def write_png(target: Path, image: np.ndarray) -> None:
+    """Write an image (H, W, 3) uint8 RGB, beside and renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(target, cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _PNG)[1].tobytes())
+
+
+def _read(entry: PhotoEntry, size: int) -> bytes:
+    if entry.span is None and entry.data is None and size > _MAX_BYTES:
+        raise PhotoError("file-too-large", f"{size} bytes, more than {_MAX_BYTES}")
+    try:
+        return entry.read()
+    except OSError as error:
+        raise PhotoError("unreadable-file", error.strerror or type(error).__name__) from error
+
+
+def _crop(
+    entry: PhotoEntry, image: np.ndarray, options: CropOptions, detector: Detector | None, record: CropRecord
+) -> tuple[np.ndarray, CropRecord]:
+    if options.pre_cropped:
+        if image.shape[:2] != options.size:
+            raise PhotoError("wrong-size", f"{_text(image.shape)}, expected {_text(options.size)}")
+        return image, record
+    landmarks = entry.points()
+    if landmarks is None:
+        if detector is None:
+            raise PhotoError("no-landmarks", "the layout gives none for this photo and there is no detector")
+        faces, retry = find_faces(detector, image)
+        face = choose_face(faces, image.shape[:2], options.choice)
+        landmarks = face.landmarks
+        record = replace(record, score=round(face.score, 4), retry=retry, faces=len(faces))
+    problem = geometry_problem(landmarks, image.shape[:2], options.min_eye_distance)
+    if problem:
+        raise PhotoError(problem, f"landmarks {np.round(landmarks, 1).tolist()} in {_text(image.shape)}")
+    crop = align(image, landmarks, options.size)
+    sharp = sharpness(crop)
+    if sharp < options.min_sharpness:
+        raise PhotoError("face-too-blurred", f"sharpness {sharp:.3f}, expected at least {options.min_sharpness:g}")
+    matrix = similarity(landmarks, options.size)
+    moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
+    places = tuple((round(float(x), 3), round(float(y), 3)) for x, y in moved)
+    return crop, replace(record, landmarks=places, transform=tuple(matrix.ravel().tolist()))
+
+
+def _pixels_hash(image: np.ndarray) -> str:
+    digest = hashlib.sha256(str(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def _text(size: tuple[int, ...]) -> str:
+    return f"{size[0]}x{size[1]}"

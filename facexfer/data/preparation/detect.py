@@ -1,0 +1,184 @@
+"""Face detectors behind one small protocol, and how one is opened from a file or a pack's name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from facexfer.errors import InputError
+
+# YuNet finds faces of about 10 to 300 pixels: larger photos are shown to it at this longer side.
+_LONG_SIDE = 640
+_DETECTION_SIZE = (640, 640)
+_PACKS = Path("~/.insightface/models")
+
+
+@dataclass(frozen=True)
+class Face:
+    """A detected face.
+
+    Attributes:
+        box: (left, top, right, bottom) in pixels of the image.
+        landmarks: (5, 2) in pixels, in the manifest's order.
+        score: The detector's confidence, 0..1.
+    """
+
+    box: tuple[float, float, float, float]
+    landmarks: np.ndarray
+    score: float
+
+
+class Detector(Protocol):
+    """Finds faces.
+
+    Attributes:
+        name: What to record it as.
+    """
+
+    name: str
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find faces in an image (H, W, 3) uint8 RGB, the surest first."""
+        ...
+
+
+class YuNetDetector:
+    """YuNet through OpenCV (Wu et al., YuNet: A Tiny Millisecond-level Face Detector, 2023).
+
+    Args:
+        path: The ONNX file of the OpenCV model zoo.
+        min_score: Fainter faces are left out, 0..1.
+
+    Raises:
+        InputError: If OpenCV cannot read the file.
+    """
+
+    def __init__(self, path: Path, min_score: float) -> None:
+        self.name = path.name
+        # OpenCV warns at every start that its graph engine has one target only.
+        before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        try:
+            self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), score_threshold=min_score)
+        except cv2.error as error:
+            raise InputError(f"{path}: expected YuNet in ONNX form, got: {error}; download it again") from error
+        finally:
+            cv2.utils.logging.setLogLevel(before)
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find faces in an image (H, W, 3) uint8 RGB, the surest first."""
+        height, width = image.shape[:2]
+        scale = min(1.0, _LONG_SIDE / max(height, width))
+        shown = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        if scale < 1:
+            target = (max(1, round(width * scale)), max(1, round(height * scale)))
+            shown = cv2.resize(shown, target, interpolation=cv2.INTER_AREA)
+        self._network.setInputSize((shown.shape[1], shown.shape[0]))
+        rows: np.ndarray | None = self._network.detect(shown)[1]
+        if rows is None:
+            return []
+        # A row: box as left, top, width, height; five points from image-left eye to image-right mouth corner; score.
+        ratio = np.array([width / shown.shape[1], height / shown.shape[0]])
+        faces = [
+            Face(_box(row[:2] * ratio, row[2:4] * ratio), row[4:14].reshape(5, 2) * ratio, float(row[14]))
+            for row in np.asarray(rows, dtype=np.float64)
+        ]
+        return sorted(faces, key=lambda face: -face.score)
+
+
+class InsightFaceDetector:
+    """Any detection model of InsightFace (SCRFD, RetinaFace) through its own code.
+
+    Args:
+        path: The ONNX file.
+        min_score: Fainter faces are left out, 0..1.
+
+    Raises:
+        InputError: If the file is no detection model, or one without landmarks.
+    """
+
+    def __init__(self, path: Path, min_score: float) -> None:
+        from insightface.model_zoo import get_model
+
+        self.name = path.name
+        self._network: Any = get_model(str(path), providers=["CPUExecutionProvider"])
+        # Called SCRFD or RetinaFace, by version; both have the same form.
+        if getattr(self._network, "taskname", "") != "detection" or not self._network.use_kps:
+            raise InputError(
+                f"{path}: expected an InsightFace detection model with five points; give a det_*.onnx file"
+            )
+        size = None if self._network.input_size else _DETECTION_SIZE
+        self._network.prepare(-1, input_size=size, det_thresh=min_score)
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find faces in an image (H, W, 3) uint8 RGB, the surest first."""
+        boxes, points = self._network.detect(
+            cv2.cvtColor(image, cv2.COLOR_RGB2BGR), input_size=self._network.input_size
+        )
+        faces = [
+            Face(
+                (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+                np.asarray(five, np.float64),
+                float(box[4]),
+            )
+            for box, five in zip(boxes, points if points is not None else [], strict=True)
+        ]
+        return sorted(faces, key=lambda face: -face.score)
+
+
+def open_detector(model: str, min_score: float = 0.6) -> Detector:
+    """Open a detector.
+
+    Args:
+        model: An ONNX file (YuNet or an InsightFace detection model; told apart by its outputs), or the name of an
+            InsightFace pack such as ``buffalo_sc``, looked for in ``~/.insightface/models``.
+        min_score: Fainter faces are left out, 0..1.
+
+    Returns:
+        The detector.
+
+    Raises:
+        InputError: If there is no such file or pack, or it is no detection model.
+    """
+    path = Path(model)
+    if path.suffix != ".onnx":
+        path = _pack_detector(model)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a detector's ONNX file, there is none; check the path")
+    outputs = _output_names(path)
+    if any(name.startswith("kps_") for name in outputs) and len(outputs) == 12:
+        return YuNetDetector(path, min_score)
+    if len(outputs) in (9, 15):
+        return InsightFaceDetector(path, min_score)
+    raise InputError(
+        f"{path}: expected a detector with five points (YuNet 12 outputs, InsightFace 9 or 15), got {len(outputs)}"
+    )
+
+
+def _pack_detector(name: str) -> Path:
+    folder = _PACKS.expanduser() / name
+    files = [file for file in sorted(folder.glob("*.onnx")) if len(_output_names(file)) in (9, 15)]
+    if not files:
+        raise InputError(
+            f"expected the InsightFace pack '{name}' with a detector in {folder}, there is none; get it with "
+            f"insightface.app.FaceAnalysis('{name}') first, or give a detector's .onnx file"
+        )
+    return files[0]
+
+
+def _output_names(path: Path) -> list[str]:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise InputError(f"{path}: expected an ONNX model, got: {error}; download it again") from error
+    return [output.name for output in model.graph.output]
+
+
+def _box(corner: np.ndarray, extent: np.ndarray) -> tuple[float, float, float, float]:
+    left, top = corner.tolist()
+    right, bottom = (corner + extent).tolist()
+    return left, top, right, bottom

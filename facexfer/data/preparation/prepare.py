@@ -1,0 +1,193 @@
+"""A folder of photos to crops, a manifest, and a list of what failed and why."""
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from threading import Thread
+
+import cv2
+
+from facexfer.data.layouts.entry import PhotoEntry
+from facexfer.data.preparation.crop import CropOptions, CropRecord, crop_photo, file_stamp
+from facexfer.data.preparation.detect import Detector, open_detector
+from facexfer.data.preparation.journal import Journal
+from facexfer.errors import InputError, RunError
+
+JOURNAL = "progress.jsonl"
+_AHEAD = 4
+# In a worker: its own detector, opened once.
+_worker: dict[str, Detector | None] = {}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of every photo.
+
+    Attributes:
+        entries: All photos, by name.
+        records: What became of each, in the same order.
+        crops: The file of each crop relative to the folder, in the same order; of failures too, where it would be.
+    """
+
+    entries: tuple[PhotoEntry, ...]
+    records: tuple[CropRecord, ...]
+    crops: tuple[str, ...]
+
+
+def prepare(
+    entries: Iterable[PhotoEntry],
+    out: Path,
+    options: CropOptions,
+    detector: str | None,
+    min_score: float = 0.6,
+    jobs: int = 1,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Prepared:
+    """Make the crops of all photos, in any order of work with the same result.
+
+    Run again with the same options after a kill, it redoes the crops that were in flight only, and photos that changed.
+
+    Args:
+        entries: Of a layout.
+        out: The folder; the crops come into ``crops/``.
+        options: How.
+        detector: A file or a pack's name for `open_detector`; None if none is needed.
+        min_score: Fainter faces are not faces, 0..1.
+        jobs: Processes, at least 1.
+        advance: Told (done, all) after each photo.
+
+    Returns:
+        What became of every photo.
+
+    Raises:
+        InputError: If the folder was begun with other settings or holds something else, or the detector cannot be
+            opened.
+        RunError: If a process dies.
+    """
+    # A set that lists a photo twice has one crop of it; the second row is a failure with a name.
+    ordered = tuple(_without_repeats(sorted(entries, key=lambda entry: entry.name)))
+    if not options.pre_cropped and detector is None and any(entry.landmarks is None for entry in _usable(ordered)):
+        raise InputError(
+            "expected a detector, the layout gives no landmarks; give --detector FILE.onnx (YuNet, SCRFD, RetinaFace) "
+            "or the name of an InsightFace pack such as buffalo_sc"
+        )
+    opened = None if detector is None else open_detector(detector, min_score)
+    _make_folder(out)
+    settings = {**asdict(options), "detector": detector and Path(detector).name, "min_score": min_score}
+    journal = Journal(out / JOURNAL, settings)
+    crops = crop_names(ordered)
+    targets = [out / crop for crop in crops]
+    waiting = [
+        (entry, target)
+        for entry, target in zip(ordered, targets, strict=True)
+        if not _is_done(journal.records.get(entry.name), entry, target)
+    ]
+    done = len(ordered) - len(waiting)
+    with journal.writing() as file:
+        for records in _work(waiting, options, detector, min_score, jobs, opened):
+            journal.write(file, records)
+            done += len(records)
+            advance(done, len(ordered))
+    return Prepared(ordered, tuple(journal.records[entry.name] for entry in ordered), crops)
+
+
+def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
+    """Name the crops after the photos: ``crops/a/b.png`` for ``a/b.jpg``; ``b.jpg.png`` where several would be one."""
+    short = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
+    counts = Counter(name.casefold() for name in short)
+    return tuple(
+        f"crops/{name if counts[name.casefold()] == 1 else entry.name}.png"
+        for name, entry in zip(short, entries, strict=True)
+    )
+
+
+def _make_folder(out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / JOURNAL).exists() and any(out.iterdir()):
+        raise InputError(f"{out}: expected a new or empty folder, there is something else in it; give another --out")
+    # What a killed process was about to rename.
+    for half in (out / "crops").rglob(".*.writing"):
+        half.unlink()
+
+
+def _usable(entries: Iterable[PhotoEntry]) -> Iterator[PhotoEntry]:
+    return (entry for entry in entries if entry.problem is None)
+
+
+def _without_repeats(entries: Iterable[PhotoEntry]) -> Iterator[PhotoEntry]:
+    last, times = None, 1
+    for entry in entries:
+        times = times + 1 if entry.name == last else 1
+        if times > 1:
+            yield PhotoEntry(
+                f"{entry.name}#{times}", entry.source, entry.identity, entry.modality, entry.split,
+                problem=("listed-twice", f"{entry.name} is listed before"),
+            )  # fmt: skip
+        else:
+            yield entry
+        last = entry.name
+
+
+def _is_done(record: CropRecord | None, entry: PhotoEntry, crop: Path) -> bool:
+    if record is None or entry.problem is not None or record.stamp != file_stamp(entry.source):
+        return False
+    if record.given != (entry.landmarks or ()):
+        return False
+    # A file that could not be read, or that the layout refused before, is worth another look.
+    return bool(record.bytes_hash) and (bool(record.reason) or crop.is_file())
+
+
+def _work(
+    waiting: Sequence[tuple[PhotoEntry, Path]],
+    options: CropOptions,
+    detector: str | None,
+    min_score: float,
+    jobs: int,
+    opened: Detector | None,
+) -> Iterator[list[CropRecord]]:
+    if jobs == 1:
+        for entry, target in waiting:
+            yield [crop_photo(entry, target, options, opened)]
+        return
+    # Threads of OpenCV and a fork do not go together.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_open, initargs=(detector, min_score)) as pool:
+        running: set[Future[CropRecord]] = set()
+        try:
+            for entry, target in waiting:
+                running.add(pool.submit(_one, entry, target, options))
+                if len(running) >= _AHEAD * jobs:
+                    finished, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield [future.result() for future in finished]
+            for future in running:
+                yield [future.result()]
+        except BrokenProcessPool as error:
+            raise RunError(
+                "expected the processes to live, one died (out of memory?); run the same command again to go on, with "
+                "fewer --jobs"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _open(detector: str | None, min_score: float) -> None:
+    cv2.setNumThreads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+    _worker["detector"] = None if detector is None else open_detector(detector, min_score)
+
+
+def _end_with_parent() -> None:
+    # A killed parent cannot stop its processes: without this they would wait for work for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _one(entry: PhotoEntry, target: Path, options: CropOptions) -> CropRecord:
+    return crop_photo(entry, target, options, _worker["detector"])

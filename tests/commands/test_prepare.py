@@ -1,0 +1,119 @@
+"""The prepare command: what a person sees, and what the evaluation reads of it."""
+
+import json
+
+import numpy as np
+import pytest
+from photo_files import encoded, picture, write_photos
+from PIL import Image
+from shared_data import shared
+from typer.testing import CliRunner
+
+from facexfer.cli import app
+from facexfer.data.failures import read_failures
+from facexfer.data.images import read_rgb
+from facexfer.data.manifest import read_manifest
+from facexfer.errors import InputError, RunError
+
+
+def run(*words):
+    result = CliRunner().invoke(app, ["prepare", *map(str, words)])
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def test_one_command_from_photos_to_a_split_set(tmp_path):
+    table = write_photos(tmp_path / "set", people=5, photos=3)
+    (tmp_path / "set/p1/2.png").write_bytes(b"broken")
+    (tmp_path / "set/p2/0.png").write_bytes((tmp_path / "set/p3/0.png").read_bytes())
+    (tmp_path / "set/notes.txt").write_text("who is who")
+    out = tmp_path / "out"
+    words = [
+        tmp_path / "set",
+        "--layout",
+        "folders",
+        "--landmarks",
+        table,
+        "--out",
+        out,
+        "--protocol",
+        "identity-disjoint",
+    ]
+    shown = run(*words)
+    assert "14 crops of 15 photos, 5 identities, 0 without any crop" in shown
+    assert "failed: 1 not-an-image" in shown
+    assert "identities with failures: p1 2 of 3" in shown
+    assert "one picture under p2 and p3: p2/0.png, p3/0.png" in shown
+    assert "not looked at, by suffix: {'.txt': 1}" in shown
+    summary = json.loads((out / "summary.json").read_text())
+    (held_out,) = summary["split"]["val"]
+    images = read_manifest(out / "images.csv")
+    assert {image.split == "val" for image in images.images if image.identity == held_out} == {True}
+    assert {image.split for image in images.images} == {"train", "val"}
+    (failure,) = read_failures(out / "failures.csv")
+    assert (failure.identity, failure.split, failure.reason) == (
+        "p1",
+        "val" if held_out == "p1" else "train",
+        "not-an-image",
+    )
+    assert read_rgb(out / "contact-sheet.png").shape[1] == 12 * 116
+    before = (out / "images.csv").read_bytes()
+    run(*words)
+    assert (out / "images.csv").read_bytes() == before
+
+
+def test_bad_input_is_one_clear_line(tmp_path):
+    table = write_photos(tmp_path / "set", 1, 1)
+    common = [tmp_path / "set", "--out", tmp_path / "out", "--layout", "folders"]
+    with pytest.raises(InputError, match="unknown layout 'folder'; did you mean 'folders'"):
+        run(tmp_path / "set", "--out", tmp_path / "out", "--layout", "folder")
+    with pytest.raises(InputError, match="expected --size 112x112 or 112x96"):
+        run(*common, "--size", "96x112")
+    with pytest.raises(InputError, match="unknown choice 'big'"):
+        run(*common, "--choose", "big")
+    with pytest.raises(InputError, match="expected --pre-cropped alone"):
+        run(*common, "--pre-cropped", "--landmarks", table)
+    with pytest.raises(InputError, match="expected a detector"):
+        run(*common)
+    with pytest.raises(InputError, match=r"none\.onnx: expected a detector's ONNX file, there is none"):
+        run(*common, "--detector", tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(InputError, match=r"text\.onnx: expected"):
+        run(*common, "--detector", tmp_path / "text.onnx")
+    with pytest.raises(InputError, match="expected the 335 identities of PolyU-NIRFD, got 1"):
+        run(*common, "--protocol", "polyu-nirfd")
+    with pytest.raises(InputError, match="expected a folder outside of"):
+        run(tmp_path / "set", "--out", tmp_path / "set" / "out", "--layout", "folders")
+    with pytest.raises(InputError, match="none: expected a folder of photos or the file of a set"):
+        run(tmp_path / "none", "--out", tmp_path / "out", "--layout", "folders")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_crop_at_all_is_a_failure(tmp_path):
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "a" / "1.png").write_bytes(encoded(picture()))
+    with pytest.raises(RunError, match="expected at least one crop, got none of 1 photos"):
+        run(tmp_path / "set", "--out", tmp_path / "out", "--layout", "folders", "--pre-cropped")
+    assert len(read_failures(tmp_path / "out" / "failures.csv")) == 1
+
+
+def test_a_published_set_of_pairs(tmp_path):
+    source = shared("data/insightface_small_lfw.bin")
+    run(source, "--layout", "insightface-bin", "--pre-cropped", "--modality", "vis", "--out", tmp_path / "out")
+    assert len(read_manifest(tmp_path / "out" / "images.csv").images) == 20
+    assert (tmp_path / "out" / "pairs.csv").read_text().splitlines()[:2] == [
+        "first,second,same,fold", "crops/000000-1.png,crops/000000-2.png,1,0",
+    ]  # fmt: skip
+
+
+def test_a_detector_finds_hard_pictures_at_a_second_look(tmp_path):
+    photo = np.asarray(Image.open(shared("data/raw-photos/img1.jpg")).convert("L"))
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    deep = np.clip(photo.astype(np.uint16) * 3 + 100, 0, 1023)
+    Image.fromarray(deep).save(tmp_path / "set" / "a" / "ten-bits.png")
+    detector = shared("detectors/yunet_n_320_320.onnx")
+    run(tmp_path / "set", "--layout", "folders", "--detector", detector, "--out", tmp_path / "out")
+    (image,) = read_manifest(tmp_path / "out" / "images.csv").images
+    assert float(image.extra["score"]) > 0.6
+    assert image.landmarks is not None

@@ -1,0 +1,119 @@
+"""Photos that nobody has checked: each kind of trouble has its name, and no bytes bring the decoder down."""
+
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from photo_files import encoded, picture
+from PIL import Image
+
+from facexfer.data.preparation.photos import PhotoError, decode_photo
+
+RGB = picture(size=(48, 40))
+
+
+def reason_of(data, **options):
+    with pytest.raises(PhotoError) as caught:
+        decode_photo(data, **options)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "PPM", "TIFF"])
+def test_exact_forms_keep_every_pixel(form):
+    np.testing.assert_array_equal(decode_photo(encoded(RGB, form)), np.asarray(RGB))
+
+
+def test_exif_rotation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(RGB, "JPEG", exif=exif, quality=95)
+    upright = np.asarray(RGB.rotate(-90, expand=True)).astype(int)
+    assert np.abs(decode_photo(data).astype(int) - upright).mean() < 12
+
+
+def test_cmyk_palette_grey_and_transparency_become_rgb():
+    grey = RGB.convert("L")
+    assert (
+        np.abs(decode_photo(encoded(RGB.convert("CMYK"), "JPEG", quality=95)).astype(int) - np.asarray(RGB)).mean() < 8
+    )
+    assert decode_photo(encoded(RGB.convert("P"), "GIF")).shape == (40, 48, 3)
+    np.testing.assert_array_equal(decode_photo(encoded(grey))[:, :, 2], np.asarray(grey))
+    clear = Image.new("RGBA", (20, 20), (255, 255, 255, 0))
+    assert decode_photo(encoded(clear)).max() == 0
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_deep_grey_is_scaled_by_the_bits_it_uses(bits, form):
+    ramp = np.linspace(0, 2**bits - 1, 400).round().astype(np.uint16).reshape(20, 20)
+    shown = decode_photo(encoded(Image.fromarray(ramp), form))
+    assert shown[0, 0, 0] == 0
+    assert shown[-1, -1, 0] == 255
+    assert abs(int(shown[10, 0, 0]) - 128) < 2
+
+
+def test_float_pictures_are_read_as_parts_of_one():
+    values = np.full((20, 20), 0.5, np.float32)
+    values[0, 0] = np.nan
+    shown = decode_photo(encoded(Image.fromarray(values), "TIFF"))
+    assert shown[5, 5, 0] == 128
+    assert shown[0, 0, 0] == 0
+
+
+def test_every_kind_of_trouble_has_its_name():
+    assert reason_of(encoded(Image.new("L", (1, 1)))) == "picture-too-small"
+    assert reason_of(encoded(RGB, "GIF", save_all=True, append_images=[picture(1, (48, 40))])) == "several-frames"
+    assert reason_of(encoded(RGB, "TIFF", save_all=True, append_images=[RGB])) == "several-frames"
+    assert reason_of(encoded(RGB, "JPEG")[:-400]) == "damaged-image"
+    assert reason_of(encoded(RGB)[:-400]) == "damaged-image"
+    assert reason_of(encoded(RGB), max_pixels=100) == "too-many-pixels"
+
+
+@pytest.mark.parametrize("side", [9_000, 60_000, 2**31 - 1])
+def test_a_decompression_bomb_is_refused_from_its_header(side):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10**6))
+    assert reason_of(bomb) in ("too-many-pixels", "not-an-image")
+
+
+SMALL = picture(size=(24, 20))
+FILES = [
+    encoded(SMALL, "JPEG"), encoded(SMALL, "JPEG", progressive=True), encoded(SMALL.convert("CMYK"), "JPEG"),
+    encoded(SMALL), encoded(SMALL.convert("P")), encoded(SMALL.convert("L"), "PPM"), encoded(SMALL, "BMP"),
+    encoded(SMALL.convert("P"), "BMP"), encoded(SMALL, "TIFF"), encoded(SMALL, "TIFF", compression="tiff_lzw"),
+    encoded(SMALL, "TIFF", compression="jpeg"),
+    encoded(Image.fromarray(np.asarray(SMALL.convert("L")) * np.uint16(99))),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=600)
+@given(
+    data=st.sampled_from(FILES),
+    # Half of the changes hit the first bytes, where headers are.
+    changes=st.lists(st.tuples(st.integers(0, 80) | st.integers(0, 10**6), st.integers(0, 255)), max_size=8),
+    cut=st.integers(0, 10**6) | st.none(),
+    added=st.binary(max_size=12),
+)
+def test_any_changed_file_gives_a_picture_or_a_reason(data, changes, cut, added):
+    mutable = bytearray(data if cut is None else data[: cut % len(data)])
+    for place, value in changes:
+        if mutable:
+            mutable[place % len(mutable)] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            image = decode_photo(bytes(mutable) + added, max_pixels=10**6)
+        except PhotoError:
+            return
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
+    assert image.shape[2] == 3
+    assert image.shape[0] * image.shape[1] <= 10**6

@@ -1,0 +1,211 @@
+"""Whole folders to crops: nothing disappears, a killed run goes on, and the order of work changes nothing."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from photo_files import POINTS, encoded, picture, write_photos
+from PIL import Image
+
+from facexfer.data.failures import read_failures
+from facexfer.data.layouts import LAYOUTS, LayoutOptions
+from facexfer.data.layouts.entry import PhotoEntry
+from facexfer.data.layouts.landmarks_file import with_landmarks
+from facexfer.data.manifest import read_manifest
+from facexfer.data.preparation.crop import CropOptions
+from facexfer.data.preparation.outputs import write_tables
+from facexfer.data.preparation.prepare import crop_names, prepare
+from facexfer.errors import InputError
+
+OPTIONS = CropOptions()
+
+
+def entries_of(root):
+    return list(with_landmarks(LAYOUTS["folders"](root, LayoutOptions()), root.parent / f"{root.name}-landmarks.csv"))
+
+
+def reasons(prepared):
+    return {entry.name: record.reason for entry, record in zip(prepared.entries, prepared.records, strict=True)}
+
+
+def contents(out):
+    # The journal keeps the order of work, and times of the source files.
+    kept = [path for path in out.rglob("*") if path.is_file() and path.name != "progress.jsonl"]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in kept}
+
+
+def test_crops_manifest_and_transform(tmp_path):
+    write_photos(tmp_path / "set", people=2, photos=2)
+    out = tmp_path / "out"
+    prepared = prepare(entries_of(tmp_path / "set"), out, OPTIONS, None)
+    summary = write_tables(out, prepared, {})
+    assert (summary["photos"], summary["crops"], summary["failures"]) == (4, 4, {})
+    image = read_manifest(out / "images.csv").images[3]
+    crop = cv2.imread(str(image.path))
+    assert (image.identity, image.modality, image.path.name, crop.shape) == ("p1", "nir", "1.png", (112, 112, 3))
+    matrix = np.array([float(value) for value in image.extra["transform"].split()]).reshape(2, 3)
+    moved = np.array(entries_of(tmp_path / "set")[3].landmarks) @ matrix[:, :2].T + matrix[:, 2]
+    np.testing.assert_allclose(moved, image.landmarks, atol=2e-3)
+    photo = cv2.imread(str(tmp_path / "set" / image.extra["photo"]))
+    np.testing.assert_array_equal(cv2.warpAffine(photo, matrix, (112, 112)), crop)
+
+
+def test_dirty_folders_lose_nothing(tmp_path):
+    root = tmp_path / "set"
+    write_photos(root, people=2, photos=2)
+    good = (root / "p0" / "0.png").read_bytes()
+    entries = entries_of(root)
+    given = entries[0].landmarks
+    files = {
+        "p0/cut.png": good[:-300], "p0/empty.png": b"", "p0/text.jpg": b"this is no picture",
+        "p0/mislabelled.jpg": good,
+        "p0/dot.png": encoded(picture().resize((1, 1))), "p0/cmyk.jpg": encoded(picture(7).convert("CMYK"), "JPEG"),
+        "p0/moving.gif": encoded(picture(), "GIF", save_all=True, append_images=[picture(1)]),
+        "p1/again.png": good, "p1/same-pixels.bmp": encoded(picture(0), "BMP"), "p0/blurred.png": encoded(
+            Image.linear_gradient("L").resize((160, 140))),
+    }  # fmt: skip
+    for name, data in files.items():
+        (root / name).write_bytes(data)
+    added = [PhotoEntry(name, root / name, name[:2], "nir", landmarks=given) for name in files]
+    bad_points = {
+        "nan": [(np.nan, 0.0), *given[1:]], "one": [given[0]] * 5,
+        "line": [(40.0 + 5 * i, 40.0 + 5 * i) for i in range(5)],
+        "mirror": [(160 - x, y) for x, y in given], "out": [(x + 500, y) for x, y in given],
+        "small": [(x / 20, y / 20) for x, y in given],
+    }  # fmt: skip
+    added += [PhotoEntry(f"{name}.png", root / "p0/0.png", "p0", "nir", landmarks=tuple(points))
+              for name, points in bad_points.items()]  # fmt: skip
+    added += [replace(entries[1]), PhotoEntry("gone.png", root / "gone.png", "", "nir", landmarks=given)]
+    prepared = prepare(entries + added, tmp_path / "out", OPTIONS, None)
+    found = reasons(prepared)
+    assert {name: reason for name, reason in found.items() if reason} == {
+        "p0/cut.png": "damaged-image", "p0/empty.png": "empty-file", "p0/text.jpg": "not-an-image",
+        "p0/dot.png": "picture-too-small", "p0/moving.gif": "several-frames", "p0/blurred.png": "face-too-blurred",
+        "nan.png": "landmarks-not-finite", "one.png": "landmarks-coincident", "line.png": "landmarks-collinear",
+        "mirror.png": "landmarks-mirrored", "out.png": "landmarks-out-of-frame", "small.png": "face-too-small",
+        "p0/1.png#2": "listed-twice", "gone.png": "unreadable-file",
+    }  # fmt: skip
+    summary = write_tables(tmp_path / "out", prepared, {})
+    assert summary["photos"] == len(found) == summary["crops"] + sum(summary["failures"].values())
+    assert summary["per_identity"]["(unknown)"] == {"photos": 1, "crops": 0}
+    # The one without an identity and the one listed twice are no failed attempts of anybody.
+    assert len(read_failures(tmp_path / "out" / "failures.csv")) == 12
+    with (tmp_path / "out" / "duplicates.csv").open() as file:
+        groups = {row["kind"]: row for row in csv.DictReader(file)}
+    assert {"p0/0.png", "p1/again.png", "p0/mislabelled.jpg"} <= set(groups["same-bytes"]["photos"].split("|"))
+    assert "p1/same-pixels.bmp" in groups["same-pixels"]["photos"]
+    assert groups["same-pixels"]["identities"] == "p0|p1"
+    assert summary["pictures_under_several_identities"]
+    crops = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out" / "crops").rglob("*.*")}
+    assert len(crops) == summary["crops"] == len(read_manifest(tmp_path / "out" / "images.csv").images)
+
+
+def test_crops_have_names_of_their_own():
+    entries = [PhotoEntry(name, Path(name), "a", "nir") for name in ("a/1.jpg", "a/1.png", "a/2.png", "A/2.bmp")]
+    assert crop_names(entries) == ("crops/a/1.jpg.png", "crops/a/1.png.png", "crops/a/2.png.png", "crops/A/2.bmp.png")
+
+
+def test_a_second_run_does_nothing_again_but_what_changed(tmp_path):
+    write_photos(tmp_path / "set")
+    out, seen = tmp_path / "out", []
+    entries = entries_of(tmp_path / "set")
+    prepare(entries, out, OPTIONS, None)
+    before = contents(out)
+    os.utime(out / "crops/p0/0.png", ns=(1, 1))
+    (tmp_path / "set/p1/1.png").write_bytes(encoded(picture(99)))
+    moved = tuple((x + 1, y) for x, y in entries[2].landmarks)
+    (out / "crops/p2/3.png").unlink()
+    (out / "crops/p0/.1.png.77.writing").write_bytes(b"half")
+    entries[2] = replace(entries[2], landmarks=moved)
+    prepare(entries, out, OPTIONS, None, advance=lambda done, total: seen.append((done, total)))
+    assert seen == [(10, 12), (11, 12), (12, 12)]
+    after = contents(out)
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == {"crops/p0/2.png", "crops/p1/1.png"}
+    assert (out / "crops/p0/0.png").stat().st_mtime_ns == 1
+
+
+def test_other_settings_or_a_strange_folder_are_errors(tmp_path):
+    write_photos(tmp_path / "set", 1, 1)
+    prepare(entries_of(tmp_path / "set"), tmp_path / "out", OPTIONS, None)
+    with pytest.raises(InputError, match="expected the settings it was begun with"):
+        prepare(entries_of(tmp_path / "set"), tmp_path / "out", replace(OPTIONS, size=(112, 96)), None)
+    with pytest.raises(InputError, match="there is something else in it"):
+        prepare(entries_of(tmp_path / "set"), tmp_path / "set", OPTIONS, None)
+    with pytest.raises(InputError, match="expected a detector, the layout gives no landmarks"):
+        prepare(LAYOUTS["folders"](tmp_path / "set", LayoutOptions()), tmp_path / "new", OPTIONS, None)
+
+
+def test_eyes_alone_align_exactly(tmp_path):
+    write_photos(tmp_path / "set", 1, 1)
+    (entry,) = entries_of(tmp_path / "set")
+    eyes = replace(entry, landmarks=tuple(map(tuple, POINTS[:2].tolist())))
+    prepared = prepare([eyes], tmp_path / "out", OPTIONS, None)
+    np.testing.assert_allclose(prepared.records[0].landmarks, [(38.2946, 51.6963), (73.5318, 51.5014)], atol=1e-3)
+    write_tables(tmp_path / "out", prepared, {})
+    assert read_manifest(tmp_path / "out" / "images.csv").images[0].landmarks is None
+
+
+def test_crops_that_are_aligned_already(tmp_path):
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "a" / "right.png").write_bytes(encoded(picture(size=(96, 112))))
+    (tmp_path / "set" / "a" / "wrong.png").write_bytes(encoded(picture(size=(112, 112))))
+    listed = LAYOUTS["folders"](tmp_path / "set", LayoutOptions())
+    prepared = prepare(listed, tmp_path / "out", replace(OPTIONS, pre_cropped=True, size=(112, 96)), None)
+    assert reasons(prepared) == {"a/right.png": "", "a/wrong.png": "wrong-size"}
+    right = cv2.imread(str(tmp_path / "out/crops/a/right.png"))
+    np.testing.assert_array_equal(right, cv2.imread(str(tmp_path / "set/a/right.png")))
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_folder(tmp_path):
+    write_photos(tmp_path / "set")
+    for jobs in (1, 2):
+        out = tmp_path / f"out{jobs}"
+        prepared = prepare(entries_of(tmp_path / "set")[:: 3 - 2 * jobs], out, OPTIONS, None, jobs=jobs)
+        write_tables(out, prepared, {})
+    assert contents(tmp_path / "out1") == contents(tmp_path / "out2")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_leaves_no_process(tmp_path):
+    root, out = tmp_path / "set", tmp_path / "out"
+    write_photos(root, people=2, photos=1)
+    table = root.parent / "set-landmarks.csv"
+    header, first, second = table.read_text().splitlines()
+    lines = [header]
+    for number in range(300):
+        shutil.copyfile(root / "p0/0.png", root / "p0" / f"{number:04d}.png")
+        lines.append(first.replace("p0/0.png", f"p0/{number:04d}.png"))
+    table.write_text("\n".join([*lines, first, second]) + "\n")
+    words = ["prepare", str(root), "--layout", "folders", "--landmarks", str(table), "--jobs", "2", "--out"]
+    command = [sys.executable, "-c", "from facexfer.cli import main; main()", *words]
+    running = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    journal, end = out / "progress.jsonl", time.monotonic() + 60
+    while (not journal.exists() or journal.read_bytes().count(b"\n") < 40) and time.monotonic() < end:
+        time.sleep(0.005)
+    children = psutil.Process(running.pid).children(recursive=True)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
+    finished = [json.loads(line)["name"] for line in journal.read_text().splitlines()[1:-1]]
+    assert 30 < len(finished) < 302
+    for path in out.rglob("*.png"):
+        assert cv2.imread(str(path)).shape == (112, 112, 3)
+    marks = {name: (out / "crops" / name).stat().st_mtime_ns for name in finished}
+    for target in (out, tmp_path / "whole"):
+        write_tables(target, prepare(entries_of(root), target, OPTIONS, None), {})
+    assert all((out / "crops" / name).stat().st_mtime_ns == mark for name, mark in marks.items())
+    assert contents(out) == contents(tmp_path / "whole")

@@ -25,7 +25,7 @@ def template(size: tuple[int, int] = (112, 112)) -> np.ndarray:
         InputError: If the size is another.
 
     Example:
-        >>> template((112, 96))[0].tolist()
+        >>> template((112, 96))[0].round(4).tolist()
         [30.2946, 51.6963]
     """
     if size not in _TRIMMED_COLUMNS:

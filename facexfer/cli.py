@@ -3,6 +3,7 @@
 import typer
 
 from facexfer.commands.demo import demo
+from facexfer.commands.doctor import doctor
 from facexfer.commands.entry import run_app
 from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
@@ -16,7 +17,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Take a face network from visible light to near infrared, and prove that what ships is what was measured.",
 )
-for _command in (demo, prepare, train, evaluate, export, runs):
+for _command in (
+    demo,
+    prepare,
+    train,
+    evaluate,
+    export,
+    runs,
+    doctor,
+):
     app.command()(_command)
 
 

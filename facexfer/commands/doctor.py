@@ -1,0 +1,23 @@
+"""``facexfer doctor``: is this machine fit?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    folder: Annotated[Path, typer.Option("--out", help="Where runs are to be written.")] = Path("runs"),
+) -> None:
+    """Check packages, GPU, onnxruntime and write access; print the one-line cure of each finding."""
+    from facexfer.doctor import examine
+    from facexfer.errors import RunError
+
+    findings = examine(folder)
+    for each in findings:
+        typer.echo(f"{'TO DO' if each.cure else 'ok':<6}{each.check}: {each.found}")
+        if each.cure:
+            typer.echo(f"      cure: {each.cure}")
+    wrong = sum(bool(each.cure) for each in findings)
+    if wrong:
+        raise RunError(f"{wrong} of {len(findings)} checks found something to mend, see above")

@@ -90,3 +90,10 @@ class BackboneModule(nn.Module):
     def __init__(self, info: BackboneInfo) -> None:
         super().__init__()
         self.info = info
+        # In a tuple the classifier is out of reach of parameters(), state_dict() and data-parallel wrappers.
+        self._classifier: tuple[nn.Module, ...] = ()
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """The classifier that the loaded weights were trained with, embeddings -> logits; None if they came without."""
+        return self._classifier[0] if self._classifier else None

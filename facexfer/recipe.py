@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 import tomli_w
@@ -72,6 +72,15 @@ class DataSection(Section):
     """For searching options: hold out this many training identities and validate on them instead of `val_split`."""
     draw_seed: int = 0
     augmentation: str = "flip"
+
+
+class SourceDataSection(Section):
+    """Labelled images of the source's own kind: for Soft Fine-tuning, and for the prototypes of LwF."""
+
+    manifest: ExpandedPath | None = None
+    """Of faces; left out, that of `data`."""
+    modality: str | None = "vis"
+    split: str = "train"
 
 
 class HeadSection(Section):
@@ -156,6 +165,7 @@ class Recipe(Section):
     seed: int = 0
     source: SourceSection
     data: DataSection
+    source_data: SourceDataSection | None = None
     head: HeadSection = HeadSection()
     method: MethodSection
     optimizer: OptimizerSection
@@ -269,6 +279,7 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     *parents, _ = location
     for part in parents:
         model = model.model_fields[part].annotation if isinstance(part, str) else PairsSection
+        model = next((each for each in get_args(model) if each is not type(None)), model)
     prefix = "".join(f"{part}." for part in parents)
     return [f"{prefix}{name}" for name in model.model_fields]
 

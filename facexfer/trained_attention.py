@@ -64,6 +64,8 @@ def read_attention(run: Path, crops: np.ndarray) -> tuple[AttentionMaps, ...]:
         if not folder.stage_file(stage.name).is_file():
             continue
         state = load_state(folder.stage_file(stage.name))
+        if not any(".attentions." in key for key in state["terms"]):
+            continue
         network = create_backbone(recipe.source.backbone).eval()
         load_entries(network, state["reference"], str(folder.stage_file(stage.name)))
         info = network.info

@@ -20,12 +20,14 @@ from facexfer.checkpoint import random_state, set_random_state
 from facexfer.errors import InputError
 from facexfer.features import map_shapes
 from facexfer.heads import HEADS, Head, class_means
+from facexfer.knowledge import SourceKnowledge, check_needs
 from facexfer.losses import LossWindow
 from facexfer.progress import TrainingProgress
 from facexfer.recipe import Recipe
 from facexfer.runs import RunFolder
 from facexfer.runtime import describe_environment, make_fabric, memory_format, seed_everything
 from facexfer.schedule import epoch_batches, split_steps, stage_rate
+from facexfer.source_batches import SourceBatches
 from facexfer.tasks import TASKS
 from facexfer.tasks.embedding import embed_dataset, recalibrate_batchnorm
 from facexfer.tasks.task import Task
@@ -62,6 +64,7 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
             f"expected at least one batch of training images, got {len(task.training_set)} images for batches of "
             f"{recipe.optimizer.batch_size}; lower optimizer.batch_size"
         )
+    check_needs(stages, task, source)
     fabric = make_fabric(recipe.runtime)
     if recipe.optimizer.batch_size % fabric.world_size:
         raise InputError(
@@ -107,6 +110,10 @@ class Training:
         self.normalize = Normalize(source.info).to(fabric.device)
         self.steps_per_epoch = len(task.training_set) // recipe.optimizer.batch_size
         self.stage_steps = split_steps(recipe.optimizer, stages, self.steps_per_epoch)
+        self.knowledge = SourceKnowledge(recipe, run, task, self.source, train)
+        self.source_batches = SourceBatches(
+            task.source_set, recipe.optimizer.batch_size, recipe.seed, fabric.global_rank, fabric.world_size
+        )
         self.step = 0
         self.saved_at = time.monotonic()
         self.saved_step = 0
@@ -169,7 +176,8 @@ class Training:
             rate = stage_rate(self.recipe.optimizer, stage, (self.step - first) / steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            losses: dict[str, Tensor] = wrapped(images, labels)
+            more = self._source_batch((self.step - first) / steps) if objective.reads_source_images else ()
+            losses: dict[str, Tensor] = wrapped(images, labels, *more)
             wrapped_optimizer.zero_grad()
             self.fabric.backward(torch.stack(list(losses.values())).sum())
             wrapped_optimizer.step()
@@ -205,6 +213,8 @@ class Training:
             classes=len(self.task.classes),
             source=reference,
             target=self.backbone,
+            layers=layers,
+            knowledge=self.knowledge,
         )
         terms = make_terms(stage, setting)
         seed_everything(self.recipe.seed, 1 + index, self.fabric.global_rank)
@@ -233,6 +243,12 @@ class Training:
                 images = self.normalize(images.to(self.fabric.device, non_blocking=True))
                 yield images.contiguous(memory_format=self.format), labels.to(self.fabric.device, non_blocking=True)
             step += count
+
+    def _source_batch(self, progress: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Give this step's batch of the source's own images, and how much it still counts."""
+        images, labels = self.source_batches.batch(self.step)
+        images = self.normalize(images.to(self.fabric.device)).contiguous(memory_format=self.format)
+        return images, labels.to(self.fabric.device), torch.tensor(1 - progress, device=self.fabric.device)
 
     def _evaluation_is_due(self) -> bool:
         every = max(1, round(self.recipe.evaluation.every_epochs * self.steps_per_epoch))

@@ -42,12 +42,21 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         training.images, labels, info.input_size, training_transform(recipe.data.augmentation, recipe.seed)
     )
     evaluator = FaceEvaluator(validation, info, recipe.evaluation)
+    fingerprints = {"training": training.fingerprint(), "validation": validation.fingerprint()}
+    source_set = None
+    if recipe.source_data is not None:
+        originals = _source_images(recipe, manifest, validation)
+        check_crops(originals.images, info.input_size)
+        source_labels = [int(label) for label in originals.labels()]
+        source_set = CropDataset(originals.images, source_labels, info.input_size, training_transform("none", 0))
+        fingerprints["source"] = originals.fingerprint()
     return Task(
         classes=training.identities,
         training_set=augmented,
         plain_training_set=plain,
         evaluate=evaluator.evaluate,
-        fingerprints={"training": training.fingerprint(), "validation": validation.fingerprint()},
+        fingerprints=fingerprints,
+        source_set=source_set,
     )
 
 
@@ -86,6 +95,18 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     if data.images_per_identity is not None:
         training = limit_per_identity(training, data.images_per_identity, data.draw_seed)
     return training, validation
+
+
+def _source_images(recipe: Recipe, manifest: Manifest, validation: Manifest) -> Manifest:
+    """Choose the source images; nobody who is measured is among them, also where training identities are held out."""
+    chosen = recipe.source_data
+    assert chosen is not None
+    images = manifest if chosen.manifest is None else read_manifest(chosen.manifest)
+    images = images.select(split=chosen.split, modality=chosen.modality)
+    if chosen.manifest is None:
+        images = images.select(identities=set(images.identities) - set(validation.identities))
+    check_disjoint(images, validation)
+    return images
 
 
 def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:

@@ -35,6 +35,7 @@ class Task:
         plain_training_set: The same images as they are, for class means and the like.
         evaluate: (backbone, which of the recipe's pairs) -> figures by name.
         fingerprints: What identifies the data, for the run folder.
+        source_set: Labelled images of the source's own kind, for the methods that ask for them.
     """
 
     classes: tuple[str, ...]
@@ -42,3 +43,4 @@ class Task:
     plain_training_set: TrainingSet
     evaluate: Callable[[nn.Module, Sequence[PairsSection]], dict[str, float | None]]
     fingerprints: dict[str, str]
+    source_set: TrainingSet | None = None

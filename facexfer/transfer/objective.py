@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facexfer.features import FeatureTap
-from facexfer.transfer.stages import Passes, Stage, StageSetting, Term
+from facexfer.transfer.stages import Passes, SourceBatch, Stage, StageSetting, Term
 
 CLASSIFICATION = "classification"
 
@@ -51,6 +51,7 @@ class Objective(nn.Module):
         # In a tuple the source is out of reach of parameters(), train(), state_dict() and data-parallel wrappers.
         self._source = (source,)
         self._runs_source = any(term.reads_maps or term.reads_source for term in terms.values())
+        self.reads_source_images = any(term.reads_source_images for term in terms.values())
         for parameter in backbone.parameters():
             parameter.requires_grad_(stage.trains_backbone)
 
@@ -70,12 +71,22 @@ class Objective(nn.Module):
                     module.eval()
         return self
 
-    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        source_images: Tensor | None = None,
+        source_labels: Tensor | None = None,
+        source_weight: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Compute the parts of the objective.
 
         Args:
             images: Normalised images (N, 3, H, W).
             labels: (N,) int64.
+            source_images: Images of the source's own kind, likewise; only where a term reads them.
+            source_labels: (N,) int64, of the source's classes.
+            source_weight: A scalar that falls from 1 to 0 over the stage.
 
         Returns:
             Scalars by name, each a mean over the batch and with its weight applied; their sum is the objective.
@@ -88,7 +99,10 @@ class Objective(nn.Module):
         losses = {CLASSIFICATION: F.cross_entropy(logits.float(), labels)}
         if len(self.terms) > 0:
             source_maps, source_embeddings = self._run_source(images)
-            passes = Passes(labels, source_maps, target_maps, source_embeddings, embeddings)
+            source_batch = None
+            if source_images is not None and source_labels is not None and source_weight is not None:
+                source_batch = SourceBatch(self.backbone(source_images), source_labels, source_weight)
+            passes = Passes(labels, source_maps, target_maps, source_embeddings, embeddings, source_batch)
             for name, term in self.terms.items():
                 losses[name] = self._alphas[name] * term(passes)
         return losses

@@ -7,7 +7,7 @@ what is trained, and its share of the run. One loop runs them all, so a new meth
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -21,6 +21,28 @@ class Reference(StrEnum):
     """The trained result of the stage before."""
 
 
+class Need(StrEnum):
+    """What a stage needs beyond the source's weights and the target's images; checked before a run starts."""
+
+    SOURCE_IMAGES = "source images"
+    CLASSIFIER = "the source's own classifier"
+
+
+@dataclass(frozen=True)
+class SourceBatch:
+    """What the target network made of a batch of the source's own images.
+
+    Attributes:
+        embeddings: (N, D), with gradient.
+        labels: (N,) int64, of the source's classes.
+        weight: A scalar that falls from 1 to 0 over the stage.
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+    weight: Tensor
+
+
 @dataclass(frozen=True)
 class Passes:
     """What the two networks made of one batch; a term reads from it what it needs.
@@ -31,6 +53,7 @@ class Passes:
         target_maps: The target network's, likewise.
         source_embeddings: (N, D), or None if no term reads the reference network.
         target_embeddings: (N, D).
+        source_batch: A batch of the source's own images, or None if no term reads them.
     """
 
     labels: Tensor
@@ -38,6 +61,7 @@ class Passes:
     target_maps: tuple[Tensor, ...]
     source_embeddings: Tensor | None
     target_embeddings: Tensor
+    source_batch: SourceBatch | None = None
 
 
 class Term(nn.Module):
@@ -50,10 +74,34 @@ class Term(nn.Module):
     """Whether the term needs the tapped maps of both networks."""
     reads_source: ClassVar[bool] = False
     """Whether the term needs the reference network's embeddings."""
+    reads_source_images: ClassVar[bool] = False
+    """Whether the term needs a batch of the source's own images beside every batch of the target's."""
 
     def forward(self, passes: Passes) -> Tensor:
         """Compute the term."""
         raise NotImplementedError
+
+
+class Knowledge(Protocol):
+    """What a method may ask about the source beyond its weights; it is worked out when it is asked for."""
+
+    def classifier(self, old_task: str, scale: float) -> nn.Module:
+        """Give the source's classifier, embeddings (N, D) -> logits (N, K_s): its own one or prototypes.
+
+        Args:
+            old_task: ``classifier``, the network's own; ``source_set`` or ``training_set``, the unit class means of
+                the source's embeddings of those images.
+            scale: Of the prototypes' cosines.
+        """
+        ...
+
+    def channel_weights(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Give DELTA's weights (C,) of the layers' channels."""
+        ...
+
+    def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Give a trained SAM's output (H, W) of the layers, a mean over the training images."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,6 +114,8 @@ class StageSetting:
         classes: K.
         source: The frozen reference network.
         target: The network in training.
+        layers: The tapped layers' names.
+        knowledge: Answers what a method asks about the source; None where only terms without questions are made.
     """
 
     map_shapes: tuple[tuple[int, int, int], ...]
@@ -73,6 +123,19 @@ class StageSetting:
     classes: int
     source: nn.Module
     target: nn.Module
+    layers: tuple[str, ...] = ()
+    knowledge: Knowledge | None = None
+
+    @property
+    def answers(self) -> Knowledge:
+        """The knowledge, where a term cannot be made without.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if self.knowledge is None:
+            raise ValueError("expected a setting with knowledge of the source, got none; make the terms in a run")
+        return self.knowledge
 
 
 @dataclass(frozen=True)
@@ -104,6 +167,7 @@ class Stage:
         backbone_decay: Weight decay of the backbone, i.e. the factor of ``1/2 ||W||^2`` in the objective.
         head_decay: Weight decay of the head.
         taps: How many layers are tapped.
+        needs: What must be there before the run starts.
     """
 
     name: str
@@ -115,3 +179,4 @@ class Stage:
     backbone_decay: float = 0.0
     head_decay: float = 0.01
     taps: int = 4
+    needs: frozenset[Need] = frozenset()

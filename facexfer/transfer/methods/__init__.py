@@ -8,15 +8,19 @@ import pydantic
 from facexfer.errors import InputError
 from facexfer.registry import Registry, unknown_name_message
 from facexfer.transfer.methods.afa import afa
+from facexfer.transfer.methods.delta import delta
 from facexfer.transfer.methods.dfa import dfa
 from facexfer.transfer.methods.l2 import l2
 from facexfer.transfer.methods.l2_fe import l2_fe
+from facexfer.transfer.methods.l2_sp import l2_sp
+from facexfer.transfer.methods.lwf import lwf
+from facexfer.transfer.methods.soft_ft import soft_ft
 from facexfer.transfer.stages import Stage
 
 Method = Callable[..., tuple[Stage, ...]]
 
 METHODS: Registry[Method] = Registry("method")
-for _method in (afa, dfa, l2, l2_fe):
+for _method in (afa, delta, dfa, l2, l2_fe, l2_sp, lwf, soft_ft):
     METHODS.add(_method.__name__, _method)
 
 

@@ -10,6 +10,7 @@ from facexfer.transfer.attention import ChannelAttention, SpatialAttention
 from facexfer.transfer.stages import Passes, Reference, Stage, StageSetting, Term, WeightedTerm
 from facexfer.transfer.terms import channel_distance, spatial_distance
 
+Attention = Literal["learned", "fixed"]
 Variant = Literal["two_stage", "spatial", "channel", "one_stage", "reversed"]
 
 
@@ -47,10 +48,58 @@ class ChannelAlignment(Term):
         ).sum()
 
 
+class FixedSpatialAlignment(Term):
+    """AST with attention that is the same for all samples (Table 9).
+
+    Args:
+        weights: (H, W) a layer, each summing to 1.
+    """
+
+    reads_maps = True
+
+    def __init__(self, weights: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        for index, each in enumerate(weights):
+            self.register_buffer(f"weights_{index}", each.clone())
+
+    def forward(self, passes: Passes) -> Tensor:
+        """Sum the distances over the tapped layers."""
+        layers = zip(self.buffers(), passes.source_maps, passes.target_maps, strict=True)
+        return torch.stack(
+            [
+                spatial_distance(source, target, weights.expand(len(source), -1, -1))
+                for weights, source, target in layers
+            ]
+        ).sum()
+
+
+class FixedChannelAlignment(Term):
+    """ACT with attention that is the same for all samples (Table 9).
+
+    Args:
+        weights: (C,) a layer, each summing to 1.
+    """
+
+    reads_maps = True
+
+    def __init__(self, weights: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        for index, each in enumerate(weights):
+            self.register_buffer(f"weights_{index}", each.clone())
+
+    def forward(self, passes: Passes) -> Tensor:
+        """Sum the distances over the tapped layers."""
+        layers = zip(self.buffers(), passes.source_maps, passes.target_maps, strict=True)
+        return torch.stack(
+            [channel_distance(source, target, weights.expand(len(source), -1)) for weights, source, target in layers]
+        ).sum()
+
+
 def afa(
     spatial_alpha: float = 0.1,
     channel_alpha: float = 0.15,
     variant: Variant = "two_stage",
+    attention: Attention = "learned",
     keep_source: bool = False,
     head_decay: float = 0.01,
     taps: int = 4,
@@ -66,6 +115,8 @@ def afa(
         channel_alpha: The weight of ACT; 0.15 is published for ResNet-101 on Dogs (MobileNetV2: 0.04).
         variant: ``two_stage``; ``spatial`` or ``channel`` alone (Table 4); ``one_stage``, the sum of both (Table 7);
             ``reversed``, ACT before AST (Table 8).
+        attention: ``learned``, or ``fixed`` for all samples (Table 9): over positions the mean output of a trained SAM
+            over the training images, over channels DELTA's weights.
         keep_source: Keep the first source network in stage II (Table 10).
         head_decay: The factor of ``1/2 ||W||^2`` of the head (published: 0.01; the backbone has none).
         taps: How many layers are aligned: 4, 8 or 12 in Table 11.
@@ -82,8 +133,9 @@ def afa(
         >>> [(stage.name, str(stage.reference)) for stage in afa()]
         [('ast', 'source'), ('act', 'previous')]
     """
-    spatial = WeightedTerm("spatial", spatial_alpha, _make_spatial)
-    channel = WeightedTerm("channel", channel_alpha, _make_channel)
+    make_spatial, make_channel = _MAKERS[attention]
+    spatial = WeightedTerm("spatial", spatial_alpha, make_spatial)
+    channel = WeightedTerm("channel", channel_alpha, make_channel)
     stages: dict[Variant, tuple[tuple[str, tuple[WeightedTerm, ...]], ...]] = {
         "two_stage": (("ast", (spatial,)), ("act", (channel,))),
         "reversed": (("act", (channel,)), ("ast", (spatial,))),
@@ -115,3 +167,14 @@ def _make_spatial(setting: StageSetting) -> Term:
 
 def _make_channel(setting: StageSetting) -> Term:
     return ChannelAlignment(setting.map_shapes)
+
+
+def _make_fixed_spatial(setting: StageSetting) -> Term:
+    return FixedSpatialAlignment(setting.answers.mean_attention(setting.layers))
+
+
+def _make_fixed_channel(setting: StageSetting) -> Term:
+    return FixedChannelAlignment(setting.answers.channel_weights(setting.layers))
+
+
+_MAKERS = {"learned": (_make_spatial, _make_channel), "fixed": (_make_fixed_spatial, _make_fixed_channel)}

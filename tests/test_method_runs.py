@@ -1,0 +1,67 @@
+"""Whole runs of the methods that ask about their source: prototypes, source images, channel weights, attention."""
+
+import json
+
+import pytest
+import torch
+from small_faces import write_small_set
+
+from facexfer.checkpoint import load_state
+from facexfer.errors import InputError
+from facexfer.recipe import parse_recipe
+from facexfer.runs import RunFolder
+from facexfer.training import train
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=2)
+
+
+def recipe_for(manifest, method, **sections):
+    values = {
+        "source": {"backbone": "mobilefacenet"},
+        "data": {"manifest": str(manifest)},
+        "head": {"scale": 16.0, "margin": 0.1},
+        "method": {"layers": ["stage4"], **method},
+        "optimizer": {"iterations": 1, "batch_size": 4},
+        "evaluation": {"fars": [0.1], "untouched": False},
+        "runtime": {"accelerator": "cpu", "checkpoint_seconds": 0, "log_every_steps": 1},
+    }
+    return parse_recipe({**values, **sections}, "test")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "part"),
+    [
+        ({"name": "lwf", "old_task": "training_set"}, "old_task"),
+        ({"name": "soft_ft", "old_task": "source_set"}, "source_classification"),
+    ],
+)
+def test_runs_give_their_part_of_the_loss(method, part, manifest, tmp_path):
+    train(recipe_for(manifest, method, source_data={"modality": "vis"}), tmp_path / "run", resume=False)
+    lines = RunFolder(tmp_path / "run").metrics_file.read_text().splitlines()
+    losses = [json.loads(line)["losses"] for line in lines if "losses" in json.loads(line)]
+    assert [set(each) for each in losses] == [{"classification", part}]
+    assert "source" in json.loads(RunFolder(tmp_path / "run").result_file.read_text())["data"]
+
+
+@pytest.mark.slow
+def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(manifest, tmp_path):
+    run = tmp_path / "run"
+    train(recipe_for(manifest, {"name": "afa", "attention": "fixed"}), run, resume=False)
+    assert RunFolder(run / "attention").finished
+    state = load_state(run / "channel-weights.safetensors")
+    (weights,) = state["weights"]
+    assert (weights.shape, state["layers"]) == ((128,), ("stage4",))
+    assert weights.sum().item() == pytest.approx(1, rel=1e-5)
+    assert not torch.allclose(weights, torch.full((128,), 1 / 128))
+
+
+def test_what_a_method_needs_is_checked_before_the_run(manifest, tmp_path):
+    with pytest.raises(InputError, match=r"expected images of the source's own kind .* \[source_data\]"):
+        train(recipe_for(manifest, {"name": "soft_ft", "old_task": "source_set"}), tmp_path / "run", resume=False)
+    with pytest.raises(InputError, match="expected a source network with its own classifier, mobilefacenet came"):
+        train(recipe_for(manifest, {"name": "lwf"}), tmp_path / "run", resume=False)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,93 @@
+"""DELTA's channel weights: the fast way equals one forward pass a channel, on every kind of graph."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from facexfer.errors import InputError
+from facexfer.transfer.channel_weights import loss_rises, plain_loss_rises, weights_from_rises
+
+
+class Residual(nn.Module):
+    """A tap before BatchNorm and a residual added in place, as in torchvision's ResNets."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.block = nn.Conv2d(6, 6, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(6)
+        self.relu = nn.ReLU(inplace=True)
+        self.last = nn.Conv2d(6, 4, 1)
+
+    def forward(self, images):
+        maps = self.relu(self.norm(self.stem(images)))
+        out = self.norm2(self.block(maps))
+        out += maps
+        return self.last(self.relu(out)).mean(dim=(2, 3))
+
+
+def per_sample(embeddings, labels):
+    return F.cross_entropy(embeddings, labels, reduction="none")
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    network = Residual()
+    for _ in range(5):
+        network(torch.randn(8, 3, 9, 9) * 2 + 1)
+    return network.eval()
+
+
+@pytest.fixture
+def batches():
+    torch.manual_seed(1)
+    return [(torch.randn(count, 3, 9, 9), torch.randint(0, 4, (count,))) for count in (5, 3)]
+
+
+def test_the_fast_way_equals_the_plain_one_and_leaves_the_network_alone(network, batches):
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    layers = ("stem", "block")
+    plain = plain_loss_rises(network, per_sample, layers, batches, [range(6), range(6)])
+    for at_once in (1, 20, 1000):
+        fast = loss_rises(network, per_sample, layers, batches, images_at_once=at_once)
+        for ours, theirs in zip(fast, plain, strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-5)
+            assert torch.allclose(weights_from_rises(ours), weights_from_rises(theirs), atol=1e-5)
+    assert plain[0].abs().max() > 1e-3
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_silencing_is_setting_the_filter_to_zero(network, batches):
+    (rises,) = loss_rises(network, per_sample, ("block",), batches)
+    images = torch.cat([each for each, _ in batches])
+    labels = torch.cat([each for _, each in batches])
+    with torch.no_grad():
+        before = per_sample(network(images), labels).mean()
+        network.block.weight[2] = 0
+        after = per_sample(network(images), labels).mean()
+    assert rises[2].item() == pytest.approx((after - before).item(), abs=1e-5)
+
+
+def test_some_channels_only(network, batches):
+    (whole,) = loss_rises(network, per_sample, ("block",), batches)
+    (part,) = loss_rises(network, per_sample, ("block",), batches, channels=[[1, 4]])
+    assert part[[1, 4]].tolist() == pytest.approx(whole[[1, 4]].tolist(), abs=1e-6)
+    assert part[[0, 2, 3, 5]].abs().max() == 0
+
+
+def test_weights_are_the_published_softmax():
+    rises = torch.tensor([1.0, 2.0, 6.0])
+    standard = (rises - 3) / rises.std()
+    expected = (standard / 5).exp() / (standard / 5).exp().sum()
+    assert weights_from_rises(rises).tolist() == pytest.approx(expected.tolist())
+    assert weights_from_rises(rises).sum().item() == pytest.approx(1)
+
+
+def test_errors(network, batches):
+    with pytest.raises(InputError, match="expected at least one batch"):
+        loss_rises(network, per_sample, ("block",), [])
+    with pytest.raises(InputError, match="expected layer 'relu' to run once, it runs 2 times"):
+        loss_rises(network, per_sample, ("relu",), batches)

@@ -113,10 +113,10 @@ class _Moments:
 
 
 def _is_folded(module: nn.Module) -> bool:
-    if not isinstance(module, _BatchNorm) or module.running_mean is None or module.running_var is None:
+    # A layer without learned scale or without statistics has None in their place.
+    if not isinstance(module, _BatchNorm) or not module.affine or module.running_mean is None:
         return False
-    if not isinstance(module.weight, Tensor):
-        return False
+    assert module.running_var is not None
     variance = module.running_var.double()
     near = torch.minimum((variance - 1).abs(), (variance + module.eps - 1).abs())
     # Half precision holds 1 - eps to 5e-4 only.
@@ -128,7 +128,7 @@ def _scaled_layer(network: nn.Module, name: str) -> nn.Module:
         module = network.get_submodule(name)
     except AttributeError as error:
         raise InputError(f"expected a BatchNorm layer, got '{name}', which is not there; see named_modules") from error
-    if not isinstance(module, _BatchNorm) or not isinstance(module.weight, Tensor) or module.running_mean is None:
+    if not isinstance(module, _BatchNorm) or not module.affine or module.running_mean is None:
         raise InputError(
             f"expected a BatchNorm layer with a learned scale, got {type(module).__name__} '{name}'; leave it out"
         )

@@ -1,7 +1,8 @@
 """The figures of a report as SVG text: ROC, DET, score histogram, CMC."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib as mpl
 import numpy as np
@@ -28,7 +29,7 @@ def draw_roc(curve: Curve, band: Sequence[OperatingPoint]) -> str:
     Returns:
         SVG text.
     """
-    figure, axes = _axes("FAR", "TAR")
+    figure, axes = make_axes("FAR", "TAR")
     far, tar = _thinned(curve)
     some = far > 0
     axes.step(far[some], tar[some], where="post", color=_BLUE, linewidth=1.4)
@@ -38,7 +39,30 @@ def draw_roc(curve: Curve, band: Sequence[OperatingPoint]) -> str:
     axes.set_xscale("log")
     axes.set_xlim(1 / curve.false_accepts[-1], 1)
     axes.set_ylim(max(0.0, float(np.floor(10 * tar[some].min(initial=1.0)) / 10) - 0.02), 1.005)
-    return _svg(figure)
+    return to_svg(figure)
+
+
+def draw_rocs(curves: Mapping[str, Curve]) -> str:
+    """Draw the TAR of several models over FAR on a logarithmic axis.
+
+    Args:
+        curves: By the model's name, in the order of the legend.
+
+    Returns:
+        SVG text.
+    """
+    figure, axes = make_axes("FAR", "TAR")
+    lowest = 1.0
+    for (name, curve), colour in zip(curves.items(), cycle((_GREY, _ORANGE, _BLUE)), strict=False):
+        far, tar = _thinned(curve)
+        some = far > 0
+        axes.step(far[some], tar[some], where="post", color=colour, linewidth=1.6, label=name)
+        lowest = min(lowest, float(tar[some].min(initial=1.0)))
+    axes.set_xscale("log")
+    axes.set_xlim(max(1 / curve.false_accepts[-1] for curve in curves.values()), 1)
+    axes.set_ylim(max(0.0, np.floor(10 * lowest) / 10 - 0.02), 1.005)
+    axes.legend(frameon=False, loc="lower right")
+    return to_svg(figure)
 
 
 def draw_det(curve: Curve, band: Sequence[OperatingPoint]) -> str:
@@ -51,7 +75,7 @@ def draw_det(curve: Curve, band: Sequence[OperatingPoint]) -> str:
     Returns:
         SVG text.
     """
-    figure, axes = _axes("FAR", "false reject rate")
+    figure, axes = make_axes("FAR", "false reject rate")
     far, tar = _thinned(curve)
     some = (far > 0) & (far < 1) & (tar > 0) & (tar < 1)
     axes.plot(stats.norm.ppf(far[some]), stats.norm.ppf(1 - tar[some]), color=_BLUE, linewidth=1.4)
@@ -67,7 +91,7 @@ def draw_det(curve: Curve, band: Sequence[OperatingPoint]) -> str:
         axis.set_ticks(stats.norm.ppf(ticks), [f"{tick:g}".replace("e-0", "e-") for tick in ticks], fontsize=8)
     axes.set_xlim(stats.norm.ppf(low), stats.norm.ppf(0.6))
     axes.set_ylim(stats.norm.ppf(lowest_miss), stats.norm.ppf(0.6))
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def draw_histogram(curve: Curve, points: Sequence[OperatingPoint], distances: bool = False) -> str:
@@ -81,7 +105,7 @@ def draw_histogram(curve: Curve, points: Sequence[OperatingPoint], distances: bo
     Returns:
         SVG text.
     """
-    figure, axes = _axes("distance" if distances else "score", "pairs")
+    figure, axes = make_axes("distance" if distances else "score", "pairs")
     rising = curve.thresholds[-2::-1]
     edges = np.linspace(rising[0], rising[-1], 101)
     sign = -1 if distances else 1
@@ -103,7 +127,7 @@ def draw_histogram(curve: Curve, points: Sequence[OperatingPoint], distances: bo
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.7)
     axes.legend(frameon=False, loc="upper right")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def draw_cmc(found: Identification) -> str:
@@ -115,13 +139,14 @@ def draw_cmc(found: Identification) -> str:
     Returns:
         SVG text.
     """
-    figure, axes = _axes("rank", "identified within")
+    figure, axes = make_axes("rank", "identified within")
     axes.plot(np.arange(1, len(found.cmc) + 1), found.cmc, color=_BLUE, marker=".", linewidth=1.2)
     axes.set_ylim(max(0.0, float(found.cmc[0]) - 0.05), 1.005)
-    return _svg(figure)
+    return to_svg(figure)
 
 
-def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+def make_axes(x: str, y: str) -> tuple[Figure, Axes]:
+    """Make a figure of the report's size and style, with the two axes' names."""
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x)
@@ -131,9 +156,9 @@ def _axes(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
+    """Give a figure as SVG text; the same figure gives the same text."""
     text = io.StringIO()
-    # The same figures give the same file, byte by byte.
     with mpl.rc_context({"svg.hashsalt": "facexfer", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()

@@ -1,42 +1,19 @@
 """A self-contained page of everything that was found: no script, no font, no picture from anywhere else."""
 
-import base64
-import html
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facexfer.errors import InputError
 from facexfer.eval.curves import area_under_roc, equal_error_rate
 from facexfer.eval.definitions import DEFINITIONS
 from facexfer.eval.figures import draw_cmc, draw_det, draw_histogram, draw_roc
 from facexfer.eval.findings import BeforeAfter, Findings, Slice, WithFailures
 from facexfer.eval.identification import Identification
+from facexfer.eval.page import escape, facts, figure, interval, make_html, percent, picture, table, write_pages
 from facexfer.eval.tables import findings_to_json
 from facexfer.eval.verification import OperatingPoint
-
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fdfdfb; max-width: 78rem; margin: 2rem auto;
-  padding: 0 1.2rem; }
-h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-p.lead { color: #555; margin-top: 0; }
-table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e2e2dd; }
-th { font-weight: 600; color: #444; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; }
-td { white-space: nowrap; } td.mark { color: #a2510d; text-align: left; font-size: .9em; white-space: normal; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; flex: 1 1 26rem; }
-figure svg { width: 100%; height: auto; } figcaption { color: #555; font-size: .9em; }
-.pairs { display: flex; flex-wrap: wrap; gap: .8rem; } .pair { font-size: .85em; color: #444; max-width: 15rem; }
-.pair img { width: 112px; height: auto; margin-right: 2px; border-radius: 3px; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; } dt { color: #555; }
-dd { margin: 0; overflow-wrap: anywhere; }
-@media print { body { background: white; max-width: none; margin: 0; font-size: 11px; } h2 { break-after: avoid; }
-  table, figure, .pair { break-inside: avoid; } }
-"""
 
 
 @dataclass(frozen=True)
@@ -69,14 +46,7 @@ def write_report(folder: Path, findings: Findings, shown: Sequence[ShownPair] = 
     """
     page = make_page(findings, shown)
     text = json.dumps(findings_to_json(findings), indent=2, allow_nan=False) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (("report.html", page), ("report.json", text)):
-            beside = folder / f".{name}.writing"
-            beside.write_text(content, encoding="utf-8")
-            os.replace(beside, folder / name)
-    except OSError as error:
-        raise InputError(f"{folder}: expected a folder for the report, got: {error}; choose another") from error
+    write_pages(folder, {"report.html": page, "report.json": text})
 
 
 def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
@@ -91,7 +61,7 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
     """
     first = findings.points[0]
     parts = [
-        f"<h1>Face verification: {_e(findings.comparison)}</h1>",
+        f"<h1>Face verification: {escape(findings.comparison)}</h1>",
         f"<p class=lead>{first.genuine_pairs:,} genuine and {first.impostor_pairs:,} impostor pairs"
         + (f" of {first.identities:,} identities with genuine pairs" if first.identities else "")
         + f"; {'distances' if findings.distances else 'cosine similarities'}.</p>",
@@ -99,15 +69,15 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
         _points(findings.points, findings.distances),
         _summary(findings),
         "<h2>Curves</h2><div class=figures>",
-        _figure(draw_roc(findings.curve, findings.band), "ROC; the band is the 95 % interval of TAR by identity"),
-        _figure(draw_det(findings.curve, findings.band), "DET on normal-deviate axes, with the same band"),
-        _figure(
+        figure(draw_roc(findings.curve, findings.band), "ROC; the band is the 95 % interval of TAR by identity"),
+        figure(draw_det(findings.curve, findings.band), "DET on normal-deviate axes, with the same band"),
+        figure(
             draw_histogram(findings.curve, findings.points, findings.distances),
             "Scores of all pairs; dashed: the thresholds for the FARs of the table",
         ),
     ]
     if findings.identification is not None:
-        parts.append(_figure(draw_cmc(findings.identification), "CMC: the right person within the first entries"))
+        parts.append(figure(draw_cmc(findings.identification), "CMC: the right person within the first entries"))
     parts.append("</div>")
     if findings.identification is not None:
         parts += ["<h2>Identification</h2>", _identification(findings.identification)]
@@ -120,21 +90,17 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
     if findings.elsewhere:
         parts += ["<h2>Thresholds chosen elsewhere, applied here</h2>", _elsewhere(findings)]
     for column, slices in findings.slices.items():
-        parts += [f"<h2>By {_e(column)}</h2>", _slices(slices)]
+        parts += [f"<h2>By {escape(column)}</h2>", _slices(slices)]
     if shown:
         parts += ["<h2>The worst pairs</h2>", _pairs(shown)]
-    parts += ["<h2>What was measured</h2>", _facts(findings.facts), "<h2>Definitions</h2>", _facts(DEFINITIONS)]
-    title = f"Face verification: {_e(findings.comparison)}"
-    return (
-        f'<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
+    parts += ["<h2>What was measured</h2>", facts(findings.facts), "<h2>Definitions</h2>", facts(DEFINITIONS)]
+    return make_html(f"Face verification: {findings.comparison}", parts)
 
 
 def _points(points: Sequence[OperatingPoint], distances: bool) -> str:
     rows = [
         [
-            f"{point.far:g}", _percent(point.tar), _interval(point.tar_ci95), _interval(point.tar_ci95_wilson),
+            f"{point.far:g}", percent(point.tar), interval(point.tar_ci95), interval(point.tar_ci95_wilson),
             _number(point.threshold, -1 if distances else 1), _rate(point.achieved_far),
             _rates(point.far_ci95), _rates(point.far_ci95_wilson), (point.remark,),
         ]
@@ -143,7 +109,7 @@ def _points(points: Sequence[OperatingPoint], distances: bool) -> str:
     known = points[0].identities is not None
     of = "by identity" if known else "pairs as independent"
     head = ["FAR", "TAR", f"95 %, {of}", "95 %, Wilson", "threshold", "achieved FAR", f"95 %, {of}", "95 %, Wilson", ""]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _summary(findings: Findings) -> str:
@@ -153,7 +119,7 @@ def _summary(findings: Findings) -> str:
         f"EER {100 * equal.value:.3f} %",
     ]
     words += [
-        f"FMR{round(1 / point.far)} {_percent(None if point.tar is None else 1 - point.tar) or 'unsupported'}"
+        f"FMR{round(1 / point.far)} {percent(None if point.tar is None else 1 - point.tar) or 'unsupported'}"
         for point in findings.standard
     ]
     if findings.folds is not None:
@@ -167,14 +133,14 @@ def _summary(findings: Findings) -> str:
 def _identification(found: Identification) -> str:
     low, high = found.rank1_ci95
     text = (
-        f"<p>{found.mated_probes:,} probes against {found.enrolled:,} enrolled people: rank 1 {_percent(found.rank1)} "
+        f"<p>{found.mated_probes:,} probes against {found.enrolled:,} enrolled people: rank 1 {percent(found.rank1)} "
         f"(95 %, by identity: {100 * low:.2f} to {100 * high:.2f} %).</p>"
     )
     if not found.open_set:
         return text
     rows = [
         [
-            f"{point.far:g}", _percent(point.tar), _interval(point.tar_ci95), _number(point.threshold),
+            f"{point.far:g}", percent(point.tar), interval(point.tar_ci95), _number(point.threshold),
             _rate(point.achieved_far), (point.remark,),
         ]
         for point in found.open_set
@@ -182,17 +148,17 @@ def _identification(found: Identification) -> str:
     head = ["alarms of strangers", "DIR", "95 %, Wilson", "threshold", "achieved", ""]
     return (
         f"{text}<p>Open set, half of the identities not enrolled: {found.open_set[0].impostor_pairs:,} probes of "
-        f"strangers.</p>{_table(head, rows)}"
+        f"strangers.</p>{table(head, rows)}"
     )
 
 
 def _failures(points: Sequence[OperatingPoint], failures: WithFailures) -> str:
     rows = [
-        [f"{point.far:g}", _percent(point.tar), _percent(tar), _rate(point.achieved_far), _rate(far)]
+        [f"{point.far:g}", percent(point.tar), percent(tar), _rate(point.achieved_far), _rate(far)]
         for point, tar, far in zip(points, failures.tar, failures.far, strict=True)
     ]
     head = ["FAR", "TAR of crops", "TAR, failures rejected", "achieved FAR of crops", "achieved FAR, failures rejected"]
-    return f"<p>{sum(failures.failures):,} photos gave no crop.</p>{_table(head, rows)}"
+    return f"<p>{sum(failures.failures):,} photos gave no crop.</p>{table(head, rows)}"
 
 
 def _before(before: BeforeAfter, new: Sequence[OperatingPoint]) -> str:
@@ -207,16 +173,16 @@ def _before(before: BeforeAfter, new: Sequence[OperatingPoint]) -> str:
         kept = at_old.get(old.far)
         rows.append(
             [
-                f"{point.far:g}", _percent(old.tar), _percent(mixed.tar), _interval(mixed.tar_ci95),
-                _percent(point.tar),
-                _percent(kept.tar if kept else None), _rate(kept.achieved_far if kept else None),
+                f"{point.far:g}", percent(old.tar), percent(mixed.tar), interval(mixed.tar_ci95),
+                percent(point.tar),
+                percent(kept.tar if kept else None), _rate(kept.achieved_far if kept else None),
             ]
         )  # fmt: skip
     head = [
         "FAR", "old gallery, old probe", "old gallery, new probe", "95 %, by identity", "new gallery, new probe",
         "old gallery, new probe at the old threshold", "achieved FAR there",
     ]  # fmt: skip
-    return f"{text}<p>Must everybody be re-enrolled? TAR with galleries kept:</p>{_table(head, rows)}"
+    return f"{text}<p>Must everybody be re-enrolled? TAR with galleries kept:</p>{table(head, rows)}"
 
 
 def _differences(before: BeforeAfter) -> str:
@@ -228,24 +194,24 @@ def _differences(before: BeforeAfter) -> str:
         low, high = difference.ci95
         rows.append(
             [
-                f"{difference.far:g}", _percent(difference.first), _percent(difference.second),
+                f"{difference.far:g}", percent(difference.first), percent(difference.second),
                 f"{100 * difference.difference:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}",
                 f"{difference.luck:.3f}", (verdict,),
             ]
         )  # fmt: skip
     head = ["FAR", "old TAR", "new TAR", "difference, points", "95 %, paired by identity", "p", ""]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _elsewhere(findings: Findings) -> str:
     rows = [
         [
             f"{far:g}", _number(point.threshold, -1 if findings.distances else 1), _rate(point.achieved_far),
-            _rates(point.far_ci95), _percent(point.tar), _interval(point.tar_ci95),
+            _rates(point.far_ci95), percent(point.tar), interval(point.tar_ci95),
         ]
         for far, point in findings.elsewhere
     ]  # fmt: skip
-    return _table(["chosen for FAR", "threshold", "FAR here", "95 %", "TAR here", "95 %"], rows)
+    return table(["chosen for FAR", "threshold", "FAR here", "95 %", "TAR here", "95 %"], rows)
 
 
 def _slices(slices: Sequence[Slice]) -> str:
@@ -255,59 +221,22 @@ def _slices(slices: Sequence[Slice]) -> str:
             rows.append([part.value, f"{part.images:,}", "", "", "", "", "", (part.remark,)])
         rows += [
             [
-                part.value, f"{part.images:,}", _number(point.threshold), _percent(point.tar),
-                _interval(point.tar_ci95), _rate(point.achieved_far), _rates(point.far_ci95), ("",),
+                part.value, f"{part.images:,}", _number(point.threshold), percent(point.tar),
+                interval(point.tar_ci95), _rate(point.achieved_far), _rates(point.far_ci95), ("",),
             ]
             for point in part.points
         ]  # fmt: skip
-    return _table(["value", "images", "threshold", "TAR", "95 %", "FAR", "95 %", ""], rows)
+    return table(["value", "images", "threshold", "TAR", "95 %", "FAR", "95 %", ""], rows)
 
 
 def _pairs(shown: Sequence[ShownPair]) -> str:
     parts = []
     for pair in shown:
-        pictures = "".join(
-            f'<img alt="" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
-            for picture in pair.pictures
-        )
-        captions = "<br>".join(_e(caption) for caption in pair.captions)
-        text = f"{_e(pair.kind)}, score {pair.score:.4f}<br>{captions}"
+        pictures = "".join(picture(each) for each in pair.pictures)
+        captions = "<br>".join(escape(caption) for caption in pair.captions)
+        text = f"{escape(pair.kind)}, score {pair.score:.4f}<br>{captions}"
         parts.append(f"<div class=pair>{pictures}<div>{text}</div></div>")
     return f"<div class=pairs>{''.join(parts)}</div>"
-
-
-def _facts(facts: Any) -> str:
-    rows = "".join(
-        f"<dt>{_e(str(name))}</dt><dd>{_facts(value) if isinstance(value, dict) else _e(str(value))}</dd>"
-        for name, value in facts.items()
-    )
-    return f"<dl>{rows}</dl>"
-
-
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{_e(caption)}</figcaption></figure>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Make a table; a cell in a tuple is a remark."""
-    columns = "".join(f"<th>{_e(name)}</th>" for name in head)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td class=mark>{_e(cell[0])}</td>" if isinstance(cell, tuple) else f"<td>{_e(cell)}</td>" for cell in row
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _percent(rate: float | None) -> str:
-    return "" if rate is None else f"{100 * rate:.2f} %"
-
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f} %"
 
 
 def _rate(rate: float | None) -> str:
@@ -320,7 +249,3 @@ def _rates(bounds: tuple[float, float] | None) -> str:
 
 def _number(threshold: float | None, sign: int = 1) -> str:
     return "" if threshold is None else f"{sign * threshold:.4f}"
-
-
-def _e(text: str) -> str:
-    return html.escape(text)

@@ -2,12 +2,12 @@
 
 import base64
 import html
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from facexfer.errors import InputError
+from facexfer.writing import write_text
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -44,9 +44,7 @@ def write_pages(folder: Path, files: Mapping[str, str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            beside = folder / f".{name}.writing"
-            beside.write_text(content, encoding="utf-8")
-            os.replace(beside, folder / name)
+            write_text(folder / name, content)
     except OSError as error:
         raise InputError(f"{folder}: expected a folder for the report, got: {error}; choose another") from error
 

@@ -72,6 +72,8 @@ class DataSection(Section):
     """For searching options: hold out this many training identities and validate on them instead of `val_split`."""
     draw_seed: int = 0
     augmentation: str = "flip"
+    cache: ExpandedPath | None = None
+    """A folder for the decoded training crops as one memory-mapped file; without, they are kept in memory."""
 
 
 class SourceDataSection(Section):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import albumentations as A
 from albumentations.core.composition import TransformsSeqType
 
+from facexfer.data.nir_simulation import SimulateNIR
 from facexfer.registry import Registry
 
 PRESETS: Registry[Callable[[], TransformsSeqType]] = Registry("augmentation")
@@ -31,6 +32,43 @@ def _nir() -> TransformsSeqType:
         A.GaussianBlur(blur_limit=(3, 5), sigma_limit=(0.2, 1.0), p=0.1),
         A.GaussNoise(std_range=(0.005, 0.02), p=0.2),
     ]
+
+
+@PRESETS.register("nir-strong")
+def _nir_strong() -> TransformsSeqType:
+    """Make the same with more of everything, and a hidden patch: for sets of one camera that must serve on others."""
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(scale=(0.95, 1.05), translate_percent=(-0.02, 0.02), rotate=(-5, 5), p=0.5),
+        A.RandomBrightnessContrast(brightness_limit=0.35, contrast_limit=0.35, p=0.7),
+        A.RandomGamma(gamma_limit=(60, 160), p=0.5),
+        A.GaussianBlur(blur_limit=(3, 5), sigma_limit=(0.2, 1.5), p=0.2),
+        A.GaussNoise(std_range=(0.01, 0.05), p=0.3),
+        A.CoarseDropout(num_holes_range=(1, 1), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), p=0.2),
+    ]
+
+
+@PRESETS.register("nir-dark")
+def _nir_dark() -> TransformsSeqType:
+    """Make under-exposed pictures of an active light that is too far away: dark, flat, noisy, in few levels."""
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.RandomBrightnessContrast(brightness_limit=(-0.5, 0.0), contrast_limit=(-0.4, 0.1), p=0.6),
+        A.GaussNoise(std_range=(0.01, 0.06), p=0.5),
+        A.Posterize(num_bits=(4, 7), p=0.2),
+    ]
+
+
+@PRESETS.register("vis-to-nir")
+def _vis_to_nir() -> TransformsSeqType:
+    """Make simulated NIR of every visible-light photo, for people who have no others; see `SimulateNIR`."""
+    return [A.HorizontalFlip(p=0.5), SimulateNIR()]
+
+
+@PRESETS.register("vis-and-nir")
+def _vis_and_nir() -> TransformsSeqType:
+    """Make simulated NIR of every other photo, so that a network learns both at once."""
+    return [A.HorizontalFlip(p=0.5), SimulateNIR(p=0.5)]
 
 
 def training_transform(preset: str, seed: int) -> A.Compose:

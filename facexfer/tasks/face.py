@@ -6,6 +6,7 @@ import numpy as np
 from torch import nn
 
 from facexfer.backbones.info import BackboneInfo
+from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops
 from facexfer.data.manifest import FaceImage, Manifest, read_manifest
@@ -37,9 +38,10 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
     check_disjoint(training, validation)
     check_crops([*training.images, *validation.images], info.input_size)
     labels = [int(label) for label in training.labels()]
-    plain = CropDataset(training.images, labels, info.input_size, training_transform("none", recipe.seed))
-    augmented = CropDataset(
-        training.images, labels, info.input_size, training_transform(recipe.data.augmentation, recipe.seed)
+    store = CropStore(training.images, info.input_size, recipe.data.cache)
+    plain, augmented = (
+        CropDataset(training.images, labels, info.input_size, training_transform(preset, recipe.seed), store=store)
+        for preset in ("none", recipe.data.augmentation)
     )
     evaluator = FaceEvaluator(validation, info, recipe.evaluation)
     fingerprints = {"training": training.fingerprint(), "validation": validation.fingerprint()}

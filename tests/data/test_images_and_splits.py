@@ -1,12 +1,18 @@
 """Reading images and crops, and the checks before a training."""
 
+import io
+import os
+import pickle
+
 import cv2
 import numpy as np
 import pytest
+from small_faces import write_small_set
 
+from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops, read_crop, read_rgb
-from facexfer.data.manifest import FaceImage, Manifest
+from facexfer.data.manifest import FaceImage, Manifest, read_manifest
 from facexfer.data.splits import check_disjoint, check_trainable
 from facexfer.data.transforms import PRESETS, training_transform
 from facexfer.errors import InputError
@@ -15,6 +21,12 @@ from facexfer.errors import InputError
 def write_image(path, image):
     assert cv2.imwrite(str(path), image)
     return path
+
+
+def encoded_array(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def manifest_of(tmp_path, *identities):
@@ -89,3 +101,40 @@ def test_augmentation_depends_on_seed_epoch_and_index_only(tmp_path):
         seen.add(first[0][0].numpy().tobytes())
     assert len(seen) > 1
     assert first[1][1] == 1
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_decoded_crops_are_the_files(tmp_path, monkeypatch, mapped):
+    images = read_manifest(write_small_set(tmp_path / "set")).images
+    if not mapped:
+        # Room for three: the rest is read each time.
+        monkeypatch.setattr("facexfer.data.crop_store._MEMORY_BYTES", 3 * 112 * 112 * 3 + 1)
+    store = CropStore(images, (112, 112), tmp_path / "cache" if mapped else None)
+    for index, image in enumerate(images):
+        np.testing.assert_array_equal(store[index], read_crop(image.path))
+
+
+def test_a_mapped_file_is_found_again_and_never_stale(tmp_path):
+    images = read_manifest(write_small_set(tmp_path / "set")).images
+    first = CropStore(images, (112, 112), tmp_path / "cache")
+    first.load()
+    (file,) = (tmp_path / "cache").iterdir()
+    before = file.stat().st_mtime_ns
+    again = pickle.loads(pickle.dumps(CropStore(images, (112, 112), tmp_path / "cache")))
+    np.testing.assert_array_equal(again[2], first[2])
+    assert file.stat().st_mtime_ns == before
+    assert len(pickle.dumps(first)) < file.stat().st_size / 50
+    kept, time = images[2].path.read_bytes(), images[2].path.stat().st_mtime_ns
+    images[2].path.write_bytes(images[3].path.read_bytes())
+    changed = CropStore(images, (112, 112), tmp_path / "cache")
+    np.testing.assert_array_equal(changed[2], read_crop(images[3].path))
+    file.unlink()
+    for damaged in (b"", b"no array", encoded_array(np.zeros((2, 2)))):
+        file.write_bytes(damaged)
+        images[2].path.write_bytes(kept)
+        os.utime(images[2].path, ns=(time, time))
+        with pytest.raises(InputError, match=r"\.npy: expected crops of .*remove the file"):
+            CropStore(images, (112, 112), tmp_path / "cache").load()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a folder to keep crops in"):
+        CropStore(images, (112, 112), tmp_path / "file").load()

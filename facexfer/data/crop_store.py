@@ -1,0 +1,108 @@
+"""Decoded crops as bytes: in memory, or in a memory-mapped file that all processes share."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facexfer.data.images import read_crop
+from facexfer.data.manifest import FaceImage
+from facexfer.errors import InputError
+
+_MEMORY_BYTES = 4 * 2**30
+_CHUNK = 256
+
+
+class CropStore:
+    """The crops of some images, decoded once.
+
+    Without a folder they are kept in memory as far as 4 GiB go (about 110,000 crops of 112x112); the rest is read each
+    time. With one, all of them are in a file there, mapped into memory: ranks and workers share its pages, a later run
+    finds it ready, and it may be larger than memory. The file is named after the paths, sizes and times of the crops,
+    so that changed crops get another one.
+
+    Args:
+        images: The rows.
+        size: (height, width) of every crop in pixels.
+        folder: Where the file is kept; it is made.
+    """
+
+    def __init__(self, images: Sequence[FaceImage], size: tuple[int, int], folder: Path | None = None) -> None:
+        self._images = tuple(images)
+        self._size = size
+        self._folder = folder
+        self._kept = len(self._images)
+        if folder is None:
+            self._kept = min(self._kept, _MEMORY_BYTES // (3 * size[0] * size[1]))
+        self._crops: np.ndarray | None = None
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Give a crop (H, W, 3) uint8 RGB; do not write to it."""
+        if index < self._kept:
+            crop: np.ndarray = self.load()[index]
+            return crop
+        return read_crop(self._images[index].path, self._size)
+
+    def load(self) -> np.ndarray:
+        """Have the crops ready, (K, H, W, 3) uint8, before workers are started.
+
+        Raises:
+            InputError: If a crop cannot be read, or the folder cannot be written.
+        """
+        if self._crops is None:
+            self._crops = self._in_memory() if self._folder is None else self._mapped(self._folder)
+        return self._crops
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave a mapped file out: the process that gets this opens it itself."""
+        return {**self.__dict__, "_crops": None} if self._folder is not None else self.__dict__
+
+    def _in_memory(self) -> np.ndarray:
+        crops = np.empty((self._kept, *self._size, 3), dtype=np.uint8)
+        self._fill(crops)
+        return crops
+
+    def _mapped(self, folder: Path) -> np.ndarray:
+        shape = (self._kept, *self._size, 3)
+        path = folder / f"crops-{self._fingerprint()[:32]}.npy"
+        if not path.exists():
+            beside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    crops = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
+                    self._fill(crops)
+                    crops.flush()
+                    os.replace(beside, path)
+                finally:
+                    beside.unlink(missing_ok=True)
+            except OSError as error:
+                raise InputError(f"{folder}: expected a folder to keep crops in, got: {error}; free space?") from error
+        try:
+            mapped = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path}: expected crops of {shape}, got: {error}; remove the file") from error
+        if mapped.shape != shape or mapped.dtype != np.uint8:
+            raise InputError(f"{path}: expected crops of {shape}, got {mapped.shape}; remove the file")
+        return np.asarray(mapped)
+
+    def _fill(self, crops: np.ndarray) -> None:
+        with ThreadPoolExecutor() as pool:
+            for start in range(0, self._kept, _CHUNK):
+                part = self._images[start : min(start + _CHUNK, self._kept)]
+                for offset, crop in enumerate(pool.map(lambda image: read_crop(image.path, self._size), part)):
+                    crops[start + offset] = crop
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(f"{self._size}".encode())
+        for image in self._images:
+            try:
+                status = image.path.stat()
+            except OSError as error:
+                raise InputError(f"{image.path}: expected a crop, got: {error.strerror}; check the path") from error
+            digest.update(f"{image.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()

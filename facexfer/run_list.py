@@ -69,18 +69,9 @@ def _pick(recipe: Recipe, keys: list[str]) -> dict[str, object]:
 def _progress(run: RunFolder) -> tuple[bool, int, dict[str, float | None]]:
     steps = 0
     figures: dict[str, float | None] = {}
-    if run.metrics_file.is_file():
-        # A run that is being written, or was killed, may end in half a line.
-        lines = run.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
-        for number, line in enumerate((line for line in lines if line.endswith("\n")), start=1):
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(
-                    f"{run.metrics_file}, line {number}: expected JSON, got '{line[:60].strip()}'; is it a run?"
-                ) from error
-            steps = max(steps, record["step"])
-            figures = record.get("figures", figures)
+    for record in run.metrics():
+        steps = max(steps, record["step"])
+        figures = record.get("figures", figures)
     if run.finished:
         figures = json.loads(run.result_file.read_text(encoding="utf-8"))["figures"]
     return run.finished, steps, figures

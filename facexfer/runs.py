@@ -112,6 +112,25 @@ class RunFolder:
         self.stage_file(stage).parent.mkdir(exist_ok=True)
         save_state(self.stage_file(stage), {"terms": terms, "reference": reference})
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read the metrics; half a last line, of a run that is being written or was killed, is left out.
+
+        Raises:
+            InputError: If a whole line is no JSON.
+        """
+        if not self.metrics_file.exists():
+            return []
+        lines = self.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        records: list[dict[str, Any]] = []
+        for number, line in enumerate((line for line in lines if line.endswith("\n")), start=1):
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise InputError(
+                    f"{self.metrics_file}, line {number}: expected JSON, got '{line[:60].strip()}'; is it a run?"
+                ) from error
+        return records
+
     def save_model(self, backbone: BackboneModule, recipe: Recipe) -> None:
         """Save the trained backbone with the name that `create_backbone` needs to make it again."""
         info = backbone.info

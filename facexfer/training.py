@@ -17,6 +17,7 @@ from facexfer.backbones import create_backbone
 from facexfer.backbones.info import BackboneInfo, BackboneModule
 from facexfer.backbones.normalize import Normalize
 from facexfer.checkpoint import random_state, set_random_state
+from facexfer.diagnosis import Diagnosis, compare_with_untouched
 from facexfer.errors import InputError
 from facexfer.features import map_shapes
 from facexfer.heads import HEADS, Head, class_means
@@ -114,6 +115,7 @@ class Training:
         self.source_batches = SourceBatches(
             task.source_set, recipe.optimizer.batch_size, recipe.seed, fabric.global_rank, fabric.world_size
         )
+        self.diagnosis = Diagnosis()
         self.step = 0
         self.saved_at = time.monotonic()
         self.saved_step = 0
@@ -124,6 +126,9 @@ class Training:
         if resume and self.run.finished:
             self.fabric.print(f"{self.run.path} is finished; its figures are in {self.run.result_file.name}")
             return {}
+        if checkpoint:
+            for record in self.run.metrics():
+                self.diagnosis.see(record)
         writer = SummaryWriter(str(self.run.path), purge_step=checkpoint["step"] if checkpoint else None)
         progress = TrainingProgress(sum(self.stage_steps), shown=self.fabric.is_global_zero)
         with closing(writer), progress:
@@ -280,6 +285,13 @@ class Training:
                 self.writer.add_scalar(f"loss/{name}", value, self.step)
             self.writer.add_scalar("learning_rate", record["learning_rate"], self.step)
         self.progress.losses(record["losses"])
+        self._warn(self.diagnosis.see(record))
+
+    def _warn(self, warnings: list[str]) -> None:
+        for warning in warnings:
+            self.progress.say(f"warning: {warning}")
+            if self.fabric.is_global_zero:
+                self.run.log({"step": self.step, "warning": warning})
 
     def _save_if_due(self, index: int, objective: Objective, optimizer: torch.optim.Optimizer) -> None:
         due = time.monotonic() - self.saved_at >= self.recipe.runtime.checkpoint_seconds
@@ -311,6 +323,7 @@ class Training:
         self.progress.say("measuring the trained network")
         figures = self.task.evaluate(self.backbone, self.recipe.evaluation.pairs)
         self._record(figures)
+        self._warn(self.diagnosis.end_stage() + compare_with_untouched(figures, self.untouched))
         result = {
             "method": self.recipe.method.name,
             "seed": self.recipe.seed,

@@ -75,6 +75,13 @@ def test_a_run_folder_holds_recipe_metrics_network_and_result(finished, manifest
     assert backbone.info.name == "mobilefacenet"
 
 
+def test_a_head_that_cannot_learn_is_said_on_screen_and_in_the_metrics(manifest, tmp_path, capsys):
+    train(recipe_for(manifest, {"name": "l2_fe"}, optimizer={"learning_rate": 1e-9}), tmp_path / "run", resume=False)
+    (warning,) = [record["warning"] for record in metrics_of(tmp_path / "run") if "warning" in record]
+    assert "the head does not learn" in warning
+    assert "warning: the head does not learn" in capsys.readouterr().out
+
+
 def test_stage_two_starts_from_stage_one(manifest, tmp_path, monkeypatch):
     """The source of stage II is the stage-I target, and the head is carried over."""
     seen = []

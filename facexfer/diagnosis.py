@@ -1,0 +1,102 @@
+"""What is going wrong in a run, its likely cause, and the option to change; read off the run's own metrics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from facexfer.transfer.objective import CLASSIFICATION
+
+# An alignment loss is said to explode when it is this many times the smallest it has been in its stage.
+_EXPLODED = 10.0
+# Classification losses below this are small whatever the head: the head has learnt what there is to learn.
+_LEARNT = 0.5
+# A head whose loss fell by less than this part over a whole stage has not learnt.
+_UNMOVED = 0.05
+# Figures are compared with the untouched source's beyond what a few pairs decide.
+_LOST = 0.005
+
+
+class Diagnosis:
+    """Watches a run's metrics and names what looks wrong, each once a stage.
+
+    It is fed every record of the metrics in order, on a resumed run those of the file first, so that it says the same
+    whether a run was stopped or not.
+    """
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._first: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._smallest: dict[str, float] = {}
+        self._said: set[str] = set()
+
+    def see(self, record: Mapping[str, Any]) -> list[str]:
+        """Take one record of the metrics.
+
+        Args:
+            record: With ``losses`` and ``stage``, or anything else, which is passed over.
+
+        Returns:
+            New warnings, a line each.
+        """
+        if "losses" not in record:
+            return []
+        warnings = self.end_stage() if record["stage"] != self._stage else []
+        self._stage = record["stage"]
+        self._last = dict(record["losses"])
+        for part, loss in self._last.items():
+            self._first.setdefault(part, loss)
+            self._smallest[part] = min(loss, self._smallest.get(part, loss))
+        return warnings + [warning for part in self._last if (warning := self._exploded(part))]
+
+    def end_stage(self) -> list[str]:
+        """Say whether the stage that ends has taught the head anything, and forget the stage."""
+        first, last = self._first.get(CLASSIFICATION, 0.0), self._last.get(CLASSIFICATION, 0.0)
+        warnings = []
+        if last > _LEARNT and last > (1 - _UNMOVED) * first:
+            warnings.append(
+                f"the head does not learn: the classification loss went from {first:.3g} to {last:.3g} in stage "
+                f"'{self._stage}'; raise optimizer.learning_rate, lower head.margin or head.scale, start the head from "
+                "class means, or check that the identities are labelled right"
+            )
+        self._stage, self._first, self._last, self._smallest = "", {}, {}, {}
+        self._said = set()
+        return warnings
+
+    def _exploded(self, part: str) -> str | None:
+        now, least = self._last[part], self._smallest[part]
+        dominates = now > max(1.0, self._last.get(CLASSIFICATION, 0.0))
+        if part == CLASSIFICATION or part in self._said or not dominates or now < _EXPLODED * least or least <= 0:
+            return None
+        self._said.add(part)
+        return (
+            f"the loss part '{part}' has grown from {least:.3g} to {now:.3g} in stage '{self._stage}' and outweighs "
+            "the classification: its alpha or the learning rate is too large; lower the method's alpha, "
+            "optimizer.learning_rate or the stage's rate"
+        )
+
+
+def compare_with_untouched(figures: Mapping[str, float | None], untouched: Mapping[str, float | None]) -> list[str]:
+    """Name the figures in which the trained network is behind the one that it started from.
+
+    Args:
+        figures: The trained network's, as fractions; larger is better.
+        untouched: The source's, by the same names; empty if it was not measured.
+
+    Returns:
+        One warning, or none.
+
+    Example:
+        >>> compare_with_untouched({"nir/tar@0.01": 0.9}, {"nir/tar@0.01": 0.8})
+        []
+    """
+    behind = [
+        f"{name} {100 * now:.1f} % (untouched {100 * before:.1f} %)"
+        for name, now in figures.items()
+        if now is not None and (before := untouched.get(name)) is not None and now < before - _LOST
+    ]
+    if not behind:
+        return []
+    return [
+        f"below the untouched source: {', '.join(behind)}; where that matters, lower optimizer.learning_rate, align "
+        "more strongly (the method's alpha), set optimizer.frozen_batchnorm, or train on more images"
+    ]

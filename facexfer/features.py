@@ -41,12 +41,14 @@ class FeatureTap:
         if len(set(layers)) != len(layers):
             raise InputError(f"expected distinct layers to tap, got {', '.join(layers)}; name each layer once")
         self._modules = [(layer, modules[layer]) for layer in layers]
+        # Made once: a compiled network is made anew for hooks that it has not seen.
+        self._hooks = [self._record(layer) for layer in layers]
         self._outputs: dict[str, tuple[Tensor, int]] = {}
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
-        for layer, module in self._modules:
-            self._handles.append(module.register_forward_hook(self._record(layer)))
+        for (_, module), hook in zip(self._modules, self._hooks, strict=True):
+            self._handles.append(module.register_forward_hook(hook))
         return self
 
     def __exit__(
@@ -69,7 +71,8 @@ class FeatureTap:
             if layer not in self._outputs:
                 raise InputError(f"expected an output of layer '{layer}', it did not run; tap a layer that always runs")
             output, version = self._outputs[layer]
-            if output._version != version:
+            # The compiler keeps what was read, and has no versions; `map_shapes` has looked before.
+            if not torch.compiler.is_compiling() and output._version != version:
                 raise InputError(
                     f"expected the output of layer '{layer}' to stay as it was, a later layer overwrote it in place; "
                     "tap the layer before or after it"
@@ -78,7 +81,7 @@ class FeatureTap:
 
     def _record(self, layer: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            self._outputs[layer] = (output, output._version)
+            self._outputs[layer] = (output, 0 if torch.compiler.is_compiling() else output._version)
 
         return hook
 

@@ -154,7 +154,13 @@ class RuntimeSection(Section):
     devices: int | str = "auto"
     num_nodes: int = Field(default=1, ge=1)
     precision: str = "32-true"
+    tf32: bool = False
+    """Let float32 matrix products and convolutions on GPUs use TF32."""
     channels_last: bool = True
+    compile: bool = False
+    """Compile the step (torch.compile): minutes at each stage's start, then faster."""
+    fold_source: bool = True
+    """Run the frozen source with its BatchNorm folded into the convolutions."""
     workers: int = Field(default=0, ge=0)
     checkpoint_seconds: float = Field(default=60, ge=0)
     log_every_steps: int = Field(default=10, ge=1)

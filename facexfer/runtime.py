@@ -33,6 +33,8 @@ def make_fabric(settings: RuntimeSection) -> Fabric:
         InputError: If the accelerator, the number of devices or the precision is not to be had here.
     """
     prepare_cpu()
+    torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = settings.tf32
     devices = settings.devices
     if devices == "auto" and not torch.cuda.is_available():
         devices = 1

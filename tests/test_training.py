@@ -91,13 +91,13 @@ def test_stage_two_starts_from_stage_one(manifest, tmp_path, monkeypatch):
         objective = make(self, index, checkpoint)
         state = {key: value.clone() for key, value in self.backbone.state_dict().items()}
         head = {key: value.clone() for key, value in self.head.state_dict().items()}
-        seen.append((objective, state, head))
+        seen.append((objective, self.reference, state, head))
         return objective
 
     monkeypatch.setattr(Training, "_make_objective", spy)
     train(recipe_for(manifest), tmp_path / "run", resume=False)
-    (first, start, first_head), (second, after_one, second_head) = seen
-    source = second.source.state_dict()
+    (first, _, start, first_head), (second, reference, after_one, second_head) = seen
+    source = reference.state_dict()
     assert all(torch.equal(source[key], after_one[key]) for key in source)
     assert any(not torch.equal(start[key], after_one[key]) for key in start)
     assert first.head is second.head
@@ -111,7 +111,7 @@ def test_the_source_can_be_kept_in_stage_two(manifest, tmp_path, monkeypatch):
     sources = []
     make = Training._make_objective
     monkeypatch.setattr(
-        Training, "_make_objective", lambda self, *rest: sources.append((o := make(self, *rest)).source) or o
+        Training, "_make_objective", lambda self, *rest: (make(self, *rest), sources.append(self.reference))[0]
     )
     train(recipe_for(manifest, {"name": "afa", "keep_source": True}), tmp_path / "run", resume=False)
     assert sources[0] is sources[1]

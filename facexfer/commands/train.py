@@ -12,6 +12,10 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change one value: section.key=value. May come again.")
     ] = None,
+    devices: Annotated[str | None, typer.Option(help="runtime.devices: processes on this machine, one a GPU.")] = None,
+    num_nodes: Annotated[int | None, typer.Option(help="runtime.num_nodes: machines.")] = None,
+    precision: Annotated[str | None, typer.Option(help="runtime.precision: 32-true, bf16-mixed or 16-mixed.")] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="runtime.compile: compile the step.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
 ) -> None:
     """Train a network by a recipe into a run folder."""
@@ -19,4 +23,11 @@ def train(
     from facexfer import training
     from facexfer.recipe import read_recipe
 
-    training.train(read_recipe(recipe, settings or []), out, resume)
+    shorthands = {
+        "devices": devices,
+        "num_nodes": num_nodes,
+        "precision": None if precision is None else f'"{precision}"',
+        "compile": "true" if compiled else None,
+    }
+    given = [f"runtime.{name}={value}" for name, value in shorthands.items() if value is not None]
+    training.train(read_recipe(recipe, [*(settings or []), *given]), out, resume)

@@ -1,8 +1,8 @@
 """Everything that a stage trains, in one module with one forward pass."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class Objective(nn.Module):
         stage: Its terms' weights, and whether the backbone is trained.
         terms: The stage's terms by name.
         layers: The tapped layers, the same in both networks.
-        source: The frozen reference network.
+        source: The frozen reference network, in whatever form it runs fastest.
         frozen_batchnorm: Whether the backbone's BatchNorm layers keep their running statistics.
     """
 
@@ -47,7 +47,9 @@ class Objective(nn.Module):
         self._alphas = {term.name: term.alpha for term in stage.terms}
         self._trains_backbone = stage.trains_backbone
         self._frozen_batchnorm = frozen_batchnorm
-        self._layers = tuple(layers) if any(term.reads_maps for term in terms.values()) else ()
+        tapped = tuple(layers) if any(term.reads_maps for term in terms.values()) else ()
+        self._taps = (FeatureTap(backbone, tapped), FeatureTap(source, tapped))
+        self._compute: Callable[..., dict[str, Tensor]] = self._losses
         # In a tuple the source is out of reach of parameters(), train(), state_dict() and data-parallel wrappers.
         self._source = (source,)
         self._runs_source = any(term.reads_maps or term.reads_source for term in terms.values())
@@ -91,10 +93,30 @@ class Objective(nn.Module):
         Returns:
             Scalars by name, each a mean over the batch and with its weight applied; their sum is the objective.
         """
-        with FeatureTap(self.backbone, self._layers) as tap:
-            with nullcontext() if self._trains_backbone else torch.no_grad():
-                embeddings = self.backbone(images)
-            target_maps = tap.maps
+        target_tap, source_tap = self._taps
+        with target_tap, source_tap:
+            return self._compute(images, labels, source_images, source_labels, source_weight)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile both networks and the terms into one graph; the hooks of the taps are traced into it.
+
+        Args:
+            *args: As for `torch.compile`.
+            **options: Likewise.
+        """
+        self._compute = torch.compile(self._losses, *args, **options)
+
+    def _losses(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        source_images: Tensor | None,
+        source_labels: Tensor | None,
+        source_weight: Tensor | None,
+    ) -> dict[str, Tensor]:
+        with nullcontext() if self._trains_backbone else torch.no_grad():
+            embeddings = self.backbone(images)
+        target_maps = self._taps[0].maps
         logits = self.head(embeddings, labels)
         losses = {CLASSIFICATION: F.cross_entropy(logits.float(), labels)}
         if len(self.terms) > 0:
@@ -112,9 +134,8 @@ class Objective(nn.Module):
         if not self._runs_source:
             return (), None
         # no_grad and not inference_mode: tensors of the latter cannot be saved for the target's backward pass.
-        with FeatureTap(self.source, self._layers) as tap:
-            embeddings = self.source(images)
-            return tap.maps, embeddings
+        embeddings = self.source(images)
+        return self._taps[1].maps, embeddings
 
     def parameter_groups(self, stage: Stage) -> list[dict[str, object]]:
         """Split what is trained by weight decay: backbone, head, and the terms' own parameters without any."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from facexfer.heads import LinearHead
+from facexfer.heads import ArcFaceHead, LinearHead
 from facexfer.transfer.methods import create
 from facexfer.transfer.objective import Objective, make_terms
 from facexfer.transfer.stages import StageSetting
@@ -127,3 +127,36 @@ def test_the_source_runs_only_where_a_term_reads_it():
     module, _ = objective("l2")
     module.source.register_forward_hook(lambda *_: pytest.fail("the source ran"))
     module(*batch())
+
+
+def test_a_compiled_objective_gives_the_same_losses_and_gradients():
+    """By the compiler's front end alone: what it traces is compared, not what a C++ compiler makes of it."""
+    results = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        module, _ = objective("afa", variant="one_stage")
+        if compiled:
+            module.compile(backend="aot_eager", fullgraph=True)
+        for _ in range(2):
+            losses = module.train()(*batch())
+        torch.stack(list(losses.values())).sum().backward()
+        results.append((losses, [p.grad for p in module.parameters()]))
+    (plain, gradients), (traced, traced_gradients) = results
+    assert plain.keys() == traced.keys()
+    for name in plain:
+        assert torch.allclose(plain[name], traced[name], rtol=1e-5)
+    for one, other in zip(gradients, traced_gradients, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert sum(len(layer._forward_hooks) for layer in module.backbone.modules()) == 0
+
+
+def test_margin_softmax_and_distances_stay_in_float32_under_bfloat16():
+    module, _ = objective("afa", variant="one_stage")
+    margin = ArcFaceHead(8, 5)
+    seen = []
+    module.head = margin
+    margin.register_forward_hook(lambda head, inputs, output: seen.append((inputs[0].dtype, output.dtype)))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = module.train()(*batch())
+    assert seen == [(torch.bfloat16, torch.float32)]
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}

@@ -9,6 +9,7 @@ from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
 from facexfer.commands.prepare import prepare
 from facexfer.commands.runs import runs
+from facexfer.commands.split import split
 from facexfer.commands.train import train
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 for _command in (
     demo,
     prepare,
+    split,
     train,
     evaluate,
     export,

@@ -1,0 +1,75 @@
+"""Several draws of one protocol, each a manifest of its own: the published list of a set may be unknown."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from facexfer.data.failures import UNKNOWN, read_failures
+from facexfer.data.manifest import read_manifest, write_manifest
+from facexfer.data.protocols import Draw, Listed, draw_splits
+from facexfer.writing import write_text
+
+
+def write_draws(
+    manifest: Path, out: Path, protocol: str, count: int, held_out: int | None = None, failures: Path | None = None
+) -> tuple[Draw, ...]:
+    """Write ``PROTOCOL-0.csv``, ``PROTOCOL-1.csv`` and so on, and ``draws.json`` with their fingerprints.
+
+    Args:
+        manifest: Of all crops.
+        out: A folder; it is made.
+        protocol: One of ``PROTOCOLS``.
+        count: How many draws, numbered from 0.
+        held_out: Validation identities, where the protocol leaves that open.
+        failures: Photos without a crop: their people take part in the draw, and each draw gets a
+            ``PROTOCOL-0-failures.csv`` with its splits, for ``evaluate --failures``.
+
+    Returns:
+        The draws, of the manifest's images alone.
+
+    Raises:
+        InputError: If a file is bad or the protocol does not fit; nothing has been written then.
+    """
+    images = read_manifest(manifest).images
+    photos = [Listed(image.extra.get("photo", image.path.name), image.identity, image.modality) for image in images]
+    failed = [] if failures is None else _failed(failures)
+    photos += [
+        Listed(row.get("path", ""), "" if row["identity"] == UNKNOWN else row["identity"], row.get("modality", ""))
+        for row in failed
+    ]
+    drawn = [draw_splits(photos, protocol, number, held_out) for number in range(count)]
+    out.mkdir(parents=True, exist_ok=True)
+    for draw in drawn:
+        crops, rest = draw.splits[: len(images)], draw.splits[len(images) :]
+        pairs = zip(images, crops, strict=True)
+        write_manifest(out / f"{draw.name}.csv", [replace(image, split=part) for image, part in pairs])
+        if failures is not None:
+            rows = [{**row, "split": part} for row, part in zip(failed, rest, strict=True)]
+            write_text(out / f"{draw.name}-failures.csv", _text(rows, failed))
+    record = {
+        draw.name: {
+            "fingerprint": draw.fingerprint,
+            "val": sorted({photo.identity for photo, part in zip(photos, draw.splits, strict=True) if part == "val"}),
+        }
+        for draw in drawn
+    }
+    write_text(out / "draws.json", json.dumps(record, indent=2) + "\n")
+    return tuple(replace(draw, splits=draw.splits[: len(images)]) for draw in drawn)
+
+
+def _failed(path: Path) -> list[dict[str, str]]:
+    read_failures(path)  # Its checks.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+
+
+def _text(rows: list[dict[str, str]], original: list[dict[str, str]]) -> str:
+    if not original:
+        return "identity,split,reason\n"
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(dict.fromkeys([*original[0], "split"])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

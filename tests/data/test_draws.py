@@ -1,0 +1,45 @@
+"""Several draws as manifests of their own, failures with them."""
+
+import json
+
+import pytest
+from small_faces import write_small_set
+from typer.testing import CliRunner
+
+from facexfer.cli import app
+from facexfer.data.failures import read_failures
+from facexfer.data.images import read_crop
+from facexfer.data.manifest import read_manifest
+from facexfer.errors import InputError
+
+
+def split(*words):
+    result = CliRunner().invoke(app, ["split", *map(str, words)])
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def test_draws_are_manifests_that_can_be_read(tmp_path):
+    manifest = write_small_set(tmp_path / "set", train=6, val=4, images=1)
+    failures = tmp_path / "failures.csv"
+    failures.write_text("path,identity,modality,split,reason\nx.png,p1,nir,,no-face\ny.png,alone,nir,,no-face\n")
+    out = tmp_path / "draws"
+    shown = split(manifest, "--protocol", "identity-disjoint", "--draws", 3, "--out", out, "--failures", failures)
+    assert shown.count("fingerprint") == 3
+    recorded = json.loads((out / "draws.json").read_text())
+    assert len({draw["fingerprint"] for draw in recorded.values()}) == 3
+    for name, draw in recorded.items():
+        images = read_manifest(out / f"{name}.csv").images
+        assert {image.identity for image in images if image.split == "val"} == set(draw["val"]) - {"alone"}
+        assert read_crop(images[0].path).shape == (112, 112, 3)
+        for failure in read_failures(out / f"{name}-failures.csv"):
+            assert (failure.split == "val") == (failure.identity in draw["val"])
+    assert read_manifest(manifest).images[0].split == "train"
+
+
+def test_a_protocol_that_does_not_fit_writes_nothing(tmp_path):
+    manifest = write_small_set(tmp_path / "set", images=1)
+    with pytest.raises(InputError, match="expected the 335 identities"):
+        split(manifest, "--protocol", "polyu-nirfd", "--out", tmp_path / "draws")
+    assert not (tmp_path / "draws").exists()

@@ -20,6 +20,7 @@ PACKAGED = sorted(file.name for file in resources.files("facexfer.recipes").iter
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_recipes_are_good(name, monkeypatch):
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
+    monkeypatch.setenv("FACEXFER_DEMO", "runs/demo")
     recipe = read_recipe(name.removesuffix(".toml"))
     assert create(recipe.method.name, **recipe.method.options)
 

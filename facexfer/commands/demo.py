@@ -1,49 +1,211 @@
-"""``facexfer demo``: the whole way once, on generated data."""
+"""``facexfer demo``: the whole way once, on people who do not exist."""
 
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from facexfer.errors import InputError
+
+if TYPE_CHECKING:
+    from facexfer.eval.verification import OperatingPoint
+    from facexfer.tasks.networks import NetworkFindings
+
+_FARS = (1e-2, 1e-3)
+_SOURCE, _PLAIN, _AFA = "source, untouched", "plain fine-tuning", "AFA"
+_HEADS = {"vis": "VIS - VIS", "nir": "NIR - NIR", "vis-nir": "VIS - NIR"}
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="A new folder for data, run and ONNX file.")] = Path("runs/demo"),
-    iterations: Annotated[int, typer.Option(help="Optimizer steps.")] = 40,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for everything; default: runs/demo, runs/demo-2, ...")
+    ] = None,
+    train_people: Annotated[int, typer.Option(help="People to train on.", min=2)] = 60,
+    val_people: Annotated[int, typer.Option(help="Other people, to measure on.", min=2)] = 40,
+    shots: Annotated[int, typer.Option(help="Pictures of each person with each camera.", min=2)] = 8,
+    seed: Annotated[int, typer.Option(help="Of the faces and of the training.", min=0)] = 0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one value of both recipes: section.key=value.")
+    ] = None,
 ) -> None:
-    """Try the whole way on generated patterns: transfer with AFA, measure, export, measure the exported file."""
+    """See the whole way once, without any data: faces drawn by formulas, a small network, AFA, ONNX, a report."""
+    console = Console(highlight=False, soft_wrap=True)
+    folder = _new_folder(out)
+    started = time.monotonic()
+    console.print("[bold]What this shows:[/] a face network that was trained in visible light (VIS) is poor in near")
+    console.print("infrared (NIR). AFA adapts it with few NIR pictures while it stays close to what it knew.\n")
+    with _step(console, 1, "Drawing people who do not exist, each seen by a VIS and by a NIR camera at once."):
+        manifest = _draw(console, folder, (train_people, val_people), shots, seed)
+    source = folder / "source.safetensors"
+    packaged = resources.files("facexfer.recipes").joinpath("demo-source.safetensors")
+    with resources.as_file(packaged) as file:
+        shutil.copyfile(file, source)
+    common = [f"data.manifest={manifest}", f"source.weights={source}", f"seed={seed}", *(settings or [])]
+    with _step(console, 2, "Plain fine-tuning on NIR pictures, the usual way: what AFA has to be compared with."):
+        _train("demo-l2", common, folder / "plain")
+    with _step(console, 3, "AFA: stage I holds attended positions near the source, stage II attended channels."):
+        _train("demo-afa", common, folder / "afa")
+    with _step(console, 4, "Measuring all three networks on people that none of them has seen."):
+        findings = _measure(folder, source)
+        console.print(_as_table(findings))
+        console.print("VIS - NIR: a gallery of VIS pictures, probes in NIR; no shot is compared with itself.\n")
+        console.print(*_verdicts(findings), sep="\n")
+    with _step(console, 5, "Exporting to ONNX, and measuring the exported file on the same NIR pairs."):
+        exported = _export(folder, findings)
+        console.print(exported)
+    with _step(console, 6, "Writing the page."):
+        took = time.monotonic() - started
+        _write_page(folder, findings, {"seed": seed, "export": exported, "seconds until the page": round(took)})
+    console.print(_files(folder), soft_wrap=True)
+    console.print(f"Done in {time.monotonic() - started:.0f} s.")
+
+
+def _new_folder(out: Path | None) -> Path:
+    """Make the folder; a demo of earlier stays as it is."""
+    if out is not None and out.exists():
+        raise InputError(f"{out}: expected a new folder, it is there already; remove it or give another --out")
+    folder, number = out or Path("runs/demo"), 1
+    while folder.exists():
+        number += 1
+        folder = Path(f"runs/demo-{number}")
+    folder.mkdir(parents=True)
+    return folder
+
+
+@contextmanager
+def _step(console: Console, number: int, what: str) -> Iterator[None]:
+    started = time.monotonic()
+    console.print(f"[bold]{number}/6[/] {what}")
+    yield
+    console.print(f"    [dim]{time.monotonic() - started:.0f} s[/]\n")
+
+
+def _draw(console: Console, folder: Path, people: tuple[int, int], shots: int, seed: int) -> Path:
     from facexfer.data.demo_faces import write_demo_set
+
+    columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TextColumn("people"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=sum(people))
+        drawn: Callable[[], None] = lambda: bar.advance(task)  # noqa: E731
+        manifest = write_demo_set(folder / "data", *people, shots, seed, drawn=drawn)
+    console.print(f"    {people[0]} people to train on, {people[1]} others to measure on, in {folder / 'data'}")
+    return manifest
+
+
+def _train(recipe: str, settings: list[str], run: Path) -> None:
+    from facexfer.recipe import read_recipe
+    from facexfer.training import train
+
+    train(read_recipe(recipe, settings), run, resume=False)
+
+
+def _measure(folder: Path, source: Path) -> "NetworkFindings":
+    from facexfer.data.manifest import read_manifest
+    from facexfer.recipe import read_recipe
+    from facexfer.tasks.embedder import open_embedder
+    from facexfer.tasks.networks import measure_networks
+
+    recipe = read_recipe(folder / "afa" / "recipe.toml")
+    networks = {
+        _SOURCE: open_embedder(source, recipe.source.backbone),
+        _PLAIN: open_embedder(folder / "plain"),
+        _AFA: open_embedder(folder / "afa"),
+    }
+    images = read_manifest(recipe.data.manifest).select(split=recipe.data.val_split)
+    return measure_networks(networks, images, _FARS, ((_AFA, _SOURCE), (_AFA, _PLAIN)))
+
+
+def _as_table(findings: "NetworkFindings") -> Table:
+    table = Table(title="TAR in %, with the 95 % interval over people", title_justify="left", box=None)
+    names = list(next(iter(findings.measured.values())))
+    for name in ("pairs", "FAR", *names):
+        table.add_column(name, no_wrap=True, justify="left" if name in ("pairs", "FAR") else "right")
+    for comparison, networks in findings.measured.items():
+        for number, far in enumerate(findings.fars):
+            cells = [_rate_with_interval(networks[name].points[number]) for name in names]
+            table.add_row(_HEADS[comparison], f"{far:g}", *cells)
+    return table
+
+
+def _verdicts(findings: "NetworkFindings") -> list[str]:
+    lines = []
+    for (new, old, comparison), of_far in findings.differences.items():
+        difference = of_far[0]
+        if difference is not None:
+            verdict = "more than luck" if difference.more_than_luck else "could be luck"
+            lines.append(
+                f"    {new} against {old}, {_HEADS[comparison]}, FAR {difference.far:g}: "
+                f"{100 * difference.difference:+.2f} points, {verdict}"
+            )
+    return lines
+
+
+def _export(folder: Path, findings: "NetworkFindings") -> str:
     from facexfer.data.manifest import read_manifest
     from facexfer.deploy.onnx_export import export_onnx
-    from facexfer.errors import InputError
-    from facexfer.recipe import parse_recipe
     from facexfer.runs import load_backbone
     from facexfer.tasks.embedder import open_embedder
     from facexfer.tasks.verification import verify
-    from facexfer.training import train
 
-    if out.exists():
-        raise InputError(f"{out}: expected a new folder, it is there already; remove it or give another --out")
-    typer.echo(f"Drawing 36 generated identities in VIS and NIR under {out / 'data'} (patterns, not faces).")
-    manifest = write_demo_set(out / "data")
-    typer.echo("Transferring a MobileFaceNet with AFA. Its weights start random: see the README for real ones.")
-    values = {
-        "source": {"backbone": "mobilefacenet"},
-        "data": {"manifest": str(manifest)},
-        "head": {"scale": 16.0, "margin": 0.1},
-        "method": {"name": "afa", "spatial_alpha": 1e-5, "channel_alpha": 1e-5},
-        "optimizer": {"iterations": iterations, "batch_size": 16, "learning_rate": 0.05},
-        "evaluation": {
-            "fars": [0.01],
-            "every_epochs": 2,
-            "pairs": [{"probe": "nir"}, {"gallery": "vis", "probe": "nir"}],
-        },
-    }
-    train(parse_recipe(values, "demo"), out / "run", resume=False)
-    typer.echo("Exporting, and measuring the exported file on the same pairs.")
-    export_onnx(load_backbone(out / "run"), out / "model.onnx")
-    images = read_manifest(manifest).select(split="val")
-    points = verify(open_embedder(out / "model.onnx"), images, [0.01], "nir", None)
-    typer.echo(f"{out / 'model.onnx'}: TAR {100 * (points[0].tar or 0):.2f} % at FAR 0.01, NIR against NIR")
-    typer.echo(
-        f"Next: facexfer train RECIPE --out RUN, with your own manifest; {out / 'run' / 'recipe.toml'} is a start."
+    model = folder / "model.onnx"
+    difference = export_onnx(load_backbone(folder / "afa"), model)
+    images = read_manifest(folder / "data" / "images.csv").select(split="val")
+    exported = verify(open_embedder(model), images, findings.fars[:1], "nir", None)[0].tar
+    trained = findings.measured["nir"][_AFA].points[0].tar
+    return (
+        f"{model}: embeddings within {difference:.1g} of torch's; NIR - NIR at FAR {findings.fars[0]:g}: "
+        f"{_percent(exported)} (in torch {_percent(trained)})"
     )
+
+
+def _write_page(folder: Path, findings: "NetworkFindings", facts: dict[str, Any]) -> None:
+    from facexfer.data.manifest import read_manifest
+    from facexfer.recipe import read_recipe
+    from facexfer.runs import RunFolder, load_backbone
+    from facexfer.runtime import describe_environment
+    from facexfer.tasks.transfer_page import Shown, write_transfer_page
+
+    runs = {_PLAIN: folder / "plain", _AFA: folder / "afa"}
+    for name, run in runs.items():
+        recipe = read_recipe(RunFolder(run).recipe_file)
+        facts[name] = recipe.model_dump(mode="json", include={"method", "optimizer", "head"}, exclude_none=True)
+    shown = Shown(
+        "From visible light to near infrared, on people who do not exist",
+        "Every face on this page was drawn by formulas; the figures say how the tools work, not how good they are on "
+        "real faces.",
+        read_manifest(folder / "data" / "images.csv").select(split="val"),
+        runs,
+        {**facts, "environment": describe_environment(load_backbone(folder / "afa"))},
+    )
+    write_transfer_page(folder, findings, shown)
+
+
+def _files(folder: Path) -> str:
+    return f"""[bold]Files[/]
+    {folder / "report.html"}   the page: open it in a browser
+    {folder / "report.json"}   its figures
+    {folder / "afa"}           the run: recipe.toml, metrics.jsonl, model.safetensors
+    {folder / "model.onnx"}    the network to ship: pixels in, embedding out
+[bold]Next, with your own data[/]
+    facexfer train RECIPE.toml --out runs/mine     {folder / "afa" / "recipe.toml"} is a start; README: a real run
+    facexfer evaluate --model runs/mine --manifest images.csv --split val --probe nir --report report
+    facexfer export --model runs/mine --out model.onnx"""
+
+
+def _rate_with_interval(point: "OperatingPoint") -> str:
+    if not point.supported or point.tar is None or point.tar_ci95 is None:
+        return "unsupported"
+    low, high = point.tar_ci95
+    return f"{100 * point.tar:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def _percent(rate: float | None) -> str:
+    return "unsupported" if rate is None else f"{100 * rate:.2f} %"

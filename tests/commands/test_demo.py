@@ -1,27 +1,40 @@
-"""The demo runs to its end, and draws the same data twice."""
+"""The demo runs to its end on tiny settings, and what it leaves behind is whole."""
+
+import json
 
 import pytest
 from typer.testing import CliRunner
 
 from facexfer.cli import app
-from facexfer.data.demo_faces import write_demo_set
 from facexfer.errors import InputError
+
+TINY = [
+    "--train-people", "4", "--val-people", "5", "--shots", "4",
+    "--set", "optimizer.epochs=1", "--set", "optimizer.batch_size=8", "--set", "runtime.accelerator=cpu",
+]  # fmt: skip
 
 
 @pytest.mark.slow
-def test_the_demo_runs(tmp_path):
+def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path):
     out = tmp_path / "demo"
-    result = CliRunner().invoke(app, ["demo", "--out", str(out), "--iterations", "2"])
+    result = CliRunner().invoke(app, ["demo", "--out", str(out), *TINY])
     assert result.exit_code == 0, result.output
-    assert (out / "model.onnx").is_file()
-    assert (out / "run" / "result.json").is_file()
-    assert "NIR against NIR" in result.output
-    again = CliRunner().invoke(app, ["demo", "--out", str(out)])
-    assert isinstance(again.exception, InputError)
+    for file in ("report.html", "model.onnx", "afa/result.json", "plain/result.json", "source.safetensors"):
+        assert (out / file).is_file(), file
+    page = (out / "report.html").read_text()
+    for words in ("Before and after", "SAM", "CAM", "source, untouched", "plain fine-tuning", "AFA"):
+        assert words in page
+    assert page.count("data:image/png;base64,") == 2
+    assert "http://www.w3.org" in page  # the SVG's own name space
+    assert not any(f'{way}="http' in page for way in ("src", "href"))
+    report = json.loads((out / "report.json").read_text())
+    assert set(report["figures"]) == {"vis", "nir", "vis-nir"}
+    assert set(report["figures"]["nir"]) == {"source, untouched", "plain fine-tuning", "AFA"}
+    assert "facexfer train" in result.output
+    assert "facexfer export" in result.output
 
 
-def test_the_generated_set_is_the_same_twice(tmp_path):
-    first, second = (write_demo_set(tmp_path / name, 2, 1, 2).parent for name in "ab")
-    files = sorted(path.relative_to(first) for path in first.rglob("*.*"))
-    assert len(files) == 3 * 2 * 2 + 1
-    assert all((first / file).read_bytes() == (second / file).read_bytes() for file in files)
+def test_a_folder_that_is_there_is_left_alone(tmp_path):
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
+    assert isinstance(result.exception, InputError)
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,8 @@ from facexfer.errors import InputError
 
 PICTURES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
+_LONGEST_NAME = 220
+
 
 def walk_pictures(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
     """List everything in a folder that is named like a picture.
@@ -17,7 +19,8 @@ def walk_pictures(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
 
     Yields:
         (path relative to the folder, problem): the problem is None, or why it is not read: ``link-to-folder``,
-        ``link-out-of-folder``, ``not-a-file`` or ``unreadable-folder``. Sorted by path.
+        ``link-out-of-folder``, ``not-a-file``, ``unreadable-folder``, ``name-too-long`` or ``name-not-utf-8`` (its path
+        is then written with backslashes). Sorted by path.
 
     Raises:
         InputError: If there is no such folder.
@@ -43,7 +46,20 @@ def walk_pictures(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
             if path.suffix.lower() not in PICTURES or name.startswith("."):
                 continue
             found.append((path.relative_to(root), _problem(path, home)))
-    yield from sorted(found, key=lambda each: each[0].as_posix())
+    yield from sorted(map(_with_a_writable_name, found), key=lambda each: each[0].as_posix())
+
+
+def _with_a_writable_name(each: tuple[Path, tuple[str, str] | None]) -> tuple[Path, tuple[str, str] | None]:
+    path, problem = each
+    raw = os.fsencode(path)
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return Path(raw.decode("utf-8", "backslashreplace")), ("name-not-utf-8", "rename the file to use it")
+    # Room for the suffix that a file has while it is written.
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        return path, ("name-too-long", f"more than {_LONGEST_NAME} bytes, rename the file to use it")
+    return path, problem
 
 
 def _problem(path: Path, home: Path) -> tuple[str, str] | None:

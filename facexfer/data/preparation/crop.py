@@ -14,6 +14,7 @@ from facexfer.data.preparation.detect import Detector
 from facexfer.data.preparation.geometry import geometry_problem, sharpness
 from facexfer.data.preparation.photos import MAX_PIXELS, PhotoError, decode_photo
 from facexfer.data.preparation.rescue import find_faces
+from facexfer.errors import RunError
 from facexfer.writing import write_bytes
 
 _MAX_BYTES = 2**29
@@ -86,6 +87,9 @@ def crop_photo(entry: PhotoEntry, target: Path, options: CropOptions, detector: 
 
     Returns:
         The record; whatever is wrong with the photo is in it and never an exception.
+
+    Raises:
+        RunError: If the crop cannot be written.
     """
     record = CropRecord(entry.name, stamp=file_stamp(entry.source), given=entry.landmarks or ())
     if entry.problem is not None:
@@ -99,7 +103,12 @@ def crop_photo(entry: PhotoEntry, target: Path, options: CropOptions, detector: 
         crop, record = _crop(entry, image, options, detector, record)
     except PhotoError as error:
         return replace(record, reason=error.reason, detail=error.detail)
-    write_png(target, crop)
+    try:
+        write_png(target, crop)
+    except OSError as error:
+        raise RunError(
+            f"{target}: expected to write a crop, got: {error.strerror}; free space, then run the same command again"
+        ) from error
     return record
 
 
@@ -138,7 +147,10 @@ def _crop(
     if landmarks is None:
         if detector is None:
             raise PhotoError("no-landmarks", "the layout gives none for this photo and there is no detector")
-        faces, retry = find_faces(detector, image)
+        try:
+            faces, retry = find_faces(detector, image)
+        except cv2.error as error:
+            raise PhotoError("detector-failed", " ".join(str(error).split())) from error
         face = choose_face(faces, image.shape[:2], options.choice)
         landmarks = face.landmarks
         record = replace(record, score=round(face.score, 4), retry=retry, faces=len(faces))

@@ -67,7 +67,7 @@ def prepare(
     Raises:
         InputError: If the folder was begun with other settings or holds something else, or the detector cannot be
             opened.
-        RunError: If a process dies.
+        RunError: If a process dies, or a crop cannot be written.
     """
     # A set that lists a photo twice has one crop of it; the second row is a failure with a name.
     ordered = tuple(_without_repeats(sorted(entries, key=lambda entry: entry.name)))
@@ -107,7 +107,10 @@ def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
 
 
 def _make_folder(out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: expected a folder to write to, got: {error.strerror}; give another --out") from error
     if not (out / JOURNAL).exists() and any(out.iterdir()):
         raise InputError(f"{out}: expected a new or empty folder, there is something else in it; give another --out")
     # What a killed process was about to rename.

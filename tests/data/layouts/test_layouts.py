@@ -158,6 +158,18 @@ def test_no_link_leads_out_and_nothing_is_waited_for(tmp_path):
     }  # fmt: skip
 
 
+def test_names_that_no_table_can_hold_are_failures(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / f"{'x' * 230}.png").write_bytes(b"")
+    try:
+        with open(os.fsencode(tmp_path / "a") + b"/\xff\xfe.png", "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    found = problems(listed("folders", tmp_path))
+    assert found == {"a/\\xff\\xfe.png": "name-not-utf-8", f"a/{'x' * 230}.png": "name-too-long"}
+
+
 def test_other_files_are_counted(tmp_path):
     for name in ("a.txt", "b.TXT", "none", ".hidden.jpg", "a.png"):
         (tmp_path / name).write_text("")

@@ -26,7 +26,7 @@ from facexfer.data.manifest import read_manifest
 from facexfer.data.preparation.crop import CropOptions
 from facexfer.data.preparation.outputs import write_tables
 from facexfer.data.preparation.prepare import crop_names, prepare
-from facexfer.errors import InputError
+from facexfer.errors import InputError, RunError
 
 OPTIONS = CropOptions()
 
@@ -145,6 +145,20 @@ def test_other_settings_or_a_strange_folder_are_errors(tmp_path):
         prepare(entries_of(tmp_path / "set"), tmp_path / "set", OPTIONS, None)
     with pytest.raises(InputError, match="expected a detector, the layout gives no landmarks"):
         prepare(LAYOUTS["folders"](tmp_path / "set", LayoutOptions()), tmp_path / "new", OPTIONS, None)
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    write_photos(tmp_path / "set", 1, 1)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a folder to write to, got: "):
+        prepare(entries_of(tmp_path / "set"), tmp_path / "file" / "out", OPTIONS, None)
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("facexfer.data.preparation.crop.write_bytes", full)
+    with pytest.raises(RunError, match="expected to write a crop, got: No space left on device"):
+        prepare(entries_of(tmp_path / "set"), tmp_path / "out", OPTIONS, None)
 
 
 def test_eyes_alone_align_exactly(tmp_path):

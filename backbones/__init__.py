@@ -1,49 +1,85 @@
 """One network per file, its taps and normalisation beside it, and the readers that bring foreign weights in."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from facexfer.backbones import lresnet_ir, mobilefacenet  # noqa: F401  (they add themselves to the table)
+from facexfer.backbones import (  # noqa: F401  (they add themselves to the table)
+    iresnet,
+    lresnet_ir,
+    mbf,
+    mobilefacenet,
+    mobilefacenet_112x96,
+    mobilefacenet_relu6,
+)
 from facexfer.backbones.checkpoints.mxnet import load_mxnet
+from facexfer.backbones.checkpoints.onnx_weights import load_onnx
 from facexfer.backbones.checkpoints.torch_files import SUFFIXES, load_torch
 from facexfer.backbones.info import Backbone, BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.registry import BACKBONES
+from facexfer.backbones.revive import folded_layers
+from facexfer.backbones.sources import find_pack, find_source, is_pack
 from facexfer.errors import InputError
 
 __all__ = ["BACKBONES", "Backbone", "BackboneInfo", "BackboneModule", "Tap", "create_backbone"]
 
 
-def create_backbone(name: str, weights: str | Path | None = None) -> BackboneModule:
+def create_backbone(name: str, weights: str | Path | None = None, **options: Any) -> BackboneModule:
     """Make a network, with random weights or from a file.
+
+    What is known of the file goes to standard error: its origin and licence, and for an ONNX file the largest
+    difference between the original's embeddings and ours.
 
     Args:
         name: One of `BACKBONES`.
-        weights: An MXNet ``.params`` file, or a torch or safetensors file with our names; None leaves the weights
-            random.
+        weights: An MXNet ``.params`` file, a torch or safetensors file with the names of the network, an ONNX file,
+            or the name of an InsightFace pack; None leaves the weights random.
+        **options: Of the network, such as ``scale`` and ``blocks`` of ``mbf``.
 
     Returns:
-        The network in train mode, with `info`.
+        The network in train mode, with `info`; in eval mode where the file has BatchNorm folded into convolutions:
+        `facexfer.backbones.revive.revive_batchnorm` comes before training then.
 
     Raises:
-        InputError: If the name is unknown, or the file is missing, damaged or of another network.
+        InputError: If the name or an option is unknown, or the file is missing, damaged or of another network.
 
     Example:
         >>> create_backbone("mobilefacenett")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         facexfer.errors.InputError: unknown backbone 'mobilefacenett'; did you mean 'mobilefacenet'? backbones: ...
     """
-    network = BACKBONES[name]()
+    factory = BACKBONES[name]
+    try:
+        network = factory(**options)
+    except TypeError as error:
+        raise InputError(f"expected options of {name}, got {', '.join(options)}: {error}") from error
     if weights is None:
         return network
-    path = Path(weights)
+    path = find_pack(str(weights)) if is_pack(str(weights)) and not Path(weights).exists() else Path(weights)
+    said = []
     if path.suffix == ".params":
         load_mxnet(network, path)
+    elif path.suffix == ".onnx":
+        said.append(f"within {load_onnx(network, path):.1e} of the original")
     elif path.suffix in SUFFIXES:
         load_torch(network, path)
+        # A fresh network's BatchNorm does nothing either, but a folded one adds the convolution's bias.
+        folded = folded_layers(network)
+        network.folded = tuple(each for each in folded if bool(network.get_parameter(f"{each}.bias").any()))
     else:
         raise InputError(
-            f"{path}: expected an MXNet .params file or one of {', '.join(SUFFIXES)}, got '{path.suffix}'; "
-            "convert it first"
+            f"{path}: expected an MXNet .params file, an .onnx file or one of {', '.join(SUFFIXES)}, got "
+            f"'{path.suffix}'; convert it first"
         )
-    network.info = replace(network.info, licence="unknown", source=path.name)
+    source = find_source(path)
+    licence, origin = (source.licence, source.origin) if source is not None else ("unknown", path.name)
+    if source is not None:
+        said.append(f"from {origin}; licence: {licence}")
+    network.info = replace(network.info, licence=licence, source=origin)
+    if network.folded:
+        said.append(f"{len(network.folded)} folded BatchNorm layers, to be revived from images before training")
+        network.eval()
+    if said:
+        sys.stderr.write(f"{path.name}: {'; '.join(said)}\n")
     return network

@@ -90,8 +90,24 @@ class BackboneModule(nn.Module):
     def __init__(self, info: BackboneInfo) -> None:
         super().__init__()
         self.info = info
+        self.folded: tuple[str, ...] = ()
+        """BatchNorm layers that the weights' file has folded into convolutions, to be revived before training."""
         # In a tuple the classifier is out of reach of parameters(), state_dict() and data-parallel wrappers.
         self._classifier: tuple[nn.Module, ...] = ()
+
+    def train(self, mode: bool = True) -> "BackboneModule":
+        """Choose train or eval mode.
+
+        Raises:
+            InputError: If BatchNorm is still folded: the first step would destroy what the network has learned.
+        """
+        if mode and self.folded:
+            raise InputError(
+                f"expected BatchNorm with statistics before training {self.info.name}, {len(self.folded)} layers are "
+                "folded into convolutions; give images to facexfer.backbones.revive.revive_batchnorm first"
+            )
+        super().train(mode)
+        return self
 
     @property
     def classifier(self) -> nn.Module | None:

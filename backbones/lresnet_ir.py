@@ -1,4 +1,4 @@
-"""LResNet34E-IR (Deng et al., CVPR 2019) exactly as InsightFace's published ``model-r34-amf``, 34 M parameters."""
+"""LResNet{18,34,50,100}E-IR (Deng et al., CVPR 2019) exactly as InsightFace's published MXNet symbols."""
 
 from collections.abc import Iterator
 
@@ -114,6 +114,24 @@ def lresnet34e_ir() -> LResNetIR:
         512
     """
     return LResNetIR("lresnet34e_ir", (3, 4, 6, 3))
+
+
+@BACKBONES.register("lresnet18e_ir")
+def lresnet18e_ir() -> LResNetIR:
+    """Make LResNet18E-IR: 2, 2, 2 and 2 units."""
+    return LResNetIR("lresnet18e_ir", (2, 2, 2, 2))
+
+
+@BACKBONES.register("lresnet50e_ir")
+def lresnet50e_ir() -> LResNetIR:
+    """Make LResNet50E-IR (``model-r50-amf``): 3, 4, 14 and 3 units."""
+    return LResNetIR("lresnet50e_ir", (3, 4, 14, 3))
+
+
+@BACKBONES.register("lresnet100e_ir")
+def lresnet100e_ir() -> LResNetIR:
+    """Make LResNet100E-IR (``model-r100-ii``): 3, 13, 30 and 3 units."""
+    return LResNetIR("lresnet100e_ir", (3, 13, 30, 3))
 
 
 def _stage(channels_in: int, channels: int, units: int) -> nn.Sequential:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from facexfer.backbones.info import BackboneModule
 from facexfer.errors import InputError
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -39,7 +40,8 @@ def revive_batchnorm(
     Args:
         network: The network; its mode comes back as it was.
         batches: Normalised images (N, 3, H, W), a few hundred in all are enough; on the network's device.
-        layers: Dotted names of BatchNorm layers with a learned scale; None takes `folded_layers`.
+        layers: Dotted names of BatchNorm layers with a learned scale; None takes those that the import has found
+            folded (`BackboneModule.folded`), or else `folded_layers`.
 
     Returns:
         The names of the revived layers.
@@ -54,7 +56,8 @@ def revive_batchnorm(
         >>> network[1].weight.shape
         torch.Size([4])
     """
-    names = folded_layers(network) if layers is None else tuple(layers)
+    known: tuple[str, ...] = getattr(network, "folded", ())
+    names = (known or folded_layers(network)) if layers is None else tuple(layers)
     found = {name: _scaled_layer(network, name) for name in names}
     if not found:
         return ()
@@ -80,6 +83,8 @@ def revive_batchnorm(
     with torch.no_grad():
         for name, module in found.items():
             _give(module, *measured[name])
+    if isinstance(network, BackboneModule):
+        network.folded = tuple(name for name in network.folded if name not in found)
     return names
 
 

@@ -7,6 +7,7 @@ from facexfer.commands.doctor import doctor
 from facexfer.commands.entry import run_app
 from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
+from facexfer.commands.inspect import inspect
 from facexfer.commands.prepare import prepare
 from facexfer.commands.runs import runs
 from facexfer.commands.split import split
@@ -25,6 +26,7 @@ for _command in (
     train,
     evaluate,
     export,
+    inspect,
     runs,
     doctor,
 ):

@@ -31,7 +31,7 @@ from facexfer.runtime import describe_environment, make_fabric, memory_format, s
 from facexfer.schedule import epoch_batches, split_steps, stage_rate
 from facexfer.source_batches import SourceBatches
 from facexfer.tasks import TASKS
-from facexfer.tasks.embedding import embed_dataset, recalibrate_batchnorm
+from facexfer.tasks.embedding import embed_dataset, recalibrate_batchnorm, revive_on
 from facexfer.tasks.task import Task
 from facexfer.transfer import methods
 from facexfer.transfer.objective import Objective, make_terms
@@ -135,6 +135,9 @@ class Training:
         with closing(writer), progress:
             self.writer, self.progress = writer, progress
             self.untouched = checkpoint["untouched"] if checkpoint else self._evaluate_untouched()
+            if self.source.folded:
+                self.progress.say("reviving folded BatchNorm from the training images")
+                revive_on(self.source, self.task.plain_training_set)
             if self.recipe.source.recalibrate_batchnorm:
                 self.progress.say("measuring the BatchNorm statistics on the training images")
                 recalibrate_batchnorm(self.source, self.task.plain_training_set)

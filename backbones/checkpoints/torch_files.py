@@ -13,8 +13,8 @@ from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.info import BackboneModule
 from facexfer.errors import InputError
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".tar")
-_WRAPPERS = ("state_dict", "model", "net", "backbone")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".tar", ".ckpt")
+_WRAPPERS = ("state_dict", "net_state_dict", "model", "net", "backbone")
 _PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.")
 
 
@@ -52,6 +52,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: expected a file of weights, got: {first}; save the state_dict alone") from error
+    except (AssertionError, AttributeError, IndexError, KeyError, OverflowError, TypeError, MemoryError) as error:
+        # What a damaged file makes torch's restricted unpickler stumble over.
+        raise InputError(f"{path}: expected a file of weights, got a damaged one ({type(error).__name__})") from error
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]

@@ -2,9 +2,11 @@
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
+from facexfer.backbones.info import BackboneModule
 from facexfer.backbones.normalize import Normalize
+from facexfer.backbones.revive import revive_batchnorm
 from facexfer.tasks.task import TrainingSet
 
 
@@ -50,6 +52,21 @@ def recalibrate_batchnorm(backbone: nn.Module, dataset: TrainingSet, batch_size:
         layer.momentum = momentum
     for module, mode in modes:
         module.training = mode
+
+
+def revive_on(backbone: BackboneModule, dataset: TrainingSet, images: int = 512, batch_size: int = 64) -> None:
+    """Give folded BatchNorm the statistics of some of a data set's images, evenly spread.
+
+    Args:
+        backbone: A network whose file has folded BatchNorm.
+        dataset: Images (3, H, W) uint8 RGB; labels are not looked at.
+        images: How many at the most.
+        batch_size: Images at a time.
+    """
+    device = next(backbone.parameters()).device
+    normalize = Normalize(backbone.info).to(device)
+    chosen = Subset(dataset, range(0, len(dataset), max(1, len(dataset) // images)))  # type: ignore[arg-type, var-annotated]
+    revive_batchnorm(backbone, (normalize(batch.to(device)) for batch, _ in DataLoader(chosen, batch_size=batch_size)))
 
 
 def _run_without_gradients(backbone: nn.Module, dataset: TrainingSet, batch_size: int) -> Tensor:

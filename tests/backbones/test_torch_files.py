@@ -52,7 +52,7 @@ def test_bad_files_are_one_clear_line(network, tmp_path):
             (tmp_path / name).write_bytes(damaged)
             with pytest.raises(InputError, match="expected a file of weights"):
                 create_backbone("mobilefacenet", weights=tmp_path / name)
-    with pytest.raises(InputError, match=r"expected an MXNet \.params file or one of .*, got '\.bin'"):
+    with pytest.raises(InputError, match=r"expected an MXNet \.params file, an \.onnx file or one of .*, got '\.bin'"):
         create_backbone("mobilefacenet", weights=tmp_path / "w.bin")
     with pytest.raises(InputError, match="expected a file of weights"):
         create_backbone("mobilefacenet", weights=tmp_path / "absent.pt")

@@ -1,0 +1,89 @@
+"""Fill our networks from ONNX files, and hold them against the original."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from facexfer.backbones.checkpoints.loading import load_entries
+from facexfer.backbones.checkpoints.onnx_graph import read_onnx_graph
+from facexfer.backbones.checkpoints.onnx_match import GraphMismatchError, match_graph
+from facexfer.backbones.info import BackboneModule
+from facexfer.backbones.normalize import Normalize
+from facexfer.errors import InputError
+
+TOLERANCE = 1e-3
+"""The largest difference between the original's and our embeddings that an import may have."""
+_CHECKED_IMAGES = 2
+_REFUSALS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+def load_onnx(network: BackboneModule, path: Path) -> float:
+    """Fill a network from an ONNX file and compare the two on random images.
+
+    Args:
+        network: What is filled; its `folded` names the BatchNorm layers that the file has folded, and its `info`
+            takes the file's normalisation where the file has one.
+        path: The file.
+
+    Returns:
+        The largest difference between onnxruntime's embeddings by the file and ours.
+
+    Raises:
+        InputError: If the file is damaged, the graph is another network's, or the difference is above `TOLERANCE`.
+    """
+    graph = read_onnx_graph(path)
+    try:
+        match = match_graph(network, graph)
+    except GraphMismatchError as error:
+        raise InputError(f"{path}: expected the graph of {network.info.name}: {error}") from error
+    load_entries(network, match.entries, str(path))
+    inside = match.mean is not None and match.scale is not None
+    if match.mean is not None and match.scale is not None:
+        mean, scale = match.mean, match.scale
+        network.info = replace(network.info, mean=(mean[0], mean[1], mean[2]), scale=(scale[0], scale[1], scale[2]))
+    difference = _difference(network, path, pixels=inside)
+    # Written so that NaN is refused too.
+    if not difference <= TOLERANCE:
+        raise InputError(
+            f"{path}: expected our {network.info.name} within {TOLERANCE:g} of the original, got {difference:.2g}; it "
+            "is not used"
+        )
+    network.folded = tuple(match.folded)
+    return difference
+
+
+def _difference(network: BackboneModule, path: Path, *, pixels: bool) -> float:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (_CHECKED_IMAGES, 3, *network.info.input_size)).astype(np.float32)
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    with torch.no_grad():
+        normalised = Normalize(network.info)(torch.from_numpy(images))
+        ours = network(normalised).numpy()
+    for module, mode in modes:
+        module.training = mode
+    fed = images if pixels else normalised.numpy()
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        declared = session.get_inputs()[0]
+        fed = fed.astype(np.float16 if declared.type == "tensor(float16)" else np.float32)
+        # One at a time: the file may have a fixed batch.
+        theirs = np.concatenate([session.run(None, {declared.name: image[None]})[0] for image in fed])
+    except _REFUSALS as error:
+        raise InputError(f"{path}: expected a file that onnxruntime runs, got: {error}; export it again") from error
+    if theirs.shape != ours.shape:
+        raise InputError(f"{path}: expected embeddings {ours.shape}, got {theirs.shape}; is it another network?")
+    return float(np.abs(theirs.astype(np.float32) - ours).max())

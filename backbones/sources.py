@@ -1,0 +1,142 @@
+"""Where public face networks come from, what their files hash to, and what their licence allows."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from facexfer.errors import InputError
+
+_RESEARCH = "non-commercial research only"
+_INSIGHTFACE = "InsightFace model zoo, https://github.com/deepinsight/insightface/tree/master/model_zoo"
+_PACKS = {
+    "buffalo_sc": "w600k_mbf.onnx",
+    "buffalo_s": "w600k_mbf.onnx",
+    "buffalo_m": "w600k_r50.onnx",
+    "buffalo_l": "w600k_r50.onnx",
+    "antelopev2": "glint360k_r100.onnx",
+}
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """A public file of weights.
+
+    Attributes:
+        file: Its usual name.
+        origin: Who made it, and the place.
+        licence: In words.
+        backbone: The name under which `create_backbone` loads it.
+        sha256: In hex; empty where it is not known.
+    """
+
+    file: str
+    origin: str
+    licence: str
+    backbone: str
+    sha256: str = ""
+
+
+SOURCES = (
+    WeightSource(
+        "w600k_mbf.onnx",
+        f"{_INSIGHTFACE} (buffalo_sc, buffalo_s)",
+        _RESEARCH,
+        "mbf",
+        "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
+    ),
+    WeightSource(
+        "w600k_r50.onnx",
+        f"{_INSIGHTFACE} (buffalo_l, buffalo_m)",
+        _RESEARCH,
+        "iresnet50",
+        "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+    ),
+    WeightSource("glint360k_r100.onnx", f"{_INSIGHTFACE} (antelopev2)", _RESEARCH, "iresnet100"),
+    WeightSource("glint360k_r50.onnx", f"{_INSIGHTFACE} (arcface_torch)", _RESEARCH, "iresnet50"),
+    WeightSource("glint360k_r34.onnx", f"{_INSIGHTFACE} (arcface_torch)", _RESEARCH, "iresnet34"),
+    WeightSource("glint360k_r18.onnx", f"{_INSIGHTFACE} (arcface_torch)", _RESEARCH, "iresnet18"),
+    WeightSource(
+        "model-0000.params",
+        f"{_INSIGHTFACE} (MobileFaceNet, model-y1)",
+        _RESEARCH,
+        "mobilefacenet",
+        "b151f97e392e68cb540fb9710a91a574a4187d491eeda77d1c1799ae6dc3b82b",
+    ),
+    WeightSource(
+        "068.ckpt",
+        "a PyTorch MobileFaceNet for 112x96 crops, trained on CASIA-WebFace",
+        "not stated with the file; CASIA-WebFace is for non-commercial research only",
+        "mobilefacenet_112x96",
+        "e839247cdbdfc023fb7cadeaf53a4549d50c8fc24ad154c02e35920ea8910d99",
+    ),
+    WeightSource(
+        "mobilefacenet.pt",
+        "a PyTorch MobileFaceNet with ReLU6",
+        "Apache-2.0",
+        "mobilefacenet_relu6",
+        "90a00ba1d8b0b688af3deb731ed53dca582e6106805d1bc3cfdef55f570493f4",
+    ),
+    WeightSource(
+        "mobilefacenet.onnx",
+        "a PyTorch MobileFaceNet with ReLU6, as ONNX",
+        "Apache-2.0",
+        "mobilefacenet_relu6",
+        "b7120c095d60094f28a4a54ba6a8bf51b297a6273fb40ef6350dfec1f63d9507",
+    ),
+)
+
+
+def find_source(path: Path) -> WeightSource | None:
+    """Find a file among the public sources by what it holds.
+
+    Args:
+        path: A readable file.
+
+    Returns:
+        The source with the file's SHA-256; else the one of its name where no SHA-256 is known; else None.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    same = [source for source in SOURCES if source.sha256 == digest]
+    named = [source for source in SOURCES if source.file == path.name and not source.sha256]
+    return next(iter([*same, *named]), None)
+
+
+def find_pack(name: str) -> Path:
+    """Give the recognition model of an InsightFace pack, downloaded by insightface itself where it is not there yet.
+
+    Args:
+        name: The pack's, e.g. ``buffalo_sc``.
+
+    Returns:
+        The ONNX file.
+
+    Raises:
+        InputError: If the pack is not known, or not there and not to be had.
+    """
+    if name not in _PACKS:
+        raise InputError(f"expected a file or one of the packs {', '.join(_PACKS)}, got '{name}'; check the path")
+    # Imported here: insightface takes seconds, and most weights come as files.
+    from insightface.utils.storage import ensure_available
+
+    try:
+        folder = Path(ensure_available("models", name))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"expected a network connection to download the pack '{name}', got: {error}; download its zip elsewhere "
+            f"and give the path of {_PACKS[name]}"
+        ) from error
+    found = sorted(folder.rglob(_PACKS[name]))
+    if not found:
+        raise InputError(f"{folder}: expected {_PACKS[name]}, there is none; remove the folder and try again")
+    return found[0]
+
+
+def is_pack(name: str) -> bool:
+    """Say whether InsightFace has a pack of that name.
+
+    Example:
+        >>> is_pack("buffalo_sc"), is_pack("model.onnx")
+        (True, False)
+    """
+    return name in _PACKS

@@ -1,0 +1,34 @@
+"""``facexfer inspect``: what a file of weights is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="Weights (MXNet, torch, safetensors), a symbol or ONNX.")],
+) -> None:
+    """Say what a file is, without running any code of it."""
+    from facexfer.backbones.identify import identify
+
+    facts = identify(file)
+    known = facts.network.split(" ")[0] if facts.network else ""
+    rows = {
+        "format": facts.format,
+        "network": facts.network,
+        "embedding": facts.embedding_size,
+        "input": facts.input,
+        "normalisation": facts.normalisation,
+        "parameters": None if facts.parameters is None else f"{facts.parameters:,}",
+        "origin": facts.origin,
+        "licence": facts.licence or "unknown",
+        "remark": facts.remark,
+        "load with": f'create_backbone("{known}", weights="{file.name}")'
+        if known and "symbol" not in facts.format
+        else "",
+    }
+    typer.echo(file)
+    for name, value in rows.items():
+        if value not in (None, ""):
+            typer.echo(f"  {name:14} {value}")

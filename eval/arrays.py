@@ -20,6 +20,12 @@ def read_array(path: Path) -> np.ndarray:
         InputError: If the file is missing, damaged, or holds Python objects.
     """
     try:
+        with path.open("rb") as file:
+            start = file.read(6)
+        if start != b"\x93NUMPY" and not start.startswith(b"PK"):
+            raise InputError(
+                f"{path}: expected a .npy file of numbers or text, got another kind; save it with numpy.save"
+            )
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facexfer.eval.bands import find_cuts
+from facexfer.eval.bands import Cut, find_cuts
 from facexfer.eval.curves import Curve, curve_of_counts, curve_of_scores
 from facexfer.eval.paired import LabelledScores
 from facexfer.eval.pairs import PairScores, PairSet
@@ -16,6 +16,7 @@ from facexfer.eval.verification import accepted_impostors
 _SINGLE = 4_000_000
 _BINS = 2**16
 _EDGE = 1 + 2**-10
+_TAIL = 500_000
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,15 @@ def curve_of_pairs(pairs: PairSet) -> Curve:
             [block[block > -torch.inf] for start in pairs.block_starts() for block in [pairs.impostor_scores(*start)]]
         )
         return curve_of_scores(genuine.cpu().numpy(), impostor.cpu().numpy())
-    genuine_counts = sum((_bin_counts(part.scores) for _, part in pairs.genuine_scores()), torch.zeros(_BINS + 1))
+    genuine_counts = sum(
+        (_bin_counts(part.scores) for _, part in pairs.genuine_scores()), torch.zeros(_BINS + 1, dtype=torch.int64)
+    )
     impostor_counts = torch.zeros(_BINS + 1, dtype=torch.int64)
     for start in pairs.block_starts():
         impostor_counts += _bin_counts(pairs.impostor_scores(*start))
     edges = np.linspace(-_EDGE, _EDGE, _BINS + 1)
     # The first bin collects the places of pairs that do not count.
-    return curve_of_counts(edges, genuine_counts[1:].long().numpy(), impostor_counts[1:].numpy())
+    return curve_of_counts(edges, genuine_counts[1:].numpy(), impostor_counts[1:].numpy())
 
 
 def worst_pairs(pairs: PairSet, count: int) -> tuple[list[WorstPair], list[WorstPair]]:
@@ -90,25 +93,56 @@ def labelled_scores(pairs: PairSet, fars: Sequence[float]) -> LabelledScores:
         fars: The targets as fractions.
 
     Returns:
-        All genuine scores, and four times the impostor scores that the largest target lets pass.
+        All genuine scores, and four times the impostor scores that the largest target lets pass: the 500,000 highest,
+        and of those below, where they are more, about as many that stand for the others.
     """
     genuine = [(identity, part.scores.cpu()) for identity, part in pairs.genuine_scores()]
-    most = max(accepted_impostors(pairs.impostor_pairs, far) for far in fars)
-    (cut,) = find_cuts(pairs, [min(4 * most + 100, pairs.impostor_pairs)])
-    assert cut.above is not None
-    two = torch.stack(
-        [pairs.row_identities[cut.above.rows.long()], pairs.column_identities[cut.above.columns.long()]], dim=1
-    )
+    allowed = [accepted_impostors(pairs.impostor_pairs, far) for far in fars]
+    reach = min(4 * max(allowed) + 100, pairs.impostor_pairs)
+    ranks = [*(rank for rank in allowed if rank), min(reach, _TAIL), reach]
+    cuts = dict(zip(ranks, find_cuts(pairs, ranks), strict=True))
+    top = cuts[min(reach, _TAIL)]
+    assert top.above is not None
+    parts = [top.above]
+    weights = [np.ones(top.accepted)]
+    if top.accepted < cuts[reach].accepted:
+        parts.append(_thinned_tail(pairs, cuts[reach], top))
+        rest = len(parts[1].scores)
+        weights.append(np.full(rest, (cuts[reach].accepted - top.accepted) / max(1, rest)))
+    two = [
+        torch.stack([pairs.row_identities[part.rows.long()], pairs.column_identities[part.columns.long()]], dim=1)
+        for part in parts
+    ]
     counts = torch.stack([pairs.row_counts, pairs.column_counts], dim=1).cpu().numpy().astype(np.float64)
     if pairs.one_set:
         counts[:, 1] /= 2
+    scores = torch.cat([scores for _, scores in genuine]).numpy()
     return LabelledScores(
-        genuine=torch.cat([scores for _, scores in genuine]).numpy(),
+        genuine=scores,
         genuine_identities=np.repeat([identity for identity, _ in genuine], [len(scores) for _, scores in genuine]),
-        tail=cut.above.scores.cpu().numpy(),
-        tail_identities=two.cpu().numpy(),
+        tail=torch.cat([part.scores for part in parts]).cpu().numpy(),
+        tail_identities=torch.cat(two).cpu().numpy(),
+        tail_weights=np.concatenate(weights),
         impostor_counts=counts,
+        tar=tuple(float((scores > cuts[rank].threshold).mean()) if rank else None for rank in allowed),
     )
+
+
+def _thinned_tail(pairs: PairSet, bottom: Cut, top: Cut) -> PairScores:
+    """Choose about half a million pairs between two thresholds by their places, the same for every network."""
+    stride = max(1, (bottom.accepted - top.accepted) // _TAIL)
+    chosen = []
+    for first_row, first_column in pairs.block_starts():
+        block = pairs.impostor_scores(first_row, first_column)
+        places = ((block > max(bottom.threshold, -2.0)) & (block <= top.threshold)).nonzero()
+        rows, columns = places[:, 0] + first_row, places[:, 1] + first_column
+        some = (rows * 7919 + columns * 104_729) % stride == 0
+        places, rows, columns = places[some], rows[some], columns[some]
+        chosen.append(PairScores(block[places[:, 0], places[:, 1]], rows, columns))
+    scores = torch.cat([part.scores for part in chosen])
+    order = torch.argsort(scores, descending=True, stable=True)
+    rows, columns = (torch.cat([getattr(part, side) for part in chosen])[order] for side in ("rows", "columns"))
+    return PairScores(scores[order], rows, columns)
 
 
 def _bin_counts(scores: Tensor) -> Tensor:

@@ -20,15 +20,19 @@ class LabelledScores:
         genuine_identities: (P,) numbers of the person.
         tail: (M,) the highest impostor scores, in falling order, enough of them for every target, with reserve.
         tail_identities: (M, 2) numbers of the two persons.
+        tail_weights: (M,) how many pairs each stands for: 1, or more where not all are held.
         impostor_counts: (I, I) is never held: the impostor pairs between two identities are a_i b_j + a_j b_i;
             these are the two columns (I, 2) a and b. For one set, b is a half of a.
+        tar: The true accept rate at each target, exact; None where it is not supported.
     """
 
     genuine: np.ndarray
     genuine_identities: np.ndarray
     tail: np.ndarray
     tail_identities: np.ndarray
+    tail_weights: np.ndarray
     impostor_counts: np.ndarray
+    tar: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -91,26 +95,20 @@ def paired_differences(
     for draw in range(_DRAWS):
         weights = generator.standard_exponential(people)
         rates = [scores.rates(weights, fars, impostor_pairs) for scores in sorted_scores]
-        deviations[:, draw] = rates[1] - rates[0]
+        # Around the plain draw, so that a tail of which not all is held moves nothing.
+        deviations[:, draw] = (rates[1] - plain[1]) - (rates[0] - plain[0])
     results: list[Difference | None] = []
     for number, far in enumerate(fars):
-        if not accepted_impostors(impostor_pairs, far):
+        one, other = first.tar[number], second.tar[number]
+        if one is None or other is None:
             results.append(None)
             continue
-        low, high = np.quantile(deviations[number], [0.025, 0.975])
-        below, above = (deviations[number] <= 0).mean(), (deviations[number] >= 0).mean()
+        # Rounding must not make a draw without any difference one.
+        drawn = np.round(other - one + deviations[number], 12)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        below, above = (drawn <= 0).mean(), (drawn >= 0).mean()
         luck = min(1.0, 2 * max(min(below, above), 1 / (_DRAWS + 1)))
-        difference = float(plain[1][number] - plain[0][number])
-        results.append(
-            Difference(
-                far,
-                float(plain[0][number]),
-                float(plain[1][number]),
-                difference,
-                (float(low), float(high)),
-                float(luck),
-            )
-        )
+        results.append(Difference(far, one, other, other - one, (float(low), float(high)), float(luck)))
     return tuple(results)
 
 
@@ -118,14 +116,14 @@ class _Sorted:
     def __init__(self, scores: LabelledScores) -> None:
         order = np.argsort(scores.genuine)[::-1]
         self._genuine, self._people = scores.genuine[order], scores.genuine_identities[order]
-        self._tail, self._two = scores.tail, scores.tail_identities
+        self._tail, self._two, self._worth = scores.tail, scores.tail_identities, scores.tail_weights
         self._counts = scores.impostor_counts
 
     def rates(self, weights: np.ndarray, fars: Sequence[float], impostor_pairs: int) -> np.ndarray:
         """Give the weighted TAR at each FAR; 0 where it is not supported."""
         one, other = (self._counts * weights[:, None]).T
         everything = one.sum() * other.sum() - (one * other).sum()
-        accepted = np.cumsum(weights[self._two[:, 0]] * weights[self._two[:, 1]])
+        accepted = np.cumsum(self._worth * weights[self._two[:, 0]] * weights[self._two[:, 1]])
         hits = np.concatenate([[0.0], np.cumsum(weights[self._people])])
         rates = []
         for far in fars:

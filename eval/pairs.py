@@ -266,13 +266,25 @@ def _units(embeddings: np.ndarray, what: str) -> Tensor:
     array = np.asarray(embeddings)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"expected {what} of shape (N, D), got {array.shape}; give one row an image")
-    tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"expected {what} of real numbers, got {array.dtype}; save the vectors themselves")
+    with np.errstate(over="ignore"):
+        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     lengths = tensor.norm(dim=1)
     bad = ~(torch.isfinite(lengths) & (lengths > 0))
     if bad.any():
+        # Squares of very large or small numbers leave float32, the vectors themselves are sound.
+        rows = array[bad.numpy()].astype(np.float64)
+        largest = np.abs(rows).max(axis=1, keepdims=True)
+        sound = np.isfinite(largest[:, 0]) & (largest[:, 0] > 0)
+        places = bad.nonzero()[:, 0][torch.from_numpy(sound)]
+        tensor[places] = torch.from_numpy((rows[sound] / largest[sound]).astype(np.float32))
+        lengths[places] = tensor[places].norm(dim=1)
+        bad[places] = False
+    if bad.any():
         raise InputError(
-            f"expected finite {what} of positive length, got {int(bad.sum())} others, the first in row "
-            f"{int(bad.nonzero()[0])}; leave failed images out and count them as failures"
+            f"expected finite {what} of positive length, got {int(bad.sum())} with NaN, infinity or only zeros, "
+            f"the first in row {int(bad.nonzero()[0])}; leave failed images out and count them as failures"
         )
     units: Tensor = tensor / lengths[:, None]
     return units
@@ -287,6 +299,12 @@ def _checked_labels(labels: np.ndarray, length: int, what: str) -> np.ndarray:
     array = np.asarray(labels)
     if array.shape != (length,):
         raise InputError(f"expected {what} of shape ({length},), got {array.shape}; give one an embedding")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        missing = np.isnan(array)
+        raise InputError(
+            f"expected {what} without NaN, got {int(missing.sum())}, the first at {int(missing.argmax())}; an image of "
+            "nobody is in no pair: leave it out"
+        )
     return array
 
 

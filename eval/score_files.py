@@ -1,6 +1,7 @@
 """Score files of any other toolkit: two .npy files, or a CSV of pairs; similarities or distances."""
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +34,9 @@ def read_scores(genuine: Path, impostor: Path | None = None, distances: bool = F
     """Read scores.
 
     Args:
-        genuine: A .npy file (P,), or a CSV with columns ``score`` and ``same`` (1 or 0, true or false, genuine or
-            impostor), which holds both kinds.
-        impostor: The other .npy file (N,); None for a CSV.
+        genuine: A .npy file (P,), a text file of one score a line, with or without heading, or a CSV with columns ``score``
+            and ``same`` (1 or 0, true or false, genuine or impostor), which holds both kinds.
+        impostor: The other .npy or text file (N,); None for a CSV of both.
         distances: Whether lower means more alike.
 
     Returns:
@@ -45,10 +46,7 @@ def read_scores(genuine: Path, impostor: Path | None = None, distances: bool = F
         InputError: If a file is damaged, a score is not finite, a kind is missing, or genuine pairs score below
             impostor pairs, as they do when distances are taken for similarities.
     """
-    if impostor is None:
-        kinds = _read_csv(genuine)
-    else:
-        kinds = _checked(read_array(genuine), genuine), _checked(read_array(impostor), impostor)
+    kinds = _read_csv(genuine) if impostor is None else (_read_kind(genuine), _read_kind(impostor))
     if distances:
         kinds = -kinds[0], -kinds[1]
     area = area_under_roc(curve_of_scores(*kinds)).value
@@ -59,6 +57,20 @@ def read_scores(genuine: Path, impostor: Path | None = None, distances: bool = F
             f"run it {cure} --distances, or check the labels"
         )
     return ScoreSet(*kinds, distances)
+
+
+def _read_kind(path: Path) -> np.ndarray:
+    return _checked(_read_lines(path) if path.suffix in (".csv", ".txt") else read_array(path), path)
+
+
+def _read_lines(path: Path) -> np.ndarray:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected one score a line, got: {error}; check the file") from error
+    headed = bool(lines) and re.fullmatch(r"(?!nan|inf)[a-z_]\w*", lines[0].strip(), re.IGNORECASE) is not None
+    scores = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()][int(headed) :]
+    return np.array([_number(text, path, number) for number, text in scores])
 
 
 def _checked(scores: np.ndarray, path: Path) -> np.ndarray:

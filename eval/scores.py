@@ -95,7 +95,7 @@ def operating_points(pairs: PairSet, fars: Sequence[float]) -> tuple[OperatingPo
     allowed = {far: accepted_impostors(pairs.impostor_pairs, far) for far in fars}
     ranks = sorted({rank for rank in allowed.values() if rank > 0})
     cuts = dict(zip(ranks, find_cuts(pairs, ranks), strict=True)) if ranks else {}
-    accepted = dict(zip(ranks, _genuine_above(pairs, [cuts[rank].threshold for rank in ranks]), strict=True))
+    accepted = dict(zip(ranks, genuine_above(pairs, [cuts[rank].threshold for rank in ranks]), strict=True))
     return tuple(
         _point(pairs, far, cuts[allowed[far]], accepted[allowed[far]])
         if allowed[far]
@@ -114,10 +114,31 @@ def points_at_thresholds(pairs: PairSet, thresholds: Sequence[float]) -> tuple[O
     Returns:
         One point a threshold; its ``far`` is the achieved one.
     """
-    accepted = _genuine_above(pairs, list(thresholds))
+    accepted = genuine_above(pairs, list(thresholds))
     return tuple(
         _point(pairs, None, cut, hits) for cut, hits in zip(_cuts_at(pairs, thresholds), accepted, strict=True)
     )
+
+
+def genuine_above(pairs: PairSet, thresholds: list[float]) -> list[Tensor]:
+    """Count each identity's genuine pairs strictly above each threshold.
+
+    Args:
+        pairs: What is compared.
+        thresholds: Any.
+
+    Returns:
+        (identities,) counts for each threshold; where torch.distributed is running, over all ranks.
+    """
+    rank, ranks = _place()
+    device = pairs.rows.device
+    limits = torch.tensor(thresholds, device=device)
+    counts = torch.zeros((len(thresholds), pairs.identities), dtype=torch.int64, device=device)
+    for identity, part in pairs.genuine_scores(rank, ranks):
+        counts[:, identity] += (part.scores[None, :] > limits[:, None]).sum(dim=1)
+    if ranks > 1:
+        distributed.all_reduce(counts)
+    return list(counts)
 
 
 def _point(pairs: PairSet, far: float | None, cut: Cut, accepted: Tensor) -> OperatingPoint:
@@ -163,19 +184,6 @@ def _by_two_identities(pairs: PairSet, cut: Cut) -> tuple[np.ndarray, np.ndarray
     if not pairs.one_set:
         everything = everything + rows[second] * columns[first]
     return accepted.cpu().numpy().astype(np.float64), everything.cpu().numpy().astype(np.float64)
-
-
-def _genuine_above(pairs: PairSet, thresholds: list[float]) -> list[Tensor]:
-    """Count each identity's genuine pairs strictly above each threshold."""
-    rank, ranks = _place()
-    device = pairs.rows.device
-    limits = torch.tensor(thresholds, device=device)
-    counts = torch.zeros((len(thresholds), pairs.identities), dtype=torch.int64, device=device)
-    for identity, part in pairs.genuine_scores(rank, ranks):
-        counts[:, identity] += (part.scores[None, :] > limits[:, None]).sum(dim=1)
-    if ranks > 1:
-        distributed.all_reduce(counts)
-    return list(counts)
 
 
 def _cuts_at(pairs: PairSet, thresholds: Sequence[float]) -> list[Cut]:

@@ -128,7 +128,7 @@ def _identification(found: Identification) -> dict[str, Any]:
                 "supported": point.supported,
                 "dir": point.tar,
                 "dir_ci95": _bounds(point.tar_ci95),
-                "threshold": point.threshold,
+                "threshold": None if point.threshold is None else _finite(point.threshold),
                 "achieved_far": point.achieved_far,
                 "impostor_probes": point.impostor_pairs,
             }

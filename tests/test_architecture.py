@@ -19,7 +19,7 @@ NEVER = {
     "facexfer/errors.py": ["torch"],
 }  # fmt: skip
 # The only files of eval/ that may know torch.
-TORCH_IN_EVAL = {"pairs.py", "bands.py", "collect.py", "scores.py", "embed.py"}
+TORCH_IN_EVAL = {"pairs.py", "bands.py", "collect.py", "scores.py", "search.py", "embed.py"}
 # What backbones may import of facexfer beside themselves.
 BACKBONES_MAY = {"facexfer.backbones", "facexfer.registry", "facexfer.errors"}
 

@@ -1,6 +1,7 @@
 """``facexfer evaluate``: what a model, anybody's embeddings, or anybody's scores are worth."""
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +35,9 @@ def evaluate(
     gallery_labels: Annotated[Path | None, typer.Option(help="Their labels (G,), .npy.")] = None,
     scores: Annotated[
         list[Path] | None,
-        typer.Option(help="Genuine and impostor scores, two .npy files; or one CSV with the columns score and same."),
+        typer.Option(
+            help="Genuine and impostor scores, two .npy or text files; or one CSV with the columns score and same."
+        ),
     ] = None,
     distances: Annotated[bool, typer.Option("--distances", help="The scores are distances: lower is alike.")] = False,
     far: Annotated[list[float] | None, typer.Option(help="False accept rates, as fractions.")] = None,
@@ -66,18 +69,24 @@ def evaluate(
     given = [option for option, value in sources.items() if value]
     if len(given) != 1:
         raise InputError(f"expected one of {', '.join(sources)}, got {' and '.join(given) or 'none'}; choose one")
-    _refuse_idle(
-        given[0],
-        {"--slice-by": slice_by, "--before": before, "--pairs": pairs, "--flip": flip, "--failures": failures},
-        "--model",
-    )
-    if scores:
-        _refuse_idle(given[0], {"--identify": identify, "--templates": templates}, "--model or --embeddings")
+    of_model = {
+        "--manifest": manifest, "--backbone": backbone, "--split": split, "--probe": probe, "--gallery": gallery,
+        "--slice-by": slice_by, "--before": before, "--before-backbone": before_backbone, "--pairs": pairs,
+        "--flip": flip, "--failures": failures,
+    }  # fmt: skip
+    of_vectors = {
+        "--labels": labels, "--gallery-embeddings": gallery_embeddings, "--gallery-labels": gallery_labels
+    }  # fmt: skip
+    _refuse_idle(given[0], of_model, "--model")
+    _refuse_idle(given[0], of_vectors, "--embeddings")
+    _refuse_idle(given[0], {"--distances": distances}, "--scores")
+    _refuse_idle(given[0], {"--identify": identify, "--templates": templates}, "--model or --embeddings")
+    _refuse_idle("--before" if before else "none", {"--before-backbone": before_backbone}, "--before")
+    _refuse_idle("--report" if report else "none", {"--no-pictures": not pictures}, "--report")
     fars = tuple(far or _DEFAULT_FARS)
     check_fars(fars)
-    known = _read_thresholds(thresholds) if thresholds is not None else ()
-    if json_file is not None and not json_file.parent.is_dir():
-        raise InputError(f"{json_file}: expected an existing folder, {json_file.parent} is none; make it first")
+    known = _read_thresholds(thresholds, distances) if thresholds is not None else ()
+    _check_outputs(json_file, report)
     shown = []
     if scores:
         if len(scores) > 2:
@@ -204,17 +213,39 @@ def _refuse_idle(source: str, options: dict[str, Any], needed: str) -> None:
     """Refuse options that would do nothing."""
     idle = [option for option, value in options.items() if value]
     if idle and source not in needed.split(" or "):
-        raise InputError(f"expected {needed} beside {', '.join(idle)}, got {source}; leave {', '.join(idle)} out")
+        came = f", got {source}" if source != "none" else ""
+        raise InputError(f"expected {needed} beside {', '.join(idle)}{came}; leave {', '.join(idle)} out")
 
 
-def _read_thresholds(path: Path) -> tuple[tuple[float, float], ...]:
+def _check_outputs(json_file: Path | None, report: Path | None) -> None:
+    if json_file is not None and not json_file.parent.is_dir():
+        raise InputError(f"{json_file}: expected an existing folder, {json_file.parent} is none; make it first")
+    if json_file is not None and json_file.is_dir():
+        raise InputError(f"{json_file}: expected a file after --json, got a folder; name a file in it")
+    if report is not None and report.exists() and not report.is_dir():
+        raise InputError(f"{report}: expected a folder after --report, got a file; name another")
+
+
+def _read_thresholds(path: Path, distances: bool) -> tuple[tuple[float, float], ...]:
     try:
-        points = json.loads(path.read_text(encoding="utf-8"))["operating_points"]
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        points = figures["operating_points"]
         known = [(float(p["far"]), float(p["threshold"])) for p in points if p["threshold"] is not None]
+        theirs = str(figures.get("accept", "")).startswith("distance")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: expected the JSON of an evaluation, got: {error}; write it with facexfer evaluate --json"
         ) from error
+    if any(math.isnan(value) for point in known for value in point):
+        raise InputError(
+            f"{path}: expected thresholds that are numbers, got NaN; write it with facexfer evaluate --json"
+        )
+    if theirs != distances:
+        kinds = ("similarities", "distances")
+        raise InputError(
+            f"{path}: expected thresholds of {kinds[distances]}, got thresholds of {kinds[theirs]}; both sets must be "
+            "scored alike"
+        )
     if not known:
         raise InputError(f"{path}: expected at least one threshold, got none; all its FARs are unsupported")
     return tuple(known)

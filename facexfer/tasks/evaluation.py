@@ -12,6 +12,7 @@ from facexfer.data.failures import Failure
 from facexfer.data.images import read_rgb
 from facexfer.eval.collect import curve_of_pairs, worst_pairs
 from facexfer.eval.curves import curve_of_scores
+from facexfer.eval.envelopes import envelope_of_curve, envelope_of_pairs
 from facexfer.eval.findings import Findings
 from facexfer.eval.report import ShownPair
 from facexfer.eval.score_files import ScoreSet
@@ -74,7 +75,8 @@ def evaluate_comparison(
     """
     comparison = whole.with_templates() if request.templates else whole
     pairs = comparison.pairs(request.device)
-    points = _several(lambda fars: operating_points(pairs, fars), request.fars, _STANDARD, _grid(pairs.impostor_pairs))
+    points = _several(lambda fars: operating_points(pairs, fars), request.fars, _STANDARD)
+    curve = curve_of_pairs(pairs)
     thresholds = [point.threshold for point in points[0] if point.threshold is not None]
     failures = None
     if request.probe_failures is not None:
@@ -89,11 +91,13 @@ def evaluate_comparison(
         comparison=comparison.name,
         points=points[0],
         standard=points[1],
-        band=points[2],
-        curve=curve_of_pairs(pairs),
+        band=envelope_of_pairs(pairs, curve),
+        curve=curve,
         failures=failures,
-        identification=search(whole, (0.1, *request.fars), request.templates) if request.identify else None,
-        slices={column: slice_by(comparison, column, thresholds) for column in request.columns},
+        identification=search(whole, tuple(dict.fromkeys((0.1, *request.fars))), request.templates)
+        if request.identify
+        else None,
+        slices={column: slice_by(comparison, column, thresholds, request.device) for column in request.columns},
         before=before,
         visible=before_and_after(*visible, request.fars, request.device) if visible is not None else None,
         elsewhere=tuple(zip((far for far, _ in request.thresholds), elsewhere, strict=True)),
@@ -112,18 +116,14 @@ def evaluate_scores(scores: ScoreSet, request: Request) -> Findings:
         The findings; intervals take pairs as independent, since nobody knows whose they are.
     """
     sign = -1 if scores.distances else 1
-    points = _several(
-        lambda fars: tar_at_far(scores.genuine, scores.impostor, fars),
-        request.fars,
-        _STANDARD,
-        _grid(len(scores.impostor)),
-    )
+    points = _several(lambda fars: tar_at_far(scores.genuine, scores.impostor, fars), request.fars, _STANDARD)
+    curve = curve_of_scores(scores.genuine, scores.impostor)
     return Findings(
         comparison="scores",
         points=points[0],
         standard=points[1],
-        band=points[2],
-        curve=curve_of_scores(scores.genuine, scores.impostor),
+        band=envelope_of_curve(curve),
+        curve=curve,
         distances=scores.distances,
         elsewhere=tuple(
             (far, point_at(scores.genuine, scores.impostor, sign * threshold)) for far, threshold in request.thresholds
@@ -167,13 +167,6 @@ def _several(measure: Any, *fars: Sequence[float]) -> list[tuple[OperatingPoint,
         parts.append(tuple(points[: len(each)]))
         points = points[len(each) :]
     return parts
-
-
-def _grid(impostor_pairs: int) -> list[float]:
-    """Give the targets 1, 2 and 5 of every decade that the data supports."""
-    decades = range(-int(np.log10(impostor_pairs)) - 1, 0)
-    rates = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
-    return [rate for rate in rates if rate * impostor_pairs >= 1] + [1.0]
 
 
 def _caption(side: Side, place: int) -> str:

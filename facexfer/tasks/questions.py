@@ -22,7 +22,9 @@ _MOST_SLICES = 50
 _EMPTY = "(empty)"
 
 
-def slice_by(comparison: Comparison, column: str, thresholds: Sequence[float]) -> tuple[Slice, ...]:
+def slice_by(
+    comparison: Comparison, column: str, thresholds: Sequence[float], device: str = "cpu"
+) -> tuple[Slice, ...]:
     """Measure each value of a manifest column at the thresholds of the whole set.
 
     Within one set, a slice holds the pairs whose images both have the value; against a gallery, the pairs whose probe
@@ -32,6 +34,7 @@ def slice_by(comparison: Comparison, column: str, thresholds: Sequence[float]) -
         comparison: The whole.
         column: ``session``, ``camera``, or any other column of the manifest; an empty value is a value.
         thresholds: A pair is accepted if its score is strictly above.
+        device: Where the products are made.
 
     Returns:
         One slice a value, sorted.
@@ -47,7 +50,7 @@ def slice_by(comparison: Comparison, column: str, thresholds: Sequence[float]) -
         places = np.flatnonzero(values == name)
         part = Comparison(comparison.name, comparison.probe.take(places), comparison.gallery)
         try:
-            slices.append(Slice(str(name), len(places), points_at_thresholds(part.pairs(), thresholds)))
+            slices.append(Slice(str(name), len(places), points_at_thresholds(part.pairs(device), thresholds)))
         except InputError as error:
             slices.append(Slice(str(name), len(places), (), str(error)))
     return tuple(slices)
@@ -95,6 +98,11 @@ def count_failures(
         The rates with failures.
     """
     probe = _with_failures(comparison.probe, probe_failures)
+    if comparison.gallery is not None and not comparison.gallery.images:
+        # A template fails only if all of a person's photos do, and then there is one template less, not several.
+        enrolled = set(comparison.gallery.labels.astype(str))
+        people = sorted({failure.identity for failure in gallery_failures} - enrolled)
+        gallery_failures = [Failure(identity) for identity in people]
     gallery = None if comparison.gallery is None else _with_failures(comparison.gallery, gallery_failures)
     everything = Comparison(comparison.name, probe, gallery).pairs()
     return WithFailures(
@@ -208,7 +216,7 @@ def _with_failures(side: Side, failures: Sequence[Failure]) -> Side:
 
 
 def _value(image: FaceImage, column: str) -> str | None:
-    if column in ("session", "camera", "capture", "modality", "split"):
+    if column in ("identity", "session", "camera", "capture", "modality", "split"):
         value: str | None = getattr(image, column)
         return value
     return image.extra.get(column)

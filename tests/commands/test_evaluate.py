@@ -122,6 +122,47 @@ def test_scores_of_other_toolkits(arrays, tmp_path):
     assert again["chosen_for_far"] == 0.01
 
 
+def test_options_that_would_do_nothing_are_refused(arrays, tmp_path):
+    vectors = ["--embeddings", arrays["e"], "--labels", arrays["l"]]
+    scores = ["--scores", arrays["genuine"], arrays["impostor"]]
+    for given, idle in (
+        (vectors, ["--distances"]), (vectors, ["--split", "val"]), (vectors, ["--backbone", "mobilefacenet"]),
+        (vectors, ["--no-pictures"]), (scores, ["--labels", arrays["l"]]), (scores, ["--identify"]),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"beside {idle[0]}.*leave {idle[0]} out"):
+            run(*given, *idle)
+
+
+def test_thresholds_of_another_kind_of_score_are_refused(arrays, tmp_path):
+    scores = ["--scores", arrays["genuine"], arrays["impostor"]]
+    run(*scores, "--json", tmp_path / "similarities.json")
+    turned = [tmp_path / f"{name}_turned.npy" for name in ("genuine", "impostor")]
+    for name, path in zip(("genuine", "impostor"), turned, strict=True):
+        np.save(path, 10 - np.load(arrays[name]))
+    with pytest.raises(InputError, match="expected thresholds of distances, got thresholds of similarities"):
+        run("--scores", *turned, "--distances", "--thresholds", tmp_path / "similarities.json")
+    (tmp_path / "nan.json").write_text('{"operating_points": [{"far": 0.1, "threshold": NaN}]}')
+    with pytest.raises(InputError, match="got NaN"):
+        run(*scores, "--thresholds", tmp_path / "nan.json")
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(arrays, tmp_path):
+    (tmp_path / "file").write_text("")
+    scores = ["--scores", arrays["genuine"], arrays["impostor"]]
+    with pytest.raises(InputError, match="expected a file after --json, got a folder"):
+        run(*scores, "--json", tmp_path)
+    with pytest.raises(InputError, match="expected a folder after --report, got a file"):
+        run(*scores, "--report", tmp_path / "file")
+
+
+def test_a_target_that_accepts_everybody(arrays, tmp_path):
+    out = tmp_path / "figures.json"
+    run("--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "1", "--identify", "--json", out)
+    figures = json.loads(out.read_text())
+    assert figures["operating_points"][0]["tar"] == 1
+    assert [point["far"] for point in figures["identification"]["open_set"]] == [0.1, 1.0]
+
+
 def test_embeddings_are_searched_and_averaged(arrays, tmp_path):
     out = tmp_path / "figures.json"
     given = ["--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "0.1"]

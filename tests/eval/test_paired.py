@@ -74,3 +74,22 @@ def test_unsupported_targets_and_other_pairs():
     scores = [labelled_scores(PairSet.within(e, each), FARS) for e, each in ((one, labels), (other, labels // 2))]
     with pytest.raises(InputError, match="same pairs"):
         paired_differences(*scores, FARS, 100)
+
+
+@pytest.mark.parametrize("tail", [2000, 6000])
+def test_a_tail_that_is_not_all_held_gives_exact_rates_and_about_the_same_interval(monkeypatch, tail):
+    labels, one, other = two_networks(0, (0.3, 0.6))
+    whole = compare(labels, one, other)
+    monkeypatch.setattr("facexfer.eval.collect._TAIL", tail)
+    for seen, exact in zip(compare(labels, one, other), whole, strict=True):
+        assert (seen.first, seen.second) == (exact.first, exact.second)
+        assert np.ptp(seen.ci95) == pytest.approx(np.ptp(exact.ci95), rel=0.15)
+
+
+def test_more_pairs_than_are_kept_whole(monkeypatch):
+    labels, one, other = two_networks(0, (0.3, 0.6))
+    whole = compare(labels, one, other, [0.3, 0.01])
+    monkeypatch.setattr("facexfer.eval.bands.KEPT", 2000)
+    monkeypatch.setattr("facexfer.eval.collect._TAIL", 400)
+    for seen, exact in zip(compare(labels, one, other, [0.3, 0.01]), whole, strict=True):
+        assert (seen.first, seen.second) == (exact.first, exact.second)

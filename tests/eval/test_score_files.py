@@ -33,6 +33,23 @@ def test_a_csv_with_both_kinds(tmp_path):
     assert (scores.genuine.tolist(), scores.impostor.tolist()) == ([0.9, 0.7], [0.2, 0.1])
 
 
+@pytest.mark.parametrize("heading", ["", "score\n"])
+def test_two_text_files_of_one_score_a_line(tmp_path, heading):
+    paths = [tmp_path / "genuine.csv", tmp_path / "impostor.txt"]
+    for path, text in zip(paths, ("0.9\n8e-1\n\n", "0.1\n-0.2\n"), strict=True):
+        path.write_text(heading + text)
+    scores = read_scores(*paths)
+    assert (scores.genuine.tolist(), scores.impostor.tolist()) == ([0.9, 0.8], [0.1, -0.2])
+
+
+@pytest.mark.parametrize("text", ["nan\n0.5\n", "0.5x\n0.5\n", "-inf\n", "0.5,1\n"])
+def test_no_line_of_scores_is_dropped(tmp_path, text):
+    path = tmp_path / "genuine.txt"
+    path.write_text(text)
+    with pytest.raises(InputError, match="line 1, field score: expected a finite number"):
+        read_scores(path, path)
+
+
 def test_distances_taken_for_similarities_are_noticed(files):
     with pytest.raises(InputError, match=r"expected similarities, .*AUC 0\.000\); run it with --distances"):
         read_scores(files("g.npy", [0.1, 0.2]), files("i.npy", [0.8, 0.9]))

@@ -74,7 +74,7 @@ def test_gallery_against_probe_leaves_captures_out(monkeypatch, block):
     assert_equal_points(points, brute_force(gallery, gallery_labels, probe, probe_labels, counted))
 
 
-@pytest.mark.parametrize("kept", [0, 50, 2000])
+@pytest.mark.parametrize("kept", [0, 50, 2000, 20_000])
 @pytest.mark.parametrize("levels", [0, 3, 40])
 def test_limits_from_a_sample_change_nothing(monkeypatch, kept, levels):
     """With few levels most scores tie; the thresholds then lie on values that many pairs share."""
@@ -102,11 +102,28 @@ def test_a_misleading_sample_only_costs_another_pass(monkeypatch):
     passes = []
     fill = bands._fill
     monkeypatch.setattr(bands, "_fill", lambda *given: (passes.append(1), fill(*given)))
-    for shift in (-0.3, 0.3):
-        monkeypatch.setattr(bands, "_sample_scores", lambda chosen, s=shift: torch.linspace(1, -1, 500) * 0.1 + s)
+    for shift in (-0.3, 0.0, 0.3):
+        wrong = torch.linspace(1, -1, 500) * 0.1 + shift
+        monkeypatch.setattr(bands, "_sample_scores", lambda *given, wrong=wrong: (wrong, 80_000 / 500))
         passes.clear()
         assert figures(all_pairs(embeddings, labels, [0.5, 0.1, 0.01])) == figures(whole)
         assert len(passes) > 1
+
+
+@pytest.mark.parametrize("values", [1, 2, 6])
+def test_scores_that_nearly_all_tie_need_no_room(monkeypatch, values):
+    """So many pairs share each score that none of the values' pairs fit; each is looked at alone."""
+    generator = np.random.default_rng(0)
+    embeddings = np.eye(8)[generator.integers(0, values, 500)] + 1
+    labels = generator.integers(0, 60, 500)
+    fars = [1.0, 0.9, 0.6, 0.3, 0.2, 0.1, 0.01, 1e-3]
+    whole = all_pairs(embeddings, labels, fars)
+    room = []
+    close = bands._Band.close
+    monkeypatch.setattr(bands._Band, "close", lambda band: (room.append(len(band._growing.all().scores)), close(band)))
+    monkeypatch.setattr(bands, "KEPT", 100)
+    assert figures(all_pairs(embeddings, labels, fars)) == figures(whole)
+    assert max(room) <= bands._LEAST_ROOM
 
 
 def test_5000_by_5000_cross_spectral_pairs_equal_brute_force():
@@ -142,11 +159,23 @@ def test_lengths_of_embeddings_do_not_matter():
     assert_equal_points(all_pairs(stretched, labels, FARS), all_pairs(embeddings, labels, FARS))
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e25, 1e-300])
+def test_very_small_and_very_large_embeddings_are_sound(factor):
+    embeddings, labels = people(60)
+    assert_equal_points(
+        all_pairs(embeddings.astype(np.float64) * factor, labels, FARS), all_pairs(embeddings, labels, FARS)
+    )
+
+
 def test_bad_input_is_an_error():
     embeddings, labels = people(20)
+    with pytest.raises(InputError, match=r"labels without NaN, got 1, the first at 4"):
+        all_pairs(embeddings, np.where(np.arange(20) == 4, np.nan, labels), [0.1])
+    with pytest.raises(InputError, match="of real numbers, got complex64"):
+        all_pairs(embeddings.astype(np.complex64), labels, [0.1])
     with pytest.raises(InputError, match=r"labels of shape \(20,\), got \(19,\)"):
         all_pairs(embeddings, labels[:19], [0.1])
-    with pytest.raises(InputError, match="got 1 others, the first in row 3"):
+    with pytest.raises(InputError, match="got 1 with NaN, infinity or only zeros, the first in row 3"):
         all_pairs(np.where(np.arange(20)[:, None] == 3, 0, embeddings), labels, [0.1])
     with pytest.raises(InputError, match="at least one genuine pair"):
         all_pairs(embeddings, np.arange(20), [0.1])

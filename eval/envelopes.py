@@ -20,7 +20,7 @@ def envelope_of_pairs(pairs: PairSet, curve: Curve) -> tuple[OperatingPoint, ...
         curve: Theirs.
 
     Returns:
-        Points of the curve near 1, 2 and 5 of every decade of the false accept rate; their FAR is the achieved one.
+        Points of the curve near 1, 2, ... 9 of every decade of the false accept rate; theirs is the achieved one.
     """
     points = envelope_of_curve(curve)
     trials = pairs.genuine_by_identity.cpu().numpy()
@@ -38,13 +38,13 @@ def envelope_of_curve(curve: Curve) -> tuple[OperatingPoint, ...]:
         curve: Any.
 
     Returns:
-        Points of the curve near 1, 2 and 5 of every decade of the false accept rate; their FAR is the achieved one.
+        Points of the curve near 1, 2, ... 9 of every decade of the false accept rate; theirs is the achieved one.
 
     Example:
         >>> from facexfer.eval.curves import curve_of_scores
         >>> curve = curve_of_scores(np.array([0.9, 0.5]), np.linspace(0, 0.7, 100))
         >>> [round(point.far, 2) for point in envelope_of_curve(curve)]
-        [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
+        [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     """
     genuine, impostor = int(curve.true_accepts[-1]), int(curve.false_accepts[-1])
     places = {
@@ -64,4 +64,4 @@ def envelope_of_curve(curve: Curve) -> tuple[OperatingPoint, ...]:
 
 def _rates(impostor_pairs: int) -> Sequence[float]:
     decades = range(-int(np.log10(impostor_pairs)) - 1, 0)
-    return [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)] + [1.0]
+    return [digit * 10.0**decade for decade in decades for digit in range(1, 10)]

@@ -34,8 +34,8 @@ def read_scores(genuine: Path, impostor: Path | None = None, distances: bool = F
     """Read scores.
 
     Args:
-        genuine: A .npy file (P,), a text file of one score a line, with or without heading, or a CSV with columns ``score``
-            and ``same`` (1 or 0, true or false, genuine or impostor), which holds both kinds.
+        genuine: A .npy file (P,), a text file of one score a line (after a heading, if any), or a CSV with ``score``
+            and ``same`` columns (1 or 0, true or false, genuine or impostor), which holds both kinds.
         impostor: The other .npy or text file (N,); None for a CSV of both.
         distances: Whether lower means more alike.
 

@@ -35,6 +35,8 @@ def in_child(file: str, *words: object) -> dict[str, Any]:
 def report(work: Callable[[], Any], times: int = 1) -> Any:
     """Run work and print the seconds of its fastest time and the growth of the peak memory as a JSON line.
 
+    ``cpu_seconds`` is what all threads together used, which other programs on the machine hardly change.
+
     Args:
         work: What is measured.
         times: How often it is run.
@@ -44,12 +46,14 @@ def report(work: Callable[[], Any], times: int = 1) -> Any:
     """
     forget_peak()
     before = peak_megabytes()
-    seconds = []
+    seconds, processor = [], []
     for _ in range(times):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         result = work()
         seconds.append(time.perf_counter() - start)
-    print(json.dumps({"seconds": min(seconds), "megabytes": peak_megabytes() - before}))
+        processor.append(time.process_time() - used)
+    growth = peak_megabytes() - before
+    print(json.dumps({"seconds": min(seconds), "cpu_seconds": min(processor), "megabytes": growth}))
     return result
 
 

@@ -122,7 +122,7 @@ def test_scores_of_other_toolkits(arrays, tmp_path):
     assert again["chosen_for_far"] == 0.01
 
 
-def test_options_that_would_do_nothing_are_refused(arrays, tmp_path):
+def test_idle_options_are_refused(arrays, tmp_path):
     vectors = ["--embeddings", arrays["e"], "--labels", arrays["l"]]
     scores = ["--scores", arrays["genuine"], arrays["impostor"]]
     for given, idle in (

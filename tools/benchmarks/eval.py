@@ -21,24 +21,38 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--largest", type=int, default=100_000, help="the largest set, in images")
     largest = parser.parse_args(arguments).largest
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, FARs {FARS}")
-    bare, exact = in_child(__file__, "product", 10_000, 512), in_child(__file__, "exact", 10_000, 512)
-    print(f"10,000 x 512, bare float32 product  {bare['seconds']:7.2f} s")
+    # By turns, so that whatever else the machine does meets both.
+    rounds = [[in_child(__file__, case, 10_000, 512) for case in ("product", "exact")] for _ in range(2)]
+    bare, exact = (best([each[side] for each in rounds]) for side in (0, 1))
+    print(f"10,000 x 512, bare float32 product  {bare['seconds']:7.2f} s, {bare['cpu_seconds']:.2f} s of processors")
     print(
-        f"10,000 x 512, exact, all pairs      {exact['seconds']:7.2f} s = {exact['seconds'] / bare['seconds']:.2f} x"
-        f" (bar 2.00), {exact['megabytes']:.0f} MB above the embeddings (bar 300)"
+        f"10,000 x 512, exact, all pairs      {exact['seconds']:7.2f} s, {exact['cpu_seconds']:.2f} s of processors = "
+        f"{exact['seconds'] / bare['seconds']:.2f} x, {exact['cpu_seconds'] / bare['cpu_seconds']:.2f} x of processors "
+        f"(bar 2.00), {exact['megabytes']:.0f} MB above the embeddings (bar 300)"
     )
     sizes = [size for size in (20_000, 50_000, 100_000, largest) if size <= largest]
     for size in sorted(set(sizes)):
         row = in_child(__file__, "exact", size, 128)
         pairs = size * (size - 1) / 2
         print(
-            f"{size:,} x 128: {pairs / 1e6:,.0f} M pairs, {row['seconds']:.1f} s = "
-            f"{row['seconds'] / pairs * 1e9:.2f} s a billion, {row['megabytes']:.0f} MB above the embeddings (bar 1000)"
+            f"{size:,} x 128: {pairs / 1e6:,.0f} M pairs, {row['seconds']:.1f} s = {row['seconds'] / pairs * 1e9:.2f} "
+            f"s a billion, {row['cpu_seconds'] / pairs * 1e9:.2f} s of processors a billion, {row['megabytes']:.0f} MB "
+            "above the embeddings (bar 1000)"
         )
+    row = in_child(__file__, "everyday", 20_000, 128)
+    print(f"20,000 x 128, FARs 0.5, 0.1, 0.01: {row['seconds']:.1f} s, {row['megabytes']:.0f} MB above the embeddings")
     for way in ("ours", "sort", "sklearn"):
-        row = in_child(__file__, way, SCORES, 0)
-        print(f"{SCORES:,} scores, {way:8} {row['seconds']:6.2f} s, {row['megabytes']:5.0f} MB above the scores")
+        row = best([in_child(__file__, way, SCORES, 0) for _ in range(2)])
+        print(
+            f"{SCORES:,} scores, {way:8} {row['seconds']:6.2f} s, {row['cpu_seconds']:.2f} s of processors, "
+            f"{row['megabytes']:5.0f} MB above the scores"
+        )
     check_equal()
+
+
+def best(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Give the fastest of several runs' times, and the most memory that one of them took."""
+    return {key: (max if key == "megabytes" else min)(run[key] for run in runs) for key in runs[0]}
 
 
 def embeddings_of(images: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +98,7 @@ def check_equal() -> None:
 
 
 def child(case: str, size: int, dimension: int) -> None:
-    if case in ("product", "exact"):
+    if case in ("product", "exact", "everyday"):
         embeddings, labels = embeddings_of(size, dimension)
         tensor = torch.from_numpy(embeddings)
         if case == "product":
@@ -92,8 +106,9 @@ def child(case: str, size: int, dimension: int) -> None:
             return
         from facexfer.eval.scores import all_pairs
 
+        fars = FARS if case == "exact" else (0.5, 0.1, 0.01)
         all_pairs(embeddings[:200], labels[:200], FARS[:1])
-        report(lambda: all_pairs(embeddings, labels, FARS), times=3 if size <= 10_000 else 1)
+        report(lambda: all_pairs(embeddings, labels, fars), times=3 if size <= 10_000 else 1)
         return
     import sklearn.metrics  # noqa: F401  # its import is not what is measured
 

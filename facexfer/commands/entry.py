@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -18,6 +19,9 @@ _SEVERAL = {
 }
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+# What typer's parser raises about a command line, whichever click it carries.
+_UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 def run_command(command: Callable[..., None]) -> None:
@@ -37,13 +41,19 @@ def run_app(app: typer.Typer) -> None:
     Status 0 is a finished command, 1 one that failed, 2 is bad input (also of the command line itself), 130 Ctrl-C.
     """
     try:
-        app(args=repeat_options(sys.argv[1:]))
+        status = app(args=repeat_options(sys.argv[1:]), standalone_mode=False)
+    except _UsageError as error:
+        print_error(f"{error.format_message().rstrip('.')}; see --help")
+        sys.exit(EXIT_BAD_INPUT)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(EXIT_INTERRUPTED)
     except InputError as error:
         print_error(str(error))
         sys.exit(EXIT_BAD_INPUT)
     except RunError as error:
         print_error(str(error))
         sys.exit(EXIT_FAILED)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def repeat_options(words: list[str]) -> list[str]:

@@ -52,10 +52,11 @@ def find_cuts(pairs: PairSet, ranks: list[int]) -> list[Cut]:
     groups = _grouped(pairs, sorted(set(ranks) - set(cuts)))
     brackets = _first_brackets(pairs, groups)
     while groups:
-        room = max(_LEAST_ROOM, 2 * KEPT // len(groups))
+        others = sum(not _reaches_top(pairs, group) for group in groups)
         bands = [
-            _Band(pairs, group, bracket, room) for group, bracket in zip(groups, brackets, strict=True)
-        ]  # fmt: skip
+            _Band(pairs, group, bracket, max(_LEAST_ROOM, 2 * KEPT // (1 if _reaches_top(pairs, group) else others)))
+            for group, bracket in zip(groups, brackets, strict=True)
+        ]
         _fill(pairs, bands)
         groups, brackets = [], []
         for band in bands:
@@ -200,12 +201,17 @@ def _grouped(pairs: PairSet, ranks: list[int]) -> list[list[int]]:
     """Let small ranks share one band that reaches to the top, so that their pairs are kept; others have their own."""
     if pairs.impostor_pairs <= KEPT:
         return [ranks] if ranks else []
-    few = [rank for rank in ranks if rank <= KEPT // 4]
-    return ([few] if few else []) + [[rank] for rank in ranks if rank > KEPT // 4]
+    few = [rank for rank in ranks if rank <= _most_with_pairs()]
+    return ([few] if few else []) + [[rank] for rank in ranks if rank > _most_with_pairs()]
+
+
+def _most_with_pairs() -> int:
+    """Give up to which rank the accepted pairs themselves are kept: with a guess's reserve, so many have room."""
+    return KEPT * 3 // 2
 
 
 def _reaches_top(pairs: PairSet, ranks: list[int]) -> bool:
-    return pairs.impostor_pairs <= KEPT or ranks[-1] <= KEPT // 4
+    return pairs.impostor_pairs <= KEPT or ranks[-1] <= _most_with_pairs()
 
 
 def _first_brackets(pairs: PairSet, groups: list[list[int]]) -> list[Bracket]:

@@ -13,9 +13,11 @@ from facexfer.backbones import (  # noqa: F401  (they add themselves to the tabl
     mobilefacenet_112x96,
     mobilefacenet_relu6,
 )
+from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.mxnet import load_mxnet
 from facexfer.backbones.checkpoints.onnx_weights import load_onnx
 from facexfer.backbones.checkpoints.torch_files import SUFFIXES, load_torch
+from facexfer.backbones.image_networks import ImageNetwork, library_network
 from facexfer.backbones.info import Backbone, BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.revive import folded_layers
@@ -25,16 +27,23 @@ from facexfer.errors import InputError
 __all__ = ["BACKBONES", "Backbone", "BackboneInfo", "BackboneModule", "Tap", "create_backbone"]
 
 
-def create_backbone(name: str, weights: str | Path | None = None, **options: Any) -> BackboneModule:
+_NAMED = "torchvision:"
+
+
+def create_backbone(
+    name: str, weights: str | Path | None = None, input_size: tuple[int, int] | None = None, **options: Any
+) -> BackboneModule:
     """Make a network, with random weights or from a file.
 
     What is known of the file goes to standard error: its origin and licence, and for an ONNX file the largest
     difference between the original's embeddings and ours.
 
     Args:
-        name: One of `BACKBONES`.
+        name: One of `BACKBONES`, or ``torchvision:NAME`` or ``timm:NAME``.
         weights: An MXNet ``.params`` file, a torch or safetensors file with the names of the network, an ONNX file,
-            or the name of an InsightFace pack; None leaves the weights random.
+            or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets torchvision's own where there is a network
+            connection; None leaves the weights random.
+        input_size: (height, width) in pixels, where the images have another size than the network's usual one.
         **options: Of the network, such as ``scale`` and ``blocks`` of ``mbf``.
 
     Returns:
@@ -49,11 +58,14 @@ def create_backbone(name: str, weights: str | Path | None = None, **options: Any
         Traceback (most recent call last):
         facexfer.errors.InputError: unknown backbone 'mobilefacenett'; did you mean 'mobilefacenet'? backbones: ...
     """
-    factory = BACKBONES[name]
-    try:
-        network = factory(**options)
-    except TypeError as error:
-        raise InputError(f"expected options of {name}, got {', '.join(options)}: {error}") from error
+    network = library_network(name) if ":" in name else _make(name, options)
+    if input_size is not None:
+        network.info = replace(network.info, input_size=input_size)
+    if weights is not None and str(weights).startswith(_NAMED) and isinstance(network, ImageNetwork):
+        entries = network.named_weights(str(weights).removeprefix(_NAMED))
+        load_entries(network, network.adapt_entries(entries), str(weights))
+        network.info = replace(network.info, licence="unknown", source=str(weights))
+        return network
     if weights is None:
         return network
     path = find_pack(str(weights)) if is_pack(str(weights)) and not Path(weights).exists() else Path(weights)
@@ -83,3 +95,11 @@ def create_backbone(name: str, weights: str | Path | None = None, **options: Any
     if said:
         sys.stderr.write(f"{path.name}: {'; '.join(said)}\n")
     return network
+
+
+def _make(name: str, options: dict[str, Any]) -> BackboneModule:
+    factory = BACKBONES[name]
+    try:
+        return factory(**options)
+    except TypeError as error:
+        raise InputError(f"expected options of {name}, got {', '.join(options)}: {error}") from error

@@ -45,6 +45,10 @@ class SourceSection(Section):
     weights: ExpandedPath | None = None
     recalibrate_batchnorm: bool = False
     """Measure the source's BatchNorm statistics anew on the training images before anything else."""
+    revive_batchnorm: bool = True
+    """Where the file has BatchNorm folded into the convolutions: give it statistics, scale and shift again."""
+    input_size: int | None = Field(default=None, ge=32)
+    """Side in pixels, where images are to enter at another size than the backbone's own."""
 
 
 class PairsSection(Section):
@@ -62,7 +66,16 @@ class PairsSection(Section):
 class DataSection(Section):
     """The images."""
 
-    manifest: ExpandedPath
+    manifest: ExpandedPath | None = None
+    """Of faces."""
+    dataset: str | None = None
+    """Of images: the layout, one of `facexfer.data.datasets.DATASETS`."""
+    root: ExpandedPath | None = None
+    """Of images: the data set's folder."""
+    images_per_class: int | None = Field(default=None, ge=1)
+    """Of images: train on this many of a class, drawn by `draw_seed`."""
+    search_share: float = Field(default=0, ge=0, lt=1)
+    """Of images, for searching options: hold out this part of every class's training images and test on them."""
     modality: str | None = "nir"
     train_split: str = "train"
     val_split: str = "val"
@@ -81,6 +94,10 @@ class SourceDataSection(Section):
 
     manifest: ExpandedPath | None = None
     """Of faces; left out, that of `data`."""
+    dataset: str | None = None
+    """Of images: the layout."""
+    root: ExpandedPath | None = None
+    """Of images: the folder."""
     modality: str | None = "vis"
     split: str = "train"
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.info import BackboneModule
 from facexfer.checkpoint import STATE_FORMAT, load_state, save_state, write_safetensors
 from facexfer.errors import InputError
+from facexfer.heads import Head
 from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
 
 
@@ -134,8 +136,18 @@ class RunFolder:
     def save_model(self, backbone: BackboneModule, recipe: Recipe) -> None:
         """Save the trained backbone with the name that `create_backbone` needs to make it again."""
         info = backbone.info
-        metadata = {"backbone": recipe.source.backbone, "licence": info.licence, "source": info.source}
+        metadata = {
+            "backbone": recipe.source.backbone,
+            "licence": info.licence,
+            "source": info.source,
+            "input_size": json.dumps(info.input_size),
+        }
         write_safetensors(self.model_file, dict(backbone.state_dict()), metadata)
+
+    def save_head(self, head: Head, recipe: Recipe, classes: Sequence[str]) -> None:
+        """Save the trained head and the names of its classes, which an image classifier needs beside the backbone."""
+        metadata = {"head": recipe.head.name, "classes": json.dumps(list(classes))}
+        write_safetensors(self.path / "head.safetensors", dict(head.state_dict()), metadata)
 
     def save_result(self, result: dict[str, Any]) -> None:
         """Save the figures, which marks the run as finished."""
@@ -186,7 +198,8 @@ def load_backbone_file(file: Path) -> BackboneModule:
         raise InputError(
             f"{file}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example"
         )
-    backbone = create_backbone(name)
+    size = json.loads(metadata.get("input_size", "null"))
+    backbone = create_backbone(name, input_size=tuple(size) if size else None)
     load_entries(backbone, weights, str(file))
     return backbone.eval()
 

@@ -25,7 +25,7 @@ from facexfer.heads import HEADS, Head, class_means
 from facexfer.knowledge import SourceKnowledge, check_needs
 from facexfer.losses import LossWindow
 from facexfer.progress import TrainingProgress
-from facexfer.recipe import Recipe
+from facexfer.recipe import Recipe, SourceSection
 from facexfer.runs import RunFolder
 from facexfer.runtime import describe_environment, make_fabric, memory_format, seed_everything
 from facexfer.schedule import epoch_batches, split_steps, stage_rate
@@ -59,7 +59,7 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     if resume:
         run.check_resumable(recipe)
     seed_everything(recipe.seed)
-    source = create_backbone(recipe.source.backbone, weights=recipe.source.weights).eval().requires_grad_(False)
+    source = _make_source(recipe.source)
     task = TASKS[recipe.task](recipe, source.info)
     if len(task.training_set) < recipe.optimizer.batch_size:
         raise InputError(
@@ -77,6 +77,12 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
         run.start(recipe)
     fabric.barrier()
     return Training(fabric, recipe, run, stages, task, source).fit(resume)
+
+
+def _make_source(settings: SourceSection) -> BackboneModule:
+    size = (settings.input_size, settings.input_size) if settings.input_size else None
+    source = create_backbone(settings.backbone, weights=settings.weights, input_size=size)
+    return source.eval().requires_grad_(False)
 
 
 class Training:
@@ -135,7 +141,7 @@ class Training:
         with closing(writer), progress:
             self.writer, self.progress = writer, progress
             self.untouched = checkpoint["untouched"] if checkpoint else self._evaluate_untouched()
-            if self.source.folded:
+            if self.source.folded and self.recipe.source.revive_batchnorm:
                 self.progress.say("reviving folded BatchNorm from the training images")
                 revive_on(self.source, self.task.plain_training_set)
             if self.recipe.source.recalibrate_batchnorm:
@@ -197,7 +203,7 @@ class Training:
             if is_logged:
                 self._log(window)
             if self._evaluation_is_due():
-                self._record(self.task.evaluate(self.backbone, self.recipe.evaluation.pairs[:1]))
+                self._record(self.task.evaluate(self.backbone, self.head, self.recipe.evaluation.pairs[:1]))
             # After the evaluation: a run killed in between measures again instead of missing a figure.
             if is_logged and not is_last:
                 self._save_if_due(index, objective, optimizer)
@@ -283,7 +289,7 @@ class Training:
         if not self.recipe.evaluation.untouched:
             return {}
         self.progress.say("measuring the untouched source")
-        figures = self.task.evaluate(self.source, self.recipe.evaluation.pairs)
+        figures = self.task.evaluate(self.source, None, self.recipe.evaluation.pairs)
         self._record(figures)
         return figures
 
@@ -341,7 +347,7 @@ class Training:
 
     def _finish(self) -> dict[str, Any]:
         self.progress.say("measuring the trained network")
-        figures = self.task.evaluate(self.backbone, self.recipe.evaluation.pairs)
+        figures = self.task.evaluate(self.backbone, self.head, self.recipe.evaluation.pairs)
         self._record(figures)
         self._warn(self.diagnosis.end_stage() + compare_with_untouched(figures, self.untouched))
         result = {
@@ -350,11 +356,13 @@ class Training:
             "steps": self.step,
             "figures": figures,
             "untouched": self.untouched,
+            "details": self.task.details(self.backbone, self.head) if self.task.details else {},
             "data": self.task.fingerprints,
             "environment": describe_environment(self.backbone),
         }
         if self.fabric.is_global_zero:
             self.run.save_model(self.backbone, self.recipe)
+            self.run.save_head(self.head, self.recipe, self.task.classes)
             self.run.save_result(result)
         self.fabric.barrier()
         return result

@@ -1,6 +1,7 @@
 """Read named tensors from torch and safetensors files; nothing in them is ever run."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def load_torch(network: BackboneModule, path: Path) -> None:
     Raises:
         InputError: If the file is damaged, holds more than tensors, or an entry does not fit.
     """
-    load_entries(network, read_tensors(path), str(path))
+    entries = read_tensors(path)
+    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = getattr(network, "adapt_entries", None)
+    load_entries(network, adapt(entries) if adapt else entries, str(path))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

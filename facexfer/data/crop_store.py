@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from facexfer.data.image_set import LabelledImage
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import FaceImage
 from facexfer.errors import InputError
@@ -29,9 +30,17 @@ class CropStore:
         images: The rows.
         size: (height, width) of every crop in pixels.
         folder: Where the file is kept; it is made.
+        read: Gives the image of a path at a size, (H, W, 3) uint8 RGB.
     """
 
-    def __init__(self, images: Sequence[FaceImage], size: tuple[int, int], folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        images: Sequence[FaceImage | LabelledImage],
+        size: tuple[int, int],
+        folder: Path | None = None,
+        read: Callable[[Path, tuple[int, int]], np.ndarray] = read_crop,
+    ) -> None:
+        self._read = read
         self._images = tuple(images)
         self._size = size
         self._folder = folder
@@ -45,7 +54,7 @@ class CropStore:
         if index < self._kept:
             crop: np.ndarray = self.load()[index]
             return crop
-        return read_crop(self._images[index].path, self._size)
+        return self._read(self._images[index].path, self._size)
 
     def load(self) -> np.ndarray:
         """Have the crops ready, (K, H, W, 3) uint8, before workers are started.
@@ -94,7 +103,7 @@ class CropStore:
         with ThreadPoolExecutor() as pool:
             for start in range(0, self._kept, _CHUNK):
                 part = self._images[start : min(start + _CHUNK, self._kept)]
-                for offset, crop in enumerate(pool.map(lambda image: read_crop(image.path, self._size), part)):
+                for offset, crop in enumerate(pool.map(lambda image: self._read(image.path, self._size), part)):
                     crops[start + offset] = crop
 
     def _fingerprint(self) -> str:

@@ -32,6 +32,8 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
     Raises:
         InputError: If the manifest, a split or an image is not fit for the run; nothing has been trained yet.
     """
+    if recipe.data.manifest is None:
+        raise InputError("expected data.manifest in a face recipe, got none; name the CSV of the crops")
     manifest = read_manifest(recipe.data.manifest)
     training, validation = training_and_validation(manifest, recipe.data)
     check_trainable(training)
@@ -161,11 +163,14 @@ class FaceEvaluator:
             for modality, selected in self._manifests.items()
         }
 
-    def evaluate(self, backbone: nn.Module, pairs: Sequence[PairsSection]) -> dict[str, float | None]:
+    def evaluate(
+        self, backbone: nn.Module, head: nn.Module | None, pairs: Sequence[PairsSection]
+    ) -> dict[str, float | None]:
         """Measure a backbone.
 
         Args:
             backbone: A network with `info`.
+            head: Of the training identities; it plays no part in verification.
             pairs: Which comparisons to make.
 
         Returns:

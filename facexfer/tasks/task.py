@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -33,14 +33,16 @@ class Task:
         classes: The class names; their positions are the labels.
         training_set: The training images, augmented.
         plain_training_set: The same images as they are, for class means and the like.
-        evaluate: (backbone, which of the recipe's pairs) -> figures by name.
+        evaluate: (backbone, head or None for the untouched source, which of the recipe's pairs) -> figures by name.
         fingerprints: What identifies the data, for the run folder.
         source_set: Labelled images of the source's own kind, for the methods that ask for them.
+        details: (backbone, head) -> what else the result should hold.
     """
 
     classes: tuple[str, ...]
     training_set: TrainingSet
     plain_training_set: TrainingSet
-    evaluate: Callable[[nn.Module, Sequence[PairsSection]], dict[str, float | None]]
+    evaluate: Callable[[nn.Module, nn.Module | None, Sequence[PairsSection]], dict[str, float | None]]
     fingerprints: dict[str, str]
     source_set: TrainingSet | None = None
+    details: Callable[[nn.Module, nn.Module], dict[str, Any]] | None = None

@@ -1,0 +1,147 @@
+"""Image classification: pictures of a data set in its official layout, top-1, top-5 and per-class accuracy."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facexfer.backbones.info import BackboneInfo
+from facexfer.data.datasets import DATASETS
+from facexfer.data.image_set import ImageSet, LabelledImage
+from facexfer.data.pictures import PictureDataset, picture_store
+from facexfer.errors import InputError
+from facexfer.eval.classification import cross_entropy, per_class_accuracy, top_k_accuracy
+from facexfer.recipe import PairsSection, Recipe
+from facexfer.tasks.embedding import embed_dataset
+from facexfer.tasks.task import Task
+
+
+def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
+    """Read and check the data of an image recipe.
+
+    Args:
+        recipe: The run.
+        info: The backbone's facts; its input size is that of the crops.
+
+    Returns:
+        The task.
+
+    Raises:
+        InputError: If the data set is not there or not in its layout, or a picture cannot be read.
+    """
+    images = image_set(recipe)
+    size = info.input_size
+    evaluator = ImageEvaluator(images, PictureDataset(images.test, size, "none"))
+    fingerprints = {"training": _fingerprint(images.train), "test": _fingerprint(images.test)}
+    store = picture_store(images.train, size)
+    source_set = None
+    if recipe.source_data is not None:
+        if recipe.source_data.dataset is None or recipe.source_data.root is None:
+            raise InputError("expected source_data.dataset and source_data.root in an image recipe, got neither or one")
+        originals = DATASETS[recipe.source_data.dataset](recipe.source_data.root, recipe.data.draw_seed)
+        source_set = PictureDataset(originals.train, size, "flip", recipe.seed)
+        fingerprints["source"] = _fingerprint(originals.train)
+    return Task(
+        classes=images.classes,
+        training_set=PictureDataset(images.train, size, recipe.data.augmentation, recipe.seed, store),
+        plain_training_set=PictureDataset(images.train, size, "none", store=store),
+        evaluate=evaluator.evaluate,
+        fingerprints=fingerprints,
+        source_set=source_set,
+        details=evaluator.details,
+    )
+
+
+def image_set(recipe: Recipe) -> ImageSet:
+    """Read the pictures that a recipe chooses.
+
+    Args:
+        recipe: The run.
+
+    Returns:
+        Training and test pictures; with `search_share`, both from the training part.
+
+    Raises:
+        InputError: If the data set is not named, not there, or a choice cannot be met.
+    """
+    data = recipe.data
+    if data.dataset is None or data.root is None:
+        raise InputError("expected data.dataset and data.root in an image recipe, got neither or one; name the layout")
+    images = DATASETS[data.dataset](data.root, data.draw_seed)
+    if data.images_per_class is not None:
+        images = images.limited(data.images_per_class, data.draw_seed)
+    if data.search_share > 0:
+        images = images.for_search(data.search_share, data.draw_seed)
+    for part, chosen in (("training", images.train), ("test", images.test)):
+        if not chosen:
+            raise InputError(f"{data.root}: expected {part} pictures, found none ({'; '.join(images.notes)})")
+    return images
+
+
+class ImageEvaluator:
+    """Accuracy of a backbone with its head on the test pictures.
+
+    Args:
+        images: The set.
+        dataset: Its test pictures.
+    """
+
+    def __init__(self, images: ImageSet, dataset: PictureDataset) -> None:
+        self._images = images
+        self._dataset = dataset
+        self._labels = np.array([image.label for image in images.test])
+
+    def evaluate(
+        self, backbone: nn.Module, head: nn.Module | None, pairs: Sequence[PairsSection]
+    ) -> dict[str, float | None]:
+        """Measure a classifier.
+
+        Args:
+            backbone: A network with `info`.
+            head: Of the set's classes; without one there is nothing to measure.
+            pairs: They play no part in classification.
+
+        Returns:
+            ``top1``, ``top5`` and ``mean_class`` as fractions, and ``test/classification``, the cross-entropy.
+        """
+        if head is None:
+            return {}
+        scores = self._scores(backbone, head)
+        return {
+            "top1": top_k_accuracy(scores, self._labels, 1),
+            "top5": top_k_accuracy(scores, self._labels, 5),
+            "mean_class": float(np.nanmean(per_class_accuracy(scores, self._labels))),
+            "test/classification": cross_entropy(scores, self._labels),
+        }
+
+    def details(self, backbone: nn.Module, head: nn.Module) -> dict[str, Any]:
+        """Give every class's top-1 accuracy, which picture was right, and the set's notes."""
+        scores = self._scores(backbone, head)
+        accuracies = per_class_accuracy(scores, self._labels)
+        named = zip(self._images.classes, accuracies.tolist(), strict=True)
+        right = (scores.argmax(axis=1) == self._labels).astype(int)
+        return {
+            "notes": list(self._images.notes),
+            "per_class": {name: None if np.isnan(value) else value for name, value in named},
+            "right": "".join(map(str, right)),
+        }
+
+    def _scores(self, backbone: nn.Module, head: nn.Module) -> np.ndarray:
+        embeddings: Tensor = embed_dataset(backbone, self._dataset)
+        device = next(head.parameters()).device
+        was_training = head.training
+        head.eval()
+        with torch.no_grad():
+            scores = head(embeddings.to(device), torch.from_numpy(self._labels).to(device)).float().cpu().numpy()
+        head.train(was_training)
+        return np.asarray(scores)
+
+
+def _fingerprint(images: Sequence[LabelledImage]) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(f"{image.path.name} {image.path.stat().st_size} {image.label}\n".encode())
+    return digest.hexdigest()

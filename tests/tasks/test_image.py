@@ -1,0 +1,76 @@
+"""Image classification through the same training loop."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from shared_data import shared
+
+from facexfer.backbones import create_backbone
+from facexfer.errors import InputError
+from facexfer.recipe import parse_recipe
+from facexfer.runs import RunFolder, load_backbone
+from facexfer.tasks.embedding import embed_dataset, revive_on
+from facexfer.tasks.image import image_task
+from facexfer.training import train
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 4), ("val", 2)):
+        for name in ("ants", "bees"):
+            (folder / part / name).mkdir(parents=True)
+            for index in range(count):
+                cv2.imwrite(
+                    str(folder / part / name / f"{index}.png"), generator.integers(0, 255, (48, 48, 3), np.uint8)
+                )
+    return folder
+
+
+def recipe_for(root, **sections):
+    values = {
+        "task": "image",
+        "source": {"backbone": "mobilenet_v2", "input_size": 32},
+        "data": {"dataset": "folders", "root": str(root)},
+        "head": {"name": "linear", "start": "random"},
+        "method": {"name": "afa"},
+        "optimizer": {"iterations": 2, "batch_size": 4},
+        "evaluation": {"untouched": False},
+        "runtime": {"accelerator": "cpu", "log_every_steps": 1},
+    }
+    return parse_recipe({**values, **sections}, "test")
+
+
+@pytest.mark.slow
+def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root, tmp_path):
+    train(recipe_for(root, method={"name": "afa"}), tmp_path / "run", resume=False)
+    result = json.loads(RunFolder(tmp_path / "run").result_file.read_text())
+    assert set(result["figures"]) == {"top1", "top5", "mean_class", "test/classification"}
+    assert set(result["details"]["per_class"]) == {"ants", "bees"}
+    assert len(result["details"]["right"]) == 4
+    assert result["details"]["right"].count("1") == 4 * result["figures"]["top1"]
+    assert load_backbone(tmp_path / "run").info.input_size == (32, 32)
+
+
+def test_what_is_missing_in_the_recipe_is_said(root):
+    info = create_backbone("mobilenet_v2", input_size=(32, 32)).info
+    with pytest.raises(InputError, match=r"expected data.dataset and data.root in an image recipe"):
+        image_task(recipe_for(root, data={"dataset": "folders"}), info)
+    with pytest.raises(InputError, match="unknown data set 'folder'; did you mean 'folders'"):
+        image_task(recipe_for(root, data={"dataset": "folder", "root": str(root)}), info)
+
+
+@pytest.mark.slow
+def test_reviving_the_folded_network_leaves_its_embeddings(root):
+    weights = shared("weights/mobilenet_v2-imagenet-bnfolded-fp16.pth")
+    network = create_backbone("mobilenet_v2_tf", weights, input_size=(64, 64)).eval()
+    images = image_task(recipe_for(root), network.info).plain_training_set
+    before = embed_dataset(network, images)
+    assert len(network.folded) == 52
+    revive_on(network, images)
+    after = embed_dataset(network, images)
+    assert torch.allclose(before, after, atol=1e-4 * before.abs().max().item())

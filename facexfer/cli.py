@@ -2,6 +2,7 @@
 
 import typer
 
+from facexfer.commands.compare import compare
 from facexfer.commands.demo import demo
 from facexfer.commands.doctor import doctor
 from facexfer.commands.entry import run_app
@@ -27,6 +28,7 @@ for _command in (
     evaluate,
     export,
     inspect,
+    compare,
     runs,
     doctor,
 ):

@@ -1,0 +1,27 @@
+"""``facexfer compare``: methods x networks x data sets x seeds, and their tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    grid: Annotated[str, typer.Argument(help="A TOML file, or the name of a packaged grid.")],
+    out: Annotated[Path, typer.Option(help="The comparison's folder; what is finished in it stays.")],
+    jobs: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 1,
+) -> None:
+    """Run a grid cell by cell and write its tables; started again, it goes on with what is missing."""
+    from facexfer.comparison.cells import run_cells
+    from facexfer.comparison.grid import read_grid
+    from facexfer.comparison.table import write_tables
+    from facexfer.errors import RunError
+
+    read = read_grid(grid)
+    out.mkdir(parents=True, exist_ok=True)
+    outcomes = run_cells(read, out, jobs, typer.echo)
+    write_tables(read, outcomes, out)
+    typer.echo((out / "table.md").read_text(encoding="utf-8"))
+    failed = sum(bool(outcome.failure) for outcome in outcomes)
+    if failed:
+        raise RunError(f"{failed} of {len(outcomes)} runs failed; {out / 'table.md'} says why; run it again to go on")

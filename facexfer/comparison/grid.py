@@ -1,0 +1,173 @@
+"""A comparison as typed data: which methods, networks, data sets and seeds, read from TOML."""
+
+import itertools
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from pydantic import Field
+
+from facexfer.errors import InputError
+from facexfer.recipe import Recipe, Section, read_recipe
+from facexfer.registry import unknown_name_message
+
+
+class Choice(Section):
+    """One method, network or data set: what it changes in the recipe."""
+
+    recipe: str | None = None
+    """Start from this recipe instead of the grid's; for methods only."""
+    settings: tuple[str, ...] = ()
+    """``section.key=value``, as with ``facexfer train --set``."""
+    alpha: tuple[str, ...] = ()
+    """For methods: the options that the search sets, e.g. ``method.alpha``; none, no search."""
+    alphas: tuple[float, ...] = ()
+    """For methods: the values that it tries, the same for all of `alpha`."""
+
+
+class Search(Section):
+    """How alpha is searched: on a part of the training data, never on validation."""
+
+    settings: tuple[str, ...]
+    """What holds out that part: ``data.search_identities=55`` or ``data.search_share=0.2``."""
+    figure: str | None = None
+    """What is compared; left out, the grid's first figure."""
+    seed: int = 0
+
+
+class Override(Section):
+    """Settings for some cells only."""
+
+    method: str | None = None
+    network: str | None = None
+    dataset: str | None = None
+    settings: tuple[str, ...]
+
+
+class Grid(Section):
+    """A comparison."""
+
+    title: str
+    recipe: str
+    figures: tuple[str, ...] = Field(min_length=1)
+    """Names of figures in ``result.json``; the first decides which methods are best."""
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
+    methods: dict[str, Choice] = Field(min_length=1)
+    networks: dict[str, Choice] = Field(default_factory=lambda: {"": Choice()})
+    datasets: dict[str, Choice] = Field(default_factory=lambda: {"": Choice()})
+    overrides: tuple[Override, ...] = ()
+    search: Search | None = None
+    paper: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """``dataset/network/method`` (empty parts left out) -> the paper's figures, as printed."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one network and data set.
+
+    Attributes:
+        dataset: A name of the grid, like the next two.
+        network: Empty if the grid has none to choose.
+        method: Of the row.
+    """
+
+    dataset: str
+    network: str
+    method: str
+
+    @property
+    def key(self) -> str:
+        """``dataset/network/method`` without empty parts; also the folder of its runs."""
+        return "/".join(part for part in (self.dataset, self.network, self.method) if part)
+
+
+def cells_of(grid: Grid) -> Iterator[Cell]:
+    """Give the cells of a grid, data set by data set."""
+    for dataset, network, method in itertools.product(grid.datasets, grid.networks, grid.methods):
+        yield Cell(dataset, network, method)
+
+
+def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
+    """Make the recipe of a cell.
+
+    Args:
+        grid: The comparison.
+        cell: Where in it.
+        more: Further settings: the seed, alpha, what a search holds out.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        InputError: If the recipe is missing or a setting does not fit.
+    """
+    method = grid.methods[cell.method]
+    settings = [*grid.datasets[cell.dataset].settings, *grid.networks[cell.network].settings, *method.settings]
+    for override in grid.overrides:
+        chosen = ((override.method, cell.method), (override.network, cell.network), (override.dataset, cell.dataset))
+        if all(wanted in (None, name) for wanted, name in chosen):
+            settings += override.settings
+    return read_recipe(method.recipe or grid.recipe, [*settings, *more])
+
+
+def read_grid(name: str | Path) -> Grid:
+    """Read a grid from a TOML file, or a packaged one by name.
+
+    Args:
+        name: A path, or the name of a file in ``facexfer/grids`` without its ending.
+
+    Returns:
+        The grid.
+
+    Raises:
+        InputError: If the file is missing or no TOML, a key is unknown or a value does not fit.
+    """
+    packaged = {
+        file.name.removesuffix(".toml"): file
+        for file in resources.files("facexfer.grids").iterdir()
+        if file.name.endswith(".toml")
+    }
+    path = Path(name)
+    try:
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+        elif str(name) in packaged:
+            text = packaged[str(name)].read_text(encoding="utf-8")
+        else:
+            raise InputError(f"no such file; {unknown_name_message('grid', str(name), packaged)}")
+        values: dict[str, Any] = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{name}: expected a grid in TOML, got: {error}; mend the file") from error
+    try:
+        grid = Grid.model_validate(values)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{name}: {place}: {first['msg']}, got {first['input']!r}") from error
+    _check(grid, str(name))
+    return grid
+
+
+def _check(grid: Grid, origin: str) -> None:
+    for name, method in grid.methods.items():
+        if bool(method.alpha) != bool(method.alphas):
+            raise InputError(f"{origin}: expected both alpha and alphas for method '{name}', got one; give the other")
+        if method.alpha and grid.search is None:
+            raise InputError(f"{origin}: expected [search] for the alphas of method '{name}', got none; add it")
+    known = {cell.key for cell in cells_of(grid)}
+    for key, figures in grid.paper.items():
+        if key not in known:
+            raise InputError(f"{origin}: {unknown_name_message('cell of the paper', key, known)}")
+        if len(figures) != len(grid.figures):
+            raise InputError(
+                f"{origin}: expected {len(grid.figures)} figures of the paper for {key}, got {len(figures)}"
+            )
+    for override in grid.overrides:
+        named = ((override.method, grid.methods), (override.network, grid.networks), (override.dataset, grid.datasets))
+        for wanted, choices in named:
+            if wanted is not None and wanted not in choices:
+                raise InputError(f"{origin}: overrides: {unknown_name_message('name', wanted, choices)}")

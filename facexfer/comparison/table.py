@@ -1,0 +1,173 @@
+"""The outcome of a comparison: mean and deviation over seeds beside the paper's, as Markdown, CSV and a plot."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from facexfer.comparison.cells import Outcome
+from facexfer.comparison.grid import Cell, Grid, cells_of
+from facexfer.runs import write_text
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One figure of one cell over its seeds.
+
+    Attributes:
+        values: Of the seeds that have it, as fractions, by seed.
+        paper: As the paper prints it, in percent; empty if it does not.
+    """
+
+    values: dict[int, float]
+    paper: str
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds; None without any."""
+        return float(np.mean(list(self.values.values()))) if self.values else None
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation over the seeds (n - 1); None with fewer than two."""
+        return float(np.std(list(self.values.values()), ddof=1)) if len(self.values) > 1 else None
+
+    @property
+    def text(self) -> str:
+        """``mean ± deviation`` in percent."""
+        if self.mean is None:
+            return "-"
+        return f"{100 * self.mean:.1f}" + (f" ± {100 * self.deviation:.1f}" if self.deviation is not None else "")
+
+
+def summarise(grid: Grid, outcomes: list[Outcome], cell: Cell, figure: str) -> Summary:
+    """Collect one figure of a cell."""
+    values = {
+        outcome.seed: float(outcome.result["figures"][figure])
+        for outcome in outcomes
+        if outcome.cell == cell and outcome.result is not None and outcome.result["figures"].get(figure) is not None
+    }
+    paper = grid.paper.get(cell.key)
+    return Summary(values, paper[grid.figures.index(figure)] if paper else "")
+
+
+def paired_test(first: dict[int, float], second: dict[int, float]) -> tuple[float, float, int]:
+    """Compare two methods over the seeds that both have (paired t-test, two-sided).
+
+    Args:
+        first: Seed -> figure.
+        second: Likewise.
+
+    Returns:
+        The mean difference, p (NaN with fewer than two seeds, or where all differences are equal), and the seeds.
+
+    Example:
+        >>> difference, p, seeds = paired_test({0: 0.5, 1: 0.6, 2: 0.7}, {0: 0.4, 1: 0.5, 2: 0.5})
+        >>> round(difference, 3), round(p, 3), seeds
+        (0.133, 0.057, 3)
+    """
+    seeds = sorted(first.keys() & second.keys())
+    differences = np.array([first[seed] - second[seed] for seed in seeds])
+    if len(seeds) < 2 or np.ptp(differences) == 0:
+        return float(differences.mean()) if seeds else float("nan"), float("nan"), len(seeds)
+    return float(differences.mean()), float(stats.ttest_1samp(differences, 0).pvalue), len(seeds)
+
+
+def write_tables(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
+    """Write ``table.md``, ``table.csv``, ``table.png`` and ``table.svg`` into a comparison's folder.
+
+    Args:
+        grid: The comparison.
+        outcomes: Of its runs.
+        out: The folder.
+    """
+    write_text(out / "table.md", markdown(grid, outcomes, out))
+    write_text(out / "table.csv", _csv(grid, outcomes, out))
+    _plot(grid, outcomes, out)
+
+
+def markdown(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
+    """Write the tables, the paired tests, what was chosen and what failed."""
+    lines = [f"# {grid.title}", "", f"Percent, mean ± standard deviation over seeds {', '.join(map(str, grid.seeds))}."]
+    for dataset in grid.datasets:
+        for network in grid.networks:
+            lines += ["", f"## {' / '.join(part for part in (dataset, network) if part) or 'All'}", ""]
+            lines += _block(grid, outcomes, out, dataset, network)
+    failed = [outcome for outcome in outcomes if outcome.failure]
+    if failed:
+        lines += ["", "## Failed", ""]
+        lines += [f"* {each.cell.key}, seed {each.seed}: {each.failure}" for each in failed]
+    return "\n".join(lines) + "\n"
+
+
+def _block(grid: Grid, outcomes: list[Outcome], out: Path, dataset: str, network: str) -> list[str]:
+    with_paper = any(Cell(dataset, network, method).key in grid.paper for method in grid.methods)
+    columns = [name for figure in grid.figures for name in ((figure, "paper") if with_paper else (figure,))]
+    lines = [f"| method | {' | '.join(columns)} | alpha | runs |", "|---" * (len(columns) + 3) + "|"]
+    first: dict[str, dict[int, float]] = {}
+    for method in grid.methods:
+        cell = Cell(dataset, network, method)
+        row = [method]
+        for figure in grid.figures:
+            summary = summarise(grid, outcomes, cell, figure)
+            row += [summary.text, summary.paper or "-"] if with_paper else [summary.text]
+        ours = [outcome for outcome in outcomes if outcome.cell == cell]
+        first[method] = summarise(grid, outcomes, cell, grid.figures[0]).values
+        alphas = sorted({f"{outcome.alpha:g}" for outcome in ours if outcome.alpha is not None})
+        links = [
+            f"{each.seed} failed" if each.failure else f"[{each.seed}]({each.folder.relative_to(out).as_posix()})"
+            for each in ours
+        ]
+        lines.append("| " + " | ".join([*row, ", ".join(alphas) or "-", ", ".join(links)]) + " |")
+    ranked = sorted((m for m in first if first[m]), key=lambda m: -float(np.mean(list(first[m].values()))))
+    if len(ranked) > 1:
+        difference, p, seeds = paired_test(first[ranked[0]], first[ranked[1]])
+        told = "too few seeds for a test" if np.isnan(p) else f"p = {p:.2g}"
+        lines += [
+            "",
+            f"Best two in {grid.figures[0]}: {ranked[0]} before {ranked[1]} by {100 * difference:.2f} points "
+            f"(paired t-test over {seeds} seeds: {told}).",
+        ]
+    return lines
+
+
+def _csv(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["dataset", "network", "method", "figure", "seed", "value", "alpha", "paper", "run", "failure"])
+    for outcome in outcomes:
+        for index, figure in enumerate(grid.figures):
+            value = outcome.result["figures"].get(figure) if outcome.result else None
+            paper = grid.paper.get(outcome.cell.key)
+            writer.writerow([
+                outcome.cell.dataset, outcome.cell.network, outcome.cell.method, figure, outcome.seed,
+                "" if value is None else value, "" if outcome.alpha is None else outcome.alpha,
+                paper[index] if paper else "", outcome.folder.relative_to(out).as_posix(), outcome.failure,
+            ])  # fmt: skip
+    return text.getvalue()
+
+
+def _plot(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.28 * len(list(cells_of(grid))) + 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    labels = []
+    for row, cell in enumerate(cells_of(grid)):
+        summary = summarise(grid, outcomes, cell, grid.figures[0])
+        labels.append(cell.key)
+        if summary.mean is not None:
+            spread = 100 * summary.deviation if summary.deviation is not None else None
+            axes.errorbar(100 * summary.mean, row, xerr=spread, fmt="o", color="C0", capsize=3)
+        number = summary.paper.split("±")[0].strip()
+        if number:
+            axes.plot(float(number), row, "x", color="C1")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{grid.figures[0]}, %: measured with deviation over seeds (dot), the paper's (cross)")
+    axes.set_title(grid.title)
+    for ending in ("png", "svg"):
+        figure.savefig(out / f"table.{ending}", dpi=150)

@@ -1,0 +1,1 @@
+"""Packaged grids: the tables of the paper, and small ones."""

@@ -1,0 +1,122 @@
+"""Grids: the packaged ones fit, settings reach their cells, mistakes are named; tables from outcomes."""
+
+from importlib import resources
+
+import pytest
+
+from facexfer.comparison.cells import Outcome, run_cells
+from facexfer.comparison.grid import Cell, cells_of, read_grid, recipe_of
+from facexfer.comparison.table import markdown, paired_test, write_tables
+from facexfer.errors import InputError
+from facexfer.transfer.methods import create
+
+PACKAGED = sorted(file.name for file in resources.files("facexfer.grids").iterdir() if file.name.endswith(".toml"))
+SMALL = """
+title = "Small"
+recipe = "nirsim-l2"
+figures = ["nir/tar@0.01"]
+seeds = [0, 1, 2]
+[methods.L2]
+[methods.AFA]
+settings = ["method.name=afa"]
+alpha = ["method.spatial_alpha", "method.channel_alpha"]
+alphas = [0.1, 0.2]
+[search]
+settings = ["data.search_identities=55"]
+[paper]
+L2 = ["94.4 ± 0.3"]
+AFA = ["98.1"]
+"""
+
+
+@pytest.fixture
+def grid(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEXFER_SHARED", "shared")
+    (tmp_path / "grid.toml").write_text(SMALL)
+    return read_grid(tmp_path / "grid.toml")
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_every_cell_of_the_packaged_grids_is_a_good_recipe(name, monkeypatch):
+    monkeypatch.setenv("FACEXFER_SHARED", "shared")
+    grid = read_grid(name.removesuffix(".toml"))
+    datasets, networks = list(grid.datasets), list(grid.networks)
+    for cell in cells_of(grid):
+        # All methods once and every data set and network once are enough: settings only add up.
+        if cell.network in (networks[0], networks[-1]) and cell.dataset in (datasets[0], datasets[-1]):
+            recipe = recipe_of(grid, cell, tuple(f"{key}=0.5" for key in grid.methods[cell.method].alpha))
+            assert create(recipe.method.name, **recipe.method.options)
+
+
+def test_published_settings_of_table_3(monkeypatch):
+    monkeypatch.setenv("FACEXFER_SHARED", "shared")
+    grid = read_grid("table3")
+    recipe = recipe_of(grid, Cell("MIT67", "Inception-V3", "LwF"))
+    assert (recipe.optimizer.learning_rate, recipe.optimizer.batch_size, recipe.optimizer.iterations) == (
+        0.001,
+        64,
+        9000,
+    )
+    assert recipe.method.options == {"rate_factor": 1.0}
+    assert recipe.source.weights.name == "inception_v3_places365.pth.tar"
+    assert grid.paper["CUB/ResNet-101/AFA"] == ("82.2 ± 0.1",)
+    assert len(grid.paper) == 105
+
+
+def test_mistakes_are_named(tmp_path, monkeypatch):
+    def read(old, new):
+        (tmp_path / "bad.toml").write_text(SMALL.replace(old, new))
+        return read_grid(tmp_path / "bad.toml")
+
+    with pytest.raises(InputError, match="unknown cell of the paper 'AFAA'; did you mean 'AFA'"):
+        read('AFA = ["98.1"]', 'AFAA = ["98.1"]')
+    with pytest.raises(InputError, match="expected both alpha and alphas for method 'AFA'"):
+        read("alphas = [0.1, 0.2]", "")
+    with pytest.raises(InputError, match="seed: Extra inputs"):
+        read("seeds", "seed")
+    with pytest.raises(InputError, match="unknown grid 'tabel3'; did you mean 'table3'"):
+        read_grid("tabel3")
+
+
+def outcome(method, seed, value, tmp_path, failure=""):
+    result = None if failure else {"figures": {"nir/tar@0.01": value}}
+    folder = tmp_path / "runs" / method / f"seed{seed}"
+    return Outcome(Cell("", "", method), seed, folder, result, failure, 0.1 if method == "AFA" else None)
+
+
+def test_tables_have_means_the_paper_links_a_test_and_failures(grid, tmp_path):
+    outcomes = [outcome("L2", seed, value, tmp_path) for seed, value in enumerate((0.90, 0.92, 0.94))]
+    outcomes += [outcome("AFA", 0, 0.95, tmp_path), outcome("AFA", 1, 0.96, tmp_path)]
+    outcomes += [outcome("AFA", 2, None, tmp_path, failure="loss became nan")]
+    text = markdown(grid, outcomes, tmp_path)
+    assert "| L2 | 92.0 ± 2.0 | 94.4 ± 0.3 | - | [0](runs/L2/seed0), [1](runs/L2/seed1), [2](runs/L2/seed2) |" in text
+    assert "| AFA | 95.5 ± 0.7 | 98.1 | 0.1 | [0](runs/AFA/seed0), [1](runs/AFA/seed1), 2 failed |" in text
+    assert "AFA before L2 by 4.50 points (paired t-test over 2 seeds: p = 0.07)" in text
+    assert "* AFA, seed 2: loss became nan" in text
+    write_tables(grid, outcomes, tmp_path)
+    assert (tmp_path / "table.csv").read_text().count("\n") == 7
+    assert (tmp_path / "table.png").stat().st_size > 1000
+    assert "<svg" in (tmp_path / "table.svg").read_text()
+
+
+def test_a_paired_test_needs_two_seeds():
+    assert paired_test({0: 0.5}, {0: 0.25})[::2] == (0.25, 1)
+    assert paired_test({}, {0: 1.0})[2] == 0
+
+
+def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(grid, tmp_path, monkeypatch):
+    def run(name, recipe, folder, slot, jobs, say):
+        if recipe.data.search_identities == 0 and recipe.seed == 1:
+            return None, "no disk"
+        alpha = recipe.method.options.get("spatial_alpha", 0)
+        return {"figures": {"nir/tar@0.01": 0.5 + alpha}}, ""
+
+    monkeypatch.setattr("facexfer.comparison.cells._run", run)
+    outcomes = run_cells(grid, tmp_path, 2, lambda line: None)
+    assert [(each.cell.method, each.seed, each.failure, each.alpha) for each in outcomes] == [
+        ("L2", 0, "", None), ("L2", 1, "no disk", None), ("L2", 2, "", None),
+        ("AFA", 0, "", 0.2), ("AFA", 1, "no disk", 0.2), ("AFA", 2, "", 0.2),
+    ]  # fmt: skip
+    monkeypatch.setattr("facexfer.comparison.cells._run", lambda *words: (None, "broken"))
+    assert outcomes != (failed := run_cells(grid, tmp_path, 1, lambda line: None))
+    assert failed[-1].failure == "every alpha failed: broken; broken"

@@ -119,6 +119,7 @@ def _measure(folder: Path, source: Path) -> "NetworkFindings":
         _PLAIN: open_embedder(folder / "plain"),
         _AFA: open_embedder(folder / "afa"),
     }
+    assert recipe.data.manifest is not None
     images = read_manifest(recipe.data.manifest).select(split=recipe.data.val_split)
     return measure_networks(networks, images, _FARS, ((_AFA, _SOURCE), (_AFA, _PLAIN)))
 

@@ -248,7 +248,8 @@ def _discovered(
     if not taps:
         raise InputError(f"expected feature maps (N, C, H, W) in {name}, found none; choose a convolutional network")
     made.info = replace(info, taps=taps, blocks=blocks)
-    return made.train()
+    made.train()
+    return made
 
 
 def _see(seen: list[tuple[str, Tensor, int]], layer: str, output: object) -> None:

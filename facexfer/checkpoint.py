@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, distributed
 
 from facexfer.errors import InputError, RunError
 
@@ -105,6 +105,16 @@ def random_state() -> dict[str, Any]:
     """Take the states of torch's random number generators, of the CPU and of every CUDA device."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "cuda": list(cuda)}
+
+
+def all_random_states() -> list[dict[str, Any]]:
+    """Take `random_state` of every rank, by rank; each rank must call it."""
+    mine = random_state()
+    if not distributed.is_initialized():
+        return [mine]
+    states = [mine] * distributed.get_world_size()
+    distributed.all_gather_object(states, mine)
+    return states
 
 
 def set_random_state(state: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The losses of the last steps, and the check that they are finite."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,16 +28,17 @@ class LossWindow:
         self._names = list(losses)
         self._losses.append(torch.stack([loss.detach().float() for loss in losses.values()]))
 
-    def summarise(self, last_good_step: int) -> dict[str, Any]:
+    def summarise(self, last_good_step: int, over_ranks: Callable[[Tensor], Any]) -> dict[str, Any]:
         """Give the means since the last call, and forget.
 
         Args:
             last_good_step: The step of the last checkpoint, for the error.
+            over_ranks: The mean over all ranks, so that each has the same record and the same errors.
 
         Raises:
             RunError: If a loss was not finite, with the step, the part and the learning rate.
         """
-        values = torch.stack(self._losses).cpu()
+        values: Tensor = over_ranks(torch.stack(self._losses)).cpu()
         bad = (~values.isfinite()).nonzero()
         if len(bad) > 0:
             row, part = (int(index) for index in bad[0])

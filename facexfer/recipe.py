@@ -85,6 +85,8 @@ class DataSection(Section):
     """For searching options: hold out this many training identities and validate on them instead of `val_split`."""
     draw_seed: int = 0
     augmentation: str = "flip"
+    identities_per_batch: int | None = Field(default=None, ge=1)
+    """Draw batches of as many images of each of this many identities."""
     cache: ExpandedPath | None = None
     """A folder for the decoded training crops as one memory-mapped file; without, they are kept in memory."""
 
@@ -145,6 +147,14 @@ class OptimizerSection(Section):
     drop_factor: float = Field(default=0.1, gt=0, le=1)
     frozen_batchnorm: bool = False
     """Keep the backbone's BatchNorm statistics."""
+    sync_batchnorm: bool = False
+    """Take BatchNorm statistics over the batches of all ranks together."""
+    accumulate: int = Field(default=1, ge=1)
+    """Passes that a rank's part of the batch is split into, for less memory; only BatchNorm sees a difference."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Scale the gradient down to this L2 norm where it is longer."""
+    average_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Measure and save an exponential moving average of the backbone's weights, with this decay a step."""
 
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> "OptimizerSection":
@@ -162,6 +172,10 @@ class EvaluationSection(Section):
     every_epochs: float = Field(default=1, gt=0)
     untouched: bool = True
     """Measure the source too, before training."""
+    best_far: float | None = None
+    """Keep the network with the highest validation TAR at this FAR, one of `fars`, of the first pairs."""
+    patience: int | None = Field(default=None, ge=1)
+    """End a stage after this many evaluations without a rise of that TAR."""
 
 
 class RuntimeSection(Section):

@@ -48,6 +48,11 @@ class RunFolder:
         return self.path / "stages" / f"{stage}.safetensors"
 
     @property
+    def best_file(self) -> Path:
+        """The best network so far, where the recipe names what it is chosen by."""
+        return self.path / "best.safetensors"
+
+    @property
     def model_file(self) -> Path:
         """The trained backbone."""
         return self.path / "model.safetensors"
@@ -62,16 +67,24 @@ class RunFolder:
         """Whether the run came to its end."""
         return self.result_file.is_file()
 
+    def check_new(self) -> None:
+        """Check that there is no run in this folder yet.
+
+        Raises:
+            InputError: If there is one.
+        """
+        if self.recipe_file.exists():
+            raise InputError(
+                f"{self.path}: expected a new folder, there is a run in it; give --resume or another --out"
+            )
+
     def start(self, recipe: Recipe) -> None:
         """Make the folder for a new run.
 
         Raises:
             InputError: If there is a run in it already.
         """
-        if self.recipe_file.exists():
-            raise InputError(
-                f"{self.path}: expected a new folder, there is a run in it; give --resume or another --out"
-            )
+        self.check_new()
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_text(self.recipe_file, dump_recipe(recipe))
 
@@ -135,14 +148,11 @@ class RunFolder:
 
     def save_model(self, backbone: BackboneModule, recipe: Recipe) -> None:
         """Save the trained backbone with the name that `create_backbone` needs to make it again."""
-        info = backbone.info
-        metadata = {
-            "backbone": recipe.source.backbone,
-            "licence": info.licence,
-            "source": info.source,
-            "input_size": json.dumps(info.input_size),
-        }
-        write_safetensors(self.model_file, dict(backbone.state_dict()), metadata)
+        write_safetensors(self.model_file, dict(backbone.state_dict()), _metadata(backbone, recipe))
+
+    def save_best(self, backbone: BackboneModule, recipe: Recipe) -> None:
+        """Save the best network so far in the form of `save_model`."""
+        write_safetensors(self.best_file, dict(backbone.state_dict()), _metadata(backbone, recipe))
 
     def save_head(self, head: Head, recipe: Recipe, classes: Sequence[str]) -> None:
         """Save the trained head and the names of its classes, which an image classifier needs beside the backbone."""
@@ -152,6 +162,16 @@ class RunFolder:
     def save_result(self, result: dict[str, Any]) -> None:
         """Save the figures, which marks the run as finished."""
         write_text(self.result_file, json.dumps(result, indent=2) + "\n")
+
+
+def _metadata(backbone: BackboneModule, recipe: Recipe) -> dict[str, str]:
+    info = backbone.info
+    return {
+        "backbone": recipe.source.backbone,
+        "licence": info.licence,
+        "source": info.source,
+        "input_size": json.dumps(info.input_size),
+    }
 
 
 def load_backbone(run: Path) -> BackboneModule:

@@ -1,6 +1,7 @@
 """Device, precision, ranks and seeds: the only place that asks."""
 
 import ctypes
+import os
 import platform
 from importlib import metadata
 from typing import Any, cast
@@ -37,7 +38,10 @@ def make_fabric(settings: RuntimeSection) -> Fabric:
     torch.backends.cudnn.allow_tf32 = settings.tf32
     devices = settings.devices
     if devices == "auto" and not torch.cuda.is_available():
-        devices = 1
+        # torchrun says how many processes it has started here.
+        devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if settings.precision == "16-mixed" and not torch.cuda.is_available():
+        raise InputError("runtime.precision: expected a GPU for 16-mixed, found none; take bf16-mixed or 32-true")
     try:
         fabric = Fabric(
             accelerator=settings.accelerator,
@@ -52,6 +56,11 @@ def make_fabric(settings: RuntimeSection) -> Fabric:
         ) from error
     fabric.launch()
     return fabric
+
+
+def is_restarted() -> bool:
+    """Whether torchrun has started this process again after one was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
 def prepare_cpu() -> None:

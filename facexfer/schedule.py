@@ -1,7 +1,10 @@
 """How a run's steps are shared, at what learning rate, and over which images."""
 
+from collections.abc import Iterator
+
 import torch
 
+from facexfer.errors import InputError
 from facexfer.recipe import OptimizerSection
 from facexfer.transfer.stages import Stage
 
@@ -63,3 +66,53 @@ def epoch_batches(images: int, batch_size: int, seed: int, epoch: int) -> list[l
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     order = torch.randperm(images, generator=generator).tolist()
     return [order[start : start + batch_size] for start in range(0, len(order) - batch_size + 1, batch_size)]
+
+
+def balanced_batches(labels: list[int], identities: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Draw batches of as many images of each of a few identities; as many batches as an epoch has otherwise.
+
+    The identities take turns in a new random order each round, and so do an identity's images; one with fewer images
+    than its share shows some of them again.
+
+    Args:
+        labels: One an image.
+        identities: How many a batch.
+        batch_size: Images a batch, a multiple of ``identities``.
+        seed: The run's seed.
+        epoch: The same seed and epoch always give the same batches.
+
+    Returns:
+        Lists of indices, each of ``batch_size``: first one image of every identity, then a second one, and so on.
+
+    Raises:
+        InputError: If there are fewer identities.
+
+    Example:
+        >>> [sorted([0, 0, 1, 1, 2, 2][i] for i in batch) for batch in balanced_batches([0, 0, 1, 1, 2, 2], 3, 3, 0, 0)]
+        [[0, 1, 2], [0, 1, 2]]
+    """
+    of_label: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        of_label.setdefault(label, []).append(index)
+    if len(of_label) < identities:
+        raise InputError(
+            f"expected at least {identities} training identities, got {len(of_label)}; lower data.identities_per_batch"
+        )
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    turns = _in_turns(sorted(of_label), generator)
+    images = {label: _in_turns(of_label[label], generator) for label in sorted(of_label)}
+    batches = []
+    for _ in range(len(labels) // batch_size):
+        chosen: list[int] = []
+        while len(chosen) < identities:
+            label = next(turns)
+            if label not in chosen:
+                chosen.append(label)
+        batches.append([next(images[label]) for _ in range(batch_size // identities) for label in chosen])
+    return batches
+
+
+def _in_turns(items: list[int], generator: torch.Generator) -> Iterator[int]:
+    while True:
+        for position in torch.randperm(len(items), generator=generator).tolist():
+            yield items[position]

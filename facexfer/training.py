@@ -2,23 +2,24 @@
 
 import copy
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from facexfer.backbones import create_backbone
 from facexfer.backbones.info import BackboneInfo, BackboneModule
 from facexfer.backbones.normalize import Normalize
-from facexfer.checkpoint import random_state, set_random_state
+from facexfer.batches import TrainingBatches
+from facexfer.best import BestFigure
+from facexfer.checkpoint import all_random_states, set_random_state
 from facexfer.diagnosis import Diagnosis, compare_with_untouched
-from facexfer.errors import InputError
+from facexfer.errors import InputError, RunError
 from facexfer.features import map_shapes
 from facexfer.frozen import fold_batchnorm
 from facexfer.heads import HEADS, Head, class_means
@@ -26,16 +27,21 @@ from facexfer.knowledge import SourceKnowledge, check_needs
 from facexfer.losses import LossWindow
 from facexfer.progress import TrainingProgress
 from facexfer.recipe import Recipe, SourceSection
-from facexfer.runs import RunFolder
-from facexfer.runtime import describe_environment, make_fabric, memory_format, seed_everything
-from facexfer.schedule import epoch_batches, split_steps, stage_rate
+from facexfer.runs import RunFolder, load_backbone_file
+from facexfer.runtime import describe_environment, is_restarted, make_fabric, memory_format, seed_everything
+from facexfer.schedule import split_steps, stage_rate
 from facexfer.source_batches import SourceBatches
+from facexfer.synced_batchnorm import sync_batchnorm
 from facexfer.tasks import TASKS
 from facexfer.tasks.embedding import embed_dataset, recalibrate_batchnorm, revive_on
 from facexfer.tasks.task import Task
 from facexfer.transfer import methods
 from facexfer.transfer.objective import Objective, make_terms
 from facexfer.transfer.stages import Reference, Stage, StageSetting
+from facexfer.weight_average import WeightAverage
+
+_SMALLEST_BATCH = 16
+_LOST_RANK = "onnection"
 
 
 def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
@@ -56,8 +62,13 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     run = RunFolder(out)
     stages = methods.create(recipe.method.name, **recipe.method.options)
     HEADS[recipe.head.name]  # an unknown head is an error before any work
+    best = BestFigure(recipe)
+    # torchrun starts lost ranks again with the command they had.
+    resume = run.recipe_file.exists() if is_restarted() else resume
     if resume:
         run.check_resumable(recipe)
+    else:
+        run.check_new()
     seed_everything(recipe.seed)
     source = _make_source(recipe.source)
     task = TASKS[recipe.task](recipe, source.info)
@@ -68,15 +79,13 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
         )
     check_needs(stages, task, source)
     fabric = make_fabric(recipe.runtime)
-    if recipe.optimizer.batch_size % fabric.world_size:
-        raise InputError(
-            f"expected a batch size that {fabric.world_size} ranks can share, got {recipe.optimizer.batch_size}; "
-            "make optimizer.batch_size a multiple"
-        )
+    is_balanced = recipe.data.identities_per_batch is not None
+    labels = [task.plain_training_set[i][1] for i in range(len(task.plain_training_set))] if is_balanced else []
+    batches = TrainingBatches(recipe, task.training_set, labels, fabric.global_rank, fabric.world_size)
     if not resume and fabric.is_global_zero:
         run.start(recipe)
     fabric.barrier()
-    return Training(fabric, recipe, run, stages, task, source).fit(resume)
+    return Training(fabric, recipe, run, stages, task, source, batches, best).fit(resume)
 
 
 def _make_source(settings: SourceSection) -> BackboneModule:
@@ -95,6 +104,8 @@ class Training:
         stages: The method.
         task: The problem.
         source: The source network, frozen.
+        batches: This rank's part of the task's training images.
+        best: What the best network is chosen by.
     """
 
     def __init__(
@@ -105,6 +116,8 @@ class Training:
         stages: tuple[Stage, ...],
         task: Task,
         source: BackboneModule,
+        batches: TrainingBatches,
+        best: BestFigure,
     ) -> None:
         self.fabric = fabric
         self.recipe = recipe
@@ -116,7 +129,9 @@ class Training:
         self.source = source.to(fabric.device).to(memory_format=self.format)
         self.untouched: dict[str, float | None] = {}
         self.normalize = Normalize(source.info).to(fabric.device)
-        self.steps_per_epoch = len(task.training_set) // recipe.optimizer.batch_size
+        self.batches = batches
+        self.best = best
+        self.steps_per_epoch = batches.steps_per_epoch
         self.stage_steps = split_steps(recipe.optimizer, stages, self.steps_per_epoch)
         self.knowledge = SourceKnowledge(recipe, run, task, self.source, train)
         self.source_batches = SourceBatches(
@@ -124,6 +139,7 @@ class Training:
         )
         self.diagnosis = Diagnosis()
         self.step = 0
+        self.skipped_steps = 0
         self.saved_at = time.monotonic()
         self.saved_step = 0
 
@@ -136,23 +152,66 @@ class Training:
         if checkpoint:
             for record in self.run.metrics():
                 self.diagnosis.see(record)
-        writer = SummaryWriter(str(self.run.path), purge_step=checkpoint["step"] if checkpoint else None)
-        progress = TrainingProgress(sum(self.stage_steps), shown=self.fabric.is_global_zero)
-        with closing(writer), progress:
-            self.writer, self.progress = writer, progress
-            self.untouched = checkpoint["untouched"] if checkpoint else self._evaluate_untouched()
-            if self.source.folded and self.recipe.source.revive_batchnorm:
-                self.progress.say("reviving folded BatchNorm from the training images")
-                revive_on(self.source, self.task.plain_training_set)
-            if self.recipe.source.recalibrate_batchnorm:
-                self.progress.say("measuring the BatchNorm statistics on the training images")
-                recalibrate_batchnorm(self.source, self.task.plain_training_set)
-            self.backbone = copy.deepcopy(self.source)
-            self.head = self._make_head()
-            for index in range(checkpoint["stage"] if checkpoint else 0, len(self.stages)):
-                self._fit_stage(index, checkpoint)
-                checkpoint = None
-            return self._finish()
+        # From here on one rank writes what all have read.
+        self.fabric.barrier()
+        try:
+            with ExitStack() as stack:
+                if self.fabric.is_global_zero:
+                    purge_step = checkpoint["step"] if checkpoint else None
+                    self.writer = stack.enter_context(closing(SummaryWriter(str(self.run.path), purge_step=purge_step)))
+                self.progress = stack.enter_context(
+                    TrainingProgress(sum(self.stage_steps), shown=self.fabric.is_global_zero)
+                )
+                return self._fit_stages(checkpoint)
+        except OSError as error:
+            raise RunError(
+                f"{self.run.path}: expected to write into the run's folder, got: {error}; free some space and go on "
+                f"with --resume; the last good checkpoint is of step {self.saved_step}"
+            ) from error
+        except RuntimeError as error:
+            if self.fabric.world_size == 1 or _LOST_RANK not in str(error):
+                raise
+            raise RunError(
+                f"rank {self.fabric.global_rank} lost another rank after step {self.step}; look for that one's "
+                f"message, then go on with --resume; the last good checkpoint is of step {self.saved_step}"
+            ) from error
+
+    def _fit_stages(self, checkpoint: dict[str, Any] | None) -> dict[str, Any]:
+        self.untouched = checkpoint["untouched"] if checkpoint else self._evaluate_untouched()
+        if self.source.folded and self.recipe.source.revive_batchnorm:
+            self.progress.say("reviving folded BatchNorm from the training images")
+            revive_on(self.source, self.task.plain_training_set)
+        if self.recipe.source.recalibrate_batchnorm:
+            self.progress.say("measuring the BatchNorm statistics on the training images")
+            recalibrate_batchnorm(self.source, self.task.plain_training_set)
+        self.backbone = copy.deepcopy(self.source)
+        if self.recipe.optimizer.sync_batchnorm and self.fabric.world_size > 1:
+            sync_batchnorm(self.backbone)
+        self._warn_of_small_batches()
+        self.head = self._make_head()
+        decay = self.recipe.optimizer.average_decay
+        self.average = None if decay is None else WeightAverage(self.backbone, decay)
+        if checkpoint:
+            self.step = checkpoint["step"]
+            self.best.load_state(checkpoint["best"])
+            self.skipped_steps = checkpoint["skipped_steps"]
+            if self.average:
+                self.average.load_state(checkpoint["average"])
+        for index in range(checkpoint["stage"] if checkpoint else 0, len(self.stages)):
+            self._fit_stage(index, checkpoint)
+            checkpoint = None
+        return self._finish()
+
+    def _warn_of_small_batches(self) -> None:
+        images = self.batches.images_a_pass
+        settings = self.recipe.optimizer
+        has_batchnorm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.backbone.modules())
+        if has_batchnorm and not (settings.frozen_batchnorm or settings.sync_batchnorm) and images < _SMALLEST_BATCH:
+            self.progress.say(
+                f"warning: BatchNorm sees {images} images a pass, fewer than {_SMALLEST_BATCH}: its statistics are "
+                "noise; raise optimizer.batch_size, lower optimizer.accumulate, set optimizer.frozen_batchnorm = true "
+                "(or optimizer.sync_batchnorm = true with several ranks)"
+            )
 
     def _make_head(self) -> Head:
         seed_everything(self.recipe.seed, 0)
@@ -184,30 +243,39 @@ class Training:
             self.step = checkpoint["step"]
             objective.terms.load_state_dict(checkpoint["terms"])
             optimizer.load_state_dict(checkpoint["optimizer"])
-            set_random_state(checkpoint["random"])
+            self.fabric.strategy.precision.load_state_dict(checkpoint["precision"])
+            set_random_state(checkpoint["random"][self.fabric.global_rank % len(checkpoint["random"])])
+        else:
+            self.best.start_stage()
         wrapped.train()
         window = LossWindow(stage.name)
-        for images, labels in self._batches(self.step, first + steps):
-            rate = stage_rate(self.recipe.optimizer, stage, (self.step - first) / steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            more = self._source_batch((self.step - first) / steps) if objective.reads_source_images else ()
-            losses: dict[str, Tensor] = wrapped(images, labels, *more)
-            wrapped_optimizer.zero_grad()
-            self.fabric.backward(torch.stack(list(losses.values())).sum())
-            wrapped_optimizer.step()
-            self.step += 1
-            window.add(self.step, rate, losses)
-            is_last = self.step == first + steps
-            is_logged = is_last or self.step % self.recipe.runtime.log_every_steps == 0
-            if is_logged:
-                self._log(window)
-            if self._evaluation_is_due():
-                self._record(self.task.evaluate(self.backbone, self.head, self.recipe.evaluation.pairs[:1]))
-            # After the evaluation: a run killed in between measures again instead of missing a figure.
-            if is_logged and not is_last:
-                self._save_if_due(index, objective, optimizer)
-            self.progress.advance(self.step, rate)
+        with closing(self._batches(self.step, first + steps)) as batches:
+            for parts in batches:
+                progress = (self.step - first) / steps
+                rate = stage_rate(self.recipe.optimizer, stage, progress)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                more = self._source_batch(progress) if objective.reads_source_images else ()
+                losses = self._compute_gradients(wrapped, optimizer, parts, more)
+                self._clip(wrapped, wrapped_optimizer)
+                wrapped_optimizer.step()
+                if self.average:
+                    self.average.update(self.backbone)
+                self.step += 1
+                window.add(self.step, rate, losses)
+                is_last = self.step == first + steps
+                is_logged = is_last or self.step % self.recipe.runtime.log_every_steps == 0
+                if is_logged:
+                    self._log(window)
+                if self._evaluation_is_due():
+                    self._evaluate()
+                if self.best.is_exhausted:
+                    break
+                # After the evaluation: a run killed in between measures again instead of missing a figure.
+                if is_logged and not is_last:
+                    self._save_if_due(index, objective, optimizer)
+                self.progress.advance(self.step, rate)
+        self._skip_to(first + steps)
         if self.fabric.is_global_zero and any(True for _ in objective.terms.parameters()):
             self.run.save_stage(stage.name, dict(objective.terms.state_dict()), dict(self.reference.state_dict()))
         self._save(index + 1, None, None)
@@ -253,37 +321,78 @@ class Training:
         )
         return frozen.network.to(memory_format=self.format)
 
-    def _batches(self, first: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, first: int, end: int) -> Generator[list[tuple[Tensor, Tensor]], None, None]:
         """Give the batches of global steps ``first`` to ``end``, on the device and normalised."""
-        step = first
-        while step < end:
-            epoch, start = divmod(step, self.steps_per_epoch)
-            count = min(self.steps_per_epoch - start, end - step)
-            self.task.training_set.set_epoch(epoch)
-            batches = epoch_batches(
-                len(self.task.training_set), self.recipe.optimizer.batch_size, self.recipe.seed, epoch
-            )[start : start + count]
-            mine = [batch[self.fabric.global_rank :: self.fabric.world_size] for batch in batches]
-            loader = DataLoader(
-                cast(Any, self.task.training_set),
-                batch_sampler=mine,
-                num_workers=self.recipe.runtime.workers,
-                pin_memory=self.fabric.device.type == "cuda",
+        with closing(self.batches.between(first, end)) as batches:
+            for parts in batches:
+                yield [
+                    (
+                        self._to_input(images.to(self.fabric.device, non_blocking=True)),
+                        labels.to(self.fabric.device, non_blocking=True),
+                    )
+                    for images, labels in parts
+                ]
+
+    def _to_input(self, images: Tensor) -> Tensor:
+        normalised: Tensor = self.normalize(images)
+        return normalised.contiguous(memory_format=self.format)
+
+    def _compute_gradients(
+        self,
+        wrapped: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        parts: list[tuple[Tensor, Tensor]],
+        more: tuple[Tensor, ...],
+    ) -> dict[str, Tensor]:
+        """Run the parts of a step's batch forward and backward; give the losses, means over the batch."""
+        optimizer.zero_grad()
+        total: dict[str, Tensor] = {}
+        for number, (images, labels) in enumerate(parts, start=1):
+            with self.fabric.no_backward_sync(cast(Any, wrapped), enabled=number < len(parts)):
+                losses: dict[str, Tensor] = wrapped(images, labels, *more)
+                self.fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
+            for name, loss in losses.items():
+                share = loss.detach() / len(parts)
+                total[name] = share if number == 1 else total[name] + share
+        return total
+
+    def _clip(self, wrapped: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        if self.recipe.optimizer.clip_norm is not None:
+            # A gradient that is not finite shows in the loss, and is reported there.
+            self.fabric.clip_gradients(
+                wrapped, cast(Any, optimizer), max_norm=self.recipe.optimizer.clip_norm, error_if_nonfinite=False
             )
-            for images, labels in loader:
-                images = self.normalize(images.to(self.fabric.device, non_blocking=True))
-                yield images.contiguous(memory_format=self.format), labels.to(self.fabric.device, non_blocking=True)
-            step += count
+
+    def _skip_to(self, end: int) -> None:
+        """End a stage whose patience is over; the next one starts where it would have."""
+        if self.step == end:
+            return
+        self.progress.say(
+            f"no better figure for {self.recipe.evaluation.patience} evaluations: on after step {self.step}"
+        )
+        self.skipped_steps += end - self.step
+        self.step = end
 
     def _source_batch(self, progress: float) -> tuple[Tensor, Tensor, Tensor]:
         """Give this step's batch of the source's own images, and how much it still counts."""
         images, labels = self.source_batches.batch(self.step)
-        images = self.normalize(images.to(self.fabric.device)).contiguous(memory_format=self.format)
+        images = self._to_input(images.to(self.fabric.device))
         return images, labels.to(self.fabric.device), torch.tensor(1 - progress, device=self.fabric.device)
 
     def _evaluation_is_due(self) -> bool:
         every = max(1, round(self.recipe.evaluation.every_epochs * self.steps_per_epoch))
         return self.step % every == 0 and self.step != sum(self.stage_steps)
+
+    @property
+    def evaluated(self) -> BackboneModule:
+        """The network that is measured and saved: the average of the weights, if there is one."""
+        return cast(BackboneModule, self.average.network) if self.average else self.backbone
+
+    def _evaluate(self) -> None:
+        figures = self.task.evaluate(self.evaluated, self.head, self.recipe.evaluation.pairs[:1])
+        self._record(figures)
+        if self.best.see(self.step, figures) and self.fabric.is_global_zero:
+            self.run.save_best(self.evaluated, self.recipe)
 
     def _evaluate_untouched(self) -> dict[str, float | None]:
         if not self.recipe.evaluation.untouched:
@@ -303,7 +412,7 @@ class Training:
         self.progress.figures(self.step, figures)
 
     def _log(self, window: LossWindow) -> None:
-        record = window.summarise(self.saved_step)
+        record = window.summarise(self.saved_step, self.fabric.all_reduce)
         if self.fabric.is_global_zero:
             epoch = self.step / self.steps_per_epoch
             self.run.log({"step": self.step, "epoch": round(epoch, 4), **record})
@@ -327,6 +436,7 @@ class Training:
             self._save(index, objective, optimizer)
 
     def _save(self, index: int, objective: Objective | None, optimizer: torch.optim.Optimizer | None) -> None:
+        random = all_random_states()
         if self.fabric.is_global_zero:
             reference = self.reference.state_dict() if objective and self.reference is not self.source else None
             self.writer.flush()
@@ -340,28 +450,38 @@ class Training:
                     "terms": dict(objective.terms.state_dict()) if objective else None,
                     "reference": dict(reference) if reference else None,
                     "optimizer": optimizer.state_dict() if optimizer else None,
-                    "random": random_state(),
+                    "random": random,
+                    "precision": self.fabric.strategy.precision.state_dict(),
+                    "average": self.average.state() if self.average else None,
+                    "best": self.best.state(),
+                    "skipped_steps": self.skipped_steps,
                 }
             )
         self.saved_at, self.saved_step = time.monotonic(), self.step
 
     def _finish(self) -> dict[str, Any]:
         self.progress.say("measuring the trained network")
-        figures = self.task.evaluate(self.backbone, self.head, self.recipe.evaluation.pairs)
+        figures = self.task.evaluate(self.evaluated, self.head, self.recipe.evaluation.pairs)
         self._record(figures)
+        chosen = self.evaluated
+        if self.best.name and not self.best.see(self.step, figures) and self.run.best_file.exists():
+            self.progress.say(f"the best network by {self.best.name} is an earlier one; measuring that")
+            chosen = load_backbone_file(self.run.best_file).to(self.fabric.device)
+            figures = self.task.evaluate(chosen, self.head, self.recipe.evaluation.pairs)
+            self._record(figures)
         self._warn(self.diagnosis.end_stage() + compare_with_untouched(figures, self.untouched))
         result = {
             "method": self.recipe.method.name,
             "seed": self.recipe.seed,
-            "steps": self.step,
+            "steps": self.step - self.skipped_steps,
             "figures": figures,
             "untouched": self.untouched,
-            "details": self.task.details(self.backbone, self.head) if self.task.details else {},
+            **({"best": self.best.state()} if self.best.name else {}),
             "data": self.task.fingerprints,
-            "environment": describe_environment(self.backbone),
+            "environment": describe_environment(chosen),
         }
         if self.fabric.is_global_zero:
-            self.run.save_model(self.backbone, self.recipe)
+            self.run.save_model(chosen, self.recipe)
             self.run.save_head(self.head, self.recipe, self.task.classes)
             self.run.save_result(result)
         self.fabric.barrier()

@@ -1,7 +1,9 @@
 """Embeddings of a whole data set by a torch network."""
 
+from typing import Any, cast
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Subset
 
 from facexfer.backbones.info import BackboneModule
@@ -19,11 +21,18 @@ def embed_dataset(backbone: nn.Module, dataset: TrainingSet, batch_size: int = 1
         batch_size: Images at a time.
 
     Returns:
-        (N, D) float32 on the CPU, of the network's own length.
+        (N, D) float32 on the CPU, of the network's own length. Where torch.distributed runs, the ranks share the images
+        and each gets all embeddings.
     """
-    was_training = backbone.training
-    embeddings = _run_without_gradients(backbone.eval(), dataset, batch_size)
-    backbone.train(was_training)
+    ranks = distributed.get_world_size() if distributed.is_initialized() else 1
+    modes = [(module, module.training) for module in backbone.modules()]
+    backbone.eval()
+    if len(dataset) < ranks or ranks == 1:
+        embeddings = _run_without_gradients(backbone, dataset, batch_size)
+    else:
+        embeddings = _gather(_run_without_gradients(backbone, _own_part(dataset), batch_size), len(dataset), backbone)
+    for module, mode in modes:
+        module.training = mode
     return embeddings
 
 
@@ -67,6 +76,23 @@ def revive_on(backbone: BackboneModule, dataset: TrainingSet, images: int = 512,
     normalize = Normalize(backbone.info).to(device)
     chosen = Subset(dataset, range(0, len(dataset), max(1, len(dataset) // images)))  # type: ignore[arg-type, var-annotated]
     revive_batchnorm(backbone, (normalize(batch.to(device)) for batch, _ in DataLoader(chosen, batch_size=batch_size)))
+
+
+def _own_part(dataset: TrainingSet) -> TrainingSet:
+    rows = range(distributed.get_rank(), len(dataset), distributed.get_world_size())
+    return cast(TrainingSet, Subset(cast(Any, dataset), rows))
+
+
+def _gather(mine: Tensor, rows: int, backbone: nn.Module) -> Tensor:
+    """Put the ranks' rows, every so many-th each, into their old order."""
+    ranks = distributed.get_world_size()
+    longest = -(-rows // ranks)
+    # The communication of GPUs takes tensors on GPUs only, all of one shape.
+    padded = torch.zeros(longest, mine.shape[1], device=next(backbone.parameters()).device)
+    padded[: len(mine)] = mine.to(padded.device)
+    parts = [torch.empty_like(padded) for _ in range(ranks)]
+    distributed.all_gather(parts, padded)
+    return torch.stack(parts, dim=1).flatten(0, 1)[:rows].cpu()
 
 
 def _run_without_gradients(backbone: nn.Module, dataset: TrainingSet, batch_size: int) -> Tensor:

@@ -1,0 +1,76 @@
+"""Which network of a run is the best by a validation figure, and when to stop looking for a better one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from facexfer.errors import InputError
+from facexfer.recipe import Recipe
+
+
+class BestFigure:
+    """Watch TAR at one FAR of the recipe's first pairs, on the validation identities.
+
+    Args:
+        recipe: The run; without ``evaluation.best_far`` nothing is watched.
+
+    Raises:
+        InputError: If the FAR is not measured, nothing is watched that patience could wait for, or the validation
+            split is a test split: a network that was chosen by its test figures has none.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        settings = recipe.evaluation
+        if settings.patience is not None and settings.best_far is None:
+            raise InputError("evaluation.patience: expected evaluation.best_far beside it, got none; say what to watch")
+        if settings.best_far is not None and settings.best_far not in settings.fars:
+            raise InputError(
+                f"evaluation.best_far: expected one of evaluation.fars {list(settings.fars)}, got "
+                f"{settings.best_far:g}; add it there"
+            )
+        if settings.best_far is not None and recipe.data.search_identities == 0 and "test" in recipe.data.val_split:
+            raise InputError(
+                f"evaluation.best_far: expected a validation split to choose by, got data.val_split = "
+                f"'{recipe.data.val_split}'; name another split, or hold out training identities with "
+                "data.search_identities"
+            )
+        self.name = None if settings.best_far is None else f"{settings.pairs[0].name}/tar@{settings.best_far:g}"
+        self._patience = settings.patience
+        self._value: float | None = None
+        self._step = 0
+        self._worse = 0
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether there were as many evaluations without a rise as the recipe waits for."""
+        return self._patience is not None and self._worse >= self._patience
+
+    def start_stage(self) -> None:
+        """Be patient anew."""
+        self._worse = 0
+
+    def see(self, step: int, figures: Mapping[str, float | None]) -> bool:
+        """Look at an evaluation.
+
+        Args:
+            step: The run's step.
+            figures: By name.
+
+        Returns:
+            Whether it is better than all before; of equal ones the first stays.
+        """
+        figure = None if self.name is None else figures.get(self.name)
+        if figure is None:
+            return False
+        if self._value is not None and figure <= self._value:
+            self._worse += 1
+            return False
+        self._value, self._step, self._worse = figure, step, 0
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Give what a checkpoint and the result hold."""
+        return {"figure": self.name, "value": self._value, "step": self._step, "worse": self._worse}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self._value, self._step, self._worse = state["value"], state["step"], state["worse"]

@@ -1,0 +1,245 @@
+"""The training step: ``python tools/bench.py step [--network mobilefacenet] [--batch 16] [--rounds 5]``.
+
+One AFA step against plain fine-tuning, DFA, DELTA, and 8 and 12 attention modules, all in turns in one process; against
+the same step done in the published way, in a process of its own, as the allocator's setting is the process's; and what
+loading, augmentation and logging add. Weights and images are random: the work is the same. Seconds are the fastest
+of the rounds; CPU seconds, which other processes disturb less, stand beside them.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from measuring import in_child, peak_megabytes
+from torch import Tensor
+from torch.nn import functional as F
+
+from facexfer.backbones import create_backbone
+from facexfer.features import map_shapes
+from facexfer.frozen import fold_batchnorm
+from facexfer.heads import ArcFaceHead
+from facexfer.runtime import prepare_cpu
+from facexfer.transfer.methods import create
+from facexfer.transfer.methods.delta import WeightedChannelAlignment
+from facexfer.transfer.objective import Objective, make_terms
+from facexfer.transfer.stages import StageSetting
+
+CLASSES = 255
+BARS = {"l2": 1.35, "delta": 1.03}
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="bench.py step", description=__doc__.splitlines()[0])
+    parser.add_argument("--network", default="mobilefacenet")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args(arguments)
+    words = (options.network, options.batch, options.rounds)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{options.network}, batch {options.batch}, {device}, float32, torch {torch.__version__}")
+    ours = in_child(__file__, "ours", *words)
+    for name, row in ours["ways"].items():
+        speed = options.batch / row["seconds"]
+        print(f"{name:10} {row['seconds']:7.3f} s  {row['cpu']:7.3f} CPU s  {speed:7.1f} images/s")
+    for name, bar in BARS.items():
+        _print_ratio(f"afa / {name}", ours["ways"]["afa"], ours["ways"][name], f"bar {bar}")
+    for name, bar in (("afa 8", "paper 1.015"), ("afa 12", "paper 1.02")):
+        if name in ours["ways"]:
+            _print_ratio(f"{name} / afa", ours["ways"][name], ours["ways"]["afa"], bar)
+    published = [in_child(__file__, "published", *words) for _ in range(2)]
+    again = in_child(__file__, "afa", *words)
+    fastest = {key: min(row[key] for row in published) for key in ("seconds", "cpu")}
+    _print_ratio("published way / afa", fastest, again, "bar: at least 1.5")
+    print(f"peak memory: afa {again['megabytes']:.0f} MB, published way {published[0]['megabytes']:.0f} MB")
+    for name, seconds in in_child(__file__, "around", *words).items():
+        print(
+            f"{name:28} {seconds:.4f} CPU s = {100 * seconds / again['cpu']:.1f} % of the afa step (bar: all under 10)"
+        )
+
+
+def _print_ratio(name: str, one: dict[str, Any], other: dict[str, Any], bar: str) -> None:
+    by_time, by_cpu = (one[key] / other[key] for key in ("seconds", "cpu"))
+    print(f"{name:20} {by_time:.3f} by time, {by_cpu:.3f} by CPU time ({bar})")
+
+
+def make_way(network: str, method: str, **options: Any) -> Callable[[Tensor, Tensor], None]:
+    """Make one training step as the engine takes it."""
+    torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    source = create_backbone(network).eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    target = create_backbone(network).to(device, memory_format=torch.channels_last)
+    target.load_state_dict(source.state_dict())
+    name = "dfa" if method == "delta" else method
+    stage = create(name, **options)[0]
+    layers = tuple(tap.layer for tap in source.info.even_taps(stage.taps))
+    shapes = map_shapes(source, layers, source.info.input_size)
+    if method == "delta":
+        # Uniform channel weights: finding them is no part of a step.
+        terms: dict[str, Any] = {
+            "feature": WeightedChannelAlignment(tuple(torch.full((c,), 1 / c) for c, _, _ in shapes))
+        }
+    else:
+        setting = StageSetting(shapes, source.info.embedding_size, CLASSES, source, target)
+        terms = make_terms(stage, setting)
+    frozen = fold_batchnorm(source, layers, source.info.input_size).network.to(memory_format=torch.channels_last)
+    head = ArcFaceHead(source.info.embedding_size, CLASSES)
+    objective = Objective(target, head, stage, terms, layers, frozen).to(device).train()
+    optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-4, momentum=0.9)
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        losses = objective(images, labels)
+        optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+
+    return step
+
+
+def make_published_way(network: str) -> Callable[[Tensor, Tensor], None]:
+    """Make the same AFA step as the public implementations take it.
+
+    Contiguous NCHW float32; hooks that stay on both networks; the unfolded source; the channels' distance written as
+    products of whole maps; every loss read by the host in every step.
+    """
+    torch.manual_seed(0)
+    source = create_backbone(network).eval().requires_grad_(False)
+    target = create_backbone(network).train()
+    target.load_state_dict(source.state_dict())
+    head = ArcFaceHead(source.info.embedding_size, CLASSES)
+    maps: dict[str, list[Tensor]] = {"source": [], "target": []}
+    for name, each in (("source", source), ("target", target)):
+        for tap in source.info.taps:
+            each.get_submodule(tap.layer).register_forward_hook(
+                lambda module, inputs, output, name=name: maps[name].append(output)
+            )
+    layers = tuple(tap.layer for tap in source.info.taps)
+    shapes = map_shapes(source, layers, source.info.input_size)
+    modules = make_terms(create("afa")[0], StageSetting(shapes, source.info.embedding_size, CLASSES, source, target))
+    attention: Any = modules["spatial"]
+    optimizer = torch.optim.SGD(
+        [
+            {"params": target.parameters(), "weight_decay": 0.0},
+            {"params": head.parameters(), "weight_decay": 0.01},
+            {"params": attention.parameters(), "weight_decay": 0.0},
+        ],
+        lr=1e-4,
+        momentum=0.9,
+    )
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        for each in maps.values():
+            each.clear()
+        loss = F.cross_entropy(head(target(images), labels), labels)
+        with torch.no_grad():
+            source(images)
+        alignment = torch.zeros(())
+        for attend, theirs, mine in zip(attention.attentions, maps["source"], maps["target"], strict=True):
+            samples, channels, height, width = mine.shape
+            weights = attend(theirs).view(samples, 1, height * width) * height * width
+            difference = (mine - theirs.detach()).view(samples, channels, height * width) * weights
+            alignment = alignment + 0.5 * torch.norm(difference) ** 2 / samples
+        total = loss + 0.1 * alignment
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        for value in (loss, alignment, total):
+            value.item()
+
+    return step
+
+
+def batch_of(size: int, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    images = torch.randn(size, 3, 112, 112, generator=generator).to(device).contiguous(memory_format=layout)
+    return images, torch.randint(CLASSES, (size,), generator=generator).to(device)
+
+
+def measure(ways: dict[str, Callable[[Tensor, Tensor], None]], batch: tuple[Tensor, Tensor], rounds: int) -> Any:
+    """Time the ways in turns; the first round warms up."""
+    rows = {name: {"seconds": float("inf"), "cpu": float("inf")} for name in ways}
+    for number in range(rounds + 1):
+        for name, step in ways.items():
+            start, cpu = time.perf_counter(), time.process_time()
+            step(*batch)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            taken = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+            if number:
+                rows[name] = {key: min(rows[name][key], taken[key]) for key in taken}
+    return rows
+
+
+def around_the_step(size: int, rounds: int) -> dict[str, float]:
+    """CPU seconds a step of loading with augmentation, and of one log line every ten steps."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    from facexfer.data.crops import CropDataset
+    from facexfer.data.manifest import FaceImage
+    from facexfer.data.transforms import training_transform
+    from facexfer.losses import LossWindow
+    from facexfer.runs import RunFolder
+
+    taken = {}
+    with tempfile.TemporaryDirectory() as folder:
+        generator = np.random.default_rng(0)
+        rows = []
+        for number in range(size):
+            path = Path(folder) / f"{number}.png"
+            cv2.imwrite(str(path), generator.integers(0, 256, (112, 112, 3), dtype=np.uint8))
+            rows.append(FaceImage(path=path, identity=str(number), modality="nir", split="train"))
+        for preset in ("flip", "nir"):
+            images = CropDataset(rows, [0] * size, (112, 112), training_transform(preset, 0))
+            images.set_epoch(0)
+            seconds = []
+            for _ in range(rounds):
+                start = time.process_time()
+                torch.stack([images[index][0] for index in range(size)])
+                seconds.append(time.process_time() - start)
+            taken[f"loading and '{preset}'"] = min(seconds)
+        window, run = LossWindow("ast"), RunFolder(Path(folder))
+        with SummaryWriter(folder) as writer:
+            start = time.process_time()
+            for step in range(1, 101):
+                window.add(step, 0.01, {"classification": torch.tensor(1.0), "spatial": torch.tensor(1.0)})
+                if step % 10 == 0:
+                    record = window.summarise(0, lambda values: values)
+                    run.log({"step": step, **record})
+                    for name, value in record["losses"].items():
+                        writer.add_scalar(name, value, step)
+            taken["logging"] = (time.process_time() - start) / 100
+    return taken
+
+
+def child(case: str, network: str, size: int, rounds: int) -> None:
+    if case == "published":
+        batch = batch_of(size, torch.contiguous_format)
+        row = measure({"published": make_published_way(network)}, batch, rounds)["published"]
+        print(json.dumps({**row, "megabytes": peak_megabytes()}))
+        return
+    prepare_cpu()
+    if case == "around":
+        print(json.dumps(around_the_step(size, rounds)))
+        return
+    batch = batch_of(size, torch.channels_last)
+    if case == "afa":
+        row = measure({"afa": make_way(network, "afa")}, batch, rounds)["afa"]
+        print(json.dumps({**row, "megabytes": peak_megabytes()}))
+        return
+    ways = {name: make_way(network, name) for name in ("l2", "dfa", "delta", "afa")}
+    for taps in (8, 12):
+        if taps <= len(create_backbone(network).info.blocks):
+            ways[f"afa {taps}"] = make_way(network, "afa", taps=taps)
+    print(json.dumps({"ways": measure(ways, batch, rounds)}))
+
+
+if __name__ == "__main__":
+    child(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

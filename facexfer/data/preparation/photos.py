@@ -13,6 +13,7 @@ from facexfer.errors import InputError
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16
+_ORIENTATION = 0x0112
 # What Pillow's readers raise on damaged bytes; the fuzz test keeps this list honest.
 _DAMAGE = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, OverflowError, ArithmeticError,
            AttributeError, NotImplementedError, MemoryError, struct.error, zlib.error)  # fmt: skip
@@ -64,7 +65,7 @@ def decode_photo(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             ) from error
         _check_header(image, max_pixels)
         try:
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(_upright(image))
         except _DAMAGE as error:
             raise PhotoError("damaged-image", f"{image.format}: {error or type(error).__name__}") from error
 
@@ -83,13 +84,18 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
         raise PhotoError("picture-too-small", f"{width}x{height}, less than {MIN_SIDE} a side")
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    # Asked first, because the transposition copies the picture even where there is nothing to do.
+    return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
+
+
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode in _GREY_16 or image.mode == "F":
         return _from_deep_grey(np.asarray(image))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _from_deep_grey(values: np.ndarray) -> np.ndarray:

@@ -181,6 +181,8 @@ class Training:
         if self.source.folded and self.recipe.source.revive_batchnorm:
             self.progress.say("reviving folded BatchNorm from the training images")
             revive_on(self.source, self.task.plain_training_set)
+        # Left folded on request, it must not refuse to train.
+        self.source.folded = ()
         if self.recipe.source.recalibrate_batchnorm:
             self.progress.say("measuring the BatchNorm statistics on the training images")
             recalibrate_batchnorm(self.source, self.task.plain_training_set)
@@ -200,6 +202,10 @@ class Training:
         for index in range(checkpoint["stage"] if checkpoint else 0, len(self.stages)):
             self._fit_stage(index, checkpoint)
             checkpoint = None
+        if checkpoint:
+            # The run was stopped between the end of its last stage and its result.
+            self.backbone.load_state_dict(checkpoint["backbone"])
+            self.head.load_state_dict(checkpoint["head"])
         return self._finish()
 
     def _warn_of_small_batches(self) -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer.checkpoint import load_state
@@ -57,6 +58,18 @@ def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(manifest, tmp_pat
     assert (weights.shape, state["layers"]) == ((128,), ("stage4",))
     assert weights.sum().item() == pytest.approx(1, rel=1e-5)
     assert not torch.allclose(weights, torch.full((128,), 1 / 128))
+
+
+@pytest.mark.slow
+def test_a_run_stopped_before_its_result_keeps_what_it_has_trained(manifest, tmp_path):
+    recipe, folder = recipe_for(manifest, {"name": "l2"}), RunFolder(tmp_path / "run")
+    train(recipe, folder.path, resume=False)
+    trained = load_file(folder.model_file)
+    folder.result_file.unlink()
+    folder.model_file.unlink()
+    result = train(recipe, folder.path, resume=True)
+    assert result["steps"] == 1
+    assert all(torch.equal(trained[key], value) for key, value in load_file(folder.model_file).items())
 
 
 def test_what_a_method_needs_is_checked_before_the_run(manifest, tmp_path):

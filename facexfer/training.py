@@ -483,6 +483,7 @@ class Training:
             "figures": figures,
             "untouched": self.untouched,
             **({"best": self.best.state()} if self.best.name else {}),
+            "details": self.task.details(chosen, self.head) if self.task.details else {},
             "data": self.task.fingerprints,
             "environment": describe_environment(chosen),
         }

@@ -9,10 +9,12 @@ from facexfer.commands.entry import run_app
 from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
 from facexfer.commands.inspect import inspect
+from facexfer.commands.match import match
 from facexfer.commands.prepare import prepare
 from facexfer.commands.runs import runs
 from facexfer.commands.split import split
 from facexfer.commands.train import train
+from facexfer.commands.verify_bundle import verify_bundle
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +31,8 @@ for _command in (
     export,
     inspect,
     compare,
+    verify_bundle,
+    match,
     runs,
     doctor,
 ):

@@ -1,0 +1,37 @@
+"""``facexfer match``: a bundle in use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def match(
+    bundle: Annotated[Path, typer.Option(help="A bundle that facexfer export wrote.")],
+    photos: Annotated[list[Path] | None, typer.Argument(help="Two photos to compare.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="YuNet or an InsightFace detector; without, photos are aligned crops.")
+    ] = None,
+    enrol: Annotated[Path | None, typer.Option(help="A folder with a subfolder of photos for each person.")] = None,
+    identify: Annotated[Path | None, typer.Option(help="Look this photo up among the enrolled.")] = None,
+    far: Annotated[float | None, typer.Option(help="Decide for this FAR; the bundle's lowest by default.")] = None,
+) -> None:
+    """Compare two photos, or look one up in a folder of people: score, threshold, decision."""
+    from facexfer.errors import InputError
+    from facexfer.tasks.matching import Matcher
+
+    searching = enrol is not None and identify is not None
+    if searching == bool(photos) or (photos and len(photos) != 2) or (enrol is None) != (identify is None):
+        raise InputError("expected two photos, or --enrol FOLDER with --identify PHOTO, got something else")
+    matcher = Matcher(bundle, detector)
+    threshold = matcher.threshold(far)
+    if enrol is not None and identify is not None:
+        people, probe = matcher.enrol(enrol), matcher.embed(identify)
+        scores = {name: float(template @ probe) for name, template in people.items()}
+        name = max(scores, key=lambda each: scores[each])
+        score, yes, no = scores[name], name, f"nobody of {len(people)} enrolled; closest is {name}"
+    else:
+        first, second = (matcher.embed(photo) for photo in photos or ())
+        score, yes, no = float(first @ second), "the same person", "two persons"
+    decision = yes if score > threshold.score else no
+    typer.echo(f"score {score:.4f}, threshold {threshold.score:.4f} (FAR {threshold.far:g}): {decision}")

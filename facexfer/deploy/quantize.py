@@ -1,0 +1,63 @@
+"""Smaller forms of an exported ONNX file: half precision and 8-bit integers."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+
+def write_half(source: Path, out: Path) -> None:
+    """Write weights and arithmetic in float16; pixels and embeddings stay float32.
+
+    Args:
+        source: The float32 file.
+        out: The file to write.
+    """
+    onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(out))
+
+
+def write_int8_dynamic(source: Path, out: Path) -> None:
+    """Write the matrix products' weights as int8; the ranges of activations are found at each run.
+
+    Args:
+        source: The float32 file.
+        out: The file to write.
+    """
+    logging.getLogger().setLevel(logging.ERROR)
+    quantize_dynamic(str(source), str(out), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"])
+
+
+def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
+    """Write convolutions and matrix products in int8, with the ranges of activations measured on images.
+
+    Args:
+        source: The float32 file.
+        out: The file to write.
+        images: (N, H, W, 3) uint8 RGB crops of the kind that the network will see.
+    """
+    logging.getLogger().setLevel(logging.ERROR)
+    name = onnx.load(str(source)).graph.input[0].name
+    quantize_static(
+        str(source),
+        str(out),
+        _Crops(name, images),
+        op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+    )
+
+
+class _Crops(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, name: str, images: np.ndarray) -> None:
+        self._batches: Iterator[dict[str, Any]] = (
+            {name: image.transpose(2, 0, 1)[None].astype(np.float32)} for image in images
+        )
+
+    def get_next(self) -> dict[str, Any] | None:
+        """Give the next image, None after the last."""
+        return next(self._batches, None)

@@ -66,7 +66,9 @@ def make_bundle(run: Path, out: Path, precisions: Sequence[str], say: Callable[[
     if out.exists():
         raise InputError(f"{out}: expected a new folder, it is there already; remove it or give another --out")
     network, recipe = load_backbone(run), read_recipe(RunFolder(run).recipe_file)
-    manifest = read_manifest(Path(recipe.data.manifest))
+    if recipe.data.manifest is None:
+        raise InputError(f"{run}: expected a run on faces, got task '{recipe.task}'; export a single .onnx file of it")
+    manifest = read_manifest(recipe.data.manifest)
     images, pairs, fars = (
         manifest.select(split=recipe.data.val_split),
         recipe.evaluation.pairs[0],

@@ -81,10 +81,15 @@ def sampled_bracket(low: float, high: float, base: int, mass: int, sample: Tenso
 
 
 def next_above(score: float) -> float:
-    """Give the next larger float32.
+    """Give the next larger float32 that is no denormal: those count as zero where they are flushed.
 
     Example:
         >>> next_above(1.0)
         1.0000001192092896
     """
+    smallest = torch.finfo(torch.float32).tiny
+    if abs(score) < smallest:
+        return smallest
+    if score == -smallest:
+        return 0.0
     return float(torch.nextafter(torch.tensor(score), torch.tensor(math.inf)))

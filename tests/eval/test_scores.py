@@ -95,6 +95,22 @@ def test_limits_from_a_sample_change_nothing(monkeypatch, kept, levels):
         assert point.far_ci95[1] >= other.far_ci95[1] - 1e-12
 
 
+def test_a_threshold_at_zero_is_found_where_denormals_are_flushed(monkeypatch):
+    """The next float above zero is a denormal, which then is zero itself: the search for the median never ended."""
+    monkeypatch.setattr(pairs, "BLOCK", 64)
+    embeddings, labels = people(400)
+    embeddings = np.sign(embeddings)
+    embeddings[np.abs(embeddings).sum(1) == 0] = 1
+    assert torch.set_flush_denormal(True)
+    try:
+        whole = all_pairs(embeddings, labels, [0.5])
+        monkeypatch.setattr(bands, "KEPT", 0)
+        assert figures(all_pairs(embeddings, labels, [0.5])) == figures(whole)
+        assert whole[0].threshold == 0
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_a_misleading_sample_only_costs_another_pass(monkeypatch):
     embeddings, labels = people(400)
     whole = all_pairs(embeddings, labels, [0.5, 0.1, 0.01])

@@ -8,6 +8,7 @@ from facexfer.commands.doctor import doctor
 from facexfer.commands.entry import run_app
 from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
+from facexfer.commands.figures import figures
 from facexfer.commands.inspect import inspect
 from facexfer.commands.match import match
 from facexfer.commands.prepare import prepare
@@ -37,6 +38,7 @@ for _command in (
     doctor,
 ):
     app.command()(_command)
+app.add_typer(figures, name="figures")
 
 
 def main() -> None:

@@ -1,12 +1,15 @@
-"""The losses of the last steps, and the check that they are finite."""
+"""The losses of the last steps with the check that they are finite, and those on images not trained on."""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from facexfer.errors import RunError
+from facexfer.tasks.task import TrainingSet
+from facexfer.transfer.objective import Objective
 
 
 class LossWindow:
@@ -57,3 +60,32 @@ class LossWindow:
         self._steps.clear()
         self._losses.clear()
         return record
+
+
+@torch.no_grad()
+def mean_losses(
+    objective: Objective, dataset: TrainingSet, to_input: Callable[[Tensor], Tensor], batch_size: int = 64
+) -> dict[str, float]:
+    """Measure the parts of an objective on images of its classes that it is not trained on.
+
+    Args:
+        objective: In any mode, which comes back as it was; it is measured in eval mode.
+        dataset: The images (3, H, W) uint8 RGB and labels, without augmentation.
+        to_input: Makes normalised images (N, 3, H, W) on the objective's device of uint8 ones.
+        batch_size: Images at a time.
+
+    Returns:
+        The parts by name, each a mean over the images; empty where a part needs the source's own images, of which
+        there are none to test on.
+    """
+    if objective.reads_source_images:
+        return {}
+    was_training = objective.training
+    objective.eval()
+    sums: dict[str, Tensor] = {}
+    for images, labels in DataLoader(dataset, batch_size=batch_size):  # type: ignore[arg-type]
+        inputs = to_input(images)
+        for name, loss in objective(inputs, labels.to(inputs.device)).items():
+            sums[name] = sums.get(name, 0) + loss.double() * len(images)
+    objective.train(was_training)
+    return {name: float(total) / len(dataset) for name, total in sums.items()}

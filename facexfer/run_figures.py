@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from facexfer.eval.figures import make_axes, to_svg
+from facexfer.figures.attention import channel_attention
+from facexfer.figures.overlays import overlay
 from facexfer.runs import RunFolder
 from facexfer.trained_attention import AttentionMaps
 
@@ -47,18 +47,10 @@ def draw_spatial_attention(crops: np.ndarray, attention: Sequence[AttentionMaps]
     Returns:
         A PNG.
     """
-    colours = mpl.colormaps["inferno"]
-    height, width = crops.shape[1:3]
-    rows = []
-    for index, crop in enumerate(crops):
-        tiles = [crop]
-        for maps in attention:
-            weights = maps.weights[index]
-            relative = (weights - weights.min()) / max(float(np.ptp(weights)), 1e-12)
-            large = cv2.resize(relative.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-            heat = 255 * colours(np.clip(large, 0, 1))[:, :, :3]
-            tiles.append((0.35 * crop + 0.65 * heat).astype(np.uint8))
-        rows.append(_joined(tiles, axis=1))
+    rows = [
+        _joined([crop, *(overlay(crop, maps.weights[index]) for maps in attention)], axis=1)
+        for index, crop in enumerate(crops)
+    ]
     return to_png(_joined(rows, axis=0))
 
 
@@ -71,19 +63,7 @@ def draw_channel_attention(attention: Sequence[AttentionMaps]) -> str:
     Returns:
         SVG text.
     """
-    figure = Figure(figsize=(8.4, 2.4), layout="constrained")
-    for axes, maps in zip(figure.subplots(1, len(attention), squeeze=False)[0], attention, strict=True):
-        order = np.argsort(-maps.relative.mean(axis=0), kind="stable")
-        mean, spread = maps.relative.mean(axis=0)[order], maps.relative.std(axis=0)[order]
-        places = np.arange(len(mean))
-        axes.bar(places, mean, width=1.0, color="#2f5d8a")
-        axes.fill_between(places, mean - spread, mean + spread, color="#c8691c", alpha=0.35, linewidth=0)
-        axes.axhline(1, color="#8a8a8a", linewidth=0.8, linestyle="--")
-        axes.set_title(f"{maps.layer}, {len(mean)} channels", fontsize=9)
-        axes.set_xticks([])
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    return to_svg(figure)
+    return to_svg(channel_attention(attention))
 
 
 def draw_sheet(rows: Sequence[Sequence[np.ndarray]]) -> bytes:

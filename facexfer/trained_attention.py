@@ -66,8 +66,10 @@ def read_attention(run: Path, crops: np.ndarray) -> tuple[AttentionMaps, ...]:
         state = load_state(folder.stage_file(stage.name))
         if not any(".attentions." in key for key in state["terms"]):
             continue
-        network = create_backbone(recipe.source.backbone).eval()
+        size = recipe.source.input_size
+        network = create_backbone(recipe.source.backbone, input_size=(size, size) if size else None)
         load_entries(network, state["reference"], str(folder.stage_file(stage.name)))
+        network.eval()
         info = network.info
         layers = recipe.method.layers or tuple(tap.layer for tap in info.even_taps(stage.taps))
         shapes = map_shapes(network, layers, info.input_size)

@@ -24,7 +24,7 @@ from facexfer.features import map_shapes
 from facexfer.frozen import fold_batchnorm
 from facexfer.heads import HEADS, Head, class_means
 from facexfer.knowledge import SourceKnowledge, check_needs
-from facexfer.losses import LossWindow
+from facexfer.losses import LossWindow, mean_losses
 from facexfer.progress import TrainingProgress
 from facexfer.recipe import Recipe, SourceSection
 from facexfer.runs import RunFolder, load_backbone_file
@@ -34,7 +34,7 @@ from facexfer.source_batches import SourceBatches
 from facexfer.synced_batchnorm import sync_batchnorm
 from facexfer.tasks import TASKS
 from facexfer.tasks.embedding import embed_dataset, recalibrate_batchnorm, revive_on
-from facexfer.tasks.task import Task
+from facexfer.tasks.task import Task, TrainingSet
 from facexfer.transfer import methods
 from facexfer.transfer.objective import Objective, make_terms
 from facexfer.transfer.stages import Reference, Stage, StageSetting
@@ -78,6 +78,11 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
             f"{recipe.optimizer.batch_size}; lower optimizer.batch_size"
         )
     check_needs(stages, task, source)
+    if recipe.evaluation.test_loss and not task.is_closed:
+        raise InputError(
+            "expected test images of the training classes for evaluation.test_loss, this task tests on other ones; "
+            "leave it out"
+        )
     fabric = make_fabric(recipe.runtime)
     is_balanced = recipe.data.identities_per_batch is not None
     labels = [task.plain_training_set[i][1] for i in range(len(task.plain_training_set))] if is_balanced else []
@@ -275,6 +280,8 @@ class Training:
                     self._log(window)
                 if self._evaluation_is_due():
                     self._evaluate()
+                if self.recipe.evaluation.test_loss and (is_last or self._evaluation_is_due()):
+                    self._log_test_losses(stage, objective)
                 if self.best.is_exhausted:
                     break
                 # After the evaluation: a run killed in between measures again instead of missing a figure.
@@ -427,6 +434,17 @@ class Training:
             self.writer.add_scalar("learning_rate", record["learning_rate"], self.step)
         self.progress.losses(record["losses"])
         self._warn(self.diagnosis.see(record))
+
+    def _log_test_losses(self, stage: Stage, objective: Objective) -> None:
+        losses = mean_losses(
+            objective,
+            cast(TrainingSet, self.task.test_set),
+            lambda images: self._to_input(images.to(self.fabric.device)),
+        )
+        if self.fabric.is_global_zero and losses:
+            self.run.log({"step": self.step, "stage": stage.name, "test_losses": losses})
+            for name, value in losses.items():
+                self.writer.add_scalar(f"test_loss/{name}", value, self.step)
 
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:

@@ -61,6 +61,7 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         evaluate=evaluator.evaluate,
         fingerprints=fingerprints,
         source_set=source_set,
+        test_set=evaluator.dataset(recipe.evaluation.pairs[0].probe),
     )
 
 
@@ -162,6 +163,10 @@ class FaceEvaluator:
             )
             for modality, selected in self._manifests.items()
         }
+
+    def dataset(self, modality: str) -> CropDataset:
+        """Give the validation crops of a modality."""
+        return self._datasets[modality]
 
     def evaluate(
         self, backbone: nn.Module, head: nn.Module | None, pairs: Sequence[PairsSection]

@@ -34,7 +34,8 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
     """
     images = image_set(recipe)
     size = info.input_size
-    evaluator = ImageEvaluator(images, PictureDataset(images.test, size, "none"))
+    test_set = PictureDataset(images.test, size, "none")
+    evaluator = ImageEvaluator(images, test_set)
     fingerprints = {"training": _fingerprint(images.train), "test": _fingerprint(images.test)}
     store = picture_store(images.train, size)
     source_set = None
@@ -52,6 +53,8 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
         fingerprints=fingerprints,
         source_set=source_set,
         details=evaluator.details,
+        test_set=test_set,
+        is_closed=True,
     )
 
 

@@ -37,6 +37,8 @@ class Task:
         fingerprints: What identifies the data, for the run folder.
         source_set: Labelled images of the source's own kind, for the methods that ask for them.
         details: (backbone, head) -> what else the result should hold.
+        test_set: Images that no run trains on, as they are, to be shown and measured.
+        is_closed: Whether the test images are of the training classes, so that the objective is defined on them.
     """
 
     classes: tuple[str, ...]
@@ -46,3 +48,5 @@ class Task:
     fingerprints: dict[str, str]
     source_set: TrainingSet | None = None
     details: Callable[[nn.Module, nn.Module], dict[str, Any]] | None = None
+    test_set: TrainingSet | None = None
+    is_closed: bool = False

@@ -1,0 +1,85 @@
+"""``facexfer figures``: the paper's figures from run folders, as PNG and SVG."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+figures = typer.Typer(no_args_is_help=True, help="Draw the paper's figures from run folders, as PNG and SVG.")
+
+_Runs = Annotated[list[Path], typer.Argument(help="Run folders.")]
+_Names = Annotated[
+    list[str] | None,
+    typer.Option("--name", help="What to call a run, in the order of the runs; left out, by their folders."),
+]
+_Out = Annotated[Path, typer.Option(help="The folder to write into.")]
+_Pictures = Annotated[int, typer.Option(help="How many test pictures are shown.", min=1)]
+
+
+@figures.command("activation-maps")
+def activation_maps(
+    runs: _Runs,
+    out: _Out,
+    channel: Annotated[int, typer.Option(help="Which channel, from 0.", min=0)] = 0,
+    layer: Annotated[str | None, typer.Option(help="The layer's name; left out, the last tapped one.")] = None,
+    pictures: _Pictures = 4,
+    names: _Names = None,
+) -> None:
+    """Figure 2: one channel's maps over test pictures, by the source and by each run."""
+    from facexfer.figures.activation_maps import activation_maps
+    from facexfer.figures.saving import save_figure
+
+    _tell(*save_figure(activation_maps(_by_name(runs, names), channel, layer, pictures), out, "activation-maps"))
+
+
+@figures.command("loss-curves")
+def loss_curves(runs: _Runs, out: _Out, names: _Names = None) -> None:
+    """Figures 3 and 5: cross-entropy and total loss in training and testing."""
+    from facexfer.figures.loss_curves import loss_curves
+    from facexfer.figures.saving import save_figure
+
+    _tell(*save_figure(loss_curves(_by_name(runs, names)), out, "loss-curves"))
+
+
+@figures.command("samples-per-class")
+def samples_per_class(
+    comparison: Annotated[Path, typer.Argument(help="The folder of a comparison such as figure4.")],
+    out: _Out,
+    figure: Annotated[str, typer.Option(help="Which figure of the runs.")] = "top1",
+) -> None:
+    """Figure 4: accuracy against the training pictures a class."""
+    from facexfer.figures.samples_per_class import samples_per_class
+    from facexfer.figures.saving import save_figure
+
+    _tell(*save_figure(samples_per_class(comparison, figure), out, "samples-per-class"))
+
+
+@figures.command("attention")
+def attention(run: Annotated[Path, typer.Argument(help="A run of afa.")], out: _Out, pictures: _Pictures = 4) -> None:
+    """Where SAM and which channels CAM attends to, over test pictures such as faces."""
+    from facexfer.figures.attention import attention_figures
+    from facexfer.figures.saving import save_figure
+
+    for name, figure in attention_figures(run, pictures).items():
+        _tell(*save_figure(figure, out, name))
+
+
+def _by_name(runs: list[Path], names: list[str] | None) -> dict[str, Path]:
+    from facexfer.errors import InputError
+
+    chosen = [_folder_name(run) for run in runs] if names is None else names
+    if len(chosen) != len(runs) or len(set(chosen)) != len(runs):
+        raise InputError(
+            f"expected {len(runs)} different names for {len(runs)} runs, got {', '.join(chosen)}; give --name for each"
+        )
+    return dict(zip(chosen, runs, strict=True))
+
+
+def _folder_name(run: Path) -> str:
+    """Give the method's folder of a run in a comparison (``METHOD/seed0``), else the run's own."""
+    return run.resolve().parent.name if run.name.startswith("seed") else run.resolve().name
+
+
+def _tell(*files: Path) -> None:
+    for file in files:
+        typer.echo(file)

@@ -1,6 +1,7 @@
 """One photo to one crop: the steps in their order, each failure with its name."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,16 +93,18 @@ def crop_photo(entry: PhotoEntry, target: Path, options: CropOptions, detector: 
         RunError: If the crop cannot be written.
     """
     record = CropRecord(entry.name, stamp=file_stamp(entry.source), given=entry.landmarks or ())
-    if entry.problem is not None:
-        reason, detail = entry.problem
-        return replace(record, reason=reason, detail=detail)
     try:
+        if entry.problem is not None:
+            raise PhotoError(*entry.problem)
         data = _read(entry, record.stamp[0])
         record = replace(record, bytes_hash=hashlib.sha256(data).hexdigest())
         image = decode_photo(data, options.max_pixels)
         record = replace(record, pixels_hash=_pixels_hash(image))
         crop, record = _crop(entry, image, options, detector, record)
     except PhotoError as error:
+        # The photo may have been changed since an earlier run, which made a crop of it.
+        with suppress(OSError):
+            target.unlink()
         return replace(record, reason=error.reason, detail=error.detail)
     try:
         write_png(target, crop)

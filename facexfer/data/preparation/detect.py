@@ -7,12 +7,13 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from facexfer.data.preparation.detector_packs import find_pack_detector
 from facexfer.errors import InputError
 
 # YuNet finds faces of about 10 to 300 pixels: larger photos are shown to it at this longer side.
 _LONG_SIDE = 640
 _DETECTION_SIZE = (640, 640)
-_PACKS = Path("~/.insightface/models")
+_BLANK = np.zeros((64, 64, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,23 @@ class InsightFaceDetector:
     Args:
         path: The ONNX file.
         min_score: Fainter faces are left out, 0..1.
+        threads: For the network; 0 takes all cores.
 
     Raises:
         InputError: If the file is no detection model, or one without landmarks.
     """
 
-    def __init__(self, path: Path, min_score: float) -> None:
+    def __init__(self, path: Path, min_score: float, threads: int = 0) -> None:
+        import onnxruntime
         from insightface.model_zoo import get_model
 
         self.name = path.name
-        self._network: Any = get_model(str(path), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        try:
+            self._network: Any = get_model(str(path), providers=["CPUExecutionProvider"], sess_options=options)
+        except _refusals() as error:
+            raise InputError(f"{path}: expected an ONNX model, got: {error}; download it again") from error
         # Called SCRFD or RetinaFace, by version; both have the same form.
         if getattr(self._network, "taskname", "") != "detection" or not self._network.use_kps:
             raise InputError(
@@ -127,44 +135,77 @@ class InsightFaceDetector:
         return sorted(faces, key=lambda face: -face.score)
 
 
-def open_detector(model: str, min_score: float = 0.6) -> Detector:
-    """Open a detector.
+@dataclass(frozen=True)
+class DetectorFile:
+    """A detector that is not open yet; unlike an open one it can be given to another process.
+
+    Attributes:
+        path: The ONNX file.
+        form: ``yunet`` or ``insightface``.
+    """
+
+    path: Path
+    form: str
+
+    def open(self, min_score: float = 0.6, threads: int = 0) -> Detector:
+        """Open the detector, and look once with it.
+
+        Args:
+            min_score: Fainter faces are left out, 0..1.
+            threads: For InsightFace's models; 0 takes all cores.
+
+        Returns:
+            The detector.
+
+        Raises:
+            InputError: If the file is no detection model.
+        """
+        detector: Detector
+        if self.form == "yunet":
+            detector = YuNetDetector(self.path, min_score)
+        else:
+            detector = InsightFaceDetector(self.path, min_score, threads)
+        try:
+            detector.detect(_BLANK)
+        except _refusals() as error:
+            raise InputError(
+                f"{self.path}: expected a detector, it fails on a blank picture: {error}; give YuNet, SCRFD or "
+                "RetinaFace"
+            ) from error
+        return detector
+
+
+def find_detector(model: str) -> DetectorFile:
+    """Find a detector and tell its form.
 
     Args:
         model: An ONNX file (YuNet or an InsightFace detection model; told apart by its outputs), or the name of an
-            InsightFace pack such as ``buffalo_sc``, looked for in ``~/.insightface/models``.
-        min_score: Fainter faces are left out, 0..1.
+            InsightFace pack such as ``buffalo_sc``, which insightface itself downloads if it is not there yet.
 
     Returns:
-        The detector.
+        The file.
 
     Raises:
-        InputError: If there is no such file or pack, or it is no detection model.
+        InputError: If there is no such file or pack, or it is no detection model with five points.
     """
     path = Path(model)
     if path.suffix != ".onnx":
-        path = _pack_detector(model)
+        path = find_pack_detector(model)
     if not path.is_file():
         raise InputError(f"{path}: expected a detector's ONNX file, there is none; check the path")
     outputs = _output_names(path)
     if any(name.startswith("kps_") for name in outputs) and len(outputs) == 12:
-        return YuNetDetector(path, min_score)
+        return DetectorFile(path, "yunet")
     if len(outputs) in (9, 15):
-        return InsightFaceDetector(path, min_score)
+        return DetectorFile(path, "insightface")
     raise InputError(
         f"{path}: expected a detector with five points (YuNet 12 outputs, InsightFace 9 or 15), got {len(outputs)}"
     )
 
 
-def _pack_detector(name: str) -> Path:
-    folder = _PACKS.expanduser() / name
-    files = [file for file in sorted(folder.glob("*.onnx")) if len(_output_names(file)) in (9, 15)]
-    if not files:
-        raise InputError(
-            f"expected the InsightFace pack '{name}' with a detector in {folder}, there is none; get it with "
-            f"insightface.app.FaceAnalysis('{name}') first, or give a detector's .onnx file"
-        )
-    return files[0]
+def open_detector(model: str, min_score: float = 0.6) -> Detector:
+    """Find a detector and open it; see `find_detector` and `DetectorFile.open`."""
+    return find_detector(model).open(min_score)
 
 
 def _output_names(path: Path) -> list[str]:
@@ -176,6 +217,14 @@ def _output_names(path: Path) -> list[str]:
     except (DecodeError, OSError) as error:
         raise InputError(f"{path}: expected an ONNX model, got: {error}; download it again") from error
     return [output.name for output in model.graph.output]
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    # Imported when something fails: a process that looks with YuNet needs no onnxruntime.
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    return (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented,
+            errors.RuntimeException, cv2.error, ValueError, IndexError, TypeError)  # fmt: skip
 
 
 def _box(corner: np.ndarray, extent: np.ndarray) -> tuple[float, float, float, float]:

@@ -1,5 +1,6 @@
 """A folder of photos to crops, a manifest, and a list of what failed and why."""
 
+import hashlib
 import multiprocessing
 import os
 from collections import Counter
@@ -14,11 +15,11 @@ import cv2
 
 from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.preparation.crop import CropOptions, CropRecord, crop_photo, file_stamp
-from facexfer.data.preparation.detect import Detector, open_detector
+from facexfer.data.preparation.detect import Detector, DetectorFile, find_detector
+from facexfer.data.preparation.folder import JOURNAL, own_folder
 from facexfer.data.preparation.journal import Journal
 from facexfer.errors import InputError, RunError
 
-JOURNAL = "progress.jsonl"
 _AHEAD = 4
 # In a worker: its own detector, opened once.
 _worker: dict[str, Detector | None] = {}
@@ -56,7 +57,7 @@ def prepare(
         entries: Of a layout.
         out: The folder; the crops come into ``crops/``.
         options: How.
-        detector: A file or a pack's name for `open_detector`; None if none is needed.
+        detector: A file or a pack's name for `find_detector`; None if none is needed.
         min_score: Fainter faces are not faces, 0..1.
         jobs: Processes, at least 1.
         advance: Told (done, all) after each photo.
@@ -65,8 +66,8 @@ def prepare(
         What became of every photo.
 
     Raises:
-        InputError: If the folder was begun with other settings or holds something else, or the detector cannot be
-            opened.
+        InputError: If the folder was begun with other settings, holds something else or is written to by another run,
+            or the detector cannot be opened.
         RunError: If a process dies, or a crop cannot be written.
     """
     # A set that lists a photo twice has one crop of it; the second row is a failure with a name.
@@ -76,23 +77,24 @@ def prepare(
             "expected a detector, the layout gives no landmarks; give --detector FILE.onnx (YuNet, SCRFD, RetinaFace) "
             "or the name of an InsightFace pack such as buffalo_sc"
         )
-    opened = None if detector is None else open_detector(detector, min_score)
-    _make_folder(out)
-    settings = {**asdict(options), "detector": detector and Path(detector).name, "min_score": min_score}
-    journal = Journal(out / JOURNAL, settings)
+    found = None if detector is None else find_detector(detector)
+    # Opened before anything is written; with several jobs each opens its own.
+    opened = None if found is None else found.open(min_score)
+    settings = {**asdict(options), "detector": found and _fingerprint(found), "min_score": min_score}
     crops = crop_names(ordered)
-    targets = [out / crop for crop in crops]
-    waiting = [
-        (entry, target)
-        for entry, target in zip(ordered, targets, strict=True)
-        if not _is_done(journal.records.get(entry.name), entry, target)
-    ]
-    done = len(ordered) - len(waiting)
-    with journal.writing() as file:
-        for records in _work(waiting, options, detector, min_score, jobs, opened):
-            journal.write(file, records)
-            done += len(records)
-            advance(done, len(ordered))
+    with own_folder(out):
+        journal = Journal(out / JOURNAL, settings)
+        waiting = [
+            (entry, out / crop)
+            for entry, crop in zip(ordered, crops, strict=True)
+            if not _is_done(journal.records.get(entry.name), entry, out / crop)
+        ]
+        done = len(ordered) - len(waiting)
+        with journal.writing() as file:
+            for records in _work(waiting, options, found, min_score, jobs, opened):
+                journal.write(file, records)
+                done += len(records)
+                advance(done, len(ordered))
     return Prepared(ordered, tuple(journal.records[entry.name] for entry in ordered), crops)
 
 
@@ -100,22 +102,17 @@ def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
     """Name the crops after the photos: ``crops/a/b.png`` for ``a/b.jpg``; ``b.jpg.png`` where several would be one."""
     short = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
     counts = Counter(name.casefold() for name in short)
+    # A photo 1.jpg.bmp would take the name that 1.jpg has beside 1.png.
+    counts.update({entry.name.casefold() for entry in entries})
     return tuple(
         f"crops/{name if counts[name.casefold()] == 1 else entry.name}.png"
         for name, entry in zip(short, entries, strict=True)
     )
 
 
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: expected a folder to write to, got: {error.strerror}; give another --out") from error
-    if not (out / JOURNAL).exists() and any(out.iterdir()):
-        raise InputError(f"{out}: expected a new or empty folder, there is something else in it; give another --out")
-    # What a killed process was about to rename.
-    for half in (out / "crops").rglob(".*.writing"):
-        half.unlink()
+def _fingerprint(detector: DetectorFile) -> str:
+    with detector.path.open("rb") as file:
+        return f"{detector.path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
 
 
 def _usable(entries: Iterable[PhotoEntry]) -> Iterator[PhotoEntry]:
@@ -148,7 +145,7 @@ def _is_done(record: CropRecord | None, entry: PhotoEntry, crop: Path) -> bool:
 def _work(
     waiting: Sequence[tuple[PhotoEntry, Path]],
     options: CropOptions,
-    detector: str | None,
+    detector: DetectorFile | None,
     min_score: float,
     jobs: int,
     opened: Detector | None,
@@ -157,9 +154,10 @@ def _work(
         for entry, target in waiting:
             yield [crop_photo(entry, target, options, opened)]
         return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
     # Threads of OpenCV and a fork do not go together.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_open, initargs=(detector, min_score)) as pool:
+    with ProcessPoolExecutor(jobs, context, initializer=_open, initargs=(detector, min_score, threads)) as pool:
         running: set[Future[CropRecord]] = set()
         try:
             for entry, target in waiting:
@@ -178,10 +176,10 @@ def _work(
             pool.shutdown(cancel_futures=True)
 
 
-def _open(detector: str | None, min_score: float) -> None:
+def _open(detector: DetectorFile | None, min_score: float, threads: int) -> None:
     cv2.setNumThreads(1)
     Thread(target=_end_with_parent, daemon=True).start()
-    _worker["detector"] = None if detector is None else open_detector(detector, min_score)
+    _worker["detector"] = None if detector is None else detector.open(min_score, threads)
 
 
 def _end_with_parent() -> None:

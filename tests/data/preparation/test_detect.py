@@ -75,18 +75,47 @@ def test_an_insightface_model_finds_what_its_network_says(tmp_path):
 
 @pytest.mark.slow
 def test_a_pack_is_found_by_its_name(tmp_path, monkeypatch):
-    monkeypatch.setattr("facexfer.data.preparation.detect._PACKS", tmp_path)
-    (tmp_path / "buffalo_x").mkdir()
-    write_bright_cell_detector(tmp_path / "buffalo_x" / "det_500m.onnx")
-    assert open_detector("buffalo_x").name == "det_500m.onnx"
-    with pytest.raises(InputError, match="expected the InsightFace pack 'buffalo_y' with a detector"):
-        open_detector("buffalo_y")
+    from insightface.utils import storage
+
+    monkeypatch.setattr("facexfer.data.preparation.detector_packs._PACKS", tmp_path)
+    (tmp_path / "mine" / "mine").mkdir(parents=True)
+    write_bright_cell_detector(tmp_path / "mine" / "mine" / "det_500m.onnx")
+    (tmp_path / "mine" / "genderage.onnx").write_bytes(b"not looked at")
+    assert open_detector("mine").name == "det_500m.onnx"
+    with pytest.raises(InputError, match="or an InsightFace pack, got 'other'; there is no det_"):
+        open_detector("other")
+
+    def refuse(*_):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(storage, "ensure_available", refuse)
+    with pytest.raises(InputError, match="a network connection to download the pack 'buffalo_sc', got: no route"):
+        open_detector("buffalo_sc")
+    monkeypatch.setattr(storage, "ensure_available", lambda *_: str(tmp_path / "mine"))
+    assert open_detector("buffalo_sc").name == "det_500m.onnx"
 
 
 def test_a_detector_without_points_is_refused(tmp_path):
     path = write_bright_cell_detector(tmp_path / "det.onnx", landmarks=False)
     with pytest.raises(InputError, match="expected a detector with five points .* got 6"):
         open_detector(str(path))
+
+
+def test_a_network_that_only_looks_like_a_detector_is_refused(tmp_path):
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 640, 640])
+    outputs = [helper.make_tensor_value_info(f"o{number}", TensorProto.FLOAT, None) for number in range(9)]
+    nodes = [helper.make_node("Identity", ["image"], [output.name]) for output in outputs]
+    graph = helper.make_graph(nodes, "nine", [image], outputs)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "d.onnx")
+    with pytest.raises(InputError, match=r"d\.onnx: expected a detector, it fails on a blank picture"):
+        open_detector(str(tmp_path / "d.onnx"))
+    with pytest.raises(InputError, match="expected an ONNX model"):
+        InsightFaceDetector(write_junk(tmp_path / "junk.onnx"), 0.6)
+
+
+def write_junk(path):
+    path.write_bytes(b"no model")
+    return path
 
 
 @dataclass

@@ -112,8 +112,11 @@ def test_dirty_folders_lose_nothing(tmp_path):
 
 
 def test_crops_have_names_of_their_own():
-    entries = [PhotoEntry(name, Path(name), "a", "nir") for name in ("a/1.jpg", "a/1.png", "a/2.png", "A/2.bmp")]
-    assert crop_names(entries) == ("crops/a/1.jpg.png", "crops/a/1.png.png", "crops/a/2.png.png", "crops/A/2.bmp.png")
+    names = ("a/1.jpg", "a/1.png", "a/1.jpg.bmp", "a/2.png", "A/2.bmp", "a/3.tif")
+    assert crop_names([PhotoEntry(name, Path(name), "a", "nir") for name in names]) == (
+        "crops/a/1.jpg.png", "crops/a/1.png.png", "crops/a/1.jpg.bmp.png", "crops/a/2.png.png", "crops/A/2.bmp.png",
+        "crops/a/3.png",
+    )  # fmt: skip
 
 
 def test_a_second_run_does_nothing_again_but_what_changed(tmp_path):
@@ -134,6 +137,9 @@ def test_a_second_run_does_nothing_again_but_what_changed(tmp_path):
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} == {"crops/p0/2.png", "crops/p1/1.png"}
     assert (out / "crops/p0/0.png").stat().st_mtime_ns == 1
+    (tmp_path / "set/p1/1.png").write_bytes(b"broken since")
+    assert reasons(prepare(entries, out, OPTIONS, None))["p1/1.png"] == "not-an-image"
+    assert not (out / "crops/p1/1.png").exists()
 
 
 def test_other_settings_or_a_strange_folder_are_errors(tmp_path):
@@ -145,6 +151,21 @@ def test_other_settings_or_a_strange_folder_are_errors(tmp_path):
         prepare(entries_of(tmp_path / "set"), tmp_path / "set", OPTIONS, None)
     with pytest.raises(InputError, match="expected a detector, the layout gives no landmarks"):
         prepare(LAYOUTS["folders"](tmp_path / "set", LayoutOptions()), tmp_path / "new", OPTIONS, None)
+
+
+def test_one_run_at_a_time_writes_to_a_folder(tmp_path):
+    write_photos(tmp_path / "set", 1, 2)
+    out = tmp_path / "out"
+    seen = []
+
+    def run_another(done, total):
+        seen.append(done)
+        with pytest.raises(InputError, match="expected a folder that no other run writes to, one is at work in it"):
+            prepare(entries_of(tmp_path / "set"), out, OPTIONS, None)
+
+    prepare(entries_of(tmp_path / "set"), out, OPTIONS, None, advance=run_another)
+    assert seen == [1, 2]
+    prepare(entries_of(tmp_path / "set"), out, OPTIONS, None)
 
 
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):

@@ -1,0 +1,50 @@
+"""The folder that crops come into: one run at a time writes to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from facexfer.errors import InputError
+
+JOURNAL = "progress.jsonl"
+_LOCK = ".progress.lock"
+
+
+@contextmanager
+def own_folder(out: Path) -> Iterator[None]:
+    """Make a folder, or go on in one that was begun, and keep other runs out of it meanwhile.
+
+    A killed run keeps nobody out: the system frees what it held.
+
+    Args:
+        out: The folder.
+
+    Raises:
+        InputError: If it cannot be made, holds something else, or another run is at work in it.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        strange = not (out / JOURNAL).exists() and any(path.name != _LOCK for path in out.iterdir())
+    except OSError as error:
+        raise InputError(f"{out}: expected a folder to write to, got: {error.strerror}; give another --out") from error
+    if strange:
+        raise InputError(f"{out}: expected a new or empty folder, there is something else in it; give another --out")
+    lock = FileLock(out / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"{out}: expected a folder that no other run writes to, one is at work in it; wait for it, or give "
+            "another --out"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{out}: expected a folder to write to, got: {error.strerror}; give another --out") from error
+    try:
+        # What a killed process was about to rename.
+        for half in (out / "crops").rglob(".*.writing"):
+            half.unlink()
+        yield
+    finally:
+        lock.release()

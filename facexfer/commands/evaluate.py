@@ -55,7 +55,13 @@ def evaluate(
     thresholds: Annotated[
         Path | None, typer.Option(help="The JSON of an evaluation elsewhere: its thresholds, applied here.")
     ] = None,
-    pairs: Annotated[Path | None, typer.Option(help="A list of pairs with folds, such as LFW's pairs.txt.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="A list of pairs with folds, such as LFW's pairs.txt. Where identities tell of no pair beside it, its "
+            "pairs are all there are."
+        ),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write report.html and report.json into this folder.")] = None,
     pictures: Annotated[bool, typer.Option(help="Show the worst pairs' pictures in the report.")] = True,
@@ -63,7 +69,7 @@ def evaluate(
     """Measure TAR at FAR over all pairs, exactly: of a model, of embeddings, or of scores."""
     from facexfer.eval.report import write_report
     from facexfer.eval.verification import check_fars
-    from facexfer.tasks.evaluation import Request, evaluate_comparison, evaluate_scores, show_worst
+    from facexfer.tasks.evaluation import Request, evaluate_comparison, evaluate_scores
 
     sources = {"--model": model, "--embeddings": embeddings, "--scores": scores}
     given = [option for option, value in sources.items() if value]
@@ -107,7 +113,7 @@ def evaluate(
         )
         findings = measured.evaluate((model, backbone), (before, before_backbone), request, pairs)
         if report is not None:
-            shown = show_worst(measured.comparison, _SHOWN_PAIRS, pictures)
+            shown = measured.worst(pictures)
     if json_file is not None:
         from facexfer.runs import write_text
 
@@ -125,6 +131,7 @@ class _Model:
 
         self._images = read_manifest(manifest).select(split=split)
         self._split, self._probe, self._gallery, self._flip = split, probe, gallery, flip
+        self._listed: Any = None
 
     def failures(self, path: Path | None) -> tuple[Any, Any]:
         from facexfer.data.failures import read_failures, select_failures
@@ -144,6 +151,7 @@ class _Model:
 
         from facexfer.data.pairs_file import read_pairs
         from facexfer.tasks.evaluation import evaluate_comparison
+        from facexfer.tasks.listed import evaluate_list, list_defines_pairs
         from facexfer.tasks.questions import check_column, listed_accuracy
         from facexfer.tasks.verification import Comparison, compare, embed_side
 
@@ -152,12 +160,20 @@ class _Model:
             check_column(chosen.images, column)
         pairs = read_pairs(listed, chosen) if listed is not None else None
         embedder = self._open(*new)
-        self.comparison = compare(embedder, self._images, self._probe, self._gallery)
         facts: dict[str, Any] = {
             "split": self._split,
             "model": {"name": embedder.name, "sha256": embedder.fingerprint},
             "data": {"images": len(self._images.images), "sha256": self._images.fingerprint()},
         }
+        if pairs is not None and list_defines_pairs(chosen.images, pairs):
+            if self._gallery is not None or old[0] is not None:
+                raise InputError(
+                    "expected identities with several images for --gallery or --before, here only the list tells who "
+                    "is who; leave them out"
+                )
+            self._listed = embed_side(embedder, chosen), pairs
+            return evaluate_list(*self._listed, request, facts)
+        self.comparison = compare(embedder, self._images, self._probe, self._gallery)
         before = visible = None
         if old[0] is not None:
             former = self._open(old[0], old[1])
@@ -174,6 +190,14 @@ class _Model:
         if pairs is None:
             return findings
         return replace(findings, folds=listed_accuracy(self.comparison.probe, pairs))
+
+    def worst(self, pictures: bool) -> Any:
+        from facexfer.tasks.evaluation import show_worst
+        from facexfer.tasks.listed import show_worst_listed
+
+        if self._listed is not None:
+            return show_worst_listed(*self._listed, _SHOWN_PAIRS, pictures)
+        return show_worst(self.comparison, _SHOWN_PAIRS, pictures)
 
     def _open(self, model: Path, backbone: str | None) -> Any:
         from facexfer.tasks.embedder import FlipEmbedder, open_embedder

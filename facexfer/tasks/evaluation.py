@@ -148,15 +148,31 @@ def show_worst(comparison: Comparison, count: int, pictures: bool) -> list[Shown
         return []
     kinds = zip(("false accept", "false reject"), worst_pairs(comparison.pairs(), count), strict=True)
     return [
-        ShownPair(
-            kind,
-            pair.score,
-            (_caption(rows, pair.row), _caption(comparison.probe, pair.column)),
-            (_picture(rows, pair.row), _picture(comparison.probe, pair.column)) if pictures else (),
-        )
+        show_pair(kind, pair.score, (rows, pair.row), (comparison.probe, pair.column), pictures)
         for kind, pairs in kinds
         for pair in pairs
     ]
+
+
+def show_pair(kind: str, score: float, first: tuple[Side, int], second: tuple[Side, int], pictures: bool) -> ShownPair:
+    """Describe a pair for the report.
+
+    Args:
+        kind: ``false accept`` or ``false reject``.
+        score: Of the pair.
+        first: A side and the place of the image in it.
+        second: The other one.
+        pictures: Whether to put the pictures in.
+
+    Returns:
+        The pair.
+    """
+    return ShownPair(
+        kind,
+        score,
+        (_caption(*first), _caption(*second)),
+        (_picture(*first), _picture(*second)) if pictures else (),
+    )
 
 
 def _several(measure: Any, *fars: Sequence[float]) -> list[tuple[OperatingPoint, ...]]:

@@ -149,6 +149,21 @@ def search(comparison: Comparison, fars: Sequence[float], templates: bool) -> Id
     )
 
 
+def listed_scores(side: Side, pairs: Sequence[ListedPair]) -> np.ndarray:
+    """Give the cosines of listed pairs.
+
+    Args:
+        side: The images that the list refers to.
+        pairs: The list.
+
+    Returns:
+        (P,) float64.
+    """
+    units = side.embeddings / np.linalg.norm(side.embeddings, axis=1, keepdims=True)
+    first, second = (units[[getattr(pair, name) for pair in pairs]] for name in ("first", "second"))
+    return np.asarray((first * second).sum(axis=1), dtype=np.float64)
+
+
 def listed_accuracy(side: Side, pairs: Sequence[ListedPair]) -> FoldAccuracy:
     """Measure accuracy by cross-validation over the folds of a list of pairs.
 
@@ -162,10 +177,8 @@ def listed_accuracy(side: Side, pairs: Sequence[ListedPair]) -> FoldAccuracy:
     Raises:
         InputError: If there are fewer than two folds.
     """
-    units = side.embeddings / np.linalg.norm(side.embeddings, axis=1, keepdims=True)
-    first, second = (units[[getattr(pair, name) for pair in pairs]] for name in ("first", "second"))
     return fold_accuracy(
-        (first * second).sum(axis=1),
+        listed_scores(side, pairs),
         np.array([pair.same for pair in pairs]),
         np.array([pair.fold for pair in pairs]),
     )

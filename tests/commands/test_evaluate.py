@@ -207,6 +207,22 @@ def test_a_model_with_every_question(tmp_path):
     pairs.write_text("2 1\np4 0 1\np4 0 p5 0\np5 1 2\np6 1 p5 3\n")
     run("--model", weights[0], *common, "--probe", "nir", "--pairs", pairs)
     assert len(json.loads(out.read_text())["folds"]["folds"]) == 2
+    nobody = manifest.with_name("nobody.csv")
+    names = [row.split(",")[0] for row in rows[1:] if row.startswith("nir/")]
+    nobody.write_text("\n".join(["path,identity,modality,split", *(f"{name},{name},nir,val" for name in names)]) + "\n")
+    listed = tmp_path / "pairs.csv"
+    lines = [f"{names[4 * i]},{names[4 * i + 1 + i % 2 * 3]},{1 - i % 2},{i // 2 % 2}" for i in range(6)]
+    listed.write_text("\n".join(["first,second,same,fold", *lines]).replace("nir/", "../set/nir/") + "\n")
+    alone = ["--model", weights[0], "--manifest", nobody, "--far", "0.5", "--pairs", listed]
+    run(*alone, "--json", out, "--report", tmp_path / "r")
+    figures = json.loads(out.read_text())
+    assert (figures["comparison"], figures["pairs"]) == ("listed pairs", {"genuine": 3, "impostor": 3})
+    assert len(figures["folds"]["folds"]) == 2
+    assert (tmp_path / "r" / "report.html").read_text().count("data:image/png") == 2 * 6
+    with pytest.raises(InputError, match="expected identities with several images for --identify, here only the list"):
+        run(*alone, "--identify")
+    with pytest.raises(InputError, match="expected identities with several images for --gallery or --before"):
+        run(*alone, "--gallery", "nir")
 
 
 def test_options_that_would_do_nothing_are_refused(arrays, tmp_path):

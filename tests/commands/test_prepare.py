@@ -100,7 +100,10 @@ def test_no_crop_at_all_is_a_failure(tmp_path):
 
 def test_a_published_set_of_pairs(tmp_path):
     source = shared("data/insightface_small_lfw.bin")
-    run(source, "--layout", "insightface-bin", "--pre-cropped", "--modality", "vis", "--out", tmp_path / "out")
+    shown = run(source, "--layout", "insightface-bin", "--pre-cropped", "--modality", "vis", "--out", tmp_path / "out")
+    # Its identities are pairs: one photo in two of them is no mistake.
+    assert "duplicates: 3 groups of same-bytes" in shown
+    assert "one picture under" not in shown
     assert len(read_manifest(tmp_path / "out" / "images.csv").images) == 20
     assert (tmp_path / "out" / "pairs.csv").read_text().splitlines()[:2] == [
         "first,second,same,fold", "crops/000000-1.png,crops/000000-2.png,1,0",

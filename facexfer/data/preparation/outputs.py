@@ -143,6 +143,8 @@ def _summary(
         person["photos"] += 1
         person["crops"] += not record.reason
     records = [record for _, record, _ in triples]
+    # In a set of pairs an identity is a pair, and one photo may be in several.
+    of_people = all(entry.pair is None for entry, _, _ in triples)
     return {
         "photos": len(records),
         "crops": sum(not record.reason for record in records),
@@ -153,7 +155,9 @@ def _summary(
         "several_faces": sum((record.faces or 0) > 1 for record in records),
         "duplicates": dict(Counter(each.kind for each in duplicates)),
         "pictures_under_several_identities": [
-            {"identities": each.identities, "photos": each.names} for each in duplicates if len(each.identities) > 1
+            {"identities": each.identities, "photos": each.names}
+            for each in duplicates
+            if of_people and len(each.identities) > 1
         ],
         "per_identity": dict(sorted(people.items())),
     }

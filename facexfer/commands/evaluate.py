@@ -171,8 +171,9 @@ class _Model:
                     "expected identities with several images for --gallery or --before, here only the list tells who "
                     "is who; leave them out"
                 )
-            self._listed = embed_side(embedder, chosen), pairs
-            return evaluate_list(*self._listed, request, facts)
+            side = embed_side(embedder, chosen)
+            self._listed = side, pairs
+            return evaluate_list(side, pairs, request, facts)
         self.comparison = compare(embedder, self._images, self._probe, self._gallery)
         before = visible = None
         if old[0] is not None:
@@ -196,7 +197,8 @@ class _Model:
         from facexfer.tasks.listed import show_worst_listed
 
         if self._listed is not None:
-            return show_worst_listed(*self._listed, _SHOWN_PAIRS, pictures)
+            side, pairs = self._listed
+            return show_worst_listed(side, pairs, _SHOWN_PAIRS, pictures)
         return show_worst(self.comparison, _SHOWN_PAIRS, pictures)
 
     def _open(self, model: Path, backbone: str | None) -> Any:

@@ -12,9 +12,11 @@ DEFINITIONS = {
         "those of one capture. Scores are cosines in float32."
     ),
     "interval": (
-        "95 %, at the threshold. By identity: a bootstrap over identities, both sides of a pair, turned into "
-        "the number of independent pairs that these are worth, and Wilson's interval of so many. Wilson: as "
-        "if all pairs were independent."
+        "95 %. By identity: a bootstrap over identities, both sides of a pair, turned into the number of "
+        "independent pairs that these are worth, and Wilson's interval of so many. Of TAR at a target it counts "
+        "that the threshold was found on the same people (up to 6 million false accepts; beyond, and at a "
+        "threshold given, the threshold is taken as it is). Of FAR it is that of the threshold shown. Wilson: "
+        "as if all pairs were independent and the threshold given."
     ),
     "rules": ("Rule of three: at least 3 false accepts must be expected at the target. Rule of thirty: at least 30."),
     "EER, AUC": (

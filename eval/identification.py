@@ -1,7 +1,7 @@
 """Identification: who is it? Closed-set ranks (CMC) and open-set detection and identification (ISO/IEC 19795-1)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -159,8 +159,32 @@ def identify(
         cmc=cmc[:ranks],
         enrolled=len(names),
         mated_probes=int(mated.sum()),
-        open_set=() if mated.all() else tar_at_far(right, best[~mated], fars),
+        open_set=() if mated.all() else _open_set(right, people, best[~mated], probe_labels[~mated], fars),
     )
+
+
+def _open_set(
+    right: np.ndarray, people: np.ndarray, strangers: np.ndarray, their_labels: np.ndarray, fars: Sequence[float]
+) -> tuple[OperatingPoint, ...]:
+    """Find the open set's points, with intervals by identity: a person's probes are not independent."""
+    _, others = np.unique(their_labels, return_inverse=True)
+    points = []
+    for point in tar_at_far(right, strangers, fars):
+        if point.threshold is None:
+            points.append(point)
+            continue
+        hits, alarms = (
+            np.bincount(who, weights=scores > point.threshold) for who, scores in ((people, right), (others, strangers))
+        )
+        points.append(
+            replace(
+                point,
+                identities=int(people.max()) + 1,
+                tar_ci95=identity_interval(hits, np.bincount(people)),
+                far_ci95=identity_interval(alarms, np.bincount(others)),
+            )
+        )
+    return tuple(points)
 
 
 def _units(embeddings: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Confidence intervals of proportions over pairs, which share identities and are therefore not independent."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -8,6 +9,19 @@ from scipy import stats
 from facexfer.errors import InputError
 
 _Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class ThresholdNoise:
+    """How a proportion moves because its threshold was found on scores of the same identities.
+
+    Attributes:
+        influence: (I,) of each identity, on the proportion.
+        twice_counted: The part of the influences' squares that is noise of two identities and counted with both.
+    """
+
+    influence: np.ndarray
+    twice_counted: float
 
 
 def wilson_interval(accepted: float, pairs: float, deviations: float = _Z95) -> tuple[float, float]:
@@ -44,7 +58,11 @@ def wilson_interval(accepted: float, pairs: float, deviations: float = _Z95) -> 
 
 
 def identity_interval(
-    accepted: np.ndarray, pairs: np.ndarray, pair_noise: float | None = None, total: tuple[int, int] | None = None
+    accepted: np.ndarray,
+    pairs: np.ndarray,
+    pair_noise: float | None = None,
+    total: tuple[int, int] | None = None,
+    threshold: ThresholdNoise | None = None,
 ) -> tuple[float, float]:
     """Give a 95 % interval of a proportion of pairs by a bootstrap over identities.
 
@@ -62,6 +80,7 @@ def identity_interval(
         pair_noise: For impostor pairs: the sum over unordered pairs of identities of the squared residuals, accepted
             minus expected pairs (`residual_squares`), 0 if unknown, which widens the interval. None for genuine pairs.
         total: (accepted, all) pairs, where that is not the sum over identities (of impostor pairs it is twice).
+        threshold: Where the threshold was not fixed beforehand, what that adds (`threshold_noise`).
 
     Returns:
         (low, high) as fractions.
@@ -74,8 +93,9 @@ def identity_interval(
         [0.6, 0.86]
     """
     accepted, pairs = np.asarray(accepted, dtype=np.float64), np.asarray(pairs, dtype=np.float64)
-    taking_part = pairs > 0
-    accepted, pairs = accepted[taking_part], pairs[taking_part]
+    moved = np.zeros(len(pairs)) if threshold is None else threshold.influence
+    taking_part = (pairs > 0) | (moved != 0)
+    accepted, pairs, moved = accepted[taking_part], pairs[taking_part], moved[taking_part]
     identities = len(pairs)
     hits, count = total if total is not None else (float(accepted.sum()), float(pairs.sum()))
     share = hits / count
@@ -84,7 +104,7 @@ def identity_interval(
         worth = float(identities if pair_noise is None else identities * (identities - 1) / 2)
         freedom = float(max(identities - 1, 1))
     else:
-        influence = (accepted - share * pairs) / count
+        influence = (accepted - share * pairs) / count + moved
         squares = math.fsum(influence**2)
         variance = squares * identities / (identities - 1)
         # Few identities that cause most of the variance tell little about it (Satterthwaite, Biometrics 1946).
@@ -92,9 +112,33 @@ def identity_interval(
         freedom = max(1.0, min(identities - 1.0, 2 * squares**2 / uneven if uneven > 0 else math.inf))
         if pair_noise is not None:
             variance -= pair_noise / count**2
+        if threshold is not None:
+            variance -= threshold.twice_counted
         worth = share * (1 - share) / max(variance, share * (1 - share) / count)
     worth = max(1.0, min(worth, count))
     return wilson_interval(share * worth, worth, float(stats.t.ppf(0.975, freedom)))
+
+
+def threshold_noise(
+    accepted: np.ndarray, pairs: np.ndarray, pair_noise: float, total: tuple[int, int], slope: float
+) -> ThresholdNoise:
+    """Say how the noise of a false accept rate moves the true accept rate at a target, to first order.
+
+    The more impostor scores of some identity happen to be high, the higher the threshold of a target, and the fewer
+    genuine pairs are accepted.
+
+    Args:
+        accepted: (I,) accepted impostor pairs of each identity; a pair counts for both of its identities.
+        pairs: (I,) all impostor pairs of each identity, likewise.
+        pair_noise: As for `identity_interval`, of impostor pairs.
+        total: (accepted, all) impostor pairs, some accepted.
+        slope: By how much the true accept rate rises as the logarithm of the false accept rate does.
+
+    Returns:
+        What `identity_interval` adds.
+    """
+    residuals = np.asarray(accepted, dtype=np.float64) - total[0] / total[1] * np.asarray(pairs, dtype=np.float64)
+    return ThresholdNoise(-slope * residuals / total[0], pair_noise * (slope / total[0]) ** 2)
 
 
 def residual_squares(accepted: np.ndarray, expected: np.ndarray, share: float, all_squares: float) -> float:

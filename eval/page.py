@@ -81,8 +81,8 @@ def figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Make a table; a cell in a tuple is a remark."""
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], remarks: Sequence[str] = ()) -> str:
+    """Make a table; a cell in a tuple is marked, and a row's remark, where it has one, stands below it."""
     columns = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(
         "<tr>"
@@ -91,7 +91,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
             for cell in row
         )
         + "</tr>"
-        for row in rows
+        + (f"<tr><td class=mark colspan={len(head)}>{escape(remark)}</td></tr>" if remark else "")
+        for row, remark in zip(rows, remarks or [""] * len(rows), strict=True)
     )
     return f"<table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>"
 

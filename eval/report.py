@@ -102,14 +102,14 @@ def _points(points: Sequence[OperatingPoint], distances: bool) -> str:
         [
             f"{point.far:g}", percent(point.tar), interval(point.tar_ci95), interval(point.tar_ci95_wilson),
             _number(point.threshold, -1 if distances else 1), _rate(point.achieved_far),
-            _rates(point.far_ci95), _rates(point.far_ci95_wilson), (point.remark,),
+            _rates(point.far_ci95), _rates(point.far_ci95_wilson),
         ]
         for point in points
     ]  # fmt: skip
     known = points[0].identities is not None
     of = "by identity" if known else "pairs as independent"
-    head = ["FAR", "TAR", f"95 %, {of}", "95 %, Wilson", "threshold", "achieved FAR", f"95 %, {of}", "95 %, Wilson", ""]
-    return table(head, rows)
+    head = ["FAR", "TAR", f"95 %, {of}", "95 %, Wilson", "threshold", "achieved FAR", f"95 %, {of}", "95 %, Wilson"]
+    return table(head, rows, [point.remark for point in points])
 
 
 def _summary(findings: Findings) -> str:
@@ -141,14 +141,14 @@ def _identification(found: Identification) -> str:
     rows = [
         [
             f"{point.far:g}", percent(point.tar), interval(point.tar_ci95), _number(point.threshold),
-            _rate(point.achieved_far), (point.remark,),
+            _rate(point.achieved_far),
         ]
         for point in found.open_set
     ]  # fmt: skip
-    head = ["alarms of strangers", "DIR", "95 %, Wilson", "threshold", "achieved", ""]
+    head = ["alarms of strangers", "DIR", "95 %, by identity", "threshold", "achieved"]
     return (
         f"{text}<p>Open set, half of the identities not enrolled: {found.open_set[0].impostor_pairs:,} probes of "
-        f"strangers.</p>{table(head, rows)}"
+        f"strangers.</p>{table(head, rows, [point.remark for point in found.open_set])}"
     )
 
 

@@ -1,5 +1,6 @@
 """TAR at FAR over all pairs of embeddings: exact at any size, with intervals, and never holding the score matrix."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, distributed
 
 from facexfer.eval.bands import Cut, find_cuts
-from facexfer.eval.intervals import identity_interval, residual_squares
+from facexfer.eval.intervals import identity_interval, residual_squares, threshold_noise
 from facexfer.eval.pairs import PairSet
 from facexfer.eval.verification import OperatingPoint, accepted_impostors, check_fars, make_point
 
@@ -95,9 +96,13 @@ def operating_points(pairs: PairSet, fars: Sequence[float]) -> tuple[OperatingPo
     allowed = {far: accepted_impostors(pairs.impostor_pairs, far) for far in fars}
     ranks = sorted({rank for rank in allowed.values() if rank > 0})
     cuts = dict(zip(ranks, find_cuts(pairs, ranks), strict=True)) if ranks else {}
-    accepted = dict(zip(ranks, genuine_above(pairs, [cuts[rank].threshold for rank in ranks]), strict=True))
+    thresholds = [cuts[rank].threshold for rank in ranks]
+    # The threshold of half as many false accepts tells how TAR moves with the threshold.
+    stricter = [_stricter(cuts[rank]) for rank in ranks]
+    counts = genuine_above(pairs, thresholds + stricter)
+    accepted = dict(zip(ranks, zip(counts[: len(ranks)], counts[len(ranks) :], strict=True), strict=True))
     return tuple(
-        _point(pairs, far, cuts[allowed[far]], accepted[allowed[far]])
+        _point(pairs, far, cuts[allowed[far]], *accepted[allowed[far]])
         if allowed[far]
         else make_point(far, None, (0, pairs.genuine_pairs), (0, pairs.impostor_pairs))
         for far in fars
@@ -141,8 +146,17 @@ def genuine_above(pairs: PairSet, thresholds: list[float]) -> list[Tensor]:
     return list(counts)
 
 
-def _point(pairs: PairSet, far: float | None, cut: Cut, accepted: Tensor) -> OperatingPoint:
-    """Put an operating point together, with its intervals."""
+def _stricter(cut: Cut) -> float:
+    """Give the threshold that accepts half of a cut's pairs; its own where there are none or they are not held."""
+    if cut.above is None or not cut.accepted:
+        return cut.threshold
+    return float(cut.above.scores[cut.accepted // 2])
+
+
+def _point(
+    pairs: PairSet, far: float | None, cut: Cut, accepted: Tensor, accepted_stricter: Tensor | None = None
+) -> OperatingPoint:
+    """Put an operating point together, with its intervals: of a target, or (without the stricter) of a threshold."""
     hits = accepted.cpu().numpy().astype(np.float64)
     trials = pairs.genuine_by_identity.cpu().numpy().astype(np.float64)
     false_pairs, squares = pairs.identity_counts()
@@ -163,10 +177,18 @@ def _point(pairs: PairSet, far: float | None, cut: Cut, accepted: Tensor) -> Ope
         (int(hits.sum()), pairs.genuine_pairs),
         (cut.accepted, pairs.impostor_pairs),
     )
+    noise_of_threshold = None
+    if accepted_stricter is not None and cut.accepted:
+        # The (k+1)-th highest score is that of a false accept rate of about (k + 1/2) / N.
+        steps = math.log((cut.accepted + 0.5) / (cut.accepted // 2 + 0.5))
+        slope = (hits.sum() - float(accepted_stricter.sum())) / pairs.genuine_pairs / steps
+        noise_of_threshold = threshold_noise(
+            false_hits, false_pairs, noise, (cut.accepted, pairs.impostor_pairs), slope
+        )
     return replace(
         point,
         identities=int((trials > 0).sum()),
-        tar_ci95=identity_interval(hits, trials),
+        tar_ci95=identity_interval(hits, trials, threshold=noise_of_threshold),
         far_ci95=identity_interval(false_hits, false_pairs, noise, (cut.accepted, pairs.impostor_pairs)),
     )
 

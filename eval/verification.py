@@ -27,9 +27,9 @@ class OperatingPoint:
         threshold: A pair is accepted if its score is strictly above.
         achieved_far: The accepted share of the impostor pairs, at most `far`.
         tar: The accepted share of the genuine pairs.
-        tar_ci95: 95 % interval of `tar` at this threshold: by a bootstrap over identities where identities are known,
-            otherwise Wilson's.
-        far_ci95: The same of the false accept rate at this threshold.
+        tar_ci95: 95 % interval of `tar`: by a bootstrap over identities where identities are known, which counts that
+            the threshold of a target was found on the same identities; otherwise Wilson's at this threshold.
+        far_ci95: 95 % interval of the false accept rate at this threshold, by identity or Wilson's likewise.
         tar_ci95_wilson: 95 % interval of `tar` as if pairs were independent (Wilson).
         far_ci95_wilson: The same of the false accept rate.
         genuine_pairs: How many there are.

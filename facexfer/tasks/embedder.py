@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
@@ -26,6 +27,10 @@ _ORT_REFUSALS = (
     ort_errors.NoSuchFile,
     ort_errors.NotImplemented,
 )
+
+
+_CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "FusedConv")
+_SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
 
 
 class Embedder(Protocol):
@@ -79,7 +84,8 @@ class OnnxEmbedder:
         path: The file, as `facexfer.deploy.onnx_export` writes it.
 
     Raises:
-        InputError: If onnxruntime cannot read it or its input is no (N, 3, H, W) of a fixed size.
+        InputError: If onnxruntime cannot read it, its input is no (N, 3, H, W) of a fixed size, or nothing in the
+            graph normalises the pixels: embeddings of pixels as they are would be wrong without looking so.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,6 +105,11 @@ class OnnxEmbedder:
             )
         if not all(isinstance(side, int) for side in shape[2:]):
             raise InputError(f"{path}: expected a fixed height and width, got {shape[2:]}; export it with a fixed size")
+        if not _normalises(path):
+            raise InputError(
+                f"{path}: expected an ONNX file that normalises pixels itself, this one wants them normalised; add "
+                "--backbone NAME, of which it is a file (facexfer inspect tells)"
+            )
         self.input_size = (shape[2], shape[3])
         self._batch = shape[0] if isinstance(shape[0], int) else None
         self._input = inputs[0].name
@@ -107,11 +118,22 @@ class OnnxEmbedder:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
         images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
         step = self._batch or len(images)
+        missing = -len(images) % step
+        if missing:
+            # A file of a fixed batch takes no smaller one.
+            images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
         parts = [
             self._session.run(None, {self._input: images[start : start + step]})[0]
             for start in range(0, len(images), step)
         ]
-        return np.concatenate(parts)
+        return np.concatenate(parts)[: len(crops)]
+
+
+def _normalises(path: Path) -> bool:
+    """Tell whether something scales or shifts pixels before the first convolution (InsightFace's rule, by kind)."""
+    kinds = [node.op_type for node in onnx.load(str(path), load_external_data=False).graph.node]
+    first = next((place for place, kind in enumerate(kinds) if kind in _CONVOLUTIONS), len(kinds))
+    return bool(_SCALING & set(kinds[:first]))
 
 
 class FlipEmbedder:

@@ -11,7 +11,7 @@ from facexfer import create_backbone
 from facexfer.data.images import read_crop
 from facexfer.deploy import onnx_export
 from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx, onnx_info
-from facexfer.errors import RunError
+from facexfer.errors import InputError, RunError
 from facexfer.tasks.embedder import open_embedder
 
 WEIGHTS = "weights/mobilefacenet-mxnet-y1/model-0000.params"
@@ -73,3 +73,18 @@ def test_a_file_that_differs_is_not_written(network, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="expected onnxruntime within 1e-12 of torch"):
         export_onnx(network, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_wants_normalised_pixels_is_no_embedder_by_itself():
+    with pytest.raises(InputError, match="expected an ONNX file that normalises pixels itself.* add --backbone NAME"):
+        open_embedder(shared("weights/mobilefacenet-relu6.onnx"))
+
+
+def test_a_file_of_a_fixed_batch_embeds_any_number_of_crops(exported, tmp_path):
+    proto = onnx.load(exported)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    onnx.save(proto, tmp_path / "fixed.onnx")
+    crops = np.stack([read_crop(shared("data/lfw-nirsim") / crop) for crop in CROPS])
+    fixed = open_embedder(tmp_path / "fixed.onnx").embed(crops)
+    assert fixed.shape == (3, 128)
+    assert np.abs(fixed - open_embedder(exported).embed(crops)).max() < 1e-5

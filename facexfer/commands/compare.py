@@ -14,13 +14,14 @@ def compare(
     """Run a grid cell by cell and write its tables; started again, it goes on with what is missing."""
     from facexfer.comparison.cells import run_cells
     from facexfer.comparison.grid import read_grid
+    from facexfer.comparison.lock import only_one_in
     from facexfer.comparison.table import write_tables
     from facexfer.errors import RunError
 
     read = read_grid(grid)
-    out.mkdir(parents=True, exist_ok=True)
-    outcomes = run_cells(read, out, jobs, typer.echo)
-    write_tables(read, outcomes, out)
+    with only_one_in(out):
+        outcomes = run_cells(read, out, jobs, typer.echo)
+        write_tables(read, outcomes, out)
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
     failed = sum(bool(outcome.failure) for outcome in outcomes)
     if failed:

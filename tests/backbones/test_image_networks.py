@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 from shared_data import shared
 
 from facexfer.backbones import create_backbone
@@ -14,6 +15,7 @@ from facexfer.transfer.attention import ChannelAttention, SpatialAttention
 @pytest.mark.parametrize(
     ("name", "shapes", "spatial", "channel"),
     [
+        ("resnet50", ((256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7)), 405_475, 204_600),
         ("resnet101", ((256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7)), 405_475, 204_600),
         ("inception_v3", ((192, 71, 71), (288, 35, 35), (768, 17, 17), (2048, 8, 8)), 819_041, 409_638),
         ("mobilenet_v2", ((32, 28, 28), (64, 14, 14), (96, 14, 14), (320, 7, 7)), 56_791, 28_358),
@@ -36,12 +38,13 @@ def test_blocks_have_the_channels_that_they_say():
     assert [(tap.channels, 64 // tap.stride) for tap in blocks] == [(c, h) for c, h, _ in shapes]
 
 
-def test_the_library_s_file_gives_trunk_and_classifier(tmp_path):
-    import torchvision
-
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_in_the_form_of_places365_gives_trunk_and_classifier(zipped, tmp_path):
     original = torchvision.models.mobilenet_v2(num_classes=7).eval()
     state = {f"module.{name}": tensor for name, tensor in original.state_dict().items()}
-    torch.save({"epoch": 3, "arch": "mobilenet_v2", "state_dict": state}, tmp_path / "best.pth.tar")
+    content = {"epoch": 3, "arch": "mobilenet_v2", "state_dict": state, "best_prec1": torch.tensor(54.7)}
+    # The published files are older than torch's zip form.
+    torch.save(content, tmp_path / "best.pth.tar", _use_new_zipfile_serialization=zipped)
     network = create_backbone("mobilenet_v2", tmp_path / "best.pth.tar", input_size=(64, 64)).eval()
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -49,6 +52,20 @@ def test_the_library_s_file_gives_trunk_and_classifier(tmp_path):
     assert not any("classifier" in name for name, _ in network.named_parameters())
     with pytest.raises(InputError, match="expected the entries of this network"):
         create_backbone("resnet50", tmp_path / "best.pth.tar")
+
+
+@pytest.mark.slow
+def test_inception_s_file_loads_without_its_auxiliary_head(tmp_path):
+    original = torchvision.models.inception_v3(num_classes=5, aux_logits=True, init_weights=False).eval()
+    assert any(name.startswith("AuxLogits.") for name in original.state_dict())
+    torch.save(original.state_dict(), tmp_path / "inception.pth")
+    network = create_backbone("inception_v3", tmp_path / "inception.pth", input_size=(96, 96)).eval()
+    assert not any("AuxLogits" in name for name in network.state_dict())
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        assert torch.allclose(network.classifier(network(images)), original(images), atol=1e-5)
+        # In training too there is one output, the embedding.
+        assert network.train()(images).shape == (2, 2048)
 
 
 def test_any_network_by_discovery_and_unknown_ones():

@@ -6,6 +6,7 @@ import pytest
 
 from facexfer.comparison.cells import Outcome, run_cells
 from facexfer.comparison.grid import Cell, cells_of, read_grid, recipe_of
+from facexfer.comparison.lock import only_one_in
 from facexfer.comparison.table import markdown, paired_test, write_tables
 from facexfer.errors import InputError
 from facexfer.transfer.methods import create
@@ -120,3 +121,16 @@ def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(grid, tmp_pa
     monkeypatch.setattr("facexfer.comparison.cells._run", lambda *words: (None, "broken"))
     assert outcomes != (failed := run_cells(grid, tmp_path, 1, lambda line: None))
     assert failed[-1].failure == "every alpha failed: broken; broken"
+
+
+def test_two_comparisons_in_one_folder_are_one_too_many(tmp_path):
+    with (
+        only_one_in(tmp_path / "out"),
+        pytest.raises(InputError, match="expected a folder that no other comparison is writing into"),
+        only_one_in(tmp_path / "out"),
+    ):
+        pass
+    with only_one_in(tmp_path / "out"):
+        (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a folder for the comparison"), only_one_in(tmp_path / "file"):
+        pass

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import cv2
 import numpy as np
 import pytest
+from small_pictures import write_pictures
 
 from facexfer.cli import main
 from facexfer.comparison.cells import Outcome
@@ -21,20 +22,10 @@ from facexfer.recipe import parse_recipe
 from facexfer.runs import RunFolder, load_backbone
 from facexfer.training import train
 
-PART = {"train": 4, "val": 2}
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    generator = np.random.default_rng(0)
-    for part, count in PART.items():
-        for name in ("ants", "bees"):
-            (folder / part / name).mkdir(parents=True)
-            for index in range(count):
-                picture = generator.integers(0, 255, (48, 48, 3), np.uint8)
-                cv2.imwrite(str(folder / part / name / f"{index}.png"), picture)
-    return folder
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def run(root, folder, **sections):

@@ -2,11 +2,10 @@
 
 import json
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from shared_data import shared
+from small_pictures import write_pictures
 
 from facexfer.backbones import create_backbone
 from facexfer.errors import InputError
@@ -19,16 +18,7 @@ from facexfer.training import train
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 4), ("val", 2)):
-        for name in ("ants", "bees"):
-            (folder / part / name).mkdir(parents=True)
-            for index in range(count):
-                cv2.imwrite(
-                    str(folder / part / name / f"{index}.png"), generator.integers(0, 255, (48, 48, 3), np.uint8)
-                )
-    return folder
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def recipe_for(root, **sections):

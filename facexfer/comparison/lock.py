@@ -1,0 +1,34 @@
+"""One comparison at a time in a folder."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from facexfer.errors import InputError
+
+
+@contextmanager
+def only_one_in(folder: Path) -> Iterator[None]:
+    """Hold a folder for as long as the block runs; the system lets go of it also when the process is killed.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        InputError: If another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder for the comparison, got: {error}; give another --out") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{folder}: expected a folder that no other comparison is writing into, one is running there; wait for "
+                "it, or give another --out"
+            ) from error
+        yield

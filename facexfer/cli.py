@@ -3,6 +3,7 @@
 import typer
 
 from facexfer.commands.compare import compare
+from facexfer.commands.delta_weights import delta_weights
 from facexfer.commands.demo import demo
 from facexfer.commands.doctor import doctor
 from facexfer.commands.entry import run_app
@@ -32,6 +33,7 @@ for _command in (
     export,
     inspect,
     compare,
+    delta_weights,
     verify_bundle,
     match,
     runs,

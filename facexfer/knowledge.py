@@ -90,16 +90,21 @@ class SourceKnowledge:
         return PrototypeClassifier(prototypes, scale).to(self._device)
 
     def channel_weights(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Give DELTA's weights; kept in the run folder with the fingerprint of network, layers and data."""
+        """Give DELTA's weights; kept in the run folder with the fingerprint of network, layers, data and head."""
+        return tuple(weights_from_rises(rises) for rises in self.channel_rises(layers))
+
+    def channel_rises(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Give the rises of the loss that DELTA's weights come from, (C,) a layer; kept likewise."""
         fingerprint = self._fingerprint(layers)
-        file = self._run.path / "channel-weights.safetensors"
+        file = self._run.channel_file
         if file.is_file():
             state = load_state(file)
             if state["fingerprint"] == fingerprint:
-                return tuple(weights.to(self._device) for weights in state["weights"])
-        weights = channel_weights(self._source, self._task, self._recipe, layers)
-        save_state(file, {"fingerprint": fingerprint, "layers": layers, "weights": weights})
-        return weights
+                return tuple(rises.to(self._device) for rises in state["rises"])
+        rises = channel_rises(self._source, self._task, self._recipe, layers)
+        weights = tuple(weights_from_rises(each) for each in rises)
+        save_state(file, {"fingerprint": fingerprint, "layers": layers, "rises": rises, "weights": weights})
+        return rises
 
     def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Give a SAM's mean output over the training images, trained by AST alone in ``attention/`` of the folder."""
@@ -116,7 +121,9 @@ class SourceKnowledge:
         return _mean_outputs(self._source, attentions, layers, self._task.plain_training_set)
 
     def _fingerprint(self, layers: tuple[str, ...]) -> str:
-        digest = hashlib.sha256(repr((layers, sorted(self._task.fingerprints.items()), self._recipe.seed)).encode())
+        settings = self._recipe.optimizer
+        how = (self._recipe.seed, self._recipe.head, settings.learning_rate, settings.momentum, settings.batch_size)
+        digest = hashlib.sha256(repr((layers, sorted(self._task.fingerprints.items()), how)).encode())
         for value in self._source.state_dict().values():
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -125,8 +132,8 @@ class SourceKnowledge:
 _AST_OPTIONS = ("spatial_alpha", "head_decay", "taps")
 
 
-def channel_weights(source: BackboneModule, task: Task, recipe: Recipe, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """Work out DELTA's channel weights: train the head alone, then silence channel by channel.
+def channel_rises(source: BackboneModule, task: Task, recipe: Recipe, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Work out what DELTA's channel weights come from: train the head alone, then silence channel by channel.
 
     Args:
         source: The source network, frozen, in eval mode.
@@ -135,7 +142,7 @@ def channel_weights(source: BackboneModule, task: Task, recipe: Recipe, layers: 
         layers: The tapped layers.
 
     Returns:
-        One (C,) a layer, each summing to 1.
+        The rise of the loss, one (C,) a layer.
     """
     images = task.plain_training_set
     device = next(source.parameters()).device
@@ -154,7 +161,7 @@ def channel_weights(source: BackboneModule, task: Task, recipe: Recipe, layers: 
     def loss(embeddings: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(head(embeddings, labels).float(), labels, reduction="none")
 
-    return tuple(weights_from_rises(rises) for rises in loss_rises(source, loss, layers, batches))
+    return loss_rises(source, loss, layers, batches)
 
 
 def train_head(head: Head, embeddings: Tensor, labels: Tensor, recipe: Recipe) -> None:

@@ -48,6 +48,11 @@ class RunFolder:
         return self.path / "stages" / f"{stage}.safetensors"
 
     @property
+    def channel_file(self) -> Path:
+        """DELTA's channel weights with the fingerprint of what they were measured on."""
+        return self.path / "channel-weights.safetensors"
+
+    @property
     def best_file(self) -> Path:
         """The best network so far, where the recipe names what it is chosen by."""
         return self.path / "best.safetensors"

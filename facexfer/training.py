@@ -12,7 +12,6 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from facexfer.backbones import create_backbone
 from facexfer.backbones.info import BackboneInfo, BackboneModule
 from facexfer.backbones.normalize import Normalize
 from facexfer.batches import TrainingBatches
@@ -26,14 +25,15 @@ from facexfer.heads import HEADS, Head, class_means
 from facexfer.knowledge import SourceKnowledge, check_needs
 from facexfer.losses import LossWindow, mean_losses
 from facexfer.progress import TrainingProgress
-from facexfer.recipe import Recipe, SourceSection
+from facexfer.recipe import Recipe
 from facexfer.runs import RunFolder, load_backbone_file
 from facexfer.runtime import describe_environment, is_restarted, make_fabric, memory_format, seed_everything
 from facexfer.schedule import split_steps, stage_rate
 from facexfer.source_batches import SourceBatches
+from facexfer.source_network import make_source, settle_source
 from facexfer.synced_batchnorm import sync_batchnorm
 from facexfer.tasks import TASKS
-from facexfer.tasks.embedding import embed_dataset, recalibrate_batchnorm, revive_on
+from facexfer.tasks.embedding import embed_dataset
 from facexfer.tasks.task import Task, TrainingSet
 from facexfer.transfer import methods
 from facexfer.transfer.objective import Objective, make_terms
@@ -70,7 +70,7 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     else:
         run.check_new()
     seed_everything(recipe.seed)
-    source = _make_source(recipe.source)
+    source = make_source(recipe.source)
     task = TASKS[recipe.task](recipe, source.info)
     if len(task.training_set) < recipe.optimizer.batch_size:
         raise InputError(
@@ -91,12 +91,6 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
         run.start(recipe)
     fabric.barrier()
     return Training(fabric, recipe, run, stages, task, source, batches, best).fit(resume)
-
-
-def _make_source(settings: SourceSection) -> BackboneModule:
-    size = (settings.input_size, settings.input_size) if settings.input_size else None
-    source = create_backbone(settings.backbone, weights=settings.weights, input_size=size)
-    return source.eval().requires_grad_(False)
 
 
 class Training:
@@ -183,14 +177,7 @@ class Training:
 
     def _fit_stages(self, checkpoint: dict[str, Any] | None) -> dict[str, Any]:
         self.untouched = checkpoint["untouched"] if checkpoint else self._evaluate_untouched()
-        if self.source.folded and self.recipe.source.revive_batchnorm:
-            self.progress.say("reviving folded BatchNorm from the training images")
-            revive_on(self.source, self.task.plain_training_set)
-        # Left folded on request, it must not refuse to train.
-        self.source.folded = ()
-        if self.recipe.source.recalibrate_batchnorm:
-            self.progress.say("measuring the BatchNorm statistics on the training images")
-            recalibrate_batchnorm(self.source, self.task.plain_training_set)
+        settle_source(self.source, self.recipe.source, self.task, self.progress.say)
         self.backbone = copy.deepcopy(self.source)
         if self.recipe.optimizer.sync_batchnorm and self.fabric.world_size > 1:
             sync_batchnorm(self.backbone)

@@ -1,6 +1,8 @@
 """Whole runs of the methods that ask about their source: prototypes, source images, channel weights, attention."""
 
+import csv
 import json
+import sys
 
 import pytest
 import torch
@@ -8,10 +10,12 @@ from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer.checkpoint import load_state
+from facexfer.cli import main
 from facexfer.errors import InputError
-from facexfer.recipe import parse_recipe
+from facexfer.recipe import dump_recipe, parse_recipe
 from facexfer.runs import RunFolder
 from facexfer.training import train
+from facexfer.transfer.channel_weights import weights_from_rises
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,7 @@ def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(manifest, tmp_pat
     assert RunFolder(run / "attention").finished
     state = load_state(run / "channel-weights.safetensors")
     (weights,) = state["weights"]
+    assert torch.equal(weights, weights_from_rises(state["rises"][0]))
     assert (weights.shape, state["layers"]) == ((128,), ("stage4",))
     assert weights.sum().item() == pytest.approx(1, rel=1e-5)
     assert not torch.allclose(weights, torch.full((128,), 1 / 128))
@@ -78,3 +83,27 @@ def test_what_a_method_needs_is_checked_before_the_run(manifest, tmp_path):
     with pytest.raises(InputError, match="expected a source network with its own classifier, mobilefacenet came"):
         train(recipe_for(manifest, {"name": "lwf"}), tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_channel_weights_measured_before_a_run_are_used_by_it(manifest, tmp_path, monkeypatch):
+    recipe = recipe_for(manifest, {"name": "delta"}, source_data={"modality": "vis"})
+    (tmp_path / "recipe.toml").write_text(dump_recipe(recipe))
+    words = ["facexfer", "delta-weights", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    rows = list(csv.DictReader((tmp_path / "run" / "channel-weights.csv").read_text().splitlines()))
+    assert [row["layer"] for row in rows] == ["stage4"] * 128
+    assert sum(float(row["weight"]) for row in rows) == pytest.approx(1, rel=1e-5)
+    measured = (tmp_path / "run" / "channel-weights.safetensors").stat().st_mtime_ns
+    train(recipe, tmp_path / "run", resume=False)
+    assert (tmp_path / "run" / "channel-weights.safetensors").stat().st_mtime_ns == measured
+    # Another learning rate trains another head: what is there does not fit.
+    other = recipe_for(manifest, {"name": "delta"}, optimizer={"iterations": 1, "batch_size": 4, "learning_rate": 0.5})
+    (tmp_path / "other.toml").write_text(dump_recipe(other))
+    monkeypatch.setattr(sys, "argv", [*words[:2], str(tmp_path / "other.toml"), *words[3:]])
+    with pytest.raises(SystemExit):
+        main()
+    assert (tmp_path / "run" / "channel-weights.safetensors").stat().st_mtime_ns > measured

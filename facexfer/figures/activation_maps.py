@@ -14,8 +14,9 @@ from facexfer.errors import InputError
 from facexfer.features import FeatureTap
 from facexfer.figures.overlays import overlay
 from facexfer.figures.picture_grid import picture_grid
-from facexfer.figures.run_pictures import choose_pictures, finished_recipe, source_network
+from facexfer.figures.run_pictures import choose_pictures, finished_recipe
 from facexfer.runs import load_backbone
+from facexfer.source_network import make_source
 
 
 def activation_maps(runs: Mapping[str, Path], channel: int, layer: str | None = None, pictures: int = 4) -> Figure:
@@ -38,7 +39,7 @@ def activation_maps(runs: Mapping[str, Path], channel: int, layer: str | None = 
     """
     first, *_ = runs.values()
     recipe = finished_recipe(first)
-    source = source_network(recipe)
+    source = make_source(recipe.source)
     layer = layer or source.info.taps[-1].layer
     shown = choose_pictures(recipe, source, pictures)
     networks: dict[str, BackboneModule] = {"source": source}

@@ -1,10 +1,9 @@
-"""The pictures that a run is shown on, and the network that it started from."""
+"""The pictures that a run is shown on."""
 
 from pathlib import Path
 
 import numpy as np
 
-from facexfer.backbones import create_backbone
 from facexfer.backbones.info import BackboneModule
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe, read_recipe
@@ -22,13 +21,6 @@ def finished_recipe(run: Path) -> Recipe:
     if not folder.finished:
         raise InputError(f"{run}: expected a finished run, found none; finish it with --resume")
     return read_recipe(folder.recipe_file)
-
-
-def source_network(recipe: Recipe) -> BackboneModule:
-    """Make the network that a run started from, as its file gives it: without statistics measured anew."""
-    settings = recipe.source
-    size = (settings.input_size, settings.input_size) if settings.input_size else None
-    return create_backbone(settings.backbone, weights=settings.weights, input_size=size).eval()
 
 
 def choose_pictures(recipe: Recipe, source: BackboneModule, count: int) -> np.ndarray:

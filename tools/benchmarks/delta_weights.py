@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from facexfer.backbones import create_backbone
+from facexfer.runtime import prepare_cpu
 from facexfer.transfer.channel_weights import loss_rises, plain_loss_rises
 
 _CHECKED_EVERY = 512
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--batches", type=int, default=4, help="batches of 8 images")
     parser.add_argument("--at-once", type=int, help="images that go through together")
     options = parser.parse_args(arguments)
+    prepare_cpu()
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = create_backbone("resnet101").to(device)

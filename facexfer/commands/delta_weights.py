@@ -1,0 +1,60 @@
+"""``facexfer delta-weights``: how much a task needs each channel of the source network."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def delta_weights(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a packaged recipe.")],
+    out: Annotated[Path, typer.Option(help="The folder to write into; train into it afterwards to use what is there.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one value: section.key=value. May come again.")
+    ] = None,
+) -> None:
+    """Measure DELTA's channel weights: train the head alone, then the rise of the loss without each channel."""
+    from facexfer.errors import InputError
+    from facexfer.features import map_shapes
+    from facexfer.knowledge import SourceKnowledge
+    from facexfer.recipe import read_recipe
+    from facexfer.runs import RunFolder
+    from facexfer.runtime import make_fabric, memory_format, seed_everything
+    from facexfer.source_network import make_source, settle_source
+    from facexfer.tasks import TASKS
+    from facexfer.training import train
+    from facexfer.transfer import methods
+    from facexfer.transfer.channel_weights import weights_from_rises
+    from facexfer.writing import write_text
+
+    read = read_recipe(recipe, settings or [])
+    stage = methods.create(read.method.name, **read.method.options)[-1]
+    seed_everything(read.seed)
+    source = make_source(read.source)
+    task = TASKS[read.task](read, source.info)
+    source = source.to(make_fabric(read.runtime).device).to(memory_format=memory_format(read.runtime))
+    settle_source(source, read.source, task, typer.echo)
+    layers = read.method.layers or tuple(tap.layer for tap in source.info.even_taps(stage.taps))
+    map_shapes(source, layers, source.info.input_size)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: expected a folder to write into, got: {error}; give another --out") from error
+    run = RunFolder(out)
+    rises = SourceKnowledge(read, run, task, source, train).channel_rises(layers)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["layer", "channel", "rise", "weight"])
+    for layer, of_layer in zip(layers, rises, strict=True):
+        weights = weights_from_rises(of_layer)
+        pairs = zip(of_layer.tolist(), weights.tolist(), strict=True)
+        writer.writerows([layer, channel, *pair] for channel, pair in enumerate(pairs))
+        size = len(weights)
+        typer.echo(
+            f"{layer}: {size} channels, weights {size * weights.min():.2f} to {size * weights.max():.2f} times the mean"
+        )
+    table = run.channel_file.with_suffix(".csv")
+    write_text(table, text.getvalue())
+    typer.echo(f"{run.channel_file}\n{table}")

@@ -41,3 +41,44 @@ def write_photos(root, people=3, photos=4, form="PNG"):
         writer.writerow(["path", *(f"{axis}{point}" for point in range(1, 6) for axis in "xy")])
         writer.writerows(rows)
     return table
+
+
+def damaged(data, generator):
+    """Change, cut, lengthen or double bytes of a file; half of the changes hit the first bytes, where headers are."""
+    mutable = bytearray(data)
+    for _ in range(int(generator.integers(0, 9))):
+        reach = len(mutable) if generator.random() < 0.5 else min(len(mutable), 96)
+        mutable[int(generator.integers(reach))] = int(generator.integers(256))
+    kind = generator.random()
+    if kind < 0.15:
+        del mutable[int(generator.integers(len(mutable))) :]
+    elif kind < 0.25:
+        mutable += generator.bytes(int(generator.integers(1, 2000)))
+    elif kind < 0.35:
+        start, end = sorted(generator.integers(0, len(mutable), 2).tolist())
+        mutable[end:end] = mutable[start:end]
+    elif kind < 0.45:
+        start, end = sorted(generator.integers(0, len(mutable), 2).tolist())
+        del mutable[start:end]
+    return bytes(mutable)
+
+
+def every_form(seed=0):
+    """Give one picture in many forms: suffix -> bytes."""
+    photo = picture(seed)
+    grey, palette = photo.convert("L"), photo.convert("P")
+    deep = Image.fromarray(np.asarray(grey) * np.uint16(99))
+    plain = b"P2 160 140 255 " + b" ".join(str(value).encode() for value in np.asarray(grey).ravel().tolist())
+    return {
+        "base.jpg": encoded(photo, "JPEG"), "progressive.jpg": encoded(photo, "JPEG", progressive=True),
+        "grey.jpg": encoded(grey, "JPEG"), "cmyk.jpg": encoded(photo.convert("CMYK"), "JPEG"),
+        "plain.png": encoded(photo), "palette.png": encoded(palette), "grey.png": encoded(grey),
+        "deep.png": encoded(deep), "clear.png": encoded(photo.convert("RGBA")), "raw.pgm": encoded(grey, "PPM"),
+        "text.pgm": plain, "deep.pgm": encoded(deep, "PPM"), "colour.ppm": encoded(photo, "PPM"),
+        "plain.bmp": encoded(photo, "BMP"), "palette.bmp": encoded(palette, "BMP"),
+        "plain.tif": encoded(photo, "TIFF"), "lzw.tif": encoded(photo, "TIFF", compression="tiff_lzw"),
+        "deflate.tif": encoded(photo, "TIFF", compression="tiff_adobe_deflate"),
+        "jpeg.tif": encoded(photo, "TIFF", compression="jpeg"), "fax.tif": encoded(
+            photo.convert("1"), "TIFF", compression="group4"),
+        "deep.tif": encoded(deep, "TIFF"), "one.gif": encoded(palette, "GIF"), "one.webp": encoded(photo, "WEBP"),
+    }  # fmt: skip

@@ -62,6 +62,8 @@ def prepare(
         raise InputError(f"expected --size {' or '.join(_SIZES)} (height x width), got '{size}'; choose one")
     if pre_cropped and (detector is not None or landmarks is not None):
         raise InputError("expected --pre-cropped alone, got --detector or --landmarks beside it; leave one out")
+    if not modality.strip():
+        raise InputError("expected a name after --modality, got nothing; give vis, nir or the like")
     CHOICES[choose]
     _check_apart(photos, out)
     listed = LAYOUTS[layout](photos, LayoutOptions(modality, identity_regex, fold))
@@ -76,11 +78,12 @@ def prepare(
             entries, out, options, detector, min_score, jobs,
             lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
+        bar.update(task, completed=len(entries))
     facts["files_not_looked_at"] = count_others(photos) if photos.is_dir() else {}
     summary = write_tables(out, prepared, facts)
     write_contact_sheet(out / "contact-sheet.png", out, prepared)
     for line in _lines(summary):
-        typer.echo(line)
+        typer.echo(" ".join(line.split()))
     if not summary["crops"]:
         raise RunError(f"{out}: expected at least one crop, got none of {summary['photos']} photos; see failures.csv")
     typer.echo(f"Look at {out / 'contact-sheet.png'} before you rely on the crops.")

@@ -8,6 +8,8 @@ from pathlib import Path
 from facexfer.data.manifest import Manifest
 from facexfer.errors import InputError
 
+_NUMBER = re.compile("[0-9]{1,9}")
+
 
 @dataclass(frozen=True)
 class ListedPair:
@@ -55,7 +57,7 @@ def read_pairs(path: Path, manifest: Manifest) -> tuple[ListedPair, ...]:
 
 def _read_lfw(path: Path, lines: list[str], manifest: Manifest) -> tuple[ListedPair, ...]:
     head = lines[0].split() if lines else []
-    if not head or len(head) > 2 or not all(word.isdigit() for word in head):
+    if not head or len(head) > 2 or not all(_NUMBER.fullmatch(word) for word in head):
         raise InputError(f"{path}, line 1: expected 'folds pairs', e.g. '10 300', got '{lines[0] if lines else ''}'")
     folds, each = (int(head[0]), int(head[1])) if len(head) == 2 else (1, int(head[0]))
     places = _by_name_and_number(manifest)
@@ -95,7 +97,7 @@ def _by_name_and_number(manifest: Manifest) -> dict[tuple[str, int], int]:
 
 
 def _place(places: dict[tuple[str, int], int], name: str, word: str, path: Path, line: int) -> int:
-    if not word.isdigit() or (name, int(word)) not in places:
+    if not _NUMBER.fullmatch(word) or (name, int(word)) not in places:
         raise InputError(
             f"{path}, line {line}: expected an image of the manifest, got '{name}' number '{word}'; add it"
         )
@@ -119,7 +121,7 @@ def _read_csv(path: Path, text: str, manifest: Manifest) -> tuple[ListedPair, ..
                     f"'{row[column]}'; add it"
                 )
             found.append(places[image])
-        if row["same"] not in ("0", "1") or not (row["fold"] or "").isdigit():
+        if row["same"] not in ("0", "1") or not _NUMBER.fullmatch(row["fold"] or ""):
             raise InputError(
                 f"{path}, line {reader.line_num}: expected same 0 or 1 and fold a number, got '{row['same']}' and "
                 f"'{row['fold']}'"

@@ -70,6 +70,8 @@ def test_bad_input_is_one_clear_line(tmp_path):
         run(tmp_path / "set", "--out", tmp_path / "out", "--layout", "folder")
     with pytest.raises(InputError, match="expected --size 112x112 or 112x96"):
         run(*common, "--size", "96x112")
+    with pytest.raises(InputError, match="expected a name after --modality, got nothing"):
+        run(*common, "--modality", " ")
     with pytest.raises(InputError, match="unknown choice 'big'"):
         run(*common, "--choose", "big")
     with pytest.raises(InputError, match="expected --pre-cropped alone"):

@@ -5,6 +5,7 @@ of bytes need, and no way to name or call anything else.
 """
 
 import pickletools
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +135,7 @@ def _built(function: Any, arguments: tuple[Any, ...]) -> Any:
             return _Array(np.frombuffer(values, dtype=np.uint8).reshape(shape, order=order))
         case _Name("encode"):
             return arguments[0].encode("latin-1")
-    raise InputError(f"expected arrays of uint8, got {arguments!r:.60}; do not trust the file")
+    raise InputError(f"expected arrays of uint8, got {reprlib.repr(arguments)}; do not trust the file")
 
 
 def _fill(stack: list[Any], state: Any) -> None:

@@ -53,8 +53,8 @@ def _compiled(pattern: str | None) -> re.Pattern[str] | None:
 
 def _identity(path: Path, expression: re.Pattern[str] | None) -> str | None:
     if expression is None:
-        return path.parts[0] if len(path.parts) > 1 else None
-    found = expression.search(path.as_posix())
-    if found is None:
-        return None
-    return found["identity"] if "identity" in expression.groupindex else found[1]
+        name = path.parts[0] if len(path.parts) > 1 else None
+    else:
+        found = expression.search(path.as_posix())
+        name = found and found["identity" if "identity" in expression.groupindex else 1]
+    return name if name and not name.isspace() else None

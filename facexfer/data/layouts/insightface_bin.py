@@ -33,13 +33,14 @@ def insightface_bin(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         raise InputError(f"{root}: expected a .bin file, there is none; check the path")
     try:
         pictures, flags = _checked(read_array_pickle(root.read_bytes()))
+        files = [_bytes(picture) for picture in pictures]
     except InputError as error:
         raise InputError(f"{root}: {error}") from error
-    for index, picture in enumerate(pictures):
+    for index, data in enumerate(files):
         pair, same = index // 2, bool(flags[index // 2])
         identity = f"pair-{pair:06d}" if same else f"pair-{pair:06d}-{index % 2 + 1}"
         yield PhotoEntry(
-            f"{pair:06d}-{index % 2 + 1}.jpg", root, identity, options.modality, data=_bytes(picture),
+            f"{pair:06d}-{index % 2 + 1}.jpg", root, identity, options.modality, data=data,
             pair=(pair, same),
         )  # fmt: skip
 
@@ -60,5 +61,7 @@ def _bytes(picture: bytes | np.ndarray) -> bytes:
     # An array of one row or column holds an encoded file.
     if isinstance(picture, np.ndarray) and picture.ndim in (2, 3) and min(picture.shape[:2]) > 1:
         # A decoded picture, RGB; given on as a file like all the others.
+        if picture.ndim == 3 and picture.shape[2] not in (1, 3):
+            raise InputError(f"expected pictures of 1 or 3 colours, got an array of {picture.shape}; export them again")
         return bytes(cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)[1])
     return bytes(picture)

@@ -1,5 +1,6 @@
 """InsightFace's training sets: MXNet RecordIO, read without mxnet."""
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from facexfer.errors import InputError
 _MAGIC = 0xCED7230A
 _HEADER = struct.Struct("<IfQQ")
 _LENGTH_BITS = 29
+# More digits than any file has bytes are no place in it.
+_NUMBER = re.compile("[0-9]{1,18}")
 
 
 def insightface_rec(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
@@ -70,7 +73,7 @@ def _read_index(path: Path) -> dict[int, int]:
     offsets = {}
     for line, text in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
         words = text.split()
-        if len(words) != 2 or not all(word.isdigit() for word in words):
+        if len(words) != 2 or not all(_NUMBER.fullmatch(word) for word in words):
             raise InputError(f"{path}, line {line}: expected a number and an offset, got '{text[:60]}'")
         offsets[int(words[0])] = int(words[1])
     return offsets

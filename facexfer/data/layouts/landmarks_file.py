@@ -52,6 +52,12 @@ def _read(path: Path) -> dict[str, Landmarks]:
                     f"{', '.join(sorted(missing))}"
                 )
             for row in reader:
+                if row["path"] in found or None in row:
+                    came = "another line for it" if row["path"] in found else "more fields than columns"
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: expected one line of landmarks for '{row['path']}', got "
+                        f"{came}; mend the file"
+                    )
                 found[row["path"]] = _points(row, columns, f"{path}, line {reader.line_num}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a readable CSV, got: {error}; check the path") from error

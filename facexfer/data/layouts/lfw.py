@@ -8,6 +8,7 @@ from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
 from facexfer.data.layouts.walk import walk_pictures
 from facexfer.errors import InputError
 
+_NUMBER = re.compile("[0-9]{1,9}")
 _FORM = re.compile(r"^(?P<name>.+)_(?P<number>\d{4})$")
 
 
@@ -50,7 +51,7 @@ def _named(path: Path) -> Iterator[tuple[str, int]]:
         words = line.split()
         if not words:
             continue
-        if len(words) not in (3, 4) or not words[1].isdigit() or not words[-1].isdigit():
+        if len(words) not in (3, 4) or not _NUMBER.fullmatch(words[1]) or not _NUMBER.fullmatch(words[-1]):
             raise InputError(f"{path}, line {number}: expected 'name 1 4' or 'name 1 other 3', got '{line[:60]}'")
         yield words[0], int(words[1])
         yield words[0] if len(words) == 3 else words[2], int(words[-1])

@@ -26,10 +26,21 @@ def own_manifest(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     for image in manifest.images:
         name = Path(os.path.relpath(image.path, manifest.path.parent)).as_posix()
         outside = home not in image.path.resolve().parents
+        if not outside and name.startswith("../"):
+            # An absolute path to the folder that the manifest is reached through a link in.
+            name = image.path.resolve().relative_to(home).as_posix()
         problem = ("path-out-of-folder", "the manifest may only name photos below its own folder") if outside else None
-        if problem is None and not image.path.is_file():
-            problem = ("missing-file", "listed, but there is no such picture")
+        if problem is None:
+            problem = _file_problem(image.path)
         yield PhotoEntry(
             name, image.path, image.identity, image.modality, image.split, landmarks=image.landmarks,
             capture=image.capture, session=image.session, camera=image.camera, problem=problem,
         )  # fmt: skip
+
+
+def _file_problem(path: Path) -> tuple[str, str] | None:
+    try:
+        return None if path.is_file() else ("missing-file", "listed, but there is no such picture")
+    except OSError as error:
+        # A name longer than the system has names for.
+        return "missing-file", error.strerror or type(error).__name__

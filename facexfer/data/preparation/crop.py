@@ -1,7 +1,6 @@
 """One photo to one crop: the steps in their order, each failure with its name."""
 
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,9 +101,9 @@ def crop_photo(entry: PhotoEntry, target: Path, options: CropOptions, detector: 
         record = replace(record, pixels_hash=_pixels_hash(image))
         crop, record = _crop(entry, image, options, detector, record)
     except PhotoError as error:
-        # The photo may have been changed since an earlier run, which made a crop of it.
-        with suppress(OSError):
-            target.unlink()
+        if entry.problem is None:
+            # The photo may have been changed since an earlier run, which made a crop of it.
+            target.unlink(missing_ok=True)
         return replace(record, reason=error.reason, detail=error.detail)
     try:
         write_png(target, crop)
@@ -119,7 +118,7 @@ def file_stamp(path: Path) -> tuple[int, int]:
     """Give a file's size and time of change in nanoseconds, (0, 0) if there is none."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # A name with a NUL byte is no file's.
         return 0, 0
     return status.st_size, status.st_mtime_ns
 

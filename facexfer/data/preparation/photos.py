@@ -78,7 +78,8 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
         frames = getattr(image, "n_frames", 1)
     except _DAMAGE as error:
         raise PhotoError("damaged-image", f"{image.format}: {error or type(error).__name__}") from error
-    if frames > 1:
+    # Phones put a second picture, for depth or other light, behind the photo (MPO): the first is the photo.
+    if frames > 1 and image.format != "MPO":
         raise PhotoError("several-frames", f"{image.format} with {frames} frames; which one is the photo?")
     if min(width, height) < MIN_SIDE:
         raise PhotoError("picture-too-small", f"{width}x{height}, less than {MIN_SIDE} a side")

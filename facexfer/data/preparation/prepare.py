@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from threading import Thread
 
@@ -71,7 +71,7 @@ def prepare(
         RunError: If a process dies, or a crop cannot be written.
     """
     # A set that lists a photo twice has one crop of it; the second row is a failure with a name.
-    ordered = tuple(_without_repeats(sorted(entries, key=lambda entry: entry.name)))
+    ordered = tuple(_without_repeats(sorted(map(_kept_inside, entries), key=lambda entry: entry.name)))
     if not options.pre_cropped and detector is None and any(entry.landmarks is None for entry in _usable(ordered)):
         raise InputError(
             "expected a detector, the layout gives no landmarks; give --detector FILE.onnx (YuNet, SCRFD, RetinaFace) "
@@ -104,6 +104,15 @@ def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
     counts = Counter(name.casefold() for name in short)
     # A photo 1.jpg.bmp would take the name that 1.jpg has beside 1.png.
     counts.update({entry.name.casefold() for entry in entries})
+    # A folder may be called a.png, beside a photo a.jpg.
+    counts.update(
+        {
+            str(folder)[: -len(".png")].casefold()
+            for entry in entries
+            for folder in PurePosixPath(entry.name).parents
+            if folder.suffix.lower() == ".png"
+        }
+    )
     return tuple(
         f"crops/{name if counts[name.casefold()] == 1 else entry.name}.png"
         for name, entry in zip(short, entries, strict=True)
@@ -117,6 +126,14 @@ def _fingerprint(detector: DetectorFile) -> str:
 
 def _usable(entries: Iterable[PhotoEntry]) -> Iterator[PhotoEntry]:
     return (entry for entry in entries if entry.problem is None)
+
+
+def _kept_inside(entry: PhotoEntry) -> PhotoEntry:
+    # Lists are written by others: no name of theirs may put a crop outside of the folder.
+    name = PurePosixPath(entry.name)
+    if entry.problem is None and (name.is_absolute() or ".." in name.parts):
+        return replace(entry, problem=("path-out-of-folder", "expected a photo below the folder of the set"))
+    return entry
 
 
 def _without_repeats(entries: Iterable[PhotoEntry]) -> Iterator[PhotoEntry]:

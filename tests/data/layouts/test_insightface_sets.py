@@ -72,9 +72,10 @@ def test_damaged_recs_are_errors(tmp_path, change, message):
 
 def test_a_rec_needs_its_index(tmp_path):
     path = published(tmp_path)
-    path.with_suffix(".idx").write_text("0 zero\n")
-    with pytest.raises(InputError, match="line 1: expected a number and an offset"):
-        list(LAYOUTS["insightface-rec"](path, LayoutOptions()))
+    for line in ("0 zero", f"0 {'9' * 30}", f"{'9' * 5000} 0", "0 -5"):
+        path.with_suffix(".idx").write_text(f"{line}\n")
+        with pytest.raises(InputError, match="line 1: expected a number and an offset"):
+            list(LAYOUTS["insightface-rec"](path, LayoutOptions()))
     path.with_suffix(".idx").unlink()
     with pytest.raises(InputError, match=r"expected its index train\.idx"):
         list(LAYOUTS["insightface-rec"](path, LayoutOptions()))
@@ -126,6 +127,12 @@ def test_other_objects_are_never_built(capsys, value, protocol):
 def test_a_small_file_does_not_unfold():
     shared_list = [[b"x"] * 1000] * 1000
     assert len(read_array_pickle(pickle.dumps(([shared_list] * 1000, [])))[0]) == 1000
+    # Ten lists of ten lists, thirty times over, as what an array is to be made of: not even an error may print it.
+    nested = b"]q\x00" + b"".join(
+        b"]q" + bytes([i + 1]) + b"(" + b"h" + bytes([i]) + b"h" + bytes([i]) + b"e" * 1 for i in range(60)
+    )
+    with pytest.raises(InputError, match="expected arrays of uint8, got "):
+        read_array_pickle(b"\x80\x02cnumpy\ndtype\n" + nested + b"\x85R.")
     own = []
     own.append(own)
     with pytest.raises(InputError, match="at most 4 deep"):
@@ -139,6 +146,7 @@ def test_a_small_file_does_not_unfold():
         ([JPEG], "a list of pictures and a list of flags"),
         (([JPEG, 3], [True]), "pictures as bytes"),
         (([JPEG, JPEG], [np.ones(3, np.uint8)]), "pictures as bytes"),
+        (([np.zeros((20, 20, 7), np.uint8)] * 2, [True]), r"1 or 3 colours, got an array of \(20, 20, 7\)"),
     ],
 )
 def test_other_sets_are_errors(tmp_path, value, message):

@@ -42,6 +42,12 @@ def test_polyu_by_an_expression(tmp_path, pattern):
     assert [entry.identity for entry in entries.values()] == ["0012", "0013"]
 
 
+def test_an_empty_or_blank_identity_is_none(tmp_path):
+    tree(tmp_path, "12/_1.bmp", " /2.bmp")
+    assert problems(listed("folders", tmp_path)) == {"12/_1.bmp": None, " /2.bmp": "no-identity"}
+    assert set(problems(listed("folders", tmp_path, identity_regex=r"/(\d*)_")).values()) == {"no-identity"}
+
+
 def test_polyu_by_folders(tmp_path):
     assert listed("polyu-nirfd", tree(tmp_path, "12/3.bmp"))["12/3.bmp"].identity == "12"
 
@@ -122,9 +128,10 @@ def test_lfw_with_its_pairs(tmp_path):
         "Ann_Lee/Ann_Lee_0001.jpg": None, "Ann_Lee/Ann_Lee_0002.jpg": "missing-file", "Bo/Bo_0002.jpg": None,
         "Bo/photo.jpg": "no-identity",
     }  # fmt: skip
-    (tmp_path / "pairs.txt").write_text("1 1\nAnn_Lee one 2\n")
-    with pytest.raises(InputError, match=r"pairs\.txt, line 2"):
-        listed("lfw", tmp_path)
+    for number in ("one", "²", "9" * 5000):
+        (tmp_path / "pairs.txt").write_text(f"1 1\nAnn_Lee {number} 2\n")
+        with pytest.raises(InputError, match=r"pairs\.txt, line 2"):
+            listed("lfw", tmp_path)
 
 
 def test_a_manifest_of_photos(tmp_path):
@@ -135,13 +142,22 @@ def test_a_manifest_of_photos(tmp_path):
         f"path,identity,modality,split,session,{points}\n"
         f"a.png,anna,nir,train,1,{','.join(map(str, range(10)))}\nb.png,bert,vis,val,2{',' * 10}\n"
         f"../outside.png,carl,vis,val,2{',' * 10}\nc.png,dora,vis,val,2{',' * 10}\n"
+        f"{'n' * 300}.png,emil,vis,val,2{',' * 10}\n"
     )
     entries = listed("manifest", tmp_path / "set")
     assert entries["a.png"].landmarks == ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
     assert (entries["b.png"].landmarks, entries["b.png"].session, entries["b.png"].split) == (None, "2", "val")
     assert problems(entries) == {
         "a.png": None, "b.png": None, "../outside.png": "path-out-of-folder", "c.png": "missing-file",
+        f"{'n' * 300}.png": "missing-file",
     }  # fmt: skip
+
+
+def test_a_manifest_reached_through_a_link_names_its_photos_within(tmp_path):
+    tree(tmp_path / "set", "a/1.png")
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "images.csv").write_text(f"path,identity,modality,split\n{tmp_path}/set/a/1.png,a,nir,val\n")
+    assert problems(listed("manifest", tmp_path / "link")) == {"a/1.png": None}
 
 
 def test_no_link_leads_out_and_nothing_is_waited_for(tmp_path):
@@ -189,6 +205,8 @@ def test_landmarks_from_a_file(tmp_path):
     [
         ("path,x1\n", "line 1: expected the columns path and"),
         ("path,x1,y1,x2,y2\na/1.png,1,2,3\n", "line 2: expected 4 numbers"),
+        ("path,x1,y1,x2,y2\na/1.png,1,2,3,4\na/1.png,1,2,3,4\n", "line 3: .* got another line for it"),
+        ("path,x1,y1,x2,y2\na/1.png,1,2,3,4,5\n", "line 2: .* got more fields than columns"),
         ("path,x1,y1,x2,y2\nb.png,1,2,3,4\n", "1 are not there, such as 'b.png'"),
     ],
 )

@@ -68,6 +68,8 @@ def test_every_kind_of_trouble_has_its_name():
     assert reason_of(encoded(Image.new("L", (1, 1)))) == "picture-too-small"
     assert reason_of(encoded(RGB, "GIF", save_all=True, append_images=[picture(1, (48, 40))])) == "several-frames"
     assert reason_of(encoded(RGB, "TIFF", save_all=True, append_images=[RGB])) == "several-frames"
+    twice = encoded(RGB, "MPO", save_all=True, append_images=[picture(1, (48, 40))])
+    np.testing.assert_array_equal(decode_photo(twice), decode_photo(encoded(RGB, "JPEG")))
     assert reason_of(encoded(RGB, "JPEG")[:-400]) == "damaged-image"
     assert reason_of(encoded(RGB)[:-400]) == "damaged-image"
     assert reason_of(encoded(RGB), max_pixels=100) == "too-many-pixels"

@@ -112,11 +112,24 @@ def test_dirty_folders_lose_nothing(tmp_path):
 
 
 def test_crops_have_names_of_their_own():
-    names = ("a/1.jpg", "a/1.png", "a/1.jpg.bmp", "a/2.png", "A/2.bmp", "a/3.tif")
+    names = ("a/1.jpg", "a/1.png", "a/1.jpg.bmp", "a/2.png", "A/2.bmp", "a/3.tif", "b.png/4.png", "b.jpg")
     assert crop_names([PhotoEntry(name, Path(name), "a", "nir") for name in names]) == (
         "crops/a/1.jpg.png", "crops/a/1.png.png", "crops/a/1.jpg.bmp.png", "crops/a/2.png.png", "crops/A/2.bmp.png",
-        "crops/a/3.png",
+        "crops/a/3.png", "crops/b.png/4.png", "crops/b.jpg.png",
     )  # fmt: skip
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path):
+    write_photos(tmp_path / "set", 1, 1)
+    (entry,) = entries_of(tmp_path / "set")
+    (tmp_path / "x.png").write_bytes(b"of somebody else")
+    names = ("../x.png", "../../x.png", f"{tmp_path}/x.png", "../y.png")
+    entries = [replace(entry, name=name) for name in names]
+    entries += [replace(entry, name=name, problem=("missing-file", "")) for name in ("../../x.bmp", "nul\0.png")]
+    prepared = prepare(entries, tmp_path / "out" / "inner", OPTIONS, None)
+    assert [reasons(prepared)[name] for name in names] == ["path-out-of-folder"] * 4
+    assert (tmp_path / "x.png").read_bytes() == b"of somebody else"
+    assert not list((tmp_path / "out").rglob("*.png"))
 
 
 def test_a_second_run_does_nothing_again_but_what_changed(tmp_path):

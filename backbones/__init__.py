@@ -13,15 +13,17 @@ from facexfer.backbones import (  # noqa: F401  (they add themselves to the tabl
     mobilefacenet_112x96,
     mobilefacenet_relu6,
 )
+from facexfer.backbones.carried import facts_from_metadata
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.mxnet import load_mxnet
 from facexfer.backbones.checkpoints.onnx_weights import load_onnx
-from facexfer.backbones.checkpoints.torch_files import SUFFIXES, load_torch
+from facexfer.backbones.checkpoints.torch_files import SUFFIXES, load_torch, read_metadata
 from facexfer.backbones.image_networks import ImageNetwork, library_network
 from facexfer.backbones.info import Backbone, BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.revive import folded_layers
 from facexfer.backbones.sources import find_pack, find_source, is_pack
+from facexfer.backbones.spelling import join_name, split_name
 from facexfer.errors import InputError
 
 __all__ = ["BACKBONES", "Backbone", "BackboneInfo", "BackboneModule", "Tap", "create_backbone"]
@@ -39,7 +41,8 @@ def create_backbone(
     difference between the original's embeddings and ours.
 
     Args:
-        name: One of `BACKBONES`, or ``torchvision:NAME`` or ``timm:NAME``.
+        name: One of `BACKBONES`, with options in brackets where it has any (``mbf(scale=1)``), or
+            ``torchvision:NAME`` or ``timm:NAME``.
         weights: An MXNet ``.params`` file, a torch or safetensors file with the names of the network, an ONNX file,
             or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets torchvision's own where there is a network
             connection; None leaves the weights random.
@@ -70,12 +73,15 @@ def create_backbone(
         return network
     path = find_pack(str(weights)) if is_pack(str(weights)) and not Path(weights).exists() else Path(weights)
     said = []
+    network.info = replace(network.info, licence="unknown", source=path.name)
     if path.suffix == ".params":
         load_mxnet(network, path)
     elif path.suffix == ".onnx":
         said.append(f"within {load_onnx(network, path):.1e} of the original")
     elif path.suffix in SUFFIXES:
         load_torch(network, path)
+        # A network that facexfer has trained says where its own source came from.
+        network.info = facts_from_metadata(network.info, read_metadata(path))
         # A fresh network's BatchNorm does nothing either, but a folded one adds the convolution's bias.
         folded = folded_layers(network)
         network.folded = tuple(each for each in folded if bool(network.get_parameter(f"{each}.bias").any()))
@@ -85,10 +91,10 @@ def create_backbone(
             f"'{path.suffix}'; convert it first"
         )
     source = find_source(path)
-    licence, origin = (source.licence, source.origin) if source is not None else ("unknown", path.name)
     if source is not None:
-        said.append(f"from {origin}; licence: {licence}")
-    network.info = replace(network.info, licence=licence, source=origin)
+        network.info = replace(network.info, licence=source.licence, source=source.origin)
+    if network.info.licence != "unknown":
+        said.append(f"from {network.info.source or 'random weights'}; licence: {network.info.licence}")
     if network.folded:
         said.append(f"{len(network.folded)} folded BatchNorm layers, to be revived from images before training")
         network.eval()
@@ -98,8 +104,12 @@ def create_backbone(
 
 
 def _make(name: str, options: dict[str, Any]) -> BackboneModule:
-    factory = BACKBONES[name]
+    bare, spelled = split_name(name)
+    options = {**spelled, **options}
+    factory = BACKBONES[bare]
     try:
-        return factory(**options)
+        network = factory(**options)
     except TypeError as error:
-        raise InputError(f"expected options of {name}, got {', '.join(options)}: {error}") from error
+        raise InputError(f"expected options of {bare}, got {', '.join(options)}: {error}") from error
+    network.info = replace(network.info, name=join_name(network.info.name, options))
+    return network

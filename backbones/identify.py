@@ -1,22 +1,24 @@
 """Say what a file of weights is, without running any code of it."""
 
+import contextlib
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
 from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
 from facexfer.backbones.checkpoints.onnx_match import Match, match_graph
-from facexfer.backbones.checkpoints.torch_files import read_tensors
+from facexfer.backbones.checkpoints.torch_files import read_metadata, read_tensors
 from facexfer.backbones.info import BackboneModule
 from facexfer.backbones.mbf import MBF
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.sources import find_source
+from facexfer.backbones.spelling import join_name
 from facexfer.errors import InputError
 
 _COUNTER = "num_batches_tracked"
@@ -73,7 +75,7 @@ def identify(path: Path) -> FileFacts:
     elif head.startswith((b"PK\x03\x04", b"\x80\x02")):
         facts = _of_tensors(path, "torch state dict" + (", zip" if head[:2] == b"PK" else ", legacy"), {})
     elif head[8:9] == b"{":
-        facts = _of_tensors(path, "safetensors", _safetensors_metadata(path))
+        facts = _of_tensors(path, "safetensors", read_metadata(path))
     elif head.lstrip()[:1] == b"{":
         facts = _of_symbol(path)
     elif path.suffix == ".onnx" or head[:1] == b"\x08":
@@ -105,11 +107,11 @@ def network_of_tensors(shapes: _Shapes) -> BackboneModule | None:
     return _mbf_relative(wanted)
 
 
-def _networks() -> Iterable[BackboneModule]:
-    for factory in BACKBONES.values():
-        with torch.device("meta"):
-            network = factory()
-        yield network.eval()
+@functools.cache
+def _networks() -> tuple[BackboneModule, ...]:
+    with torch.device("meta"):
+        networks = [factory() for factory in BACKBONES.values()]
+    return tuple(network.eval() for network in networks)
 
 
 def _shapes_of(network: BackboneModule) -> dict[str, tuple[int, ...]]:
@@ -206,7 +208,32 @@ def _network_of_graph(graph: OnnxGraph) -> tuple[BackboneModule | None, Match]:
             return network, match_graph(network, graph)
         except InputError:
             continue
+    relative = _mbf_of_graph(graph)
+    if relative is not None:
+        with contextlib.suppress(InputError):
+            return relative, match_graph(relative, graph)
     return None, Match()
+
+
+def _mbf_of_graph(graph: OnnxGraph) -> BackboneModule | None:
+    """Make the mbf of a graph's widths and numbers of blocks."""
+    convolutions = [node for node in graph.nodes.values() if node.op == "conv"]
+    linear = [node for node in graph.nodes.values() if node.op == "linear"]
+    if not convolutions or len(linear) != 1:
+        return None
+    blocks = [0]
+    for node in convolutions:
+        if node.attributes["groups"] > 1 and node.arrays["weight"].shape[2:] == (3, 3):
+            # A stage begins with a depthwise filter of stride 2, and each of its blocks has one of stride 1.
+            if node.attributes["stride"] == (2, 2):
+                blocks.append(0)
+            else:
+                blocks[-1] += 1
+    scale, rest = divmod(len(convolutions[0].arrays["weight"]), 64)
+    if rest or len(blocks) != 4 or min(*blocks, scale) < 1:
+        return None
+    with torch.device("meta"):
+        return MBF("mbf", scale, blocks, len(linear[0].arrays["weight"])).eval()
 
 
 def _facts(
@@ -251,12 +278,6 @@ def _normalisation(mean: Iterable[float] | None, scale: Iterable[float] | None) 
 def _name(network: BackboneModule) -> str:
     if not isinstance(network, MBF) or network.info.name != "mbf":
         return network.info.name
-    return f"mbf (scale={network.scale}, blocks={network.blocks})"
-
-
-def _safetensors_metadata(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="pt") as opened:
-            return dict(opened.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: expected a safetensors file, got: {error}; the file is damaged") from error
+    found = {"scale": network.scale, "blocks": network.blocks, "embedding_size": network.info.embedding_size}
+    usual = {"scale": 2, "blocks": (1, 4, 6, 2), "embedding_size": 512}
+    return join_name("mbf", {key: value for key, value in found.items() if value != usual[key]})

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 from facexfer.errors import InputError
 
@@ -13,7 +14,7 @@ _PACKS = {
     "buffalo_s": "w600k_mbf.onnx",
     "buffalo_m": "w600k_r50.onnx",
     "buffalo_l": "w600k_r50.onnx",
-    "antelopev2": "glint360k_r100.onnx",
+    "antelopev2": "glintr100.onnx",
 }
 
 
@@ -51,7 +52,14 @@ SOURCES = (
         "iresnet50",
         "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
     ),
-    WeightSource("glint360k_r100.onnx", f"{_INSIGHTFACE} (antelopev2)", _RESEARCH, "iresnet100"),
+    WeightSource(
+        "glintr100.onnx",
+        f"{_INSIGHTFACE} (antelopev2)",
+        _RESEARCH,
+        "iresnet100",
+        "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+    ),
+    WeightSource("glint360k_r100.onnx", f"{_INSIGHTFACE} (arcface_torch)", _RESEARCH, "iresnet100"),
     WeightSource("glint360k_r50.onnx", f"{_INSIGHTFACE} (arcface_torch)", _RESEARCH, "iresnet50"),
     WeightSource("glint360k_r34.onnx", f"{_INSIGHTFACE} (arcface_torch)", _RESEARCH, "iresnet34"),
     WeightSource("glint360k_r18.onnx", f"{_INSIGHTFACE} (arcface_torch)", _RESEARCH, "iresnet18"),
@@ -121,7 +129,7 @@ def find_pack(name: str) -> Path:
 
     try:
         folder = Path(ensure_available("models", name))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, BadZipFile) as error:
         raise InputError(
             f"expected a network connection to download the pack '{name}', got: {error}; download its zip elsewhere "
             f"and give the path of {_PACKS[name]}"

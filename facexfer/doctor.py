@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-import onnx
 import onnxruntime
 import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from facexfer.deploy.providers import CUDA, working_provider
 
 # Distributions that install the same module over each other: (one, other, the line that leaves one of them).
 _TWINS = (
@@ -27,7 +27,6 @@ _TWINS = (
         "pip uninstall -y opencv-python opencv-python-headless && pip install --no-deps opencv-python-headless",
     ),
 )
-_CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -140,17 +139,12 @@ def check_torch() -> Finding:
 
 def check_provider() -> Finding:
     """Say where onnxruntime really runs, by running a network of one addition."""
-    offered = onnxruntime.get_available_providers()
-    session = onnxruntime.InferenceSession(
-        _addition(), providers=[name for name in (_CUDA_PROVIDER, "CPUExecutionProvider") if name in offered]
-    )
-    session.run(None, {"x": np.zeros(1, dtype=np.float32)})
-    used = session.get_providers()[0]
+    offered, used = onnxruntime.get_available_providers(), working_provider()
     version = f"onnxruntime {onnxruntime.__version__}"
-    if _CUDA_PROVIDER in offered and used != _CUDA_PROVIDER:
+    if CUDA in offered and used != CUDA:
         cure = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
         return Finding("onnxruntime provider", f"{version} offers CUDA but falls back to {used}", cure)
-    if _has_nvidia() and _CUDA_PROVIDER not in offered:
+    if _has_nvidia() and CUDA not in offered:
         cure = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
         return Finding("onnxruntime provider", f"{version} runs on {used} beside an NVIDIA GPU", cure)
     return Finding("onnxruntime provider", f"{version} runs on {used}")
@@ -173,15 +167,3 @@ def check_writing(folder: Path) -> Finding:
 
 def _has_nvidia() -> bool:
     return Path("/proc/driver/nvidia/version").exists()
-
-
-def _addition() -> bytes:
-    value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Add", ["x", "x"], ["y"])],
-        "addition",
-        [value("x", onnx.TensorProto.FLOAT, [1])],
-        [value("y", onnx.TensorProto.FLOAT, [1])],
-    )
-    opsets = [onnx.helper.make_opsetid("", 13)]
-    return bytes(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())

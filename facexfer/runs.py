@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from facexfer.backbones import create_backbone
+from facexfer.backbones.carried import facts_from_metadata, facts_to_metadata
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.info import BackboneModule
 from facexfer.checkpoint import STATE_FORMAT, load_state, save_state, write_safetensors
@@ -170,13 +171,7 @@ class RunFolder:
 
 
 def _metadata(backbone: BackboneModule, recipe: Recipe) -> dict[str, str]:
-    info = backbone.info
-    return {
-        "backbone": recipe.source.backbone,
-        "licence": info.licence,
-        "source": info.source,
-        "input_size": json.dumps(info.input_size),
-    }
+    return {"backbone": recipe.source.backbone, **facts_to_metadata(backbone.info)}
 
 
 def load_backbone(run: Path) -> BackboneModule:
@@ -217,7 +212,8 @@ def load_backbone_file(file: Path) -> BackboneModule:
         raise InputError(f"{file}: expected a trained backbone, got: {error}; run the training again") from error
     name = metadata.get("backbone")
     if metadata.get("format") == STATE_FORMAT:
-        weights = load_state(file)["backbone"]
+        state = load_state(file)
+        weights, metadata = state["backbone"], state.get("facts") or {}
         name = read_recipe(RunFolder(file.parent.parent).recipe_file).source.backbone
     if name is None:
         raise InputError(
@@ -225,6 +221,7 @@ def load_backbone_file(file: Path) -> BackboneModule:
         )
     size = json.loads(metadata.get("input_size", "null"))
     backbone = create_backbone(name, input_size=tuple(size) if size else None)
+    backbone.info = facts_from_metadata(backbone.info, metadata)
     load_entries(backbone, weights, str(file))
     return backbone.eval()
 

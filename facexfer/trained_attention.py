@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facexfer.backbones import create_backbone
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.normalize import Normalize
 from facexfer.checkpoint import load_state
 from facexfer.errors import InputError
 from facexfer.features import FeatureTap, map_shapes
 from facexfer.recipe import read_recipe
-from facexfer.runs import RunFolder
+from facexfer.runs import RunFolder, load_backbone
 from facexfer.transfer import methods
 from facexfer.transfer.objective import make_terms
 from facexfer.transfer.stages import StageSetting
@@ -66,8 +65,7 @@ def read_attention(run: Path, crops: np.ndarray) -> tuple[AttentionMaps, ...]:
         state = load_state(folder.stage_file(stage.name))
         if not any(".attentions." in key for key in state["terms"]):
             continue
-        size = recipe.source.input_size
-        network = create_backbone(recipe.source.backbone, input_size=(size, size) if size else None)
+        network = load_backbone(run)
         load_entries(network, state["reference"], str(folder.stage_file(stage.name)))
         network.eval()
         info = network.info

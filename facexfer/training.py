@@ -12,6 +12,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from facexfer.backbones.carried import facts_to_metadata
 from facexfer.backbones.info import BackboneInfo, BackboneModule
 from facexfer.backbones.normalize import Normalize
 from facexfer.batches import TrainingBatches
@@ -457,6 +458,7 @@ class Training:
                     "step": self.step,
                     "untouched": self.untouched,
                     "backbone": dict(self.backbone.state_dict()),
+                    "facts": facts_to_metadata(self.info),
                     "head": dict(self.head.state_dict()),
                     "terms": dict(objective.terms.state_dict()) if objective else None,
                     "reference": dict(reference) if reference else None,

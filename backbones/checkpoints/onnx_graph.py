@@ -109,7 +109,7 @@ def _read(model: Any, path: Path) -> OnnxGraph:
         )
     aliases: dict[str, str] = {}
     nodes: dict[str, GraphNode] = {}
-    for proto in graph.node:
+    for proto in _sorted(graph.node, {value.name for value in inputs} | constants.keys()):
         names = [aliases.get(name, name) for name in proto.input]
         attributes = {each.name: onnx.helper.get_attribute_value(each) for each in proto.attribute}
         if proto.op_type == "Constant":
@@ -134,6 +134,22 @@ def _read(model: Any, path: Path) -> OnnxGraph:
         parameters=parameters,
         half=half,
     )
+
+
+def _sorted(protos: Any, known: set[str]) -> Iterator[Any]:
+    """Give the operators in an order in which each comes after what it needs; not every writer keeps to that."""
+    known, left = {"", *known}, list(protos)
+    while left:
+        late = []
+        for proto in left:
+            if known.issuperset(proto.input):
+                known.update(proto.output)
+                yield proto
+            else:
+                late.append(proto)
+        if len(late) == len(left):
+            raise ValueError(f"node '{late[0].name}' needs what nothing gives")
+        left = late
 
 
 def _constant(attributes: dict[str, Any]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Fill our networks from ONNX files, and hold them against the original."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import onnxruntime
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from facexfer.backbones.carried import facts_from_metadata
 from facexfer.backbones.checkpoints.loading import load_entries
-from facexfer.backbones.checkpoints.onnx_graph import read_onnx_graph
+from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
 from facexfer.backbones.checkpoints.onnx_match import GraphMismatchError, match_graph
 from facexfer.backbones.info import BackboneModule
 from facexfer.backbones.normalize import Normalize
@@ -37,7 +39,8 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
         path: The file.
 
     Returns:
-        The largest difference between onnxruntime's embeddings by the file and ours.
+        The largest difference between onnxruntime's embeddings by the file and ours; for a file in half precision as a
+        fraction of the largest number in them, where that is above 1.
 
     Raises:
         InputError: If the file is damaged, the graph is another network's, or the difference is above `TOLERANCE`.
@@ -52,7 +55,12 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
     if match.mean is not None and match.scale is not None:
         mean, scale = match.mean, match.scale
         network.info = replace(network.info, mean=(mean[0], mean[1], mean[2]), scale=(scale[0], scale[1], scale[2]))
-    difference = _difference(network, path, pixels=inside)
+    network.info = facts_from_metadata(network.info, _own_facts(graph))
+    ours, theirs = _embeddings(network, path, pixels=inside)
+    difference = float(np.abs(theirs - ours).max())
+    if graph.half:
+        # Half precision holds a number to a 2,000th of its size.
+        difference /= max(1.0, float(np.abs(theirs).max()))
     # Written so that NaN is refused too.
     if not difference <= TOLERANCE:
         raise InputError(
@@ -63,7 +71,17 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
     return difference
 
 
-def _difference(network: BackboneModule, path: Path, *, pixels: bool) -> float:
+def _own_facts(graph: OnnxGraph) -> dict[str, str]:
+    """Give origin and licence of a file that facexfer has exported."""
+    try:
+        facts = json.loads(graph.metadata.get("facexfer", "{}"))
+        return {key: str(facts[key]) for key in ("licence", "source") if key in facts}
+    except (ValueError, TypeError):
+        return {}
+
+
+def _embeddings(network: BackboneModule, path: Path, *, pixels: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Embed random images with our network and with the file; (2, D) each."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     generator = np.random.default_rng(0)
@@ -86,4 +104,4 @@ def _difference(network: BackboneModule, path: Path, *, pixels: bool) -> float:
         raise InputError(f"{path}: expected a file that onnxruntime runs, got: {error}; export it again") from error
     if theirs.shape != ours.shape:
         raise InputError(f"{path}: expected embeddings {ours.shape}, got {theirs.shape}; is it another network?")
-    return float(np.abs(theirs.astype(np.float32) - ours).max())
+    return ours, theirs.astype(np.float32)

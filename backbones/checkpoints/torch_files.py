@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -70,3 +70,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in entries):
             entries = {name.removeprefix(prefix): tensor for name, tensor in entries.items()}
     return entries
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the texts beside the tensors of a safetensors file; a torch file has none.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return dict(opened.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: expected a safetensors file, got: {error}; the file is damaged") from error

@@ -13,7 +13,6 @@ def inspect(
     from facexfer.backbones.identify import identify
 
     facts = identify(file)
-    known = facts.network.split(" ")[0] if facts.network else ""
     rows = {
         "format": facts.format,
         "network": facts.network,
@@ -24,8 +23,8 @@ def inspect(
         "origin": facts.origin,
         "licence": facts.licence or "unknown",
         "remark": facts.remark,
-        "load with": f'create_backbone("{known}", weights="{file.name}")'
-        if known and "symbol" not in facts.format
+        "load with": f'create_backbone("{facts.network}", weights="{file.name}")'
+        if facts.network and "symbol" not in facts.format
         else "",
     }
     typer.echo(file)

@@ -14,7 +14,7 @@ def match(
     ] = None,
     enrol: Annotated[Path | None, typer.Option(help="A folder with a subfolder of photos for each person.")] = None,
     identify: Annotated[Path | None, typer.Option(help="Look this photo up among the enrolled.")] = None,
-    far: Annotated[float | None, typer.Option(help="Decide for this FAR; the bundle's lowest by default.")] = None,
+    far: Annotated[float | None, typer.Option(help="Decide for this FAR; the bundle's own by default.")] = None,
 ) -> None:
     """Compare two photos, or look one up in a folder of people: score, threshold, decision."""
     from facexfer.errors import InputError

@@ -5,14 +5,24 @@ from typing import Annotated
 
 import typer
 
+from facexfer.commands.export import show_latencies, show_row
+
 
 def verify_bundle(
     folder: Annotated[Path, typer.Argument(help="The bundle.")],
-    manifest: Annotated[Path, typer.Option(help="The images on which it was measured.")],
+    manifest: Annotated[
+        Path | None, typer.Option(help="The images on which it was measured; where the bundle's recipe says if not.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Its run, to compare the embeddings as well.")] = None,
 ) -> None:
     """Measure a bundle's file on this machine and compare with what the bundle says."""
-    from facexfer.tasks import bundle
+    from facexfer.tasks import bundle_check
 
-    for far, said, now in bundle.verify_bundle(folder, manifest):
+    found = bundle_check.verify_bundle(folder, manifest, run)
+    if found.row is not None:
+        show_row(found.row)
+    else:
+        typer.echo(show_latencies(found.latencies))
+    for far, said, now in found.tars:
         typer.echo(f"FAR {far:g}: TAR {100 * now:.2f} %, the bundle says {100 * said:.2f} %")
     typer.echo(f"{folder}: as it was measured")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -13,15 +14,20 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneModule
+from facexfer.backbones.info import BackboneInfo, BackboneModule
 from facexfer.backbones.normalize import Normalize
-from facexfer.errors import RunError
+from facexfer.errors import InputError, RunError
 
 INPUT, OUTPUT = "input", "embedding"
 TOLERANCE = 1e-4
 """The largest difference between onnxruntime's and torch's embeddings that an export may have."""
+OPSETS = (11, 23)
+"""The oldest and the newest set of ONNX operators that a file can be written in."""
 _METADATA = "facexfer"
+_CONTRACT = "preprocessing"
 _CHECKED_BATCHES = (1, 3)
+# The newer exporter of torch writes no older set than this; below it is the one by TorchScript.
+_OLDEST_OF_DYNAMO = 18
 
 
 class PixelsToEmbedding(nn.Module):
@@ -42,34 +48,40 @@ class PixelsToEmbedding(nn.Module):
         return embeddings
 
 
-def export_onnx(backbone: BackboneModule, path: Path) -> float:
+def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, batch: int | None = None) -> float:
     """Write a backbone as an ONNX file, and compare the two before the file appears.
 
-    The batch is dynamic, the normalisation is inside the graph. InsightFace's model zoo recognises that by two nodes
-    named ``Sub...`` and ``Mul...`` at the start of the graph, and then feeds pixels as they are.
+    The normalisation is inside the graph. InsightFace's model zoo recognises that by two nodes named ``Sub...`` and
+    ``Mul...`` at the start of the graph, and then feeds pixels as they are. What a user must feed stands in the file's
+    metadata under ``preprocessing``, and the backbone's facts under ``facexfer``.
 
     Args:
         backbone: The network; its mode comes back as it was.
         path: The file to write, beside and renamed.
+        opset: The set of ONNX operators, one of `OPSETS` or between; None takes the exporter's own.
+        batch: A fixed number of images, for compilers that need one; None leaves it free.
 
     Returns:
         The largest difference between onnxruntime's and torch's embeddings of random images.
 
     Raises:
+        InputError: If the opset or the batch is out of range.
         RunError: If that difference is above `TOLERANCE`, or the file cannot be written; then there is no file.
     """
+    check_form(opset, batch)
     was_training = backbone.training
     device = next(backbone.parameters()).device
     network = PixelsToEmbedding(backbone).cpu().eval()
     try:
-        proto = _to_onnx(network)
+        proto = _to_onnx(network, opset, batch)
         _name_normalisation(proto)
         proto.metadata_props.add(key=_METADATA, value=json.dumps(asdict(backbone.info)))
+        proto.metadata_props.add(key=_CONTRACT, value=json.dumps(preprocessing(backbone.info)))
         onnx.checker.check_model(proto)
         beside = path.with_name(f".{path.name}.writing")
         try:
             beside.write_bytes(proto.SerializeToString())
-            difference = _largest_difference(network, beside)
+            difference = _largest_difference(network, beside, (batch,) if batch else _CHECKED_BATCHES)
             os.replace(beside, path)
         except OSError as error:
             raise RunError(f"expected to write {path}, got: {error}; check space and rights") from error
@@ -78,6 +90,18 @@ def export_onnx(backbone: BackboneModule, path: Path) -> float:
     finally:
         backbone.train(was_training).to(device)
     return difference
+
+
+def check_form(opset: int | None, batch: int | None) -> None:
+    """Check what `export_onnx` is to be asked for.
+
+    Raises:
+        InputError: If the opset or the batch is out of range.
+    """
+    if opset is not None and not OPSETS[0] <= opset <= OPSETS[1]:
+        raise InputError(f"expected an opset from {OPSETS[0]} to {OPSETS[1]}, got {opset}")
+    if batch is not None and batch < 1:
+        raise InputError(f"expected a batch of 1 or more images, got {batch}")
 
 
 def onnx_info(proto: Any) -> dict[str, Any] | None:
@@ -89,18 +113,53 @@ def onnx_info(proto: Any) -> dict[str, Any] | None:
     return None
 
 
-def _to_onnx(network: PixelsToEmbedding) -> Any:
+def preprocessing(info: BackboneInfo) -> dict[str, Any]:
+    """Give what must be fed to an exported file, in words and numbers.
+
+    Args:
+        info: The backbone's facts.
+
+    Returns:
+        The contract, ready for JSON.
+    """
+    return {
+        "crop": "five-point similarity transform of InsightFace's norm_crop",
+        "size": list(info.input_size),
+        "layout": "NCHW",
+        "dtype": "float32",
+        "channels": "RGB",
+        "values": "0..255 as they are; the normalisation is inside the graph",
+        "inside": {"channels": info.color_order, "mean": list(info.mean), "scale": list(info.scale)},
+    }
+
+
+def _to_onnx(network: PixelsToEmbedding, opset: int | None, batch: int | None) -> Any:
     height, width = network.backbone.info.input_size
-    example = torch.zeros(2, 3, height, width)
+    example = torch.zeros(batch or 2, 3, height, width)
     with warnings.catch_warnings():
         # The exporter's own use of deprecated parts of torch is no concern of the user.
         warnings.simplefilter("ignore")
+        if opset is not None and opset < _OLDEST_OF_DYNAMO:
+            with tempfile.TemporaryDirectory() as place:
+                file = Path(place) / "model.onnx"
+                torch.onnx.export(
+                    network,
+                    (example,),
+                    file,
+                    input_names=[INPUT],
+                    output_names=[OUTPUT],
+                    dynamic_axes=None if batch else {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+                    opset_version=opset,
+                    dynamo=False,
+                )
+                return onnx.load(file)
         program = torch.onnx.export(
             network,
             (example,),
             input_names=[INPUT],
             output_names=[OUTPUT],
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            dynamic_shapes=None if batch else {"images": {0: torch.export.Dim("batch")}},
+            opset_version=opset,
             dynamo=True,
             verbose=False,
         )
@@ -115,12 +174,12 @@ def _name_normalisation(proto: Any) -> None:
         node.name = f"{operator}_normalize"
 
 
-def _largest_difference(network: PixelsToEmbedding, file: Path) -> float:
+def _largest_difference(network: PixelsToEmbedding, file: Path, batches: tuple[int, ...]) -> float:
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     height, width = network.backbone.info.input_size
     generator = np.random.default_rng(0)
     largest = 0.0
-    for batch in _CHECKED_BATCHES:
+    for batch in batches:
         images = generator.integers(0, 256, (batch, 3, height, width)).astype(np.float32)
         with torch.no_grad():
             expected = network(torch.from_numpy(images)).numpy()

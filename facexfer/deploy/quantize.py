@@ -1,7 +1,8 @@
 """Smaller forms of an exported ONNX file: half precision and 8-bit integers."""
 
 import logging
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,28 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
+
+PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
+"""What a file can be written in."""
+
+
+def write_precision(precision: str, source: Path, out: Path, calibration: Callable[[], np.ndarray]) -> None:
+    """Write an exported file in another precision.
+
+    Args:
+        precision: One of `PRECISIONS`; fp32 is a copy.
+        source: The float32 file.
+        out: The file to write.
+        calibration: Gives (N, H, W, 3) uint8 RGB crops of the kind that the network will see, where they are needed.
+    """
+    if precision == "fp16":
+        write_half(source, out)
+    elif precision == "int8":
+        write_int8_static(source, out, calibration())
+    elif precision == "int8-dynamic":
+        write_int8_dynamic(source, out)
+    else:
+        shutil.copyfile(source, out)
 
 
 def write_half(source: Path, out: Path) -> None:
@@ -18,7 +41,14 @@ def write_half(source: Path, out: Path) -> None:
         source: The float32 file.
         out: The file to write.
     """
-    onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(out))
+    half = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
+    # The converter appends its casts; onnx wants each node after what it needs.
+    casts = [node for node in half.graph.node if half.graph.input[0].name in node.input]
+    others = [node for node in half.graph.node if node not in casts]
+    del half.graph.node[:]
+    half.graph.node.extend([*casts, *others])
+    onnx.checker.check_model(half)
+    onnx.save(half, str(out))
 
 
 def write_int8_dynamic(source: Path, out: Path) -> None:

@@ -4,178 +4,169 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from facexfer.backbones.info import BackboneInfo
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import Manifest, read_manifest
-from facexfer.deploy.onnx_export import export_onnx
-from facexfer.deploy.quantize import write_half, write_int8_dynamic, write_int8_static
+from facexfer.deploy.onnx_export import INPUT, check_form, export_onnx, preprocessing
+from facexfer.deploy.quantize import PRECISIONS, write_precision
 from facexfer.errors import InputError, RunError
 from facexfer.eval.report import write_report
+from facexfer.eval.scores import operating_points
 from facexfer.eval.tables import findings_to_json
+from facexfer.eval.verification import OperatingPoint
 from facexfer.recipe import Recipe, read_recipe
 from facexfer.runs import RunFolder, load_backbone
+from facexfer.tasks.contract import (
+    CONTRACT,
+    DETECTOR,
+    MODEL,
+    choose_point,
+    write_pack_manifest,
+    write_readme,
+)
 from facexfer.tasks.embedder import file_fingerprint, open_embedder
 from facexfer.tasks.evaluation import Request, evaluate_comparison
-from facexfer.tasks.gate import GateRow, measure
-from facexfer.tasks.verification import compare, verify
+from facexfer.tasks.gate import TOLERANCES, GateRow, Tolerance, measure
+from facexfer.tasks.verification import Comparison, compare
 from facexfer.writing import write_text
 
-PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
-_MODEL, _CONTRACT = "model.onnx", "model.json"
-_CALIBRATION_IMAGES = 64
-_README = """# {name}
-
-Aligned {height}x{width} crops in, embeddings of {size} numbers out; the normalisation is inside `model.onnx`. With
-nothing but onnxruntime, numpy and opencv:
-
-```python
-import cv2, numpy as np, onnxruntime
-session = onnxruntime.InferenceSession("model.onnx")
-crops = [cv2.imread(path)[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) for path in ("a.jpg", "b.jpg")]
-a, b = (session.run(None, {{"input": crop[None]}})[0][0] for crop in crops)
-print(a @ b / np.linalg.norm(a) / np.linalg.norm(b))  # the same person if above {threshold}
-```
-
-The threshold belongs to FAR {far:g} on the data that `model.json` names; `report/` holds the evaluation.
-Source of the weights: {source}. Licence: {licence}.
-"""
+_CALIBRATION_IMAGES = 128
 
 
-def make_bundle(run: Path, out: Path, precisions: Sequence[str], say: Callable[[GateRow], None]) -> None:
-    """Export a run, hold the file against the run, and write the bundle if it passes.
+@dataclass(frozen=True)
+class Order:
+    """What kind of bundle is wanted.
+
+    Attributes:
+        precisions: The first is the shipped file's; the others must pass the gate beside it.
+        far: The FAR by whose threshold the bundle decides; None leaves it to `choose_point`.
+        opset: Of ONNX's operators; None takes the exporter's own.
+        batch: A fixed number of images; None leaves it free.
+        largest_loss: TAR that may be lost, as a fraction; None takes that of `TOLERANCES`.
+        detector: A detector of InsightFace's form that is put in, for its ``FaceAnalysis``.
+    """
+
+    precisions: tuple[str, ...] = ("fp32",)
+    far: float | None = None
+    opset: int | None = None
+    batch: int | None = None
+    largest_loss: float | None = None
+    detector: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_form(self.opset, self.batch)
+        for precision in self.precisions:
+            if precision not in PRECISIONS:
+                raise InputError(f"unknown precision '{precision}'; precisions: {', '.join(PRECISIONS)}")
+        if self.largest_loss is not None and not 0 <= self.largest_loss <= 1:
+            raise InputError(f"expected a loss of TAR as a fraction from 0 to 1, got {self.largest_loss:g}")
+        if self.detector is not None and not self.detector.is_file():
+            raise InputError(f"{self.detector}: expected a detector's ONNX file, there is none; check the path")
+
+    def tolerance(self, precision: str) -> Tolerance:
+        """Give what is allowed for a precision."""
+        usual = TOLERANCES[precision]
+        return usual if self.largest_loss is None else replace(usual, loss=self.largest_loss)
+
+
+def make_bundle(run: Path, out: Path, order: Order, say: Callable[[GateRow], None]) -> None:
+    """Export a run, hold each file against the run, and write the bundle if all pass.
 
     Args:
         run: A finished run.
         out: The folder to make.
-        precisions: The first is the shipped file's, the others are measured beside it.
+        order: What kind of bundle.
         say: Called with each row of the gate as it is measured.
 
     Raises:
-        InputError: If the run is not finished, the folder is there already, or a precision is unknown.
-        RunError: If the file is worse than the tolerance; there is no bundle then.
+        InputError: If the run is not finished, the folder is there already, or the order does not fit.
+        RunError: If a file is worse than the tolerance; there is no bundle then.
     """
-    for precision in precisions:
-        if precision not in PRECISIONS:
-            raise InputError(f"unknown precision '{precision}'; precisions: {', '.join(PRECISIONS)}")
     if out.exists():
         raise InputError(f"{out}: expected a new folder, it is there already; remove it or give another --out")
     network, recipe = load_backbone(run), read_recipe(RunFolder(run).recipe_file)
     if recipe.data.manifest is None:
         raise InputError(f"{run}: expected a run on faces, got task '{recipe.task}'; export a single .onnx file of it")
-    manifest = read_manifest(recipe.data.manifest)
-    images, pairs, fars = (
-        manifest.select(split=recipe.data.val_split),
-        recipe.evaluation.pairs[0],
-        recipe.evaluation.fars,
-    )
+    manifest, pairs = read_manifest(recipe.data.manifest), recipe.evaluation.pairs[0]
+    images = manifest.select(split=recipe.data.val_split)
+    fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))
     measured = compare(open_embedder(run), images, pairs.probe, pairs.gallery)
+    choose_point(operating_points(measured.pairs(), fars), order.far)  # an unsupported FAR is an error before the work
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
+        exported = Path(place) / "fp32.onnx"
+        export_onnx(network, exported, order.opset, order.batch)
+        rows: list[GateRow] = []
+        comparisons: list[Comparison] = []
+        for precision in order.precisions:
+            file = Path(place) / f"{precision}.onnx"
+            if file != exported:
+                write_precision(precision, exported, file, lambda: _calibration(manifest, recipe, network.info))
+            row, comparison = measure(precision, file, measured, images, pairs, fars, order.tolerance(precision))
+            say(row)
+            rows.append(row)
+            comparisons.append(comparison)
+        if problems := [problem for row in rows for problem in row.problems]:
+            raise RunError(f"{'; '.join(problems)}; there is no bundle")
+        facts = {"model": out.name, "data": images.fingerprint(), "split": recipe.data.val_split}
+        findings = evaluate_comparison(comparisons[0], Request(tuple(fars)), facts=facts)
+        point = choose_point(findings.points, order.far)
         folder = Path(place) / out.name
         folder.mkdir()
-        exported = Path(place) / "fp32.onnx"
-        export_onnx(network, exported)
-        rows, shipped = [], None
-        for precision in precisions:
-            file = _write(precision, exported, Path(place), manifest, recipe, network.info.input_size)
-            row, comparison = measure(precision, file, measured, images, fars)
-            say(row)
-            if shipped is None:
-                row.check()
-                shipped = comparison
-                shutil.copyfile(file, folder / _MODEL)
-            rows.append(row)
-        assert shipped is not None
-        facts = {"model": out.name, "data": images.fingerprint(), "split": recipe.data.val_split}
-        findings = evaluate_comparison(shipped, Request(tuple(fars)), facts=facts)
+        shutil.copyfile(Path(place) / f"{order.precisions[0]}.onnx", folder / MODEL)
+        if order.detector is not None:
+            shutil.copyfile(order.detector, folder / DETECTOR)
         write_report(folder / "report", findings)
-        contract: dict[str, Any] = {
-            "file": _MODEL,
-            "sha256": file_fingerprint(folder / _MODEL),
-            "precision": precisions[0],
-            "input": {"name": "input", "shape": ["N", 3, *network.info.input_size], "values": "RGB, 0..255, float32"},
-            "normalisation": "inside the graph",
-            "embedding_size": network.info.embedding_size,
-            "distance": "cosine similarity; the same person if strictly above the threshold",
-            "evaluation": findings_to_json(findings),
-            "pairs": {"probe": pairs.probe, "gallery": pairs.gallery},
-            "gate": [asdict(row) for row in rows],
-            "recipe": recipe.model_dump(mode="json"),
-            "source": network.info.source,
-            "licence": network.info.licence,
+        contract = _contract(folder, order, network.info, recipe, rows, findings_to_json(findings), point)
+        papers = {
+            CONTRACT: json.dumps(contract, indent=2) + "\n",
+            "README.md": write_readme(out.name, contract),
+            **write_pack_manifest(out.name, folder, contract),
         }
-        write_text(folder / _CONTRACT, json.dumps(contract, indent=2) + "\n")
-        point = next((each for each in findings.points if each.threshold is not None), None)
-        write_text(folder / "README.md", _readme(out.name, contract, point))
+        for name, text in papers.items():
+            write_text(folder / name, text)
         os.replace(folder, out)
 
 
-def verify_bundle(folder: Path, manifest: Path) -> list[tuple[float, float, float]]:
-    """Measure a bundle's file again and compare with what the bundle says.
-
-    Args:
-        folder: The bundle.
-        manifest: The images on which it was measured.
-
-    Returns:
-        (FAR, TAR as the bundle says, TAR as measured now) of each supported target.
-
-    Raises:
-        InputError: If the bundle is damaged or the images are others.
-        RunError: If the file has changed or TAR differs by more than 0.1 points.
-    """
-    try:
-        contract = json.loads((folder / _CONTRACT).read_text(encoding="utf-8"))
-        evaluation, split = contract["evaluation"], contract["recipe"]["data"]["val_split"]
-        said = {row["far"]: row["tar"] for row in evaluation["operating_points"] if row["supported"]}
-        expected = contract["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: expected a bundle with {_CONTRACT}, got: {error}; export it again") from error
-    if file_fingerprint(folder / _MODEL) != expected:
-        raise RunError(f"{folder / _MODEL}: expected the file that was measured, its SHA-256 is another")
-    images = read_manifest(manifest).select(split=split)
-    if images.fingerprint() != evaluation["data"]:
-        raise InputError(f"{manifest}: expected the images that the bundle was measured on, got others; check the path")
-    pairs = contract["pairs"]
-    points = verify(open_embedder(folder / _MODEL), images, list(said), pairs["probe"], pairs["gallery"])
-    result = [(point.far, said[point.far], point.tar or 0.0) for point in points]
-    for far, before, now in result:
-        if not abs(now - before) <= 1e-3:
-            raise RunError(
-                f"expected TAR {100 * before:.2f} % at FAR {far:g}, got {100 * now:.2f} %; do not use it here"
-            )
-    return result
+def _calibration(manifest: Manifest, recipe: Recipe, info: BackboneInfo) -> np.ndarray:
+    """Give training crops (N, H, W, 3), evenly spread over the manifest."""
+    training = manifest.select(split=recipe.data.train_split, modality=recipe.data.modality).images
+    chosen = training[:: max(1, len(training) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
+    return np.stack([read_crop(image.path, info.input_size) for image in chosen])
 
 
-def _write(
-    precision: str, exported: Path, place: Path, manifest: Manifest, recipe: Recipe, size: tuple[int, int]
-) -> Path:
-    file = place / f"{precision}.onnx"
-    if precision == "fp16":
-        write_half(exported, file)
-    elif precision == "int8-dynamic":
-        write_int8_dynamic(exported, file)
-    elif precision == "int8":
-        training = manifest.select(split=recipe.data.train_split, modality=recipe.data.modality).images
-        chosen = training[:: max(1, len(training) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
-        write_int8_static(exported, file, np.stack([read_crop(image.path, size) for image in chosen]))
-    return file
-
-
-def _readme(name: str, contract: dict[str, Any], point: Any) -> str:
-    _, _, height, width = contract["input"]["shape"]
-    return _README.format(
-        name=name,
-        height=height,
-        width=width,
-        size=contract["embedding_size"],
-        threshold=f"{point.threshold:.4f}" if point is not None else "your threshold",
-        far=point.far if point is not None else float("nan"),
-        source=contract["source"] or "random",
-        licence=contract["licence"],
-    )
+def _contract(
+    folder: Path,
+    order: Order,
+    info: BackboneInfo,
+    recipe: Recipe,
+    rows: list[GateRow],
+    evaluation: dict[str, Any],
+    point: OperatingPoint | None,
+) -> dict[str, Any]:
+    return {
+        "file": MODEL,
+        "sha256": file_fingerprint(folder / MODEL),
+        "precision": order.precisions[0],
+        "input": {"name": INPUT, "shape": [order.batch or "N", 3, *info.input_size]},
+        "preprocessing": preprocessing(info),
+        "embedding_size": info.embedding_size,
+        "distance": "cosine similarity; the same person if strictly above the threshold",
+        "operating_point": {
+            "far": None if point is None else point.far,
+            "threshold": None if point is None else point.threshold,
+        },
+        "evaluation": evaluation,
+        "pairs": recipe.evaluation.pairs[0].model_dump(),
+        "gate": [asdict(row) for row in rows],
+        "recipe": recipe.model_dump(mode="json"),
+        "source": info.source,
+        "licence": info.licence,
+        "detector": DETECTOR if order.detector is not None else None,
+    }

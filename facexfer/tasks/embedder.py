@@ -14,7 +14,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from facexfer.backbones import create_backbone
 from facexfer.backbones.info import BackboneModule
 from facexfer.backbones.normalize import Normalize
+from facexfer.backbones.sources import find_pack, is_pack
 from facexfer.data.images import read_crop
+from facexfer.deploy.providers import choose_provider
 from facexfer.errors import InputError
 from facexfer.runs import RunFolder, load_backbone, load_backbone_file
 from facexfer.runtime import prepare_cpu
@@ -82,18 +84,18 @@ class OnnxEmbedder:
 
     Args:
         path: The file, as `facexfer.deploy.onnx_export` writes it.
+        provider: Of onnxruntime; None takes the best one that works here, and says so once.
 
     Raises:
         InputError: If onnxruntime cannot read it, its input is no (N, 3, H, W) of a fixed size, or nothing in the
             graph normalises the pixels: embeddings of pixels as they are would be wrong without looking so.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, provider: str | None = None) -> None:
         self.name = path.name
         self.fingerprint = file_fingerprint(path)
-        providers = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=providers)
+            self._session = onnxruntime.InferenceSession(str(path), providers=[provider or choose_provider()])
         except _ORT_REFUSALS as error:
             raise InputError(f"{path}: expected an ONNX model, got: {error}; export it again") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -155,14 +157,12 @@ class FlipEmbedder:
         return both
 
 
-_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-
-
 def open_embedder(model: Path, backbone: str | None = None) -> Embedder:
     """Open whatever a user calls a model.
 
     Args:
-        model: A run folder, its model or checkpoint file, an ONNX file, or foreign weights.
+        model: A run folder, its model or checkpoint file, an ONNX file, a bundle, foreign weights, or with their
+            network's name an InsightFace pack.
         backbone: The network's name, needed for foreign weights alone.
 
     Returns:
@@ -171,8 +171,12 @@ def open_embedder(model: Path, backbone: str | None = None) -> Embedder:
     Raises:
         InputError: If the model is missing, damaged or of another kind.
     """
+    if (model / "model.onnx").is_file():
+        return OnnxEmbedder(model / "model.onnx")
     if model.is_dir():
         return TorchEmbedder(load_backbone(model), model.name, file_fingerprint(RunFolder(model).model_file))
+    if backbone is not None and is_pack(str(model)) and not model.exists():
+        model = find_pack(str(model))
     if not model.is_file():
         raise InputError(f"{model}: expected a run folder, an ONNX file or weights, there is none; check the path")
     if backbone is not None:

@@ -1,6 +1,5 @@
 """Use a bundle: compare two photos, or look a photo up in a folder of people."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from facexfer.data.preparation.align import align
 from facexfer.data.preparation.choose import choose_face
 from facexfer.data.preparation.detect import Detector, open_detector
 from facexfer.errors import InputError
+from facexfer.tasks.contract import MODEL, read_contract
 from facexfer.tasks.embedder import OnnxEmbedder
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".webp")
@@ -41,25 +41,24 @@ class Matcher:
     """
 
     def __init__(self, bundle: Path, detector: str | None) -> None:
-        try:
-            rows = json.loads((bundle / "model.json").read_text(encoding="utf-8"))["evaluation"]["operating_points"]
-            self._thresholds = {row["far"]: Threshold(row["threshold"], row["far"]) for row in rows if row["supported"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{bundle}: expected a bundle with model.json, got: {error}; export it again") from error
-        self._embedder = OnnxEmbedder(bundle / "model.onnx")
+        self._contract = read_contract(bundle)
+        self._embedder = OnnxEmbedder(bundle / MODEL)
         self._detector: Detector | None = None if detector is None else open_detector(detector)
 
     def threshold(self, far: float | None) -> Threshold:
-        """Give the threshold for a FAR, the lowest one that the bundle supports for None.
+        """Give the threshold for a FAR, that of the bundle's own operating point for None.
 
         Raises:
             InputError: If the bundle has no threshold for it.
         """
-        chosen = min(self._thresholds, default=None) if far is None else far
-        if chosen not in self._thresholds:
-            known = ", ".join(f"{each:g}" for each in self._thresholds) or "none"
-            raise InputError(f"expected a FAR that the bundle has a threshold for ({known}), got {far}")
-        return self._thresholds[chosen]
+        thresholds = self._contract.thresholds
+        chosen = self._contract.far if far is None else far
+        if chosen is None or chosen not in thresholds:
+            known = ", ".join(f"{each:g}" for each in thresholds) or "none"
+            raise InputError(
+                f"expected a FAR that the bundle has a threshold for ({known}), got {chosen}; export it anew"
+            )
+        return Threshold(thresholds[chosen], chosen)
 
     def embed(self, photo: Path) -> np.ndarray:
         """Give the unit embedding (D,) of a photo's face.

@@ -1,6 +1,11 @@
 """ONNX files in arcface_torch's form become trainable networks of ours that compute the same."""
 
 import contextlib
+import functools
+import http.server
+import threading
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,14 +13,18 @@ import onnxruntime
 import pytest
 import torch
 from arcface_export import export_arcface, give_statistics, rename
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from safetensors.torch import save_file
 from shared_data import shared
 
 from facexfer.backbones import create_backbone
+from facexfer.backbones.carried import facts_to_metadata
 from facexfer.backbones.checkpoints import onnx_weights
 from facexfer.backbones.identify import identify
 from facexfer.backbones.revive import revive_batchnorm
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.errors import InputError
+from facexfer.tasks.embedder import open_embedder
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +38,7 @@ def exported(small, tmp_path_factory):
 
 
 OPTIONS = {"scale": 1, "blocks": (1, 1, 1, 1), "embedding_size": 64}
+SMALL = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=64)"
 
 
 @pytest.mark.slow
@@ -43,7 +53,7 @@ def test_networks_come_back_from_onnx(name, dynamic, tmp_path, capsys):
         assert (loaded(images) - network(images)).abs().max() < 1e-4
     assert loaded.folded
     if name != "iresnet18":
-        assert identify(path).network.split(" ")[0] == name
+        assert identify(path).network == name
 
 
 def test_names_of_nodes_do_not_matter(small, exported, tmp_path):
@@ -101,7 +111,7 @@ def test_half_precision_constants(small, exported, tmp_path):
     loaded = create_backbone("mbf", weights=tmp_path / "h.pt", **OPTIONS)
     assert loaded.conv_sep.layers[0].weight.dtype == torch.float32
     assert "half precision" in identify(tmp_path / "h.pt").format
-    assert identify(tmp_path / "h.pt").network == "mbf (scale=1, blocks=(1, 1, 1, 1))"
+    assert identify(tmp_path / "h.pt").network == SMALL
 
 
 def test_other_graphs_are_refused_with_the_place(exported, tmp_path, monkeypatch):
@@ -169,10 +179,13 @@ def casia_forward(weights, maps):
 @pytest.mark.slow
 def test_damaged_files_give_one_clear_error(small, exported, tmp_path):
     torch.save(small.state_dict(), tmp_path / "w.pth")
+    torch.save(small.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    save_file(dict(small.state_dict()), tmp_path / "w.safetensors", facts_to_metadata(small.info))
     generator = np.random.default_rng(0)
-    clean = {".onnx": exported.read_bytes(), ".pth": (tmp_path / "w.pth").read_bytes()}
-    for suffix, data in clean.items():
-        for trial in range(9):
+    kinds = (exported, tmp_path / "w.pth", tmp_path / "old.pth", tmp_path / "w.safetensors")
+    for kind in kinds:
+        data = kind.read_bytes()
+        for trial in range(12):
             damaged = bytearray(data)
             if trial % 3 == 0:
                 damaged = damaged[: generator.integers(0, len(data))]
@@ -180,11 +193,12 @@ def test_damaged_files_give_one_clear_error(small, exported, tmp_path):
                 # Names and lengths are at both ends of a file; most of the rest is weights.
                 for place in generator.integers(0, min(len(data), 3000), 1 + trial % 4):
                     damaged[-place if trial % 3 == 1 else place] = generator.integers(0, 256)
-            path = tmp_path / f"d{suffix}"
+            path = tmp_path / f"d{kind.suffix}"
             path.write_bytes(bytes(damaged))
             # Nothing but this one error may come out; a change of some weight's digit goes unseen.
-            with contextlib.suppress(InputError):
-                create_backbone("mbf", weights=path, **OPTIONS)
+            for read in (lambda: create_backbone("mbf", weights=path, **OPTIONS), lambda: identify(path)):  # noqa: B023
+                with contextlib.suppress(InputError):
+                    read()
 
 
 def test_a_model_with_weights_outside_opens_no_other_file(exported, tmp_path):
@@ -195,14 +209,69 @@ def test_a_model_with_weights_outside_opens_no_other_file(exported, tmp_path):
 
 
 def test_packs_by_name(monkeypatch, exported, tmp_path):
+    """InsightFace's own look-up in ~/.insightface, and its own download where nothing answers."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(InputError, match="expected a network connection to download the pack 'buffalo_sc', got: "):
+        create_backbone("mbf", weights="buffalo_sc")
+    pack = tmp_path / ".insightface" / "models" / "antelopev2" / "antelopev2"
+    pack.mkdir(parents=True)
+    with pytest.raises(InputError, match=r"expected glintr100\.onnx, there is none; remove the folder and try again"):
+        create_backbone("iresnet100", weights="antelopev2")
+    (pack / "glintr100.onnx").write_bytes(exported.read_bytes())
+    assert create_backbone("mbf", weights="antelopev2", **OPTIONS).info.embedding_size == 64
+    assert open_embedder(Path("antelopev2"), SMALL).embed(np.zeros((1, 112, 112, 3), np.uint8)).shape == (1, 64)
+
+
+@pytest.mark.slow
+def test_packs_are_downloaded_by_insightface(monkeypatch, exported, tmp_path):
+    """A real server on this machine in the place of the release page."""
     from insightface.utils import storage
 
-    def refuse(*_):
-        raise OSError("no route to host")
+    served = tmp_path / "served"
+    served.mkdir()
+    with zipfile.ZipFile(served / "buffalo_sc.zip", "w") as pack:
+        pack.write(exported, "w600k_mbf.onnx")
+    (served / "buffalo_s.zip").write_bytes(b"no zip")
+    handler = functools.partial(Quiet, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(storage, "MODEL_ZOO_RELEASE_DOWNLOAD_URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert create_backbone("mbf", weights="buffalo_sc", **OPTIONS).info.embedding_size == 64
+        for name in ("buffalo_s", "buffalo_l"):
+            with pytest.raises(InputError, match=f"expected a network connection to download the pack '{name}'"):
+                create_backbone("mbf", weights=name)
+        server.shutdown()
 
-    monkeypatch.setattr(storage, "ensure_available", refuse)
-    with pytest.raises(InputError, match="expected a network connection to download the pack 'buffalo_sc'"):
-        create_backbone("mbf", weights="buffalo_sc")
-    (tmp_path / "w600k_mbf.onnx").write_bytes(exported.read_bytes())
-    monkeypatch.setattr(storage, "ensure_available", lambda *_: str(tmp_path))
-    assert create_backbone("mbf", weights="buffalo_sc", **OPTIONS).info.embedding_size == 64
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_file_that_computes_in_half_precision(exported, small, tmp_path):
+    for keep in (True, False):
+        half = convert_float_to_float16(onnx.load(exported), keep_io_types=keep)
+        path = tmp_path / f"{keep}.onnx"
+        onnx.save(half, path)
+        assert "half precision" in identify(path).format
+        loaded = create_backbone(SMALL, weights=path)
+        images = torch.randn(2, 3, 112, 112)
+        with torch.no_grad():
+            expected = small(images)
+            assert (loaded(images) - expected).abs().max() < 5e-3 * expected.abs().max()
+
+
+def test_options_in_the_name(exported):
+    assert identify(exported).network == SMALL
+    network = create_backbone(SMALL, weights=exported)
+    assert network.info.name == SMALL
+    assert (network.scale, network.blocks) == (1, (1, 1, 1, 1))
+    for bad in ("mbf(scale)", "mbf(1)", "mbf(scale=open('x'))", "mbf(scale=1", "mbf(**{})", "a.b(c=1)", "mbf()()"):
+        with pytest.raises(InputError, match="expected a network with options such as"):
+            create_backbone(bad)
+    with pytest.raises(InputError, match="expected options of mbf, got depth"):
+        create_backbone("mbf(depth=1)")

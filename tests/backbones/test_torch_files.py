@@ -1,12 +1,14 @@
 """Torch and safetensors files: our names, wrapped and prefixed; damaged and hostile ones."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from facexfer.backbones import create_backbone
+from facexfer.backbones.carried import facts_to_metadata
 from facexfer.errors import InputError
 
 
@@ -56,3 +58,13 @@ def test_bad_files_are_one_clear_line(network, tmp_path):
         create_backbone("mobilefacenet", weights=tmp_path / "w.bin")
     with pytest.raises(InputError, match="expected a file of weights"):
         create_backbone("mobilefacenet", weights=tmp_path / "absent.pt")
+
+
+def test_what_is_known_of_a_network_travels_with_its_weights(network, tmp_path):
+    info = replace(network.info, licence="research", source="somebody", mean=(1.0, 2.0, 3.0), color_order="BGR")
+    save_file(dict(network.state_dict()), tmp_path / "w.safetensors", facts_to_metadata(info))
+    loaded = create_backbone("mobilefacenet", weights=tmp_path / "w.safetensors")
+    assert loaded.info == info
+    save_file(dict(network.state_dict()), tmp_path / "w.safetensors", {"mean": "[1.0]"})
+    with pytest.raises(InputError, match="expected facts as facexfer writes them, got 1 numbers in mean"):
+        create_backbone("mobilefacenet", weights=tmp_path / "w.safetensors")

@@ -76,7 +76,7 @@ def channel_attention(attention: Sequence[AttentionMaps]) -> Figure:
         axes.bar(places, mean, width=1.0, color="#2f5d8a")
         axes.fill_between(places, mean - spread, mean + spread, color="#c8691c", alpha=0.35, linewidth=0)
         axes.axhline(1, color="#8a8a8a", linewidth=0.8, linestyle="--")
-        axes.set_title(f"{maps.layer}, {len(mean)} channels", fontsize=9)
+        axes.set_title(f"{maps.layer}\n{len(mean)} channels", fontsize=9)
         axes.set_xticks([])
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)

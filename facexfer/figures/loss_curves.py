@@ -36,10 +36,11 @@ def loss_curves(runs: Mapping[str, Path]) -> Figure:
         training, testing = read_curves(run)
         for axes, part in zip(panels, (CLASSIFICATION, _TOTAL), strict=True):
             _draw(axes, training[part], name, f"C{number}", "-")
-            _draw(axes, testing[part], f"{name}, test", f"C{number}", "--")
+            _draw(axes, testing[part], f"{name}, test", f"C{number}", "o--")
     for axes, title in zip(panels, ("cross-entropy", "total loss"), strict=True):
         axes.set_yscale("log")
         axes.set_xlabel("step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(title, fontsize=10)
         axes.grid(True, color="#e4e4e4", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
@@ -85,4 +86,4 @@ def _curves(records: Iterator[tuple[int, dict[str, float]]]) -> dict[str, Points
 
 def _draw(axes: Axes, points: Points, label: str, colour: str, style: str) -> None:
     if points:
-        axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1.3, label=label)
+        axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1.3, markersize=3, label=label)

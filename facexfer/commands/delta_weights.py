@@ -30,6 +30,9 @@ def delta_weights(
     from facexfer.writing import write_text
 
     read = read_recipe(recipe, settings or [])
+    run = RunFolder(out)
+    if run.recipe_file.exists():
+        run.check_resumable(read)
     stage = methods.create(read.method.name, **read.method.options)[-1]
     seed_everything(read.seed)
     source = make_source(read.source)
@@ -42,7 +45,6 @@ def delta_weights(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: expected a folder to write into, got: {error}; give another --out") from error
-    run = RunFolder(out)
     rises = SourceKnowledge(read, run, task, source, train).channel_rises(layers)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -95,6 +95,11 @@ def seed_everything(seed: int, *parts: int) -> None:
     torch.manual_seed(mixed)
 
 
+def seed_stage(seed: int, number: int) -> None:
+    """Seed torch's generators for what a stage, counted from 0, makes at its start, the same on every rank."""
+    seed_everything(seed, 1 + number)
+
+
 def describe_environment(network: nn.Module | None = None) -> dict[str, Any]:
     """Say on what a run was made: versions, platform, device names and the number of parameters.
 

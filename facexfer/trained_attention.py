@@ -1,21 +1,25 @@
 """What the attention modules of a finished run look at, for showing it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from facexfer.backbones.checkpoints.loading import load_entries
+from facexfer.backbones.info import BackboneModule
 from facexfer.backbones.normalize import Normalize
 from facexfer.checkpoint import load_state
 from facexfer.errors import InputError
 from facexfer.features import FeatureTap, map_shapes
 from facexfer.recipe import read_recipe
 from facexfer.runs import RunFolder, load_backbone
+from facexfer.runtime import seed_stage
 from facexfer.transfer import methods
 from facexfer.transfer.objective import make_terms
-from facexfer.transfer.stages import StageSetting
+from facexfer.transfer.stages import Stage, StageSetting
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,43 @@ def read_attention(run: Path, crops: np.ndarray) -> tuple[AttentionMaps, ...]:
     Raises:
         InputError: If the run is not there or a stage's file is damaged.
     """
+    return tuple(maps for stage in _stages(run) for maps in _weights(stage, _trained_terms(stage), crops))
+
+
+def untrained_attention(run: Path, crops: np.ndarray) -> tuple[AttentionMaps, ...]:
+    """Compute the weights that the modules of `read_attention` gave before their stages trained them.
+
+    Args:
+        run: A finished run.
+        crops: (N, H, W, 3) uint8, RGB.
+
+    Returns:
+        As there.
+
+    Raises:
+        InputError: As there.
+    """
+    return tuple(maps for stage in _stages(run) for maps in _weights(stage, _new_terms(stage), crops))
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A stage of a run with attention, and the network that it looked at."""
+
+    number: int
+    stage: Stage
+    seed: int
+    layers: tuple[str, ...]
+    network: BackboneModule
+    trained: dict[str, torch.Tensor]
+
+
+def _stages(run: Path) -> Iterator[_Stage]:
     folder = RunFolder(run)
     if not folder.finished:
         raise InputError(f"{run}: expected a finished run, found none; finish it with --resume")
     recipe = read_recipe(folder.recipe_file)
-    found = []
-    for stage in methods.create(recipe.method.name, **recipe.method.options):
+    for number, stage in enumerate(methods.create(recipe.method.name, **recipe.method.options)):
         if not folder.stage_file(stage.name).is_file():
             continue
         state = load_state(folder.stage_file(stage.name))
@@ -68,16 +103,32 @@ def read_attention(run: Path, crops: np.ndarray) -> tuple[AttentionMaps, ...]:
         network = load_backbone(run)
         load_entries(network, state["reference"], str(folder.stage_file(stage.name)))
         network.eval()
-        info = network.info
-        layers = recipe.method.layers or tuple(tap.layer for tap in info.even_taps(stage.taps))
-        shapes = map_shapes(network, layers, info.input_size)
-        setting = StageSetting(shapes, info.embedding_size, classes=1, source=network, target=network)
-        terms = make_terms(stage, setting)
-        torch.nn.ModuleDict(terms).load_state_dict(state["terms"])
-        images = torch.from_numpy(crops).permute(0, 3, 1, 2)
-        with torch.no_grad(), FeatureTap(network, layers) as tap:
-            network(Normalize(info)(images))
-            for name, term in terms.items():
-                for layer, attend, maps in zip(layers, getattr(term, "attentions", ()), tap.maps, strict=False):
-                    found.append(AttentionMaps(stage.name, name, layer, attend(maps).numpy()))
-    return tuple(found)
+        layers = recipe.method.layers or tuple(tap.layer for tap in network.info.even_taps(stage.taps))
+        yield _Stage(number, stage, recipe.seed, layers, network, state["terms"])
+
+
+def _new_terms(stage: _Stage) -> nn.ModuleDict:
+    """Make the terms as the run did at the stage's start."""
+    info = stage.network.info
+    shapes = map_shapes(stage.network, stage.layers, info.input_size)
+    with torch.random.fork_rng(devices=[]):
+        seed_stage(stage.seed, stage.number)
+        setting = StageSetting(shapes, info.embedding_size, classes=1, source=stage.network, target=stage.network)
+        return nn.ModuleDict(make_terms(stage.stage, setting))
+
+
+def _trained_terms(stage: _Stage) -> nn.ModuleDict:
+    terms = _new_terms(stage)
+    terms.load_state_dict(stage.trained)
+    return terms
+
+
+@torch.no_grad()
+def _weights(stage: _Stage, terms: nn.ModuleDict, crops: np.ndarray) -> Iterator[AttentionMaps]:
+    images = torch.from_numpy(crops).permute(0, 3, 1, 2)
+    with FeatureTap(stage.network, stage.layers) as tap:
+        stage.network(Normalize(stage.network.info)(images))
+        maps_of_layers = tap.maps
+    for name, term in terms.items():
+        for layer, attend, maps in zip(stage.layers, getattr(term, "attentions", ()), maps_of_layers, strict=False):
+            yield AttentionMaps(stage.stage.name, name, layer, attend(maps).numpy())

@@ -28,7 +28,7 @@ from facexfer.losses import LossWindow, mean_losses
 from facexfer.progress import TrainingProgress
 from facexfer.recipe import Recipe
 from facexfer.runs import RunFolder, load_backbone_file
-from facexfer.runtime import describe_environment, is_restarted, make_fabric, memory_format, seed_everything
+from facexfer.runtime import describe_environment, is_restarted, make_fabric, memory_format, seed_everything, seed_stage
 from facexfer.schedule import split_steps, stage_rate
 from facexfer.source_batches import SourceBatches
 from facexfer.source_network import make_source, settle_source
@@ -290,7 +290,7 @@ class Training:
             if checkpoint and checkpoint["reference"] is not None:
                 reference.load_state_dict(checkpoint["reference"])
         layers = self.recipe.method.layers or tuple(tap.layer for tap in self.info.even_taps(stage.taps))
-        seed_everything(self.recipe.seed, 1 + index)
+        seed_stage(self.recipe.seed, index)
         setting = StageSetting(
             map_shapes=map_shapes(reference, layers, self.info.input_size) if stage.terms else (),
             embedding_size=self.info.embedding_size,

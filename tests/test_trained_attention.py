@@ -8,7 +8,7 @@ from facexfer.checkpoint import load_state
 from facexfer.errors import InputError
 from facexfer.recipe import parse_recipe
 from facexfer.runs import RunFolder
-from facexfer.trained_attention import read_attention
+from facexfer.trained_attention import read_attention, untrained_attention
 from facexfer.training import train
 
 
@@ -37,6 +37,12 @@ def test_both_stages_of_afa_are_kept_with_what_they_looked_at(tmp_path):
     for maps in found:
         np.testing.assert_allclose(maps.weights.reshape(3, -1).sum(axis=1), 1, rtol=1e-5)
         np.testing.assert_allclose(maps.relative.mean(), 1, rtol=1e-5)
+    before = untrained_attention(run, crops)
+    for untrained, trained in zip(before, found, strict=True):
+        assert untrained.weights.shape == trained.weights.shape
+        # Two steps at a small alpha: moved, and not far.
+        assert not np.array_equal(untrained.weights, trained.weights)
+        np.testing.assert_allclose(untrained.weights, trained.weights, rtol=0.2)
     # Stage I looks at the source, stage II at what stage I has made of it.
     first, second = (load_state(RunFolder(run).stage_file(name))["reference"] for name in ("ast", "act"))
     assert not (first["linear.weight"] == second["linear.weight"]).all()

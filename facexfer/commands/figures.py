@@ -60,7 +60,9 @@ def attention(run: Annotated[Path, typer.Argument(help="A run of afa.")], out: _
     from facexfer.figures.attention import attention_figures
     from facexfer.figures.saving import save_figure
 
-    for name, figure in attention_figures(run, pictures).items():
+    drawn, told = attention_figures(run, pictures)
+    typer.echo("\n".join(told))
+    for name, figure in drawn.items():
         _tell(*save_figure(figure, out, name))
 
 

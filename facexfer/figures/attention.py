@@ -11,10 +11,10 @@ from facexfer.figures.overlays import overlay
 from facexfer.figures.picture_grid import picture_grid
 from facexfer.figures.run_pictures import choose_pictures, finished_recipe
 from facexfer.runs import load_backbone
-from facexfer.trained_attention import AttentionMaps, read_attention
+from facexfer.trained_attention import AttentionMaps, read_attention, untrained_attention
 
 
-def attention_figures(run: Path, pictures: int = 4) -> dict[str, Figure]:
+def attention_figures(run: Path, pictures: int = 4) -> tuple[dict[str, Figure], list[str]]:
     """Draw the attention of a run's stages.
 
     Args:
@@ -22,7 +22,8 @@ def attention_figures(run: Path, pictures: int = 4) -> dict[str, Figure]:
         pictures: How many test pictures.
 
     Returns:
-        ``spatial-attention`` (SAM) and ``channel-attention`` (CAM), as far as the run has them.
+        ``spatial-attention`` (SAM) and ``channel-attention`` (CAM), as far as the run has them, and a line a module:
+        its largest weight, and how alike its weights are to those that it gave before it was trained.
 
     Raises:
         InputError: If the run is not finished or has no attention.
@@ -38,7 +39,18 @@ def attention_figures(run: Path, pictures: int = 4) -> dict[str, Figure]:
         figures["spatial-attention"] = spatial_attention(shown, spatial)
     if channel:
         figures["channel-attention"] = channel_attention(channel)
-    return figures
+    told = [_tell(before, after) for before, after in zip(untrained_attention(run, shown), found, strict=True)]
+    return figures, told
+
+
+def _tell(before: AttentionMaps, after: AttentionMaps) -> str:
+    flat = [maps.weights.reshape(len(maps.weights), -1) for maps in (before, after)]
+    with np.errstate(invalid="ignore", divide="ignore"):  # equal weights for all have no correlation
+        alike = np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*flat, strict=True)])
+    return (
+        f"{after.stage} {after.layer}: the largest of {flat[1].shape[1]} weights is {after.relative.max():.2f} times "
+        f"the mean ({before.relative.max():.2f} before training); correlation with those before training {alike:.3f}"
+    )
 
 
 def spatial_attention(pictures: np.ndarray, attention: Sequence[AttentionMaps]) -> Figure:

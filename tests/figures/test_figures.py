@@ -89,7 +89,9 @@ def test_activation_maps_have_a_row_a_picture_and_a_column_a_network(runs):
 
 @pytest.mark.slow
 def test_the_command_writes_both_attentions_as_png_and_svg(runs, tmp_path, monkeypatch):
-    figures = attention_figures(runs["AFA"], pictures=2)
+    figures, told = attention_figures(runs["AFA"], pictures=2)
+    assert len(told) == 8
+    assert told[0].startswith("ast trunk.features.5.conv.2: the largest of 64 weights is ")
     assert [len(figures[name].axes) for name in ("spatial-attention", "channel-attention")] == [2 * (1 + 4), 4]
     monkeypatch.setattr(sys, "argv", ["facexfer", "figures", "attention", str(runs["AFA"]), "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:

@@ -40,6 +40,11 @@ class BestFigure:
         self._worse = 0
 
     @property
+    def step(self) -> int:
+        """The step whose network is the best so far."""
+        return self._step
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether there were as many evaluations without a rise as the recipe waits for."""
         return self._patience is not None and self._worse >= self._patience

@@ -54,7 +54,8 @@ class MarginHead(Head):
             (N, K) float32 logits for cross-entropy.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            cosines = F.linear(F.normalize(embeddings.float()), F.normalize(self.weight.float()))
+            dtype = torch.promote_types(embeddings.dtype, torch.float32)
+            cosines = F.linear(F.normalize(embeddings.to(dtype)), F.normalize(self.weight.to(dtype)))
             rows = torch.arange(len(labels), device=labels.device)
             true_cosines = self.with_margin(cosines[rows, labels])
             return self.scale * cosines.index_put((rows, labels), true_cosines)

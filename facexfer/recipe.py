@@ -154,7 +154,7 @@ class OptimizerSection(Section):
     clip_norm: float | None = Field(default=None, gt=0)
     """Scale the gradient down to this L2 norm where it is longer."""
     average_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Measure and save an exponential moving average of the backbone's weights, with this decay a step."""
+    """Measure and save exponential moving averages of the backbone's and the head's weights, with this decay a step."""
 
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> "OptimizerSection":
@@ -186,7 +186,7 @@ class RuntimeSection(Section):
     accelerator: str = "auto"
     devices: int | str = "auto"
     num_nodes: int = Field(default=1, ge=1)
-    precision: str = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     tf32: bool = False
     """Let float32 matrix products and convolutions on GPUs use TF32."""
     channels_last: bool = True

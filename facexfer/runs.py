@@ -59,6 +59,11 @@ class RunFolder:
         return self.path / "best.safetensors"
 
     @property
+    def best_head_file(self) -> Path:
+        """Its head."""
+        return self.path / "best-head.safetensors"
+
+    @property
     def model_file(self) -> Path:
         """The trained backbone."""
         return self.path / "model.safetensors"
@@ -156,14 +161,14 @@ class RunFolder:
         """Save the trained backbone with the name that `create_backbone` needs to make it again."""
         write_safetensors(self.model_file, dict(backbone.state_dict()), _metadata(backbone, recipe))
 
-    def save_best(self, backbone: BackboneModule, recipe: Recipe) -> None:
-        """Save the best network so far in the form of `save_model`."""
+    def save_best(self, backbone: BackboneModule, head: Head, recipe: Recipe, classes: Sequence[str]) -> None:
+        """Save the best network so far in the form of `save_model`, and its head in that of `save_head`."""
+        write_safetensors(self.best_head_file, dict(head.state_dict()), _head_metadata(recipe, classes))
         write_safetensors(self.best_file, dict(backbone.state_dict()), _metadata(backbone, recipe))
 
     def save_head(self, head: Head, recipe: Recipe, classes: Sequence[str]) -> None:
         """Save the trained head and the names of its classes, which an image classifier needs beside the backbone."""
-        metadata = {"head": recipe.head.name, "classes": json.dumps(list(classes))}
-        write_safetensors(self.path / "head.safetensors", dict(head.state_dict()), metadata)
+        write_safetensors(self.path / "head.safetensors", dict(head.state_dict()), _head_metadata(recipe, classes))
 
     def save_result(self, result: dict[str, Any]) -> None:
         """Save the figures, which marks the run as finished."""
@@ -172,6 +177,10 @@ class RunFolder:
 
 def _metadata(backbone: BackboneModule, recipe: Recipe) -> dict[str, str]:
     return {"backbone": recipe.source.backbone, **facts_to_metadata(backbone.info)}
+
+
+def _head_metadata(recipe: Recipe, classes: Sequence[str]) -> dict[str, str]:
+    return {"head": recipe.head.name, "classes": json.dumps(list(classes))}
 
 
 def load_backbone(run: Path) -> BackboneModule:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
-from torch import nn
+from torch import distributed, nn
 
 from facexfer.errors import InputError
 from facexfer.recipe import RuntimeSection
@@ -54,6 +54,8 @@ def make_fabric(settings: RuntimeSection) -> Fabric:
             f"expected runtime settings that this machine has, got accelerator={settings.accelerator}, "
             f"devices={settings.devices}, precision={settings.precision}: {error}"
         ) from error
+    if is_restarted() and not distributed.is_initialized():
+        _join_anew("gloo" if fabric.device.type == "cpu" else "nccl")
     fabric.launch()
     return fabric
 
@@ -61,6 +63,23 @@ def make_fabric(settings: RuntimeSection) -> Fabric:
 def is_restarted() -> bool:
     """Whether torchrun has started this process again after one was lost."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def _join_anew(backend: str) -> None:
+    """Meet the other ranks apart from what lost ones have left in torchrun's store (pytorch/pytorch#135712).
+
+    Restarts are counted by machine, so on several the store itself has to be another one: torchrun's own switch,
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1.
+    """
+    shares_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if not shares_store or int(os.environ.get("GROUP_WORLD_SIZE", 1)) > 1:
+        return
+    ranks = int(os.environ["WORLD_SIZE"])
+    store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), ranks, is_master=False)
+    restart = f"restart-{os.environ['TORCHELASTIC_RESTART_COUNT']}"
+    distributed.init_process_group(
+        backend, store=distributed.PrefixStore(restart, store), rank=int(os.environ["RANK"]), world_size=ranks
+    )
 
 
 def prepare_cpu() -> None:
@@ -80,6 +99,11 @@ def prepare_cpu() -> None:
 def memory_format(settings: RuntimeSection) -> torch.memory_format:
     """Give the layout of images and convolution weights: channels_last pays on mobile networks, most of all on CPUs."""
     return torch.channels_last if settings.channels_last else torch.contiguous_format
+
+
+def weights_dtype(settings: RuntimeSection) -> torch.dtype:
+    """Give the number type of weights: float32 also under autocast, float64 for checks of the arithmetic."""
+    return torch.float64 if settings.precision == "64-true" else torch.float32
 
 
 def seed_everything(seed: int, *parts: int) -> None:

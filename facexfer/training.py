@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -28,7 +29,15 @@ from facexfer.losses import LossWindow, mean_losses
 from facexfer.progress import TrainingProgress
 from facexfer.recipe import Recipe
 from facexfer.runs import RunFolder, load_backbone_file
-from facexfer.runtime import describe_environment, is_restarted, make_fabric, memory_format, seed_everything, seed_stage
+from facexfer.runtime import (
+    describe_environment,
+    is_restarted,
+    make_fabric,
+    memory_format,
+    seed_everything,
+    seed_stage,
+    weights_dtype,
+)
 from facexfer.schedule import split_steps, stage_rate
 from facexfer.source_batches import SourceBatches
 from facexfer.source_network import make_source, settle_source
@@ -88,6 +97,8 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     is_balanced = recipe.data.identities_per_batch is not None
     labels = [task.plain_training_set[i][1] for i in range(len(task.plain_training_set))] if is_balanced else []
     batches = TrainingBatches(recipe, task.training_set, labels, fabric.global_rank, fabric.world_size)
+    # Every rank has looked whether the folder is free before one fills it.
+    fabric.barrier()
     if not resume and fabric.is_global_zero:
         run.start(recipe)
     fabric.barrier()
@@ -126,7 +137,7 @@ class Training:
         self.task = task
         self.info: BackboneInfo = source.info
         self.format = memory_format(recipe.runtime)
-        self.source = source.to(fabric.device).to(memory_format=self.format)
+        self.source = source.to(fabric.device, weights_dtype(recipe.runtime)).to(memory_format=self.format)
         self.untouched: dict[str, float | None] = {}
         self.normalize = Normalize(source.info).to(fabric.device)
         self.batches = batches
@@ -145,10 +156,10 @@ class Training:
 
     def fit(self, resume: bool) -> dict[str, Any]:
         """Train all stages, evaluate, and save the network and the result."""
-        checkpoint = self.run.load_checkpoint() if resume else None
         if resume and self.run.finished:
             self.fabric.print(f"{self.run.path} is finished; its figures are in {self.run.result_file.name}")
             return {}
+        checkpoint = self.run.load_checkpoint() if resume else None
         if checkpoint:
             for record in self.run.metrics():
                 self.diagnosis.see(record)
@@ -184,8 +195,9 @@ class Training:
             sync_batchnorm(self.backbone)
         self._warn_of_small_batches()
         self.head = self._make_head()
+        self.trained = nn.ModuleDict({"backbone": self.backbone, "head": self.head})
         decay = self.recipe.optimizer.average_decay
-        self.average = None if decay is None else WeightAverage(self.backbone, decay)
+        self.average = None if decay is None else WeightAverage(self.trained, decay)
         if checkpoint:
             self.step = checkpoint["step"]
             self.best.load_state(checkpoint["best"])
@@ -221,7 +233,7 @@ class Training:
             embeddings = embed_dataset(self.source, self.task.plain_training_set)
             labels = torch.tensor([self.task.plain_training_set[i][1] for i in range(len(embeddings))])
             head.start_from_class_means(class_means(embeddings, labels, classes))
-        return head.to(self.fabric.device)
+        return head.to(self.fabric.device, weights_dtype(self.recipe.runtime))
 
     def _fit_stage(self, index: int, checkpoint: dict[str, Any] | None) -> None:
         stage, steps = self.stages[index], self.stage_steps[index]
@@ -259,7 +271,7 @@ class Training:
                 self._clip(wrapped, wrapped_optimizer)
                 wrapped_optimizer.step()
                 if self.average:
-                    self.average.update(self.backbone)
+                    self.average.update(self.trained)
                 self.step += 1
                 window.add(self.step, rate, losses)
                 is_last = self.step == first + steps
@@ -385,32 +397,44 @@ class Training:
         return self.step % every == 0 and self.step != sum(self.stage_steps)
 
     @property
-    def evaluated(self) -> BackboneModule:
-        """The network that is measured and saved: the average of the weights, if there is one."""
-        return cast(BackboneModule, self.average.network) if self.average else self.backbone
+    def evaluated(self) -> tuple[BackboneModule, Head]:
+        """The network and the head that are measured and saved: the averages of the weights, if there are any."""
+        modules = cast(nn.ModuleDict, self.average.network) if self.average else self.trained
+        return cast(BackboneModule, modules["backbone"]), cast(Head, modules["head"])
 
     def _evaluate(self) -> None:
-        figures = self.task.evaluate(self.evaluated, self.head, self.recipe.evaluation.pairs[:1])
-        self._record(figures)
+        self._check_weights()
+        backbone, head = self.evaluated
+        figures = self.task.evaluate(backbone, head, self.recipe.evaluation.pairs[:1])
+        self._record(figures, self.step)
         if self.best.see(self.step, figures) and self.fabric.is_global_zero:
-            self.run.save_best(self.evaluated, self.recipe)
+            self.run.save_best(backbone, head, self.recipe, self.task.classes)
+
+    def _check_weights(self) -> None:
+        """Neither measure nor keep a network that the last step broke; its loss would show it only in the next."""
+        if not nn.utils.get_total_norm(self.trained.parameters()).isfinite():
+            raise RunError(
+                f"the network's weights are no longer finite after step {self.step}; lower optimizer.learning_rate or "
+                f"the method's alpha; the last good checkpoint is of step {self.saved_step}"
+            )
 
     def _evaluate_untouched(self) -> dict[str, float | None]:
         if not self.recipe.evaluation.untouched:
             return {}
         self.progress.say("measuring the untouched source")
         figures = self.task.evaluate(self.source, None, self.recipe.evaluation.pairs)
-        self._record(figures)
+        self._record(figures, 0)
         return figures
 
-    def _record(self, figures: dict[str, float | None]) -> None:
+    def _record(self, figures: dict[str, float | None], step: int) -> None:
+        """Write figures down as those of the network after a step."""
         if not self.fabric.is_global_zero:
             return
-        self.run.log({"step": self.step, "figures": figures})
+        self.run.log({"step": step, "figures": figures})
         for name, figure in figures.items():
             if figure is not None:
-                self.writer.add_scalar(name, figure, self.step)
-        self.progress.figures(self.step, figures)
+                self.writer.add_scalar(name, figure, step)
+        self.progress.figures(step, figures)
 
     def _log(self, window: LossWindow) -> None:
         record = window.summarise(self.saved_step, self.fabric.all_reduce)
@@ -448,6 +472,7 @@ class Training:
             self._save(index, objective, optimizer)
 
     def _save(self, index: int, objective: Objective | None, optimizer: torch.optim.Optimizer | None) -> None:
+        self._check_weights()
         random = all_random_states()
         if self.fabric.is_global_zero:
             reference = self.reference.state_dict() if objective and self.reference is not self.source else None
@@ -474,14 +499,15 @@ class Training:
 
     def _finish(self) -> dict[str, Any]:
         self.progress.say("measuring the trained network")
-        figures = self.task.evaluate(self.evaluated, self.head, self.recipe.evaluation.pairs)
-        self._record(figures)
-        chosen = self.evaluated
+        chosen, head = self.evaluated
+        figures = self.task.evaluate(chosen, head, self.recipe.evaluation.pairs)
+        self._record(figures, self.step)
         if self.best.name and not self.best.see(self.step, figures) and self.run.best_file.exists():
-            self.progress.say(f"the best network by {self.best.name} is an earlier one; measuring that")
+            self.progress.say(f"the best network by {self.best.name} is that of step {self.best.step}; measuring that")
             chosen = load_backbone_file(self.run.best_file).to(self.fabric.device)
-            figures = self.task.evaluate(chosen, self.head, self.recipe.evaluation.pairs)
-            self._record(figures)
+            head.load_state_dict(load_file(self.run.best_head_file))
+            figures = self.task.evaluate(chosen, head, self.recipe.evaluation.pairs)
+            self._record(figures, self.best.step)
         self._warn(self.diagnosis.end_stage() + compare_with_untouched(figures, self.untouched))
         result = {
             "method": self.recipe.method.name,
@@ -490,13 +516,13 @@ class Training:
             "figures": figures,
             "untouched": self.untouched,
             **({"best": self.best.state()} if self.best.name else {}),
-            "details": self.task.details(chosen, self.head) if self.task.details else {},
+            "details": self.task.details(chosen, head) if self.task.details else {},
             "data": self.task.fingerprints,
             "environment": describe_environment(chosen),
         }
         if self.fabric.is_global_zero:
             self.run.save_model(chosen, self.recipe)
-            self.run.save_head(self.head, self.recipe, self.task.classes)
+            self.run.save_head(head, self.recipe, self.task.classes)
             self.run.save_result(result)
         self.fabric.barrier()
         return result

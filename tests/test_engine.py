@@ -3,44 +3,74 @@
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 from small_faces import write_small_set
 
+from facexfer import create_backbone
 from facexfer.best import BestFigure
-from facexfer.errors import InputError
+from facexfer.errors import InputError, RunError
 from facexfer.recipe import dump_recipe, parse_recipe
 from facexfer.runs import RunFolder
 from facexfer.schedule import balanced_batches
-from facexfer.training import train
+from facexfer.training import Training, train
 from facexfer.weight_average import WeightAverage
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
-# Kills its own process at the n-th call of a function, before or after the call.
+# Runs a recipe to its end once, then in another folder as often as there are kills, and to its end again. A kill is
+# a moment (a part of the whole run's duration), or a call of a function (its owner, name, number, before or after).
 KILLED = """
-import os, pkgutil, signal, sys
-from facexfer.commands.entry import run_command
-from facexfer.commands.train import train
-owner, name, count, moment = (sys.argv.pop(1) for _ in range(4))
-owner, count = pkgutil.resolve_name(owner), int(count)
-whole, calls = getattr(owner, name), []
-def counted(*given):
-    calls.append(1)
-    if len(calls) == count and moment == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    result = whole(*given)
-    if len(calls) == count:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-setattr(owner, name, counted)
-run_command(train)
+import json, os, pkgutil, signal, sys, time
+from pathlib import Path
+from facexfer.recipe import read_recipe
+from facexfer.runs import RunFolder
+from facexfer.training import Training, train
+recipe, out = read_recipe(sys.argv[1]), Path(sys.argv[2])
+def start(folder, call=None):
+    child = os.fork()
+    if child:
+        return child
+    if call:
+        kill_at(*call)
+    train(recipe, folder, resume=RunFolder(folder).recipe_file.exists())
+    os._exit(0)
+def kill_at(owner, name, count, moment):
+    owner, calls = pkgutil.resolve_name(owner), []
+    whole = getattr(owner, name)
+    def counted(*given):
+        calls.append(1)
+        if len(calls) == count and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = whole(*given)
+        if len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    setattr(owner, name, counted)
+def end(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def length():
+    file = RunFolder(out / "killed").metrics_file
+    return len(file.read_text().splitlines()) if file.exists() else 0
+began = time.monotonic()
+assert end(start(out / "whole")) == 0
+duration = time.monotonic() - began
+for kill in json.loads(sys.argv[3]):
+    if isinstance(kill, list):
+        assert end(start(out / "killed", kill)) == -signal.SIGKILL
+    else:
+        child = start(out / "killed")
+        time.sleep(kill * duration)
+        os.kill(child, signal.SIGKILL)
+        end(child)
+    print(kill, "-> killed after", length(), "lines of metrics")
+assert end(start(out / "killed")) == 0
 """
 
 
@@ -62,6 +92,15 @@ def recipe_for(folder, **sections):
     return parse_recipe(values, "test")
 
 
+def run_with_kills(recipe, folder, kills):
+    (folder / "recipe.toml").write_text(dump_recipe(recipe))
+    words = [str(folder / "recipe.toml"), str(folder), json.dumps(kills)]
+    subprocess.run(
+        [sys.executable, "-c", KILLED, *words], check=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert_same_run(folder / "killed", folder / "whole")
+
+
 def assert_same_run(first, second):
     weights, others = (load_file(RunFolder(run).model_file) for run in (first, second))
     assert weights.keys() == others.keys()
@@ -74,37 +113,46 @@ def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(tmp_path)
     """SIGKILL while a checkpoint is written, between the stages, in a step and while the result is written."""
     options = {"average_decay": 0.9}
     recipe = recipe_for(tmp_path, optimizer=options, evaluation={"best_far": 0.1})
-    (tmp_path / "recipe.toml").write_text(dump_recipe(recipe))
-    words = [str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "killed")]
     kills = [
-        ("facexfer.checkpoint", "_flush", "3", "after"),  # written beside, not yet renamed
-        ("facexfer.training.RunFolder", "save_stage", "1", "after"),
-        ("facexfer.training.Training", "_log", "2", "after"),
-        ("facexfer.training.RunFolder", "save_result", "1", "before"),
+        ("facexfer.checkpoint", "_flush", 3, "after"),  # written beside, not yet renamed
+        ("facexfer.training.RunFolder", "save_stage", 1, "after"),
+        ("facexfer.training.Training", "_log", 2, "after"),
+        ("facexfer.training.RunFolder", "save_result", 1, "before"),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    for number, kill in enumerate(kills):
-        resume = ["--resume"] if number else []
-        done = subprocess.run([sys.executable, "-c", KILLED, *kill, *words, *resume], check=False, env=environment)
-        assert done.returncode == -signal.SIGKILL
-    subprocess.run([sys.executable, str(TOOLS / "train_nir.py"), *words, "--resume"], check=True, env=environment)
-    train(recipe, tmp_path / "whole", resume=False)
-    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+    run_with_kills(recipe, tmp_path, kills)
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(tmp_path):
+def test_a_run_killed_at_random_moments_equals_one_that_was_never_stopped(tmp_path):
+    moments = np.random.default_rng(7).uniform(0, 0.8, 5).round(3).tolist()
+    run_with_kills(recipe_for(tmp_path, evaluation={"every_epochs": 0.5}), tmp_path, moments)
+
+
+def stop_before_step(monkeypatch, step):
+    clip = Training._clip
+
+    def clip_or_stop(self, *given):
+        if self.step == step - 1:
+            raise KeyboardInterrupt
+        clip(self, *given)
+
+    monkeypatch.setattr(Training, "_clip", clip_or_stop)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(tmp_path, monkeypatch):
     """Files may not grow beyond what half a checkpoint takes: the write fails as on a full disk."""
     recipe = recipe_for(tmp_path)
     (tmp_path / "recipe.toml").write_text(dump_recipe(recipe))
-    words = [str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")]
-    subprocess.run(
-        [sys.executable, "-c", KILLED, "facexfer.training.Training", "_clip", "3", "before", *words], check=False
-    )
+    with monkeypatch.context() as patch:
+        stop_before_step(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "run", resume=False)
     folder = RunFolder(tmp_path / "run")
     before = folder.checkpoint_file.read_bytes()
+    words = [str(tmp_path / "recipe.toml"), "--out", str(folder.path), "--resume"]
     done = subprocess.run(
-        [sys.executable, str(TOOLS / "train_nir.py"), *words, "--resume"],
+        [sys.executable, str(TOOLS / "train_nir.py"), *words],
         check=False, capture_output=True, text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2)),
     )  # fmt: skip
@@ -112,7 +160,8 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: expected to write")
     assert "free some space" in done.stderr
     assert folder.checkpoint_file.read_bytes() == before
-    subprocess.run([sys.executable, str(TOOLS / "train_nir.py"), *words, "--resume"], check=True)
+    train(recipe, folder.path, resume=True)
+    assert folder.finished
 
 
 @pytest.mark.slow
@@ -126,11 +175,70 @@ def test_the_engines_options_work_together(tmp_path):
     )
     others = set(psutil.Process().children())  # what earlier tests' process pools keep for the whole process
     result = train(recipe, tmp_path / "run", resume=False)
-    figures = [r["figures"]["nir/tar@0.1"] for r in RunFolder(tmp_path / "run").metrics() if "figures" in r]
+    run = RunFolder(tmp_path / "run")
+    records = [record for record in run.metrics() if "figures" in record]
+    figures = [record["figures"]["nir/tar@0.1"] for record in records]
     assert result["figures"]["nir/tar@0.1"] == max(figures[1:])
     assert result["best"]["figure"] == "nir/tar@0.1"
-    assert json.loads(RunFolder(tmp_path / "run").result_file.read_text())["best"] == result["best"]
+    assert json.loads(run.result_file.read_text())["best"] == result["best"]
     assert set(psutil.Process().children()) == others
+    # The best network is an earlier one: its figures come under its step, its head with it.
+    assert records[-1]["step"] == result["best"]["step"] < records[-2]["step"]
+    head, model = load_file(run.path / "head.safetensors"), load_file(run.model_file)
+    assert torch.equal(head["weight"], load_file(run.best_head_file)["weight"])
+    assert not torch.equal(head["weight"], run.load_checkpoint()["average"]["network"]["head.weight"])
+    best = load_file(run.best_file)
+    assert all(torch.equal(best[name], model[name]) for name in best if not name.endswith("num_batches_tracked"))
+
+
+def test_no_loader_worker_outlives_a_run_that_fails(tmp_path, monkeypatch):
+    recipe = recipe_for(tmp_path, optimizer={"iterations": 20}, runtime={"workers": 2}, evaluation={"untouched": False})
+    stop_before_step(monkeypatch, 2)
+    others = set(psutil.Process().children())
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", resume=False)
+    assert set(psutil.Process().children()) == others
+
+
+def test_frozen_statistics_stay_and_small_batches_are_warned_of(tmp_path, capsys):
+    short = {"iterations": 2, "learning_rate": 0.001}
+    plain = recipe_for(tmp_path, optimizer=short, evaluation={"untouched": False})
+    frozen = recipe_for(tmp_path, optimizer={**short, "frozen_batchnorm": True}, evaluation={"untouched": False})
+    train(plain, tmp_path / "plain", resume=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "warning: BatchNorm sees 4 images a pass, fewer than 16: its statistics are noise; raise" in said
+    assert "set optimizer.frozen_batchnorm = true" in said
+    train(frozen, tmp_path / "frozen", resume=False)
+    assert "BatchNorm sees" not in capsys.readouterr().out
+    start = create_backbone("mobilefacenet_slim").state_dict()
+    moved = [load_file(RunFolder(tmp_path / name).model_file) for name in ("plain", "frozen")]
+    statistics = [name for name in start if name.endswith(("running_mean", "running_var"))]
+    assert not any(torch.equal(start[name], moved[0][name]) for name in statistics)
+    assert all(torch.equal(start[name], moved[1][name]) for name in statistics)
+
+
+def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(tmp_path, monkeypatch):
+    """The loss before the step is finite; only the next one would show it."""
+    clip = Training._clip
+
+    def break_step_two(self, *given):
+        if self.step == 1:
+            self.backbone.linear.weight.grad.fill_(torch.inf)
+        clip(self, *given)
+
+    monkeypatch.setattr(Training, "_clip", break_step_two)
+    with pytest.raises(RunError, match=r"weights are no longer finite after step 2; lower .* checkpoint is of step 1"):
+        train(recipe_for(tmp_path, evaluation={"every_epochs": 1}), tmp_path / "run", resume=False)
+    assert RunFolder(tmp_path / "run").load_checkpoint()["step"] == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, where 16-mixed works")
+def test_a_precision_that_is_not_to_be_had_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="expected a GPU for 16-mixed, found none; take bf16-mixed or 32-true"):
+        train(recipe_for(tmp_path, runtime={"precision": "16-mixed"}), tmp_path / "run", resume=False)
+    with pytest.raises(InputError, match=r"runtime.precision: Input should be '32-true', .* got '16-true'"):
+        recipe_for(tmp_path, runtime={"precision": "16-true"})
+    assert not (tmp_path / "run").exists()
 
 
 def test_accumulation_gives_the_same_step(tmp_path):

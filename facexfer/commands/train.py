@@ -14,7 +14,7 @@ def train(
     ] = None,
     devices: Annotated[str | None, typer.Option(help="runtime.devices: processes on this machine, one a GPU.")] = None,
     num_nodes: Annotated[int | None, typer.Option(help="runtime.num_nodes: machines.")] = None,
-    precision: Annotated[str | None, typer.Option(help="runtime.precision: 32-true, bf16-mixed or 16-mixed.")] = None,
+    precision: Annotated[str | None, typer.Option(help="runtime.precision: bf16-mixed, for example.")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="runtime.compile: compile the step.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
 ) -> None:

@@ -96,11 +96,11 @@ def _gather(mine: Tensor, rows: int, backbone: nn.Module) -> Tensor:
 
 
 def _run_without_gradients(backbone: nn.Module, dataset: TrainingSet, batch_size: int) -> Tensor:
-    device = next(backbone.parameters()).device
-    normalize = Normalize(backbone.info).to(device)  # type: ignore[arg-type]
+    parameter = next(backbone.parameters())
+    normalize = Normalize(backbone.info).to(parameter.device)  # type: ignore[arg-type]
     embeddings = []
     with torch.no_grad():
         for images, _ in DataLoader(dataset, batch_size=batch_size):  # type: ignore[arg-type]
-            images = normalize(images.to(device)).contiguous(memory_format=torch.channels_last)
-            embeddings.append(backbone(images).float().cpu())
+            images = normalize(images.to(parameter.device)).to(parameter.dtype)
+            embeddings.append(backbone(images.contiguous(memory_format=torch.channels_last)).float().cpu())
     return torch.cat(embeddings)

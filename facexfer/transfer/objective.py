@@ -118,7 +118,8 @@ class Objective(nn.Module):
             embeddings = self.backbone(images)
         target_maps = self._taps[0].maps
         logits = self.head(embeddings, labels)
-        losses = {CLASSIFICATION: F.cross_entropy(logits.float(), labels)}
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        losses = {CLASSIFICATION: F.cross_entropy(logits, labels)}
         if len(self.terms) > 0:
             source_maps, source_embeddings = self._run_source(images)
             source_batch = None

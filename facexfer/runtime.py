@@ -74,12 +74,11 @@ def _join_anew(backend: str) -> None:
     shares_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     if not shares_store or int(os.environ.get("GROUP_WORLD_SIZE", 1)) > 1:
         return
-    ranks = int(os.environ["WORLD_SIZE"])
-    store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), ranks, is_master=False)
+    ranks, port = int(os.environ["WORLD_SIZE"]), int(os.environ["MASTER_PORT"])
+    whole = distributed.TCPStore(os.environ["MASTER_ADDR"], port, ranks, is_master=False)  # type: ignore[attr-defined]
     restart = f"restart-{os.environ['TORCHELASTIC_RESTART_COUNT']}"
-    distributed.init_process_group(
-        backend, store=distributed.PrefixStore(restart, store), rank=int(os.environ["RANK"]), world_size=ranks
-    )
+    store = distributed.PrefixStore(restart, whole)  # type: ignore[attr-defined]
+    distributed.init_process_group(backend, store=store, rank=int(os.environ["RANK"]), world_size=ranks)
 
 
 def prepare_cpu() -> None:

@@ -124,7 +124,7 @@ def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(tmp_path)
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_equals_one_that_was_never_stopped(tmp_path):
-    moments = np.random.default_rng(7).uniform(0, 0.8, 5).round(3).tolist()
+    moments = np.random.default_rng(7).uniform(0.05, 0.5, 5).round(3).tolist()
     run_with_kills(recipe_for(tmp_path, evaluation={"every_epochs": 0.5}), tmp_path, moments)
 
 

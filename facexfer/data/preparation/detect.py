@@ -71,10 +71,11 @@ class YuNetDetector:
         """Find faces in an image (H, W, 3) uint8 RGB, the surest first."""
         height, width = image.shape[:2]
         scale = min(1.0, _LONG_SIDE / max(height, width))
-        shown = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        shown = image
         if scale < 1:
             target = (max(1, round(width * scale)), max(1, round(height * scale)))
             shown = cv2.resize(shown, target, interpolation=cv2.INTER_AREA)
+        shown = cv2.cvtColor(shown, cv2.COLOR_RGB2BGR)
         self._network.setInputSize((shown.shape[1], shown.shape[0]))
         rows: np.ndarray | None = self._network.detect(shown)[1]
         if rows is None:

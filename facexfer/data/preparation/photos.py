@@ -5,6 +5,7 @@ import struct
 import warnings
 import zlib
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -14,6 +15,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16
 _ORIENTATION = 0x0112
+_END_OF_JPEG = b"\xff\xd9"
 # What Pillow's readers raise on damaged bytes; the fuzz test keeps this list honest.
 _DAMAGE = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, OverflowError, ArithmeticError,
            AttributeError, NotImplementedError, MemoryError, struct.error, zlib.error)  # fmt: skip
@@ -65,7 +67,8 @@ def decode_photo(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             ) from error
         _check_header(image, max_pixels)
         try:
-            return _to_rgb(_upright(image))
+            plain = _decode_plain_jpeg(data, image)
+            return _to_rgb(_upright(image)) if plain is None else plain
         except _DAMAGE as error:
             raise PhotoError("damaged-image", f"{image.format}: {error or type(error).__name__}") from error
 
@@ -83,6 +86,22 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
         raise PhotoError("several-frames", f"{image.format} with {frames} frames; which one is the photo?")
     if min(width, height) < MIN_SIDE:
         raise PhotoError("picture-too-small", f"{width}x{height}, less than {MIN_SIDE} a side")
+
+
+def _decode_plain_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
+    # OpenCV gives the same pixels in two thirds of the time, but fills up what is missing: Pillow judges files that do
+    # not end as a whole one does, and pictures whose last rows are equal.
+    if image.format != "JPEG" or image.mode not in ("RGB", "L") or not data.endswith(_END_OF_JPEG):
+        return None
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        return None
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+    if pixels is None or pixels.shape[1::-1] != image.size or (pixels[-1] == pixels[-2]).all():
+        return None
+    return np.asarray(pixels)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -3,9 +3,9 @@
 import hashlib
 import multiprocessing
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -14,7 +14,7 @@ from threading import Thread
 import cv2
 
 from facexfer.data.layouts.entry import PhotoEntry
-from facexfer.data.preparation.crop import CropOptions, CropRecord, crop_photo, file_stamp
+from facexfer.data.preparation.crop import CropOptions, CropRecord, LoadedPhoto, crop_photo, file_stamp, load_photo
 from facexfer.data.preparation.detect import Detector, DetectorFile, find_detector
 from facexfer.data.preparation.folder import JOURNAL, own_folder
 from facexfer.data.preparation.journal import Journal
@@ -168,8 +168,8 @@ def _work(
     opened: Detector | None,
 ) -> Iterator[list[CropRecord]]:
     if jobs == 1:
-        for entry, target in waiting:
-            yield [crop_photo(entry, target, options, opened)]
+        for entry, target, loading in _read_ahead(waiting, options):
+            yield [crop_photo(entry, loading.result(), target, options, opened)]
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # Threads of OpenCV and a fork do not go together.
@@ -193,6 +193,19 @@ def _work(
             pool.shutdown(cancel_futures=True)
 
 
+def _read_ahead(
+    waiting: Sequence[tuple[PhotoEntry, Path]], options: CropOptions
+) -> Iterator[tuple[PhotoEntry, Path, Future[LoadedPhoto]]]:
+    """Read a photo while the one before it is looked at."""
+    with ThreadPoolExecutor(1) as reader:
+        coming: deque[tuple[PhotoEntry, Path, Future[LoadedPhoto]]] = deque()
+        for entry, target in waiting:
+            coming.append((entry, target, reader.submit(load_photo, entry, options)))
+            if len(coming) > 1:
+                yield coming.popleft()
+        yield from coming
+
+
 def _open(detector: DetectorFile | None, min_score: float, threads: int) -> None:
     cv2.setNumThreads(1)
     Thread(target=_end_with_parent, daemon=True).start()
@@ -208,4 +221,4 @@ def _end_with_parent() -> None:
 
 
 def _one(entry: PhotoEntry, target: Path, options: CropOptions) -> CropRecord:
-    return crop_photo(entry, target, options, _worker["detector"])
+    return crop_photo(entry, load_photo(entry, options), target, options, _worker["detector"])

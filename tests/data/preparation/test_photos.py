@@ -1,5 +1,6 @@
 """Photos that nobody has checked: each kind of trouble has its name, and no bytes bring the decoder down."""
 
+import io
 import struct
 import warnings
 import zlib
@@ -33,6 +34,15 @@ def test_exif_rotation_is_applied():
     data = encoded(RGB, "JPEG", exif=exif, quality=95)
     upright = np.asarray(RGB.rotate(-90, expand=True)).astype(int)
     assert np.abs(decode_photo(data).astype(int) - upright).mean() < 12
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 95}, {"subsampling": 1}])
+def test_plain_jpegs_have_the_pixels_that_pillow_gives(mode, options):
+    data = encoded(picture(2, (49, 37)).convert(mode), "JPEG", **options)
+    np.testing.assert_array_equal(decode_photo(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    # Cut short, with the end of a whole file put behind it again.
+    assert reason_of(data[: len(data) // 2]) == "damaged-image"
 
 
 def test_cmyk_palette_grey_and_transparency_become_rgb():

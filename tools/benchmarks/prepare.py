@@ -22,7 +22,10 @@ import cv2
 import numpy as np
 from measuring import in_child
 
+from facexfer.data.layouts import LAYOUTS, LayoutOptions
+from facexfer.data.preparation.crop import CropOptions
 from facexfer.data.preparation.detect import InsightFaceDetector, YuNetDetector, open_detector
+from facexfer.data.preparation.prepare import prepare
 
 WAYS = ("loop", "one", "two")
 NAMES = {"loop": "InsightFace's calls in a loop", "one": "facexfer, 1 job", "two": "facexfer, 2 jobs"}
@@ -87,19 +90,16 @@ def first_points(detector: object, image: np.ndarray) -> np.ndarray | None:
 
 
 def by_prepare(photos: Path, model: str, out: Path, jobs: int) -> None:
-    from facexfer.data.layouts import LAYOUTS, LayoutOptions
-    from facexfer.data.preparation.crop import CropOptions
-    from facexfer.data.preparation.prepare import prepare
-
     prepare(LAYOUTS["folders"](photos, LayoutOptions()), out, CropOptions(), model, jobs=jobs)
 
 
 def child(way: str, photos: Path, model: str) -> None:
     cv2.setNumThreads(1)
+    # The imports of both are not what is measured; those of further processes are.
+    import insightface.utils.face_align  # noqa: F401
+
     with tempfile.TemporaryDirectory() as folder:
         if way == "loop":
-            import insightface.utils.face_align  # noqa: F401  # its import is not what is measured
-
             measure(lambda: by_loop(photos, model, Path(folder)))
         else:
             measure(lambda: by_prepare(photos, model, Path(folder), WAYS.index(way)))

@@ -82,4 +82,9 @@ def align(image: np.ndarray, landmarks: np.ndarray, size: tuple[int, int] = (112
     Raises:
         InputError: If the landmarks or the size are not those of `similarity`.
     """
-    return np.asarray(cv2.warpAffine(image, similarity(landmarks, size), (size[1], size[0]), borderValue=0.0))
+    return warp(image, similarity(landmarks, size), size)
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int] = (112, 112)) -> np.ndarray:
+    """Cut a crop (height, width, 3) uint8 out of a photo by the matrix of `similarity`; black where the photo ends."""
+    return np.asarray(cv2.warpAffine(image, matrix, (size[1], size[0]), borderValue=0.0))

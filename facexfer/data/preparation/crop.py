@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from facexfer.data.layouts.entry import PhotoEntry
-from facexfer.data.preparation.align import align, similarity
+from facexfer.data.preparation.align import similarity, warp
 from facexfer.data.preparation.choose import choose_face
 from facexfer.data.preparation.detect import Detector
 from facexfer.data.preparation.geometry import geometry_problem, sharpness
@@ -196,11 +196,11 @@ def _crop(
     problem = geometry_problem(landmarks, image.shape[:2], options.min_eye_distance)
     if problem:
         raise PhotoError(problem, f"landmarks {np.round(landmarks, 1).tolist()} in {_text(image.shape)}")
-    crop = align(image, landmarks, options.size)
+    matrix = similarity(landmarks, options.size)
+    crop = warp(image, matrix, options.size)
     sharp = sharpness(crop)
     if sharp < options.min_sharpness:
         raise PhotoError("face-too-blurred", f"sharpness {sharp:.3f}, expected at least {options.min_sharpness:g}")
-    matrix = similarity(landmarks, options.size)
     moved = landmarks @ matrix[:, :2].T + matrix[:, 2]
     places = tuple((round(float(x), 3), round(float(y), 3)) for x, y in moved)
     return crop, replace(record, landmarks=places, transform=tuple(matrix.ravel().tolist()))

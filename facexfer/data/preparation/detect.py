@@ -66,6 +66,8 @@ class YuNetDetector:
             raise InputError(f"{path}: expected YuNet in ONNX form, got: {error}; download it again") from error
         finally:
             cv2.utils.logging.setLogLevel(before)
+        # Memory that is there already takes half the time of memory that is new for every photo.
+        self._canvas = np.empty(3 * _LONG_SIDE**2, dtype=np.uint8)
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Find faces in an image (H, W, 3) uint8 RGB, the surest first."""
@@ -75,7 +77,7 @@ class YuNetDetector:
         if scale < 1:
             target = (max(1, round(width * scale)), max(1, round(height * scale)))
             shown = cv2.resize(shown, target, interpolation=cv2.INTER_AREA)
-        shown = cv2.cvtColor(shown, cv2.COLOR_RGB2BGR)
+        shown = cv2.cvtColor(shown, cv2.COLOR_RGB2BGR, dst=self._canvas[: shown.size].reshape(shown.shape))
         self._network.setInputSize((shown.shape[1], shown.shape[0]))
         rows: np.ndarray | None = self._network.detect(shown)[1]
         if rows is None:

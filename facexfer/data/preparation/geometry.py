@@ -1,5 +1,8 @@
 """The guard between landmarks and crops: what cannot be a face gets a name instead of a garbage crop."""
 
+import math
+from itertools import combinations
+
 import cv2
 import numpy as np
 
@@ -9,7 +12,8 @@ _MARGIN = 0.25
 # degrees.
 _FLATNESS = 0.03
 _SMOOTHING = 1.5
-_PAIRS = {count: np.triu_indices(count, 1) for count in (2, 5)}
+
+Points = list[tuple[float, float]]
 
 
 def geometry_problem(landmarks: np.ndarray, frame: tuple[int, int], min_eye_distance: float) -> str | None:
@@ -29,31 +33,28 @@ def geometry_problem(landmarks: np.ndarray, frame: tuple[int, int], min_eye_dist
         >>> geometry_problem(np.array([[30.0, 40], [30, 40]]), (112, 112), 8)
         'landmarks-coincident'
     """
-    points = np.asarray(landmarks, dtype=np.float64)
-    if not np.isfinite(points).all():
+    # Plain numbers: for five points they are faster than arrays.
+    points: Points = [(float(x), float(y)) for x, y in landmarks]
+    if not all(math.isfinite(value) for point in points for value in point):
         return "landmarks-not-finite"
-    # As complex numbers: five points make ten gaps in one subtraction.
-    plane = points[:, 0] + 1j * points[:, 1]
-    gaps = np.abs((plane[:, None] - plane)[_PAIRS[len(points)]])
-    if gaps.min() < 1e-3 * max(float(gaps.max()), 1.0):
+    gaps = [math.dist(first, second) for first, second in combinations(points, 2)]
+    if min(gaps) < 1e-3 * max(*gaps, 1.0):
         return "landmarks-coincident"
     if len(points) == 5 and (problem := _five_point_problem(points)):
         return problem
-    if len(points) == 2 and points[0, 0] >= points[1, 0]:
+    if len(points) == 2 and points[0][0] >= points[1][0]:
         return "landmarks-mirrored"
-    reach = face_span(points)
-    outside = np.maximum(-points, points - (frame[1] - 1, frame[0] - 1)).max()
+    reach = _span(points)
+    height, width = frame
+    outside = max(max(-x, -y, x - width + 1, y - height + 1) for x, y in points)
     if outside > _MARGIN * reach:
         return "landmarks-out-of-frame"
     return "face-too-small" if reach < min_eye_distance else None
 
 
-def face_span(points: np.ndarray) -> float:
+def face_span(landmarks: np.ndarray) -> float:
     """Give the eye distance in pixels, or for a turned head the eye-to-mouth distance where that is larger."""
-    span = float(np.linalg.norm(points[1] - points[0]))
-    if len(points) == 5:
-        span = max(span, float(np.linalg.norm(points[3:].mean(axis=0) - points[:2].mean(axis=0))))
-    return span
+    return _span([(float(x), float(y)) for x, y in landmarks])
 
 
 def sharpness(crop: np.ndarray) -> float:
@@ -79,13 +80,35 @@ def sharpness(crop: np.ndarray) -> float:
     return float(cv2.Laplacian(smooth, cv2.CV_32F).std()) / spread if spread > 0 else 0.0
 
 
-def _five_point_problem(points: np.ndarray) -> str | None:
-    spreads = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    if spreads[1] < _FLATNESS * spreads[0]:
+def _span(points: Points) -> float:
+    span = math.dist(points[0], points[1])
+    return span if len(points) == 2 else max(span, math.hypot(*_down(points)))
+
+
+def _down(points: Points) -> tuple[float, float]:
+    """Give the way from the middle of the eyes to the middle of the mouth."""
+    (left_x, left_y), (right_x, right_y), _, (low_x, low_y), (high_x, high_y) = points
+    return (low_x + high_x - left_x - right_x) / 2, (low_y + high_y - left_y - right_y) / 2
+
+
+def _five_point_problem(points: Points) -> str | None:
+    if _flatness(points) < _FLATNESS:
         return "landmarks-collinear"
-    eyes, mouth = points[1] - points[0], points[4] - points[3]
-    down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
+    eyes = points[1][0] - points[0][0], points[1][1] - points[0][1]
+    mouth = points[4][0] - points[3][0], points[4][1] - points[3][1]
+    down = _down(points)
     # With y down, the mouth lies clockwise of the line from the left eye to the right one; mirrored points turn that
     # over.
     turns = [side[0] * down[1] - side[1] * down[0] for side in (eyes, mouth)]
     return "landmarks-mirrored" if min(turns) < 0 and sum(turns) < 0 else None
+
+
+def _flatness(points: Points) -> float:
+    """Give the points' spread across their main direction, as a part of the spread along it."""
+    middle_x, middle_y = (sum(values) / len(points) for values in zip(*points, strict=True))
+    moved = [(x - middle_x, y - middle_y) for x, y in points]
+    xx, yy = sum(x * x for x, _ in moved), sum(y * y for _, y in moved)
+    xy = sum(x * y for x, y in moved)
+    # The eigenvalues of the symmetric matrix of second moments.
+    mean, apart = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
+    return math.sqrt(max(0.0, mean - apart) / (mean + apart))

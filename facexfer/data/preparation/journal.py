@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,7 +61,7 @@ class Journal:
 
 
 def _line(record: CropRecord) -> str:
-    return json.dumps({key: value for key, value in asdict(record).items() if value not in ("", None, ())}) + "\n"
+    return json.dumps({key: value for key, value in vars(record).items() if value not in ("", None, ())}) + "\n"
 
 
 def _record(values: dict[str, Any]) -> CropRecord:

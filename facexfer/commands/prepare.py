@@ -49,7 +49,7 @@ def prepare(
     max_pixels: Annotated[int, typer.Option(min=1, help="Larger photos are refused unread.")] = 64_000_000,
 ) -> None:
     """Detect, choose, align and crop the faces of a folder; write images.csv, failures.csv and a contact sheet."""
-    from facexfer.data.layouts import LAYOUTS, LayoutOptions
+    from facexfer.data.layouts import LAYOUTS, NOTES, LayoutOptions
     from facexfer.data.layouts.landmarks_file import with_landmarks
     from facexfer.data.layouts.walk import count_others
     from facexfer.data.preparation.choose import CHOICES
@@ -84,6 +84,8 @@ def prepare(
     write_contact_sheet(out / "contact-sheet.png", out, prepared)
     for line in _lines(summary):
         typer.echo(" ".join(line.split()))
+    if layout in NOTES:
+        typer.echo(f"note: {NOTES[layout]}")
     if not summary["crops"]:
         raise RunError(f"{out}: expected at least one crop, got none of {summary['photos']} photos; see failures.csv")
     typer.echo(f"Look at {out / 'contact-sheet.png'} before you rely on the crops.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from facexfer.data.failures import UNKNOWN, read_failures
 from facexfer.data.manifest import read_manifest, write_manifest
 from facexfer.data.protocols import Draw, Listed, draw_splits
+from facexfer.errors import InputError
 from facexfer.writing import write_text
 
 
@@ -40,7 +41,10 @@ def write_draws(
         for row in failed
     ]
     drawn = [draw_splits(photos, protocol, number, held_out) for number in range(count)]
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: expected a folder to write to, got: {error.strerror}; give another --out") from error
     for draw in drawn:
         crops, rest = draw.splits[: len(images)], draw.splits[len(images) :]
         pairs = zip(images, crops, strict=True)

@@ -95,7 +95,7 @@ def _polyu_nirfd(photos: Sequence[Listed], held_out: int | None, generator: np.r
     if len(people) != _POLYU_PEOPLE:
         raise InputError(
             f"expected the {_POLYU_PEOPLE} identities of PolyU-NIRFD, got {len(people)}; check --identity-regex, "
-            "or take --protocol identity-disjoint"
+            "give facexfer split the --failures of people without a crop, or take --protocol identity-disjoint"
         )
     if held_out not in (None, _POLYU_VAL):
         raise InputError(f"expected {_POLYU_VAL} validation identities by this protocol, got {held_out}; leave it out")

@@ -48,6 +48,7 @@ def test_one_command_from_photos_to_a_split_set(tmp_path):
     assert "not looked at, by suffix: {'.txt': 1}" in shown
     summary = json.loads((out / "summary.json").read_text())
     (held_out,) = summary["split"]["val"]
+    assert (summary["settings"]["detector"], summary["settings"]["min_eye_distance"]) == (None, 8.0)
     images = read_manifest(out / "images.csv")
     assert {image.split == "val" for image in images.images if image.identity == held_out} == {True}
     assert {image.split for image in images.images} == {"train", "val"}
@@ -122,3 +123,12 @@ def test_a_detector_finds_hard_pictures_at_a_second_look(tmp_path):
     (image,) = read_manifest(tmp_path / "out" / "images.csv").images
     assert float(image.extra["score"]) > 0.6
     assert image.landmarks is not None
+
+
+def test_what_could_not_be_verified_is_said(tmp_path):
+    table = write_photos(tmp_path / "set", 2, 1)
+    common = [tmp_path / "set", "--landmarks", table]
+    assert "note: the published naming of PolyU-NIRFD could not be verified" in run(
+        *common, "--layout", "polyu-nirfd", "--out", tmp_path / "a"
+    )
+    assert "note:" not in run(*common, "--layout", "folders", "--out", tmp_path / "b")

@@ -23,4 +23,10 @@ LAYOUTS.add("manifest", own_manifest)
 LAYOUTS.add("insightface-rec", insightface_rec)
 LAYOUTS.add("insightface-bin", insightface_bin)
 
-__all__ = ["LAYOUTS", "Layout", "LayoutOptions", "PhotoEntry"]
+NOTES = {
+    "polyu-nirfd": "the published naming of PolyU-NIRFD could not be verified for this layout: check that there are "
+    "335 identities, and look at the contact sheet"
+}
+"""Layout name -> what a person must know who relies on it."""
+
+__all__ = ["LAYOUTS", "NOTES", "Layout", "LayoutOptions", "PhotoEntry"]

@@ -69,7 +69,7 @@ def write_tables(out: Path, prepared: Prepared, facts: Mapping[str, Any]) -> dic
         pairs = _pairs(made)
         _write_csv(out / "pairs.csv", ("first", "second", "same", "fold"), pairs)
         facts = {**facts, "pairs": {"listed": len(prepared.entries) // 2, "with_both_crops": len(pairs)}}
-    summary = {**_summary(triples, duplicates), **facts}
+    summary = {**_summary(triples, duplicates), "settings": dict(prepared.settings), **facts}
     write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 

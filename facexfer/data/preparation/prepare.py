@@ -4,12 +4,13 @@ import hashlib
 import multiprocessing
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from threading import Thread
+from typing import Any
 
 import cv2
 
@@ -33,11 +34,13 @@ class Prepared:
         entries: All photos, by name.
         records: What became of each, in the same order.
         crops: The file of each crop relative to the folder, in the same order; of failures too, where it would be.
+        settings: What the crops depend on: the options, and the detector's file with the start of its SHA-256.
     """
 
     entries: tuple[PhotoEntry, ...]
     records: tuple[CropRecord, ...]
     crops: tuple[str, ...]
+    settings: Mapping[str, Any]
 
 
 def prepare(
@@ -95,7 +98,7 @@ def prepare(
                 journal.write(file, records)
                 done += len(records)
                 advance(done, len(ordered))
-    return Prepared(ordered, tuple(journal.records[entry.name] for entry in ordered), crops)
+    return Prepared(ordered, tuple(journal.records[entry.name] for entry in ordered), crops, settings)
 
 
 def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:

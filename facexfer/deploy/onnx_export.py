@@ -19,6 +19,8 @@ from facexfer.backbones.normalize import Normalize
 from facexfer.errors import InputError, RunError
 
 INPUT, OUTPUT = "input", "embedding"
+NORMALISATION = ("Sub_normalize", "Mul_normalize")
+"""The names of the two nodes by which InsightFace sees that a file takes pixels, in their order."""
 TOLERANCE = 1e-4
 """The largest difference between onnxruntime's and torch's embeddings that an export may have."""
 OPSETS = (11, 23)
@@ -169,9 +171,8 @@ def _to_onnx(network: PixelsToEmbedding, opset: int | None, batch: int | None) -
 
 def _name_normalisation(proto: Any) -> None:
     """Name the first subtraction and multiplication as InsightFace expects them."""
-    for operator in ("Sub", "Mul"):
-        node = next(node for node in proto.graph.node[:8] if node.op_type == operator)
-        node.name = f"{operator}_normalize"
+    for name in NORMALISATION:
+        next(node for node in proto.graph.node[:8] if node.op_type == name[:3]).name = name
 
 
 def _largest_difference(network: PixelsToEmbedding, file: Path, batches: tuple[int, ...]) -> float:

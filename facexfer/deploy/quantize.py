@@ -11,6 +11,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from facexfer.deploy.onnx_export import NORMALISATION
+
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
 """What a file can be written in."""
 
@@ -42,13 +44,7 @@ def write_half(source: Path, out: Path) -> None:
         out: The file to write.
     """
     half = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
-    # The converter appends its casts; onnx wants each node after what it needs.
-    casts = [node for node in half.graph.node if half.graph.input[0].name in node.input]
-    others = [node for node in half.graph.node if node not in casts]
-    del half.graph.node[:]
-    half.graph.node.extend([*casts, *others])
-    onnx.checker.check_model(half)
-    onnx.save(half, str(out))
+    _save_normalisation_first(half, out)
 
 
 def write_int8_dynamic(source: Path, out: Path) -> None:
@@ -60,6 +56,7 @@ def write_int8_dynamic(source: Path, out: Path) -> None:
     """
     logging.getLogger().setLevel(logging.ERROR)
     quantize_dynamic(str(source), str(out), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"])
+    _save_normalisation_first(onnx.load(str(out)), out)
 
 
 def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
@@ -80,6 +77,31 @@ def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
         per_channel=True,
         weight_type=QuantType.QInt8,
     )
+    _save_normalisation_first(onnx.load(str(out)), out)
+
+
+def _save_normalisation_first(proto: Any, out: Path) -> None:
+    """Save a model whose first nodes are the normalisation, by which InsightFace knows that pixels are to be fed.
+
+    The converters put their own nodes anywhere: casts at the end, weights' conversions at the start.
+    """
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    first: list[Any] = []
+
+    def take(node: Any) -> None:
+        for name in node.input:
+            if name in makers:
+                take(makers[name])
+        if not any(node is each for each in first):
+            first.append(node)
+
+    take(next(node for node in proto.graph.node if node.name == NORMALISATION[-1]))
+    rest = [node for node in proto.graph.node if not any(node is each for each in first)]
+    nodes = [type(node).FromString(node.SerializeToString()) for node in (*first, *rest)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    onnx.checker.check_model(proto)
+    onnx.save(proto, str(out))
 
 
 class _Crops(CalibrationDataReader):  # type: ignore[misc]

@@ -127,7 +127,7 @@ def _read(model: Any, path: Path) -> OnnxGraph:
         input=inputs[0].name,
         outputs=tuple(aliases.get(each.name, each.name) for each in graph.output),
         input_shape=tuple(side.dim_value if side.HasField("dim_value") else None for side in shape),
-        nodes=dict(_with_bias(nodes)),
+        nodes=dict(_with_prelu(dict(_with_bias(nodes)))),
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         opset=max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0),
         metadata={entry.key: entry.value for entry in model.metadata_props},
@@ -255,3 +255,31 @@ def _with_bias(nodes: dict[str, GraphNode]) -> Iterator[tuple[str, GraphNode]]:
             yield value, GraphNode("linear", before.name, before.inputs, arrays)
         else:
             yield value, node
+
+
+def _with_prelu(nodes: dict[str, GraphNode]) -> Iterator[tuple[str, GraphNode]]:
+    """Take ``s x + (1 - s) relu(x)``, as facexfer exports it, as the PReLU that it is."""
+    for value, node in nodes.items():
+        found = _scaled_parts(nodes, node) if node.op == "add" else {}
+        if found.keys() == {"slope", "rest"}:
+            (source, slope), (other, rest) = found["slope"], found["rest"]
+            if source == other and np.allclose(slope + rest, 1, atol=1e-4):
+                yield value, GraphNode("prelu", node.name, (source,), {"slope": slope})
+                continue
+        yield value, node
+
+
+def _scaled_parts(nodes: Mapping[str, GraphNode], node: GraphNode) -> dict[str, tuple[str, np.ndarray]]:
+    """Give (value, scale) of the two scaled parts of a sum: ``slope`` of a value itself, ``rest`` of its Relu."""
+    found = {}
+    for name in node.inputs:
+        part = nodes.get(name)
+        if part is None or part.op != "batch_norm" or part.arrays["bias"].any() or part.arrays["mean"].any():
+            return {}
+        before = nodes.get(part.inputs[0])
+        scale = part.arrays["scale"] / np.sqrt(part.arrays["variance"] + part.attributes["eps"])
+        if before is not None and before.op == "relu":
+            found["rest"] = before.inputs[0], scale
+        else:
+            found["slope"] = part.inputs[0], scale
+    return found

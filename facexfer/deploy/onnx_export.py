@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from facexfer.backbones.info import BackboneInfo, BackboneModule
 from facexfer.backbones.normalize import Normalize
+from facexfer.deploy.fast_prelu import rewrite_prelu
 from facexfer.errors import InputError, RunError
 
 INPUT, OUTPUT = "input", "embedding"
@@ -77,6 +78,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
     try:
         proto = _to_onnx(network, opset, batch)
         _name_normalisation(proto)
+        rewrite_prelu(proto)
         proto.metadata_props.add(key=_METADATA, value=json.dumps(asdict(backbone.info)))
         proto.metadata_props.add(key=_CONTRACT, value=json.dumps(preprocessing(backbone.info)))
         onnx.checker.check_model(proto)

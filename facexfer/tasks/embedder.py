@@ -16,7 +16,7 @@ from facexfer.backbones.info import BackboneModule
 from facexfer.backbones.normalize import Normalize
 from facexfer.backbones.sources import find_pack, is_pack
 from facexfer.data.images import read_crop
-from facexfer.deploy.providers import choose_provider
+from facexfer.deploy.providers import CPU, choose_provider
 from facexfer.errors import InputError
 from facexfer.runs import RunFolder, load_backbone, load_backbone_file
 from facexfer.runtime import prepare_cpu
@@ -31,6 +31,8 @@ _ORT_REFUSALS = (
 )
 
 
+# The maps of more crops than a few leave a CPU's cache, which costs more than the calls.
+_CPU_BATCH = 4
 _CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "FusedConv")
 _SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
 
@@ -114,14 +116,15 @@ class OnnxEmbedder:
             )
         self.input_size = (shape[2], shape[3])
         self._batch = shape[0] if isinstance(shape[0], int) else None
+        self._on_cpu = self._session.get_providers()[0] == CPU
         self._input = inputs[0].name
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
         images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
-        step = self._batch or len(images)
+        step = self._batch or (_CPU_BATCH if self._on_cpu else len(images))
         missing = -len(images) % step
-        if missing:
+        if missing and self._batch:
             # A file of a fixed batch takes no smaller one.
             images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
         parts = [

@@ -88,3 +88,12 @@ def test_a_file_of_a_fixed_batch_embeds_any_number_of_crops(exported, tmp_path):
     fixed = open_embedder(tmp_path / "fixed.onnx").embed(crops)
     assert fixed.shape == (3, 128)
     assert np.abs(fixed - open_embedder(exported).embed(crops)).max() < 1e-5
+
+
+def test_prelu_is_written_in_operators_of_the_fast_layout(network, exported):
+    kinds = [node.op_type for node in onnx.load(exported).graph.node]
+    assert "PRelu" not in kinds
+    assert kinds.count("Relu") == sum(isinstance(module, torch.nn.PReLU) for module in network.modules())
+    loaded = create_backbone("mobilefacenet", weights=exported)
+    assert torch.allclose(loaded.stem[0][2].weight, network.stem[0][2].weight, atol=1e-6)
+    assert loaded.info.licence == network.info.licence == "non-commercial research only"

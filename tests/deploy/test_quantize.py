@@ -1,0 +1,69 @@
+"""Eight bits: convolutions around a map with a few far values stay in float32."""
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from arcface_export import give_statistics
+
+from facexfer.backbones import create_backbone
+from facexfer.deploy.onnx_export import export_onnx
+from facexfer.deploy.quantize import LARGEST_NOISE, rounding_noise, write_precision
+from facexfer.tasks.embedder import OnnxEmbedder
+
+
+@pytest.fixture(scope="module")
+def crops():
+    small = np.random.default_rng(0).integers(0, 256, (16, 14, 14, 3), dtype=np.uint8)
+    return np.stack([cv2.resize(each, (112, 112), interpolation=cv2.INTER_CUBIC) for each in small])
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return give_statistics(create_backbone("mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=64)"))
+
+
+def distance(first, second, crops):
+    one, other = (OnnxEmbedder(path).embed(crops) for path in (first, second))
+    units = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (one, other))
+    return float(np.linalg.norm(np.subtract(*units), axis=1).max())
+
+
+@pytest.mark.slow
+def test_far_values_keep_their_convolutions_in_float(network, crops, tmp_path):
+    export_onnx(network, tmp_path / "fp32.onnx", opset=17)
+    before = rounding_noise(tmp_path / "fp32.onnx", crops)
+    norm = network.conv_sep.layers[1]
+    with torch.no_grad():
+        norm.weight[3] *= 500
+        norm.bias[3] += 500
+    export_onnx(network, tmp_path / "fp32.onnx", opset=17)
+    noise = rounding_noise(tmp_path / "fp32.onnx", crops)
+    # The convolution that makes the far values, and the one that takes them.
+    loud = ["/backbone/conv_sep/layers/layers.0/Conv", "/backbone/features/layers/layers.0/layers/layers.0/Conv"]
+    assert before[loud[0]] < 0.1
+    assert all(noise[name] > 0.9 for name in loud)
+    assert all(0 <= share <= 1 for share in noise.values())
+    write_precision("int8", tmp_path / "fp32.onnx", tmp_path / "int8.onnx", lambda: crops)
+    proto = onnx.load(tmp_path / "int8.onnx")
+    constants = {each.name for each in proto.graph.initializer}
+    in_float = {node.name for node in proto.graph.node if node.op_type == "Conv" and node.input[1] in constants}
+    assert (
+        set(loud)
+        <= in_float
+        == {
+            name
+            for name, share in noise.items()
+            if share > LARGEST_NOISE and "Gemm" not in name and "MatMul" not in name
+        }
+    )
+    assert distance(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", crops) < 0.25
+
+
+def test_other_forms_of_a_fixed_batch(network, crops, tmp_path):
+    export_onnx(network, tmp_path / "fp32.onnx", opset=17, batch=3)
+    for precision, limit in (("fp32", 1e-6), ("fp16", 1e-2), ("int8", 0.25), ("int8-dynamic", 0.25)):
+        write_precision(precision, tmp_path / "fp32.onnx", tmp_path / "m.onnx", lambda: crops)
+        assert distance(tmp_path / "fp32.onnx", tmp_path / "m.onnx", crops) < limit

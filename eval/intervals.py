@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from facexfer.errors import InputError
 
@@ -116,6 +115,9 @@ def identity_interval(
             variance -= threshold.twice_counted
         worth = share * (1 - share) / max(variance, share * (1 - share) / count)
     worth = max(1.0, min(worth, count))
+    # Imported here: it takes half of the time in which a command starts, and each process of --jobs starts one.
+    from scipy import stats
+
     return wilson_interval(share * worth, worth, float(stats.t.ppf(0.975, freedom)))
 
 

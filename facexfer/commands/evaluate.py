@@ -158,13 +158,16 @@ class _Model:
         chosen = self._images.select(modality=self._probe)
         for column in request.columns:
             check_column(chosen.images, column)
-        pairs = read_pairs(listed, chosen) if listed is not None else None
+        pairs = read_pairs(listed, chosen, request.probe_failures or ()) if listed is not None else None
         embedder = self._open(*new)
         facts: dict[str, Any] = {
             "split": self._split,
             "model": {"name": embedder.name, "sha256": embedder.fingerprint},
             "data": {"images": len(self._images.images), "sha256": self._images.fingerprint()},
         }
+        if pairs is not None and (lost := sum(None in (pair.first, pair.second) for pair in pairs)):
+            facts["listed_pairs_with_a_failed_photo"] = lost
+            typer.echo(f"{lost:,} of {len(pairs):,} listed pairs have a photo without a crop and count as rejects")
         if pairs is not None and list_defines_pairs(chosen.images, pairs):
             if self._gallery is not None or old[0] is not None:
                 raise InputError(

@@ -1,7 +1,7 @@
 """Photos without a crop: they take part in the evaluation as rejects, or an easy set would look good."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from facexfer.errors import InputError
@@ -23,6 +23,7 @@ class Failure:
         split: Of the photo, None if the file does not say.
         capture: Equal for pictures of one shot, None if the file does not say.
         reason: Why there is no crop.
+        path: The photo's name within its set, empty if the file does not say.
     """
 
     identity: str
@@ -30,6 +31,7 @@ class Failure:
     split: str | None = None
     capture: str | None = None
     reason: str = ""
+    path: str = field(default="", compare=False)
 
 
 def read_failures(path: Path) -> tuple[Failure, ...]:
@@ -60,7 +62,9 @@ def read_failures(path: Path) -> tuple[Failure, ...]:
                 if row["identity"] == UNKNOWN or row.get("reason") in NO_ATTEMPT:
                     continue
                 optional = {key: row.get(key) or None for key in ("modality", "split", "capture")}
-                failures.append(Failure(row["identity"], **optional, reason=row.get("reason") or ""))
+                failures.append(
+                    Failure(row["identity"], **optional, reason=row.get("reason") or "", path=row.get("path") or "")
+                )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a readable CSV, got: {error}; check the path") from error
     return tuple(failures)

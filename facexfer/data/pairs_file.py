@@ -2,9 +2,11 @@
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from facexfer.data.failures import Failure
 from facexfer.data.manifest import Manifest
 from facexfer.errors import InputError
 
@@ -16,19 +18,19 @@ class ListedPair:
     """A pair of a list.
 
     Attributes:
-        first: The first image's place in the manifest.
+        first: The first image's place in the manifest; None for a photo without a crop, which makes the pair a reject.
         second: The second's.
         same: Whether it is one person.
         fold: The part of the list that it belongs to.
     """
 
-    first: int
-    second: int
+    first: int | None
+    second: int | None
     same: bool
     fold: int
 
 
-def read_pairs(path: Path, manifest: Manifest) -> tuple[ListedPair, ...]:
+def read_pairs(path: Path, manifest: Manifest, failures: Sequence[Failure] = ()) -> tuple[ListedPair, ...]:
     """Read a list of pairs of a manifest's images.
 
     Two forms: LFW's, with a first line ``folds pairs`` and then, fold by fold, ``name 1 4`` for one person and ``name
@@ -38,6 +40,7 @@ def read_pairs(path: Path, manifest: Manifest) -> tuple[ListedPair, ...]:
     Args:
         path: The list.
         manifest: The images.
+        failures: Photos without a crop; the list may name them too.
 
     Returns:
         The pairs, in the file's order.
@@ -51,16 +54,21 @@ def read_pairs(path: Path, manifest: Manifest) -> tuple[ListedPair, ...]:
         raise InputError(f"{path}: expected a readable list of pairs, got: {error}; check the path") from error
     lines = text.splitlines()
     if lines and "first" in lines[0].split(","):
-        return _read_csv(path, text, manifest)
-    return _read_lfw(path, lines, manifest)
+        return _read_csv(path, text, manifest, failures)
+    return _read_lfw(path, lines, manifest, failures)
 
 
-def _read_lfw(path: Path, lines: list[str], manifest: Manifest) -> tuple[ListedPair, ...]:
+def _read_lfw(path: Path, lines: list[str], manifest: Manifest, failures: Sequence[Failure]) -> tuple[ListedPair, ...]:
     head = lines[0].split() if lines else []
     if not head or len(head) > 2 or not all(_NUMBER.fullmatch(word) for word in head):
         raise InputError(f"{path}, line 1: expected 'folds pairs', e.g. '10 300', got '{lines[0] if lines else ''}'")
     folds, each = (int(head[0]), int(head[1])) if len(head) == 2 else (1, int(head[0]))
-    places = _by_name_and_number(manifest)
+    places: dict[tuple[str, int], int | None] = dict.fromkeys(
+        (failure.identity, number)
+        for failure in failures
+        if (number := _number(PurePosixPath(failure.path).stem)) is not None
+    )
+    places.update(_by_name_and_number(manifest))
     rows = [(number, line.split()) for number, line in enumerate(lines[1:], start=2) if line.strip()]
     if len(rows) != folds * each * 2:
         raise InputError(
@@ -83,10 +91,10 @@ def _read_lfw(path: Path, lines: list[str], manifest: Manifest) -> tuple[ListedP
 def _by_name_and_number(manifest: Manifest) -> dict[tuple[str, int], int]:
     places: dict[tuple[str, int], int] = {}
     for place, image in enumerate(manifest.images):
-        number = re.search(r"(\d+)$", image.path.stem)
+        number = _number(image.path.stem)
         if number is None:
             continue
-        key = (image.identity, int(number[1]))
+        key = (image.identity, number)
         if key in places:
             raise InputError(
                 f"{manifest.path}, line {image.line}: expected one image of '{key[0]}' with number {key[1]}, got two; "
@@ -96,20 +104,31 @@ def _by_name_and_number(manifest: Manifest) -> dict[tuple[str, int], int]:
     return places
 
 
-def _place(places: dict[tuple[str, int], int], name: str, word: str, path: Path, line: int) -> int:
+def _number(stem: str) -> int | None:
+    found = re.search(r"([0-9]{1,9})$", stem)
+    return int(found[1]) if found else None
+
+
+def _place(places: dict[tuple[str, int], int | None], name: str, word: str, path: Path, line: int) -> int | None:
     if not _NUMBER.fullmatch(word) or (name, int(word)) not in places:
         raise InputError(
-            f"{path}, line {line}: expected an image of the manifest, got '{name}' number '{word}'; add it"
+            f"{path}, line {line}: expected an image of the manifest, got '{name}' number '{word}'; add it, or give "
+            "the --failures that it is among"
         )
     return places[name, int(word)]
 
 
-def _read_csv(path: Path, text: str, manifest: Manifest) -> tuple[ListedPair, ...]:
+def _read_csv(path: Path, text: str, manifest: Manifest, failures: Sequence[Failure]) -> tuple[ListedPair, ...]:
     reader = csv.DictReader(text.splitlines())
     missing = {"first", "second", "same", "fold"} - set(reader.fieldnames or ())
     if missing:
         raise InputError(f"{path}, line 1: expected the columns first, second, same and fold, got {reader.fieldnames}")
-    places = {image.path.resolve(): place for place, image in enumerate(manifest.images)}
+    home = manifest.path.parent
+    # Where the crop of a failed photo would be.
+    places: dict[Path, int | None] = dict.fromkeys(
+        (home / "crops" / failure.path).with_suffix(".png").resolve() for failure in failures if failure.path
+    )
+    places.update((image.path.resolve(), place) for place, image in enumerate(manifest.images))
     pairs = []
     for row in reader:
         found = []
@@ -118,7 +137,7 @@ def _read_csv(path: Path, text: str, manifest: Manifest) -> tuple[ListedPair, ..
             if image not in places:
                 raise InputError(
                     f"{path}, line {reader.line_num}, field {column}: expected an image of the manifest, got "
-                    f"'{row[column]}'; add it"
+                    f"'{row[column]}'; add it, or give the --failures that it is among"
                 )
             found.append(places[image])
         if row["same"] not in ("0", "1") or not _NUMBER.fullmatch(row["fold"] or ""):

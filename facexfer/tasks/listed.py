@@ -35,7 +35,11 @@ def list_defines_pairs(images: Sequence[FaceImage], pairs: Sequence[ListedPair])
     listed = {
         frozenset((pair.first, pair.second))
         for pair in pairs
-        if pair.same and pair.first != pair.second and images[pair.first].identity == images[pair.second].identity
+        if pair.first is not None
+        and pair.second is not None
+        and pair.first != pair.second
+        and pair.same
+        and images[pair.first].identity == images[pair.second].identity
     }
     return int((counts * (counts - 1) // 2).sum()) <= len(listed)
 
@@ -57,7 +61,6 @@ def evaluate_list(side: Side, pairs: Sequence[ListedPair], request: Request, fac
     """
     needs = {
         "--identify": request.identify, "--templates": request.templates, "--slice-by": request.columns,
-        "--failures": request.probe_failures is not None,
     }  # fmt: skip
     asked = [option for option, given in needs.items() if given]
     if asked:
@@ -95,11 +98,18 @@ def show_worst_listed(side: Side, pairs: Sequence[ListedPair], count: int, pictu
         The pairs.
     """
     scores = listed_scores(side, pairs)
-    order = np.argsort(scores, kind="stable")
-    accepts = [place for place in order[::-1] if not pairs[place].same][:count]
-    rejects = [place for place in order if pairs[place].same][:count]
+    order = np.argsort(scores, kind="stable").tolist()
+    compared = {
+        place: (pair.first, pair.second)
+        for place, pair in enumerate(pairs)
+        if pair.first is not None and pair.second is not None
+    }
+    kinds = {
+        "false accept": [place for place in order[::-1] if place in compared and not pairs[place].same],
+        "false reject": [place for place in order if place in compared and pairs[place].same],
+    }
     return [
-        show_pair(kind, float(scores[place]), (side, pairs[place].first), (side, pairs[place].second), pictures)
-        for kind, places in (("false accept", accepts), ("false reject", rejects))
-        for place in places
+        show_pair(kind, float(scores[place]), (side, compared[place][0]), (side, compared[place][1]), pictures)
+        for kind, places in kinds.items()
+        for place in places[:count]
     ]

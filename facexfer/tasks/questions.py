@@ -150,7 +150,7 @@ def search(comparison: Comparison, fars: Sequence[float], templates: bool) -> Id
 
 
 def listed_scores(side: Side, pairs: Sequence[ListedPair]) -> np.ndarray:
-    """Give the cosines of listed pairs.
+    """Give the cosines of listed pairs; -1, which no threshold accepts, where a photo gave no crop.
 
     Args:
         side: The images that the list refers to.
@@ -160,8 +160,11 @@ def listed_scores(side: Side, pairs: Sequence[ListedPair]) -> np.ndarray:
         (P,) float64.
     """
     units = side.embeddings / np.linalg.norm(side.embeddings, axis=1, keepdims=True)
-    first, second = (units[[getattr(pair, name) for pair in pairs]] for name in ("first", "second"))
-    return np.asarray((first * second).sum(axis=1), dtype=np.float64)
+    scores = np.full(len(pairs), -1.0)
+    for place, pair in enumerate(pairs):
+        if pair.first is not None and pair.second is not None:
+            scores[place] = units[pair.first] @ units[pair.second]
+    return scores
 
 
 def listed_accuracy(side: Side, pairs: Sequence[ListedPair]) -> FoldAccuracy:

@@ -57,6 +57,17 @@ def test_both_forms_give_the_same_pairs(manifest):
     assert read(manifest, "first,second,same,fold\n" + rows) == expected
 
 
+def test_a_list_may_name_photos_that_gave_no_crop(manifest):
+    failures = [Failure("bert", path="bert/bert_0009.jpg"), Failure("anna", path="anna.tif"), Failure("carl")]
+    path = manifest.path.parent / "pairs.txt"
+    path.write_text("1 1\nbert 9 1\nanna 1 bert 9\n")
+    assert read_pairs(path, manifest, failures) == (ListedPair(None, 2, True, 0), ListedPair(0, None, False, 0))
+    path.write_text("first,second,same,fold\ncrops/anna.png,anna_0001.jpg,1,0\n")
+    assert read_pairs(path, manifest, failures) == (ListedPair(None, 0, True, 0),)
+    with pytest.raises(InputError, match="got 'crops/anna.png'; add it, or give the --failures that it is among"):
+        read_pairs(path, manifest)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -58,6 +58,17 @@ def test_figures_are_those_of_the_listed_pairs():
     assert [pair.score for pair in shown] == pytest.approx([max(scores[1::2]), min(scores[::2])])
 
 
+def test_a_pair_with_a_failed_photo_is_a_reject():
+    whole = side()
+    failed = [*PAIRS, ListedPair(None, 2, True, 0), ListedPair(1, None, False, 1)]
+    before, after = (evaluate_list(whole, pairs, Request((0.5,)), {}).points for pairs in (PAIRS, failed))
+    assert (before[0].genuine_pairs, after[0].genuine_pairs) == (2, 3)
+    assert after[0].threshold == before[0].threshold
+    assert after[0].tar == before[0].tar * 2 / 3
+    assert len(show_worst_listed(whole, failed, 9, pictures=False)) == 4
+    assert list_defines_pairs(images_of(*"aabcdd"), failed)
+
+
 def test_what_needs_identities_is_refused():
     with pytest.raises(InputError, match="for --templates, --slice-by, here only the list tells who is who"):
         evaluate_list(side(), PAIRS, Request((0.5,), templates=True, columns=("camera",)), {})

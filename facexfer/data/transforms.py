@@ -24,7 +24,7 @@ def _flip() -> TransformsSeqType:
 
 @PRESETS.register("nir")
 def _nir() -> TransformsSeqType:
-    """Make what NIR cameras differ in: exposure, contrast, active-light fall-off, blur and sensor noise."""
+    """Make what NIR cameras differ in: exposure, contrast, gamma, blur and sensor noise."""
     return [
         A.HorizontalFlip(p=0.5),
         A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
@@ -43,7 +43,7 @@ def _nir_strong() -> TransformsSeqType:
         A.RandomBrightnessContrast(brightness_limit=0.35, contrast_limit=0.35, p=0.7),
         A.RandomGamma(gamma_limit=(60, 160), p=0.5),
         A.GaussianBlur(blur_limit=(3, 5), sigma_limit=(0.2, 1.5), p=0.2),
-        A.GaussNoise(std_range=(0.01, 0.05), p=0.3),
+        A.GaussNoise(std_range=(0.01, 0.05), per_channel=False, p=0.3),
         A.CoarseDropout(num_holes_range=(1, 1), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), p=0.2),
     ]
 
@@ -54,7 +54,7 @@ def _nir_dark() -> TransformsSeqType:
     return [
         A.HorizontalFlip(p=0.5),
         A.RandomBrightnessContrast(brightness_limit=(-0.5, 0.0), contrast_limit=(-0.4, 0.1), p=0.6),
-        A.GaussNoise(std_range=(0.01, 0.06), p=0.5),
+        A.GaussNoise(std_range=(0.01, 0.06), per_channel=False, p=0.5),
         A.Posterize(num_bits=(4, 7), p=0.2),
     ]
 

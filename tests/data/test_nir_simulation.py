@@ -85,3 +85,11 @@ def test_every_preset_keeps_form_and_seed(preset):
     assert first.shape == PHOTO.shape
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("preset", ["nir-strong", "nir-dark", "vis-to-nir"])
+def test_grey_stays_grey(preset):
+    transform = training_transform(preset, 0)
+    for _ in range(20):
+        shown = transform(image=np.full((112, 112, 3), 120, np.uint8))["image"]
+        assert np.ptp(shown, axis=2).max() == 0

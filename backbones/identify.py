@@ -1,6 +1,7 @@
 """Say what a file of weights is, without running any code of it."""
 
 import contextlib
+import copy
 import functools
 import json
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
 from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
 from facexfer.backbones.checkpoints.onnx_match import Match, match_graph
 from facexfer.backbones.checkpoints.torch_files import read_metadata, read_tensors
+from facexfer.backbones.image_networks import ImageNetwork
 from facexfer.backbones.info import BackboneModule
 from facexfer.backbones.mbf import MBF
 from facexfer.backbones.registry import BACKBONES
@@ -135,12 +137,27 @@ def _mbf_relative(shapes: _Shapes) -> BackboneModule | None:
 def _of_tensors(path: Path, form: str, metadata: Mapping[str, str]) -> FileFacts:
     tensors = read_tensors(path)
     half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors.values())
-    network = network_of_tensors({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    network = network_of_tensors(_shapes(tensors)) or _classifier_of_images(tensors)
     count = sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point())
     remark = "" if network is not None else f"none of our networks; {_glimpse(tensors)}"
     if metadata.get("backbone"):
         remark = f"trained by facexfer from {metadata.get('source') or 'random weights'}"
     return _facts(path, form + (", half precision" if half else ""), network, count, remark=remark)
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _classifier_of_images(tensors: Mapping[str, torch.Tensor]) -> BackboneModule | None:
+    """Find the image network whose trunk and last layer these are, whatever the number of classes."""
+    for network in _networks():
+        if isinstance(network, ImageNetwork):
+            # A copy, since it keeps the classifier that it finds.
+            found = network_of_tensors(_shapes(copy.copy(network).adapt_entries(tensors)))
+            if found is not None:
+                return found
+    return None
 
 
 def _glimpse(tensors: Mapping[str, torch.Tensor]) -> str:

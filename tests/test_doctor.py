@@ -1,11 +1,15 @@
 """The checks of the environment: on the installed packages, and on lists of packages that are known to be traps."""
 
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
+from facexfer.deploy.providers import working_provider
 from facexfer.doctor import check_provider, check_requirements, check_twins, check_writing, examine, installed_versions
 
 
@@ -42,3 +46,20 @@ def test_installed_versions_are_those_of_the_packages():
 @pytest.mark.skipif(os.name != "posix", reason="needs a folder that nobody can write to")
 def test_a_folder_without_write_access_is_found():
     assert "may write to" in check_writing(Path("/proc/1")).cure
+
+
+def test_the_provider_is_said_once(tmp_path):
+    """In a process of its own: two sessions, one line."""
+    code = (
+        "from facexfer.deploy.providers import choose_provider; "
+        "print(choose_provider(), choose_provider(), choose_provider())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert len(set(done.stdout.split())) == 1
+    (line,) = [line for line in done.stderr.splitlines() if "runs on" in line]
+    assert done.stdout.split()[0] in line
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is offered here")
+def test_without_cuda_the_cpu_works():
+    assert working_provider() == "CPUExecutionProvider"

@@ -25,12 +25,14 @@ a, b = (session.run(None, {{"input": {fed}}})[0][0] for crop in crops)
 print(a @ b / np.linalg.norm(a) / np.linalg.norm(b))  # the same person if above {threshold}
 ```
 
-{origin_of_threshold} `facexfer match` decides by the same threshold. `model.json` has the others, `report/` the
-evaluation, `facexfer verify-bundle` measures again.
+{origin_of_threshold}
+`facexfer match` decides by the same threshold. `model.json` has the others, `report/` the evaluation, and
+`facexfer verify-bundle` measures again.
 
 {insightface}
 
-Source of the weights: {source}. Licence: {licence}.
+Source of the weights: {source}.
+Licence: {licence}.
 """
 _PACK = (
     'With InsightFace: `model_zoo.get_model("model.onnx")` is an `ArcFaceONNX`, and the folder is a model pack with\n'

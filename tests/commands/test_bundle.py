@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import onnx
 import pytest
 from small_faces import write_small_set
@@ -12,10 +13,12 @@ from typer.testing import CliRunner
 
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
+from facexfer.data.images import read_crop
 from facexfer.errors import InputError, RunError
 from facexfer.recipe import PairsSection, parse_recipe
 from facexfer.tasks import gate
 from facexfer.tasks.contract import read_contract
+from facexfer.tasks.embedder import open_embedder
 
 
 def run(*words):
@@ -192,3 +195,36 @@ def test_bad_words(trained, tmp_path):
         run("export", model, "--out", tmp_path / "c.onnx", "--far", "0.1")
     with pytest.raises(InputError, match="expected a bundle with model.json"):
         run("verify-bundle", model)
+
+
+@pytest.mark.slow
+def test_a_run_keeps_what_its_file_says_of_normalisation(trained, tmp_path):
+    """A folded ONNX file with a normalisation of its own, through training, model and bundle."""
+    from arcface_export import export_arcface, give_statistics
+
+    from facexfer.backbones import create_backbone
+    from facexfer.runs import load_backbone
+    from facexfer.training import train
+
+    name = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
+    network = give_statistics(create_backbone(name))
+    weights = export_arcface(network, tmp_path / "theirs.onnx", normalise=True)
+    values = {
+        "source": {"backbone": name, "weights": str(weights)},
+        "data": {"manifest": str(trained / "images.csv")},
+        "method": {"name": "l2"},
+        "optimizer": {"iterations": 1, "batch_size": 8, "learning_rate": 1e-12, "frozen_batchnorm": True},
+        "evaluation": {"fars": [0.1], "untouched": False},
+        "runtime": {"accelerator": "cpu"},
+    }
+    train(parse_recipe(values, "test"), tmp_path / "run", resume=False)
+    assert network.info.scale == (1 / 127.5,) * 3
+    assert load_backbone(tmp_path / "run").info.scale == (0.0078125,) * 3
+    assert load_backbone(tmp_path / "run").info.source == "theirs.onnx"
+    crops = np.stack([read_crop(path, (112, 112)) for path in sorted((trained / "nir" / "p0").iterdir())])
+    first, second, third = (
+        open_embedder(path).embed(crops)
+        for path in (weights, tmp_path / "run", tmp_path / "run" / "checkpoints" / "last.safetensors")
+    )
+    assert np.abs(first - second).max() < 1e-4
+    assert np.array_equal(second, third)

@@ -1,4 +1,4 @@
-"""Images embedded per second: ``python tools/bench.py embed [--network mobilefacenet] [--rounds 7] [--weights FILE]``.
+"""Images embedded per second: ``python tools/bench.py embed [--network mobilefacenet] [--rounds 7] [--images 64]``.
 
 One exported file by our embedder and by InsightFace's ``ArcFaceONNX.get_feat``, its network by torch (as it is, and in
 channels_last), and its 8-bit and half-precision forms by our embedder. All ways start from the same uint8 crops, in
@@ -30,7 +30,6 @@ from facexfer.tasks.embedder import OnnxEmbedder
 
 BATCHES = (1, 32)
 OURS = "ours, fp32"
-IMAGES = 64
 Way = Callable[[np.ndarray], object]
 
 
@@ -39,6 +38,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--network", nargs="+", default=["mobilefacenet", "lresnet34e_ir"])
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--images", type=int, default=64, help="a way and round")
     given = parser.parse_args(arguments)
     prepare_cpu()
     warnings.simplefilter("ignore")
@@ -48,7 +48,8 @@ def main(arguments: list[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             ways = make_ways(backbone, Path(folder))
             for batch in BATCHES:
-                show(name, batch, measure(ways, batch, backbone.info.input_size, given.rounds))
+                crops = make_crops(given.images, backbone.info.input_size)
+                show(name, batch, given.images, measure(ways, batch, crops, given.rounds))
 
 
 def make_ways(backbone: BackboneModule, folder: Path) -> dict[str, Way]:
@@ -95,11 +96,8 @@ def make_crops(count: int, size: tuple[int, int]) -> np.ndarray:
     return np.stack([cv2.resize(each, size[::-1], interpolation=cv2.INTER_CUBIC) for each in small])
 
 
-def measure(
-    ways: dict[str, Way], batch: int, size: tuple[int, int], rounds: int
-) -> dict[str, list[tuple[float, float]]]:
-    crops = make_crops(IMAGES, size)
-    parts = [crops[start : start + batch] for start in range(0, IMAGES, batch)]
+def measure(ways: dict[str, Way], batch: int, crops: np.ndarray, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    parts = [crops[start : start + batch] for start in range(0, len(crops), batch)]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         # Each round begins with another way, so that none is always first after the slowest.
@@ -114,10 +112,10 @@ def measure(
     return found
 
 
-def show(network: str, batch: int, found: dict[str, list[tuple[float, float]]]) -> None:
-    rates = {name: IMAGES / statistics.median(wall for wall, _ in times) for name, times in found.items()}
+def show(network: str, batch: int, images: int, found: dict[str, list[tuple[float, float]]]) -> None:
+    rates = {name: images / statistics.median(wall for wall, _ in times) for name, times in found.items()}
     for name, times in found.items():
-        milliseconds = 1000 * statistics.median(used for _, used in times) / IMAGES
+        milliseconds = 1000 * statistics.median(used for _, used in times) / images
         ratio = statistics.median(mine / other for (mine, _), (other, _) in zip(times, found[OURS], strict=True))
         print(
             f"{network}, batch {batch:2}: {name:21} {rates[name]:7.1f} images/s, {milliseconds:6.2f} ms of CPU an "

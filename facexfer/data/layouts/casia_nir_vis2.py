@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
-from facexfer.data.layouts.walk import walk_pictures
+from facexfer.data.layouts.walk import find_lists, walk_pictures
 from facexfer.errors import InputError
 
 # Which list says what. View 1 (dev) is for development, view 2 has ten folds; the people of two folds overlap, so that
@@ -35,7 +35,7 @@ def casia_nir_vis2(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """
     lists = {
         path: split
-        for path in sorted(root.rglob("*.txt"))
+        for path in find_lists(root)
         for start, split in _LISTS.items()
         if path.stem == f"{start}_{options.fold}"
     }

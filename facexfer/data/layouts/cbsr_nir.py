@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
-from facexfer.data.layouts.walk import walk_pictures
+from facexfer.data.layouts.walk import find_lists, walk_pictures
 from facexfer.errors import InputError
 
 
@@ -36,8 +36,7 @@ def cbsr_nir(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
             yield PhotoEntry(path.as_posix(), root / path, path.name.split("-")[0], options.modality, problem=problem)
         else:
             pictures[path.name] = (path, problem)
-    lists = sorted(path for path in root.rglob("*.txt") if path.is_file() and not path.is_symlink())
-    rows = [row for path in lists for row in _rows(path)]
+    rows = [row for path in find_lists(root) for row in _rows(path)]
     if not rows:
         raise InputError(f"{root}: expected lists (.txt) with lines like 0001-00-a-g.bmp,197,345,325,349; found none")
     listed: set[str] = set()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
-from facexfer.data.layouts.walk import walk_pictures
+from facexfer.data.layouts.walk import find_lists, walk_pictures
 from facexfer.errors import InputError
 
 _NUMBER = re.compile("[0-9]{1,9}")
@@ -44,7 +44,7 @@ def lfw(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
 
 
 def _named(path: Path) -> Iterator[tuple[str, int]]:
-    if not path.is_file():
+    if path not in find_lists(path.parent):
         return
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines[1:], start=2):

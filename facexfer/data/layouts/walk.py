@@ -69,6 +69,12 @@ def _problem(path: Path, home: Path) -> tuple[str, str] | None:
     return None if path.is_file() else ("not-a-file", "expected a file of its own, it is none")
 
 
+def find_lists(root: Path) -> list[Path]:
+    """Find the text files in a folder that no link leads out of it to, sorted."""
+    home = root.resolve()
+    return [path for path in sorted(root.rglob("*.txt")) if path.is_file() and home in path.resolve().parents]
+
+
 def count_others(root: Path) -> dict[str, int]:
     """Count the files that are not named like pictures, by suffix; they are not looked at."""
     counts: dict[str, int] = {}

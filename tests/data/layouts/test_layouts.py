@@ -8,7 +8,7 @@ import pytest
 
 from facexfer.data.layouts import LAYOUTS, LayoutOptions
 from facexfer.data.layouts.landmarks_file import with_landmarks
-from facexfer.data.layouts.walk import count_others, walk_pictures
+from facexfer.data.layouts.walk import count_others, find_lists, walk_pictures
 from facexfer.errors import InputError
 
 
@@ -172,6 +172,15 @@ def test_no_link_leads_out_and_nothing_is_waited_for(tmp_path):
         "a/a.png": None, "a/link.png": "link-out-of-folder", "a/inner.png": None, "folder": "link-to-folder",
         "a/dangling.png": "not-a-file", "a/pipe.png": "not-a-file",
     }  # fmt: skip
+
+
+def test_lists_are_read_inside_only(tmp_path):
+    tree(tmp_path, "set/Ann/Ann_0001.jpg")
+    (tmp_path / "list.txt").write_text("1 1\nAnn 1 2\n")
+    (tmp_path / "set" / "Ann" / "inner.txt").write_text("")
+    (tmp_path / "set" / "pairs.txt").symlink_to(tmp_path / "list.txt")
+    assert [path.name for path in find_lists(tmp_path / "set")] == ["inner.txt"]
+    assert set(listed("lfw", tmp_path / "set")) == {"Ann/Ann_0001.jpg"}
 
 
 def test_names_that_no_table_can_hold_are_failures(tmp_path):

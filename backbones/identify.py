@@ -4,6 +4,7 @@ import contextlib
 import copy
 import functools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,13 +219,19 @@ def _of_onnx(path: Path) -> FileFacts:
 
 def _network_of_graph(graph: OnnxGraph) -> tuple[BackboneModule | None, Match]:
     convolutions = sum(node.op == "conv" for node in graph.nodes.values())
+    found: list[tuple[BackboneModule, Match]] = []
     for network in _networks():
-        if sum(isinstance(module, nn.Conv2d) for module in network.modules()) != convolutions:
-            continue
-        try:
-            return network, match_graph(network, graph)
-        except InputError:
-            continue
+        if sum(isinstance(module, nn.Conv2d) for module in network.modules()) == convolutions:
+            with contextlib.suppress(InputError):
+                found.append((network, match_graph(network, graph)))
+    # InsightFace's networks by MXNet and by torch compute alike; what tells them apart is the normalisation.
+    for network, match in found:
+        if match.scale is not None and all(
+            math.isclose(*pair, rel_tol=1e-4) for pair in zip(match.scale, network.info.scale, strict=True)
+        ):
+            return network, match
+    if found:
+        return found[0]
     relative = _mbf_of_graph(graph)
     if relative is not None:
         with contextlib.suppress(InputError):

@@ -91,6 +91,13 @@ SOURCES = (
         "mobilefacenet_relu6",
         "b7120c095d60094f28a4a54ba6a8bf51b297a6273fb40ef6350dfec1f63d9507",
     ),
+    WeightSource(
+        "mobilenet_v2.pth",
+        "MobileNetV2 1.0 224 for 1,001 classes of ImageNet, BatchNorm folded, half precision",
+        "Apache-2.0",
+        "mobilenet_v2",
+        "8da40a31fcab268e86cc88664becb63fd9af7f5d22416d34146bad4c0f956e9a",
+    ),
 )
 
 

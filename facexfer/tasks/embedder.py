@@ -174,7 +174,7 @@ def open_embedder(model: Path, backbone: str | None = None) -> Embedder:
     Raises:
         InputError: If the model is missing, damaged or of another kind.
     """
-    if (model / "model.onnx").is_file():
+    if (model / "model.json").is_file():
         return OnnxEmbedder(model / "model.onnx")
     if model.is_dir():
         return TorchEmbedder(load_backbone(model), model.name, file_fingerprint(RunFolder(model).model_file))

@@ -1,4 +1,4 @@
-"""Images embedded per second: ``python tools/bench.py embed [--network mobilefacenet] [--rounds 7] [--images 64]``.
+"""Images embedded per second: ``python tools/bench.py embed [--network mobilefacenet] [--batch 1 32] [--rounds 7]``.
 
 One exported file by our embedder and by InsightFace's ``ArcFaceONNX.get_feat``, its network by torch (as it is, and in
 channels_last), and its 8-bit and half-precision forms by our embedder. All ways start from the same uint8 crops, in
@@ -28,7 +28,6 @@ from facexfer.deploy.quantize import write_half, write_int8_dynamic, write_int8_
 from facexfer.runtime import prepare_cpu
 from facexfer.tasks.embedder import OnnxEmbedder
 
-BATCHES = (1, 32)
 OURS = "ours, fp32"
 Way = Callable[[np.ndarray], object]
 
@@ -38,6 +37,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--network", nargs="+", default=["mobilefacenet", "lresnet34e_ir"])
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 32])
     parser.add_argument("--images", type=int, default=64, help="a way and round")
     given = parser.parse_args(arguments)
     prepare_cpu()
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
         backbone = create_backbone(name, weights=given.weights).eval()
         with tempfile.TemporaryDirectory() as folder:
             ways = make_ways(backbone, Path(folder))
-            for batch in BATCHES:
+            for batch in given.batch:
                 crops = make_crops(given.images, backbone.info.input_size)
                 show(name, batch, given.images, measure(ways, batch, crops, given.rounds))
 

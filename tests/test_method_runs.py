@@ -82,8 +82,8 @@ def test_what_a_method_needs_is_checked_before_the_run(manifest, tmp_path):
         train(recipe_for(manifest, {"name": "soft_ft", "old_task": "source_set"}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match="expected a source network with its own classifier, mobilefacenet came"):
         train(recipe_for(manifest, {"name": "lwf"}), tmp_path / "run", resume=False)
+    recipe = recipe_for(manifest, {"name": "l2"}, evaluation={"fars": [0.1], "test_loss": True})
     with pytest.raises(InputError, match=r"expected test images of the training classes for evaluation.test_loss"):
-        recipe = recipe_for(manifest, {"name": "l2"}, evaluation={"fars": [0.1], "test_loss": True})
         train(recipe, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 

@@ -21,6 +21,9 @@ def relative_difference(network, symbol, params, images):
     with torch.no_grad():
         expected = run_symbol(symbol, tensors, images)
         got = network.eval()(Normalize(network.info)(images))
+    largest = (got - expected).abs().max().item()
+    print(f"{network.info.name}: within {largest:.1e} of its symbol, largest value {expected.abs().max():.1f}")
+    assert largest < 1e-3 * max(1.0, expected.abs().max().item())
     return ((got - expected).norm() / expected.norm()).item()
 
 
@@ -40,7 +43,9 @@ def test_lresnet34e_ir_equals_the_published_symbol(tmp_path):
     generator = np.random.default_rng(0)
     params = {"fc1_gamma": generator.normal(size=512).astype(np.float32)}
     for ours, theirs in template.mxnet_names().items():
-        array = generator.normal(0, 0.05, tuple(state[ours].shape)).astype(np.float32)
+        shape = tuple(state[ours].shape)
+        spread = np.prod(shape[1:]) ** -0.5 if len(shape) > 1 else 0.05
+        array = generator.normal(0, spread, shape).astype(np.float32)
         # Scales and variances near 1, slopes near a quarter, so that neither vanishes nor explodes.
         array += 1.0 if theirs.endswith(("_var", "_gamma")) and "relu" not in theirs else 0.0
         params[theirs] = array + (0.25 if "relu" in theirs else 0.0)

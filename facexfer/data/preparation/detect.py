@@ -110,6 +110,8 @@ class InsightFaceDetector:
         self.name = path.name
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # Threads that wait busily take the time that decoding and other jobs need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._network: Any = get_model(str(path), providers=["CPUExecutionProvider"], sess_options=options)
         except _refusals() as error:

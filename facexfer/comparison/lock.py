@@ -1,11 +1,11 @@
 """One comparison at a time in a folder."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from facexfer.errors import InputError
+from facexfer.folder_lock import hold
 
 
 @contextmanager
@@ -20,15 +20,12 @@ def only_one_in(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        held = hold(
+            folder / ".lock",
+            f"{folder}: expected a folder that no other comparison is writing into, one is running there; wait for it, "
+            "or give another --out",
+        )
     except OSError as error:
         raise InputError(f"{folder}: expected a folder for the comparison, got: {error}; give another --out") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{folder}: expected a folder that no other comparison is writing into, one is running there; wait for "
-                "it, or give another --out"
-            ) from error
+    with held:
         yield

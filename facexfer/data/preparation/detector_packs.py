@@ -1,6 +1,7 @@
 """InsightFace's packs of models, of which the preparation needs the detector."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 from facexfer.errors import InputError
 
@@ -38,7 +39,7 @@ def _downloaded(name: str) -> Path:
 
     try:
         return Path(ensure_available("models", name))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, BadZipFile) as error:
         raise InputError(
             f"expected a network connection to download the pack '{name}', got: {error}; unpack its zip to "
             f"{_PACKS / name}, or give a detector's .onnx file"

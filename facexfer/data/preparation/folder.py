@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from facexfer.errors import InputError
+from facexfer.folder_lock import hold
 
 JOURNAL = "progress.jsonl"
 _LOCK = ".progress.lock"
@@ -31,20 +30,16 @@ def own_folder(out: Path) -> Iterator[None]:
         raise InputError(f"{out}: expected a folder to write to, got: {error.strerror}; give another --out") from error
     if strange:
         raise InputError(f"{out}: expected a new or empty folder, there is something else in it; give another --out")
-    lock = FileLock(out / _LOCK, timeout=0)
     try:
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(
+        held = hold(
+            out / _LOCK,
             f"{out}: expected a folder that no other run writes to, one is at work in it; wait for it, or give "
-            "another --out"
-        ) from error
+            "another --out",
+        )
     except OSError as error:
         raise InputError(f"{out}: expected a folder to write to, got: {error.strerror}; give another --out") from error
-    try:
+    with held:
         # What a killed process was about to rename.
         for half in (out / "crops").rglob(".*.writing"):
             half.unlink()
         yield
-    finally:
-        lock.release()

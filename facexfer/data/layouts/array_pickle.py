@@ -6,6 +6,7 @@ of bytes need, and no way to name or call anything else.
 
 import pickletools
 import reprlib
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +58,11 @@ def read_array_pickle(data: bytes) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     try:
-        for instruction, argument, _ in pickletools.genops(data):
-            _step(instruction.name, argument, stack, memo)
+        with warnings.catch_warnings():
+            # Damaged texts hold escapes that Python knows not, and it would say so line by line.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for instruction, argument, _ in pickletools.genops(data):
+                _step(instruction.name, argument, stack, memo)
         (result,) = stack
     except InputError:
         raise

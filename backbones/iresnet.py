@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.prelu import PReLU
 from facexfer.backbones.registry import BACKBONES
 
 _CHANNELS = (64, 128, 256, 512)
@@ -28,7 +29,7 @@ class IBasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out)
-        self.prelu = nn.PReLU(channels_out)
+        self.prelu = PReLU(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels_out)
         self.downsample: nn.Module = nn.Identity()
@@ -73,7 +74,7 @@ class IResNet(BackboneModule):
         super().__init__(info)
         self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.prelu = nn.PReLU(64)
+        self.prelu = PReLU(64)
         self.layer1 = _layer(64, _CHANNELS[0], units[0])
         self.layer2 = _layer(_CHANNELS[0], _CHANNELS[1], units[1])
         self.layer3 = _layer(_CHANNELS[1], _CHANNELS[2], units[2])

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.layers import FixedScaleBatchNorm1d
+from facexfer.backbones.prelu import PReLU
 from facexfer.backbones.registry import BACKBONES
 
 _EPS = 2e-5
@@ -35,7 +36,7 @@ class ImprovedResidual(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels_in, eps=_EPS)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out, eps=_EPS)
-        self.prelu = nn.PReLU(channels_out)
+        self.prelu = PReLU(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels_out, eps=_EPS)
         self.shortcut = Shortcut(channels_in, channels_out) if stride == 2 else nn.Identity()
@@ -79,7 +80,7 @@ class LResNetIR(BackboneModule):
         self.units = units
         self.conv = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(64, eps=_EPS)
-        self.prelu = nn.PReLU(64)
+        self.prelu = PReLU(64)
         self.stage1 = _stage(64, _CHANNELS[0], units[0])
         self.stage2 = _stage(_CHANNELS[0], _CHANNELS[1], units[1])
         self.stage3 = _stage(_CHANNELS[1], _CHANNELS[2], units[2])

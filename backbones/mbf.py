@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.prelu import PReLU
 from facexfer.backbones.registry import BACKBONES
 from facexfer.errors import InputError
 
@@ -47,7 +48,7 @@ class ConvBlock(LinearBlock):
         self, channels_in: int, channels_out: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
     ) -> None:
         super().__init__(channels_in, channels_out, kernel, stride, padding, groups)
-        self.layers.append(nn.PReLU(channels_out))
+        self.layers.append(PReLU(channels_out))
 
 
 class DepthWise(nn.Module):

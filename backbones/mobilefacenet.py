@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.layers import FixedScaleBatchNorm1d
+from facexfer.backbones.prelu import PReLU
 from facexfer.backbones.registry import BACKBONES
 
 # The published symbol: MXNet's default everywhere but in the last layer.
@@ -41,7 +42,7 @@ class ActivatedConvBlock(ConvBlock):
         self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, padding: int = 0, groups: int = 1
     ) -> None:
         super().__init__(channels_in, channels_out, kernel, stride, padding, groups)
-        self.append(nn.PReLU(channels_out))
+        self.append(PReLU(channels_out))
 
 
 class Bottleneck(nn.Module):

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.prelu import PReLU
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.stages import STAGES, stage_taps
 
@@ -51,7 +52,7 @@ class ActivatedConvBlock(ConvBlock):
         groups: int = 1,
     ) -> None:
         super().__init__(channels_in, channels_out, kernel, stride, padding, groups)
-        self.prelu = nn.PReLU(channels_out)
+        self.prelu = PReLU(channels_out)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H', W')."""
@@ -76,10 +77,10 @@ class Bottleneck(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(channels_in, width, 1, bias=False),
             nn.BatchNorm2d(width),
-            nn.PReLU(width),
+            PReLU(width),
             nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False),
             nn.BatchNorm2d(width),
-            nn.PReLU(width),
+            PReLU(width),
             nn.Conv2d(width, channels_out, 1, bias=False),
             nn.BatchNorm2d(channels_out),
         )

@@ -1,13 +1,15 @@
-"""The training step: ``python tools/bench.py step [--network mobilefacenet] [--batch 16] [--rounds 5]``.
+"""The training step: ``python tools/bench.py step [--network mobilefacenet] [--batch 64] [--rounds 3]``.
 
 One AFA step against plain fine-tuning, DFA, DELTA, and 8 and 12 attention modules, all in turns in one process; against
 the same step done in the published way, in a process of its own, as the allocator's setting is the process's; and what
-loading, augmentation and logging add. Weights and images are random: the work is the same. Seconds are the fastest
-of the rounds; CPU seconds, which other processes disturb less, stand beside them.
+loading, augmentation and logging add. Weights and images are random: the work is the same. Seconds are the fastest of
+the rounds, ratios the median over them; CPU seconds, which other processes disturb less, stand beside them. On a GPU
+our ways run under bfloat16 autocast; that has not been tried.
 """
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -19,10 +21,12 @@ import cv2
 import numpy as np
 import torch
 from measuring import in_child, peak_megabytes
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from facexfer.backbones import create_backbone
+from facexfer.backbones.prelu import PReLU
 from facexfer.features import map_shapes
 from facexfer.frozen import fold_batchnorm
 from facexfer.heads import ArcFaceHead
@@ -39,34 +43,42 @@ BARS = {"l2": 1.35, "delta": 1.03}
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="bench.py step", description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="mobilefacenet")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     words = (options.network, options.batch, options.rounds)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"{options.network}, batch {options.batch}, {device}, float32, torch {torch.__version__}")
-    ours = in_child(__file__, "ours", *words)
-    for name, row in ours["ways"].items():
-        speed = options.batch / row["seconds"]
-        print(f"{name:10} {row['seconds']:7.3f} s  {row['cpu']:7.3f} CPU s  {speed:7.1f} images/s")
+    ours = in_child(__file__, "ours", *words)["ways"]
+    for name, rows in ours.items():
+        seconds, cpu = (min(row[key] for row in rows) for key in ("seconds", "cpu"))
+        print(f"{name:10} {seconds:7.3f} s  {cpu:7.3f} CPU s  {options.batch / seconds:7.1f} images/s")
     for name, bar in BARS.items():
-        _print_ratio(f"afa / {name}", ours["ways"]["afa"], ours["ways"][name], f"bar {bar}")
+        _print_ratio(f"afa / {name}", ours["afa"], ours[name], f"bar {bar}")
     for name, bar in (("afa 8", "paper 1.015"), ("afa 12", "paper 1.02")):
-        if name in ours["ways"]:
-            _print_ratio(f"{name} / afa", ours["ways"][name], ours["ways"]["afa"], bar)
-    published = [in_child(__file__, "published", *words) for _ in range(2)]
-    again = in_child(__file__, "afa", *words)
-    fastest = {key: min(row[key] for row in published) for key in ("seconds", "cpu")}
-    _print_ratio("published way / afa", fastest, again, "bar: at least 1.5")
-    print(f"peak memory: afa {again['megabytes']:.0f} MB, published way {published[0]['megabytes']:.0f} MB")
+        if name in ours:
+            _print_ratio(f"{name} / afa", ours[name], ours["afa"], bar)
+    # In turns, too, though in processes of their own.
+    turns = [(in_child(__file__, "published", *words), in_child(__file__, "afa", *words)) for _ in range(2)]
+    published, again = ([row for turn in turns for row in turn[number]["rows"]] for number in range(2))
+    _print_ratio("published way / afa", published, again, "bar: at least 1.5")
+    peaks = [min(turn[number]["megabytes"] for turn in turns) for number in range(2)]
+    print(f"peak memory: afa {peaks[1]:.0f} MB, published way {peaks[0]:.0f} MB")
+    peak = in_child(__file__, "peak", *words)
+    reached = peak["operations"] / min(row["seconds"] for row in again)
+    share = f"{100 * reached / peak['per_second']:.0f} % of a bare {peak['type']} product's"
+    print(f"afa: {peak['operations'] / 1e9:.1f} GFLOP a step, {reached / 1e9:.0f} GFLOP/s, {share} (whole step)")
+    cpu = min(row["cpu"] for row in again)
     for name, seconds in in_child(__file__, "around", *words).items():
-        print(
-            f"{name:28} {seconds:.4f} CPU s = {100 * seconds / again['cpu']:.1f} % of the afa step (bar: all under 10)"
-        )
+        print(f"{name:28} {seconds:.4f} CPU s = {100 * seconds / cpu:.1f} % of the afa step (bar: all under 10)")
 
 
-def _print_ratio(name: str, one: dict[str, Any], other: dict[str, Any], bar: str) -> None:
-    by_time, by_cpu = (one[key] / other[key] for key in ("seconds", "cpu"))
+def _print_ratio(name: str, ones: list[dict[str, float]], others: list[dict[str, float]], bar: str) -> None:
+    """Print the median of the rounds' ratios, which a disturbed round hardly moves."""
+    by_time, by_cpu = (
+        statistics.median(one[key] / other[key] for one, other in zip(ones, others, strict=True))
+        for key in ("seconds", "cpu")
+    )
     print(f"{name:20} {by_time:.3f} by time, {by_cpu:.3f} by CPU time ({bar})")
 
 
@@ -95,7 +107,8 @@ def make_way(network: str, method: str, **options: Any) -> Callable[[Tensor, Ten
     optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-4, momentum=0.9)
 
     def step(images: Tensor, labels: Tensor) -> None:
-        losses = objective(images, labels)
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            losses = objective(images, labels)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
@@ -107,13 +120,17 @@ def make_published_way(network: str) -> Callable[[Tensor, Tensor], None]:
     """Make the same AFA step as the public implementations take it.
 
     Contiguous NCHW float32; hooks that stay on both networks; the unfolded source; the channels' distance written as
-    products of whole maps; every loss read by the host in every step.
+    products of whole maps; every loss read by the host in every step; torch's own layers and allocator settings.
     """
     torch.manual_seed(0)
-    source = create_backbone(network).eval().requires_grad_(False)
-    target = create_backbone(network).train()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    source = create_backbone(network).eval().requires_grad_(False).to(device)
+    target = create_backbone(network).train().to(device)
     target.load_state_dict(source.state_dict())
-    head = ArcFaceHead(source.info.embedding_size, CLASSES)
+    for module in (*source.modules(), *target.modules()):
+        if isinstance(module, PReLU):
+            module.__class__ = nn.PReLU
+    head = ArcFaceHead(source.info.embedding_size, CLASSES).to(device)
     maps: dict[str, list[Tensor]] = {"source": [], "target": []}
     for name, each in (("source", source), ("target", target)):
         for tap in source.info.taps:
@@ -123,7 +140,7 @@ def make_published_way(network: str) -> Callable[[Tensor, Tensor], None]:
     layers = tuple(tap.layer for tap in source.info.taps)
     shapes = map_shapes(source, layers, source.info.input_size)
     modules = make_terms(create("afa")[0], StageSetting(shapes, source.info.embedding_size, CLASSES, source, target))
-    attention: Any = modules["spatial"]
+    attention: Any = modules["spatial"].to(device)
     optimizer = torch.optim.SGD(
         [
             {"params": target.parameters(), "weight_decay": 0.0},
@@ -140,7 +157,7 @@ def make_published_way(network: str) -> Callable[[Tensor, Tensor], None]:
         loss = F.cross_entropy(head(target(images), labels), labels)
         with torch.no_grad():
             source(images)
-        alignment = torch.zeros(())
+        alignment = torch.zeros((), device=device)
         for attend, theirs, mine in zip(attention.attentions, maps["source"], maps["target"], strict=True):
             samples, channels, height, width = mine.shape
             weights = attend(theirs).view(samples, 1, height * width) * height * width
@@ -163,9 +180,11 @@ def batch_of(size: int, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
     return images, torch.randint(CLASSES, (size,), generator=generator).to(device)
 
 
-def measure(ways: dict[str, Callable[[Tensor, Tensor], None]], batch: tuple[Tensor, Tensor], rounds: int) -> Any:
+def measure(
+    ways: dict[str, Callable[[Tensor, Tensor], None]], batch: tuple[Tensor, Tensor], rounds: int
+) -> dict[str, list[dict[str, float]]]:
     """Time the ways in turns; the first round warms up."""
-    rows = {name: {"seconds": float("inf"), "cpu": float("inf")} for name in ways}
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, step in ways.items():
             start, cpu = time.perf_counter(), time.process_time()
@@ -174,8 +193,21 @@ def measure(ways: dict[str, Callable[[Tensor, Tensor], None]], batch: tuple[Tens
                 torch.cuda.synchronize()
             taken = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
             if number:
-                rows[name] = {key: min(rows[name][key], taken[key]) for key in taken}
+                rows[name].append(taken)
     return rows
+
+
+def count_and_peak(network: str, batch: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    """Count an AFA step's floating-point operations, and measure a bare matrix product: bfloat16 on a GPU."""
+    step = make_way(network, "afa")
+    with FlopCounterMode(display=False) as counter:
+        step(*batch)
+    on_gpu = torch.cuda.is_available()
+    side, dtype, device = (8192, torch.bfloat16, "cuda") if on_gpu else (2048, torch.float32, "cpu")
+    square = torch.randn(side, side, device=device, dtype=dtype)
+    (rows,) = measure({"product": lambda *_: torch.mm(square, square)}, batch, 5).values()
+    per_second = 2 * side**3 / min(row["seconds"] for row in rows)
+    return {"operations": counter.get_total_flops(), "per_second": per_second, "type": str(dtype).split(".")[1]}
 
 
 def around_the_step(size: int, rounds: int) -> dict[str, float]:
@@ -220,25 +252,33 @@ def around_the_step(size: int, rounds: int) -> dict[str, float]:
 
 
 def child(case: str, network: str, size: int, rounds: int) -> None:
-    if case == "published":
-        batch = batch_of(size, torch.contiguous_format)
-        row = measure({"published": make_published_way(network)}, batch, rounds)["published"]
-        print(json.dumps({**row, "megabytes": peak_megabytes()}))
-        return
-    prepare_cpu()
+    if case != "published":
+        prepare_cpu()
     if case == "around":
         print(json.dumps(around_the_step(size, rounds)))
         return
-    batch = batch_of(size, torch.channels_last)
-    if case == "afa":
-        row = measure({"afa": make_way(network, "afa")}, batch, rounds)["afa"]
-        print(json.dumps({**row, "megabytes": peak_megabytes()}))
-        return
-    ways = {name: make_way(network, name) for name in ("l2", "dfa", "delta", "afa")}
-    for taps in (8, 12):
-        if taps <= len(create_backbone(network).info.blocks):
-            ways[f"afa {taps}"] = make_way(network, "afa", taps=taps)
-    print(json.dumps({"ways": measure(ways, batch, rounds)}))
+    layout = torch.contiguous_format if case == "published" else torch.channels_last
+    batch = batch_of(size, layout)
+    if case == "peak":
+        print(json.dumps(count_and_peak(network, batch)))
+    elif case in ("published", "afa"):
+        step = make_published_way(network) if case == "published" else make_way(network, "afa")
+        (rows,) = measure({case: step}, batch, rounds).values()
+        on_gpu = torch.cuda.is_available()
+        print(
+            json.dumps(
+                {
+                    "rows": rows,
+                    "megabytes": torch.cuda.max_memory_allocated() / 1e6 if on_gpu else peak_megabytes(),
+                }
+            )
+        )
+    else:
+        ways = {name: make_way(network, name) for name in ("l2", "dfa", "delta", "afa")}
+        for taps in (8, 12):
+            if taps <= len(create_backbone(network).info.blocks):
+                ways[f"afa {taps}"] = make_way(network, "afa", taps=taps)
+        print(json.dumps({"ways": measure(ways, batch, rounds)}))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def train_demo_source(
     weights: Annotated[Path, typer.Option(help="Where the weights go.")] = Path(
         "facexfer/recipes/demo-source.safetensors"
     ),
-    identities: Annotated[int, typer.Option(help="To train on.")] = 500,
+    identities: Annotated[int, typer.Option(help="To train on.")] = 800,
     images: Annotated[int, typer.Option(help="Of each identity.")] = 10,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.fx import Proxy
 
 
 class PReLU(nn.PReLU):
@@ -21,10 +22,15 @@ class PReLU(nn.PReLU):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply it to (N, C, ...)."""
-        is_plain = input.device.type == "cpu" and input.dtype == self.weight.dtype
-        if self.training and is_plain and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        # torch.fx traces with proxies, which have no device or type to ask for.
+        learns = self.training and torch.is_grad_enabled() and not isinstance(input, Proxy)
+        if learns and not torch.compiler.is_compiling() and _is_plain(input, self.weight):
             return _InPasses.apply(input, self.weight)  # type: ignore[no-any-return]
         return super().forward(input)
+
+
+def _is_plain(input: Tensor, weight: Tensor) -> bool:
+    return input.device.type == "cpu" and input.dtype == weight.dtype
 
 
 class _InPasses(torch.autograd.Function):

@@ -125,13 +125,14 @@ def _run(
             return None, str(error)
         return json.loads(run.result_file.read_text()), ""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    file = folder.with_suffix(".toml")
+    # Not with_suffix, which takes the .001 of alpha0.001 for a suffix.
+    file = folder.with_name(f"{folder.name}.toml")
     write_text(file, dump_recipe(recipe))
     words = [sys.executable, "-c", "from facexfer.cli import main; main()", "train", str(file), "--out", str(folder)]
     if run.recipe_file.exists():
         words.append("--resume")
     done = subprocess.run(words, check=False, env=_environment(slot, jobs), capture_output=True, text=True)
-    write_text(folder.with_suffix(".log"), done.stdout + done.stderr)
+    write_text(folder.with_name(f"{folder.name}.log"), done.stdout + done.stderr)
     if done.returncode != 0 or not run.result_file.is_file():
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
         failure = lines[-1].removeprefix("error: ") if lines else f"exit status {done.returncode}"

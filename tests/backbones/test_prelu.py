@@ -47,3 +47,10 @@ def test_evaluation_and_half_precision_are_torchs_own():
     with torch.no_grad():
         assert layer.train()(images).grad_fn is None
     assert layer.bfloat16()(images.bfloat16()).dtype == torch.bfloat16
+
+
+def test_torch_fx_traces_it():
+    """DELTA's channel weights are found on a traced network."""
+    traced = torch.fx.symbolic_trace(PReLU(3).train())
+    images = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(traced(images), nn.PReLU(3)(images))

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from facexfer.eval.figures import make_axes, to_svg
-from facexfer.figures.attention import channel_attention
-from facexfer.figures.overlays import overlay
+from facexfer.figures.attention import channel_attention, spatial_overlays
 from facexfer.runs import RunFolder
 from facexfer.trained_attention import AttentionMaps
 
@@ -38,7 +37,7 @@ def draw_losses(runs: Mapping[str, Path]) -> str:
 
 
 def draw_spatial_attention(crops: np.ndarray, attention: Sequence[AttentionMaps]) -> bytes:
-    """Lay spatial attention over crops: a row a crop, beside it one picture a layer, bright where the weight is high.
+    """Lay spatial attention over crops: a row a crop, beside it one picture a layer, all on one scale.
 
     Args:
         crops: (N, H, W, 3) uint8, RGB.
@@ -48,8 +47,8 @@ def draw_spatial_attention(crops: np.ndarray, attention: Sequence[AttentionMaps]
         A PNG.
     """
     rows = [
-        _joined([crop, *(overlay(crop, maps.weights[index]) for maps in attention)], axis=1)
-        for index, crop in enumerate(crops)
+        _joined([crop, *overlays], axis=1)
+        for crop, overlays in zip(crops, spatial_overlays(crops, attention), strict=True)
     ]
     return to_png(_joined(rows, axis=0))
 

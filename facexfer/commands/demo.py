@@ -196,8 +196,10 @@ def _files(folder: Path) -> str:
     {folder / "afa"}           the run: recipe.toml, metrics.jsonl, model.safetensors
     {folder / "model.onnx"}    the network to ship: pixels in, embedding out
 [bold]Next, with your own data[/]
-    facexfer train RECIPE.toml --out runs/mine     {folder / "afa" / "recipe.toml"} is a start; README: a real run
-    facexfer evaluate --model runs/mine --manifest images.csv --split val --probe nir --report report
+    facexfer prepare photos --layout folders --detector buffalo_sc --modality nir \\
+        --protocol identity-disjoint --out crops
+    facexfer train nir-afa --set data.manifest=crops/images.csv --out runs/mine
+    facexfer evaluate --model runs/mine --manifest crops/images.csv --split val --probe nir --report report
     facexfer export --model runs/mine --out model.onnx"""
 
 

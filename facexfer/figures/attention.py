@@ -43,13 +43,42 @@ def attention_figures(run: Path, pictures: int = 4) -> tuple[dict[str, Figure], 
     return figures, told
 
 
-def _tell(before: AttentionMaps, after: AttentionMaps) -> str:
+def attention_alike(before: AttentionMaps, after: AttentionMaps) -> float:
+    """Correlate a module's weights with those that it gave before training.
+
+    Args:
+        before: Of `untrained_attention`.
+        after: The same module's of `read_attention`, for the same pictures.
+
+    Returns:
+        The mean over pictures of the correlation over positions or channels; NaN where all weights are equal.
+    """
     flat = [maps.weights.reshape(len(maps.weights), -1) for maps in (before, after)]
-    with np.errstate(invalid="ignore", divide="ignore"):  # equal weights for all have no correlation
-        alike = np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*flat, strict=True)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(*flat, strict=True)]))
+
+
+def spatial_overlays(pictures: np.ndarray, attention: Sequence[AttentionMaps]) -> list[list[np.ndarray]]:
+    """Lay SAM's weights over pictures, on one scale: dark is none, half bright the average, bright twice that or more.
+
+    Args:
+        pictures: (N, H, W, 3) uint8, RGB.
+        attention: Spatial maps of these pictures, one a layer.
+
+    Returns:
+        For each picture one (H, W, 3) a layer, so that attention to everything alike looks flat.
+    """
+    return [
+        [overlay(picture, maps.relative[index], (0.0, 2.0)) for maps in attention]
+        for index, picture in enumerate(pictures)
+    ]
+
+
+def _tell(before: AttentionMaps, after: AttentionMaps) -> str:
     return (
-        f"{after.stage} {after.layer}: the largest of {flat[1].shape[1]} weights is {after.relative.max():.2f} times "
-        f"the mean ({before.relative.max():.2f} before training); correlation with those before training {alike:.3f}"
+        f"{after.stage} {after.layer}: the largest of {after.weights[0].size} weights is {after.relative.max():.2f} "
+        f"times the mean ({before.relative.max():.2f} before training); correlation with those before training "
+        f"{attention_alike(before, after):.3f}"
     )
 
 
@@ -65,8 +94,7 @@ def spatial_attention(pictures: np.ndarray, attention: Sequence[AttentionMaps]) 
     """
     titles = [f"{maps.layer}\nup to {maps.relative.max():.2f} x" for maps in attention]
     rows = [
-        [picture, *(overlay(picture, maps.weights[index]) for maps in attention)]
-        for index, picture in enumerate(pictures)
+        [picture, *overlays] for picture, overlays in zip(pictures, spatial_overlays(pictures, attention), strict=True)
     ]
     return picture_grid(["picture", *titles], rows)
 

@@ -7,18 +7,20 @@ import numpy as np
 _HEAT = 0.65
 
 
-def overlay(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Lay weights over a picture, bright where they are high; the scale is from their own least to their greatest.
+def overlay(picture: np.ndarray, weights: np.ndarray, scale: tuple[float, float] | None = None) -> np.ndarray:
+    """Lay weights over a picture, bright where they are high.
 
     Args:
         picture: (H, W, 3) uint8, RGB.
         weights: (h, w), of any size.
+        scale: The darkest and the brightest weight; left out, the least and the greatest.
 
     Returns:
         (H, W, 3) uint8, RGB.
     """
     height, width = picture.shape[:2]
-    relative = (weights - weights.min()) / max(float(np.ptp(weights)), 1e-12)
+    low, high = scale or (float(weights.min()), float(weights.max()))
+    relative = (weights - low) / max(high - low, 1e-12)
     large = cv2.resize(relative.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     heat = 255 * mpl.colormaps["inferno"](np.clip(large, 0, 1))[:, :, :3]
     return np.asarray((1 - _HEAT) * picture + _HEAT * heat).astype(np.uint8)

@@ -14,9 +14,10 @@ from facexfer.eval.definitions import DEFINITIONS
 from facexfer.eval.figures import draw_rocs
 from facexfer.eval.page import escape, facts, figure, interval, make_html, percent, picture, table, write_pages
 from facexfer.eval.verification import OperatingPoint
+from facexfer.figures.attention import attention_alike
 from facexfer.run_figures import draw_channel_attention, draw_losses, draw_sheet, draw_spatial_attention
 from facexfer.tasks.networks import NetworkFindings
-from facexfer.trained_attention import AttentionMaps, read_attention
+from facexfer.trained_attention import AttentionMaps, read_attention, untrained_attention
 
 _TITLES = {
     "vis": "VIS against VIS",
@@ -25,6 +26,11 @@ _TITLES = {
 }
 _SHOWN_PEOPLE = 8
 _ATTENDED = 4
+_UNCHANGED = 0.9
+_UNTRAINED = (
+    ": <b>this run has hardly trained them</b>, and the pattern is that of the random start. A greater "
+    "spatial_alpha and more steps train them more."
+)
 
 
 @dataclass(frozen=True)
@@ -143,8 +149,11 @@ def _attention(shown: Shown) -> list[str]:
     people = shown.images.select(modality="nir")
     crops = np.stack([_crops(people.select(identities={name}))[0] for name in people.identities[:_ATTENDED]])
     found: tuple[AttentionMaps, ...] = ()
+    untrained = found
     for run in shown.runs.values():
-        found = read_attention(run, crops) or found
+        if here := read_attention(run, crops):
+            found, untrained = here, untrained_attention(run, crops)
+    alike = [attention_alike(before, after) for before, after in zip(untrained, found, strict=True)]
     spatial = [maps for maps in found if maps.term == "spatial"]
     channel = [maps for maps in found if maps.term == "channel"]
     parts = []
@@ -152,10 +161,13 @@ def _attention(shown: Shown) -> list[str]:
         layers = ", ".join(maps.layer for maps in spatial)
         sheet = picture(draw_spatial_attention(crops, spatial), "spatial attention over faces")
         most = ", ".join(f"{maps.relative.max():.2f}" for maps in spatial)
+        kept = [value for maps, value in zip(found, alike, strict=True) if maps.term == "spatial"]
         parts += [
             "<h2>Where the alignment looks: spatial attention (SAM, first stage)</h2>",
             f"<p>From the left: the crop, then the layers {escape(layers)}. Bright places are held closest to the "
-            f"source network; the scale is each picture's own. The largest weights are {most} times the average.</p>",
+            "source network; half bright is the average, bright is twice that or more. The largest weights are "
+            f"{most} times the average. The maps' correlation with those before training is "
+            f"{', '.join(f'{value:.3f}' for value in kept)}{_UNTRAINED if min(kept) > _UNCHANGED else '.'}</p>",
             f'<figure class="sheet">{sheet}</figure>',
         ]
     if channel:

@@ -22,7 +22,15 @@ def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path):
     for file in ("report.html", "model.onnx", "afa/result.json", "plain/result.json", "source.safetensors"):
         assert (out / file).is_file(), file
     page = (out / "report.html").read_text()
-    for words in ("Before and after", "SAM", "CAM", "source, untouched", "plain fine-tuning", "AFA"):
+    for words in (
+        "Before and after",
+        "SAM",
+        "correlation with those before training",
+        "CAM",
+        "source, untouched",
+        "plain fine-tuning",
+        "AFA",
+    ):
         assert words in page
     assert page.count("data:image/png;base64,") == 2
     assert "http://www.w3.org" in page  # the SVG's own name space

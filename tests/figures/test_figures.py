@@ -132,6 +132,7 @@ def test_an_overlay_is_bright_where_the_weight_is_high():
     shown = overlay(np.zeros((8, 8, 3), np.uint8), np.array([[0.0, 0.0], [0.0, 1.0]]))
     assert shown[7, 7].sum() > 300
     assert shown[0, 0].sum() < 10
+    assert overlay(np.zeros((8, 8, 3), np.uint8), np.ones((2, 2)), (0, 2)).sum() < shown[7, 7].sum() * 64
     flat = overlay(np.full((8, 8, 3), 100, np.uint8), np.ones((2, 2)))
     assert np.ptp(flat.reshape(-1, 3), axis=0).max() == 0
 

@@ -153,7 +153,6 @@ def _attention(shown: Shown) -> list[str]:
     for run in shown.runs.values():
         if here := read_attention(run, crops):
             found, untrained = here, untrained_attention(run, crops)
-    alike = [attention_alike(before, after) for before, after in zip(untrained, found, strict=True)]
     spatial = [maps for maps in found if maps.term == "spatial"]
     channel = [maps for maps in found if maps.term == "channel"]
     parts = []
@@ -161,7 +160,8 @@ def _attention(shown: Shown) -> list[str]:
         layers = ", ".join(maps.layer for maps in spatial)
         sheet = picture(draw_spatial_attention(crops, spatial), "spatial attention over faces")
         most = ", ".join(f"{maps.relative.max():.2f}" for maps in spatial)
-        kept = [value for maps, value in zip(found, alike, strict=True) if maps.term == "spatial"]
+        pairs = zip(untrained, found, strict=True)
+        kept = [attention_alike(before, after) for before, after in pairs if after.term == "spatial"]
         parts += [
             "<h2>Where the alignment looks: spatial attention (SAM, first stage)</h2>",
             f"<p>From the left: the crop, then the layers {escape(layers)}. Bright places are held closest to the "

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.info import BackboneModule
 from facexfer.checkpoint import STATE_FORMAT, load_state, save_state, write_safetensors
 from facexfer.errors import InputError
+from facexfer.folder_lock import hold
 from facexfer.heads import Head
 from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
 
@@ -88,6 +90,22 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: expected a new folder, there is a run in it; give --resume or another --out"
             )
+
+    def hold(self) -> AbstractContextManager[object]:
+        """Keep other processes from training in this folder; the system lets go of it also when this one is killed.
+
+        Raises:
+            InputError: If another process holds it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return hold(
+                self.path / ".lock",
+                f"{self.path}: expected a folder that no other process trains in, one is at work there; wait for it, "
+                "or give another --out",
+            )
+        except OSError as error:
+            raise InputError(f"{self.path}: expected a folder to write to, got: {error}; give another --out") from error
 
     def start(self, recipe: Recipe) -> None:
         """Make the folder for a new run.

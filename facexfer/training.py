@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -99,10 +99,26 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     batches = TrainingBatches(recipe, task.training_set, labels, fabric.global_rank, fabric.world_size)
     # Every rank has looked whether the folder is free before one fills it.
     fabric.barrier()
-    if not resume and fabric.is_global_zero:
-        run.start(recipe)
-    fabric.barrier()
-    return Training(fabric, recipe, run, stages, task, source, batches, best).fit(resume)
+    with _held(run, fabric):
+        if not resume and fabric.is_global_zero:
+            run.start(recipe)
+        fabric.barrier()
+        return Training(fabric, recipe, run, stages, task, source, batches, best).fit(resume)
+
+
+def _held(run: RunFolder, fabric: Fabric) -> AbstractContextManager[object]:
+    """Hold the folder on the first rank; what keeps it from that, every rank raises."""
+    held: AbstractContextManager[object] = nullcontext()
+    problem = ""
+    if fabric.is_global_zero and not run.finished:
+        try:
+            held = run.hold()
+        except InputError as error:
+            problem = str(error)
+    problem = fabric.broadcast(problem)
+    if problem:
+        raise InputError(problem)
+    return held
 
 
 class Training:

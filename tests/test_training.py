@@ -186,6 +186,19 @@ def test_too_few_images_for_a_batch_is_an_error_before_anything_is_written(manif
 
 
 @pytest.mark.slow
+def test_a_folder_that_another_process_trains_in_is_left_alone(finished, manifest, tmp_path):
+    recipe, run = recipe_for(manifest), RunFolder(tmp_path / "run")
+    with run.hold(), pytest.raises(InputError, match="expected a folder that no other process trains in"):
+        train(recipe, run.path, resume=False)
+    assert not run.recipe_file.exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a folder to write to"):
+        train(recipe, tmp_path / "file", resume=False)
+    # A finished run is only read.
+    with RunFolder(finished).hold():
+        assert train(recipe, finished, resume=True) == {}
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

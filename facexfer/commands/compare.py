@@ -11,7 +11,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="The comparison's folder; what is finished in it stays.")],
     jobs: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 1,
 ) -> None:
-    """Run a grid cell by cell and write its tables; started again, it goes on with what is missing."""
+    """Run a grid cell by cell and write its tables after each; started again, it goes on with what is missing."""
     from facexfer.comparison.cells import run_cells
     from facexfer.comparison.grid import read_grid
     from facexfer.comparison.lock import only_one_in
@@ -20,8 +20,7 @@ def compare(
 
     read = read_grid(grid)
     with only_one_in(out):
-        outcomes = run_cells(read, out, jobs, typer.echo)
-        write_tables(read, outcomes, out)
+        outcomes = run_cells(read, out, jobs, typer.echo, lambda so_far: write_tables(read, so_far, out))
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
     failed = sum(bool(outcome.failure) for outcome in outcomes)
     if failed:

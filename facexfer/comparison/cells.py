@@ -1,22 +1,16 @@
-"""Run the cells of a grid, each in a process of its own, several at a time, whatever becomes of the others."""
+"""Run the cells of a grid: alpha is searched first where a method asks for it, and a failed run stops nothing."""
 
 import itertools
-import json
-import os
-import subprocess
-import sys
+import queue
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from facexfer.comparison.grid import Cell, Grid, cells_of, recipe_of
-from facexfer.errors import InputError
-from facexfer.recipe import Recipe, dump_recipe
-from facexfer.runs import RunFolder, write_text
+from facexfer.comparison.processes import Finished, RunPool
+from facexfer.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -40,14 +34,21 @@ class Outcome:
     alpha: float | None = None
 
 
-def run_cells(grid: Grid, out: Path, jobs: int, say: Callable[[str], None]) -> list[Outcome]:
-    """Run what is not finished yet; alpha is searched first where a method asks for it.
+def run_cells(
+    grid: Grid,
+    out: Path,
+    jobs: int,
+    say: Callable[[str], None],
+    show: Callable[[list[Outcome]], None] = lambda outcomes: None,
+) -> list[Outcome]:
+    """Run what is not finished yet.
 
     Args:
         grid: The comparison.
         out: Its folder: ``runs/``, ``search/``.
-        jobs: Runs at a time; GPUs, where there are any, are given out in turn.
+        jobs: Runs at a time.
         say: Shows a line of progress.
+        show: Gets the outcomes so far each time that there are more.
 
     Returns:
         One outcome a cell and seed, in the grid's order.
@@ -55,98 +56,88 @@ def run_cells(grid: Grid, out: Path, jobs: int, say: Callable[[str], None]) -> l
     Raises:
         InputError: If a recipe of the grid does not fit; nothing has been run yet.
     """
-    cells = list(cells_of(grid))
-    for cell in cells:
+    for cell in cells_of(grid):
         recipe_of(grid, cell)
-    slots = itertools.count()
-    with ThreadPoolExecutor(jobs) as pool:
-
-        def start(name: str, recipe: Recipe, folder: Path) -> Any:
-            return pool.submit(lambda: _run(name, recipe, folder, next(slots), jobs, say))
-
-        searched = {cell: list(_searches(grid, cell, out)) for cell in cells if grid.methods[cell.method].alpha}
-        trials = {
-            cell: [(alpha, start(f"search {cell.key} alpha {alpha:g}", *each)) for alpha, *each in tried]
-            for cell, tried in searched.items()
-        }
-        chosen = {
-            cell: _best(grid, [(alpha, future.result()) for alpha, future in each]) for cell, each in trials.items()
-        }
-        waiting = []
-        for cell, seed in itertools.product(cells, grid.seeds):
-            folder = out / "runs" / cell.key / f"seed{seed}"
-            alpha, reason = chosen.get(cell, (None, ""))
-            if reason:
-                waiting.append((cell, seed, folder, alpha, None, reason))
-                continue
-            settings = (f"seed={seed}", *_alpha_settings(grid, cell, alpha))
-            future = start(f"{cell.key} seed {seed}", recipe_of(grid, cell, settings), folder)
-            waiting.append((cell, seed, folder, alpha, future, ""))
-        outcomes = []
-        for cell, seed, folder, alpha, future, reason in waiting:
-            result, failure = future.result() if future else (None, reason)
-            outcomes.append(Outcome(cell, seed, folder, result, failure, alpha))
-        return outcomes
+    with RunPool(jobs, say) as pool:
+        return _Comparison(grid, out, pool).run(show)
 
 
-def _searches(grid: Grid, cell: Cell, out: Path) -> Any:
-    assert grid.search is not None
-    for alpha in grid.methods[cell.method].alphas:
-        settings = (f"seed={grid.search.seed}", *_alpha_settings(grid, cell, alpha), *grid.search.settings)
-        yield alpha, recipe_of(grid, cell, settings), out / "search" / cell.key / f"alpha{alpha:g}"
+class _Comparison:
+    """Trials and runs under way, and what has become of those before; one thread handles all that ends."""
+
+    def __init__(self, grid: Grid, out: Path, pool: RunPool) -> None:
+        self._grid, self._out, self._pool = grid, out, pool
+        self._outcomes: dict[tuple[Cell, int], Outcome] = {}
+        self._trials: dict[Cell, dict[float, Finished]] = {}
+        self._ended: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def run(self, show: Callable[[list[Outcome]], None]) -> list[Outcome]:
+        cells = list(cells_of(self._grid))
+        searched = [cell for cell in cells if self._grid.methods[cell.method].alpha]
+        for cell in searched:
+            self._start_search(cell)
+        for cell in cells:
+            if cell not in searched:
+                self._start_runs(cell, None)
+        order = list(itertools.product(cells, self._grid.seeds))
+        while len(self._outcomes) < len(order):
+            known = len(self._outcomes)
+            self._ended.get()()
+            if len(self._outcomes) > known:
+                show([self._outcomes[key] for key in order if key in self._outcomes])
+        return [self._outcomes[key] for key in order]
+
+    def _start(self, name: str, recipe: Recipe, folder: Path, end: Callable[[Finished], None]) -> None:
+        future = self._pool.start(name, recipe, folder)
+        future.add_done_callback(lambda done: self._ended.put(lambda: end(done.result())))
+
+    def _start_search(self, cell: Cell) -> None:
+        assert self._grid.search is not None
+        for alpha in self._grid.methods[cell.method].alphas:
+            settings = (f"seed={self._grid.search.seed}", *self._with(cell, alpha), *self._grid.search.settings)
+            folder = self._out / "search" / cell.key / f"alpha{alpha:g}"
+            recipe = recipe_of(self._grid, cell, settings)
+            self._start(f"search {cell.key} alpha {alpha:g}", recipe, folder, partial(self._end_trial, cell, alpha))
+
+    def _start_runs(self, cell: Cell, alpha: float | None) -> None:
+        for seed in self._grid.seeds:
+            recipe = recipe_of(self._grid, cell, (f"seed={seed}", *self._with(cell, alpha)))
+            end = partial(self._end_run, cell, seed, alpha)
+            self._start(f"{cell.key} seed {seed}", recipe, self._folder(cell, seed), end)
+
+    def _end_trial(self, cell: Cell, alpha: float, trial: Finished) -> None:
+        trials = self._trials.setdefault(cell, {})
+        trials[alpha] = trial
+        if len(trials) < len(self._grid.methods[cell.method].alphas):
+            return
+        chosen, reason = _best(self._grid, trials)
+        if chosen is not None:
+            self._start_runs(cell, chosen)
+            return
+        for seed in self._grid.seeds:
+            self._end_run(cell, seed, None, Finished(None, reason))
+
+    def _end_run(self, cell: Cell, seed: int, alpha: float | None, run: Finished) -> None:
+        folder = self._folder(cell, seed)
+        self._outcomes[cell, seed] = Outcome(cell, seed, folder, run.result, run.failure, alpha)
+
+    def _folder(self, cell: Cell, seed: int) -> Path:
+        return self._out / "runs" / cell.key / f"seed{seed}"
+
+    def _with(self, cell: Cell, alpha: float | None) -> Sequence[str]:
+        return () if alpha is None else [f"{key}={alpha!r}" for key in self._grid.methods[cell.method].alpha]
 
 
-def _alpha_settings(grid: Grid, cell: Cell, alpha: float | None) -> Sequence[str]:
-    return () if alpha is None else [f"{key}={alpha!r}" for key in grid.methods[cell.method].alpha]
-
-
-def _best(grid: Grid, trials: list[tuple[float, tuple[dict[str, Any] | None, str]]]) -> tuple[float | None, str]:
+def _best(grid: Grid, trials: dict[float, Finished]) -> tuple[float | None, str]:
+    """Give the best alpha, the smaller of equal ones, or why there is none."""
     assert grid.search is not None
     figure = grid.search.figure or grid.figures[0]
     scored = [
-        (result["figures"][figure], -alpha, alpha)
-        for alpha, (result, _) in trials
-        if result is not None and result["figures"].get(figure) is not None
+        (trial.result["figures"][figure], -alpha, alpha)
+        for alpha, trial in trials.items()
+        if trial.result is not None and trial.result["figures"].get(figure) is not None
     ]
     if not scored:
-        reasons = "; ".join(failure for _, (_, failure) in trials if failure) or f"no run has the figure {figure}"
-        return None, f"every alpha failed: {reasons}"
+        reasons = "; ".join(trial.failure for trial in trials.values() if trial.failure)
+        return None, f"every alpha failed: {reasons or f'no run has the figure {figure}'}"
     return max(scored)[2], ""
-
-
-def _run(
-    name: str, recipe: Recipe, folder: Path, slot: int, jobs: int, say: Callable[[str], None]
-) -> tuple[dict[str, Any] | None, str]:
-    run = RunFolder(folder)
-    if run.finished:
-        try:
-            run.check_resumable(recipe)
-        except InputError as error:
-            return None, str(error)
-        return json.loads(run.result_file.read_text()), ""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Not with_suffix, which takes the .001 of alpha0.001 for a suffix.
-    file = folder.with_name(f"{folder.name}.toml")
-    write_text(file, dump_recipe(recipe))
-    words = [sys.executable, "-c", "from facexfer.cli import main; main()", "train", str(file), "--out", str(folder)]
-    if run.recipe_file.exists():
-        words.append("--resume")
-    done = subprocess.run(words, check=False, env=_environment(slot, jobs), capture_output=True, text=True)
-    write_text(folder.with_name(f"{folder.name}.log"), done.stdout + done.stderr)
-    if done.returncode != 0 or not run.result_file.is_file():
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        failure = lines[-1].removeprefix("error: ") if lines else f"exit status {done.returncode}"
-        say(f"{name}: failed: {failure}")
-        return None, failure
-    result = json.loads(run.result_file.read_text())
-    say(f"{name}: finished")
-    return result, ""
-
-
-def _environment(slot: int, jobs: int) -> dict[str, str]:
-    environment = dict(os.environ)
-    gpus = torch.cuda.device_count()
-    if gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    return environment

@@ -81,7 +81,7 @@ def write_tables(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
 
     Args:
         grid: The comparison.
-        outcomes: Of its runs.
+        outcomes: Of its runs so far.
         out: The folder.
     """
     write_text(out / "table.md", markdown(grid, outcomes, out))
@@ -92,6 +92,9 @@ def write_tables(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
 def markdown(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
     """Write the tables, the paired tests, what was chosen and what failed."""
     lines = [f"# {grid.title}", "", f"Percent, mean ± standard deviation over seeds {', '.join(map(str, grid.seeds))}."]
+    runs = len(list(cells_of(grid))) * len(grid.seeds)
+    if len(outcomes) < runs:
+        lines += ["", f"**Not finished: {len(outcomes)} of {runs} runs so far.**"]
     for dataset in grid.datasets:
         for network in grid.networks:
             lines += ["", f"## {' / '.join(part for part in (dataset, network) if part) or 'All'}", ""]

@@ -7,6 +7,7 @@ import pytest
 from facexfer.comparison.cells import Outcome, run_cells
 from facexfer.comparison.grid import Cell, cells_of, read_grid, recipe_of
 from facexfer.comparison.lock import only_one_in
+from facexfer.comparison.processes import Finished, RunPool
 from facexfer.comparison.table import markdown, paired_test, write_tables
 from facexfer.errors import InputError
 from facexfer.transfer.methods import create
@@ -106,21 +107,32 @@ def test_a_paired_test_needs_two_seeds():
 
 
 def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(grid, tmp_path, monkeypatch):
-    def run(name, recipe, folder, slot, jobs, say):
+    def run(pool, name, recipe, folder):
         if recipe.data.search_identities == 0 and recipe.seed == 1:
-            return None, "no disk"
+            return Finished(None, "no disk")
         alpha = recipe.method.options.get("spatial_alpha", 0)
-        return {"figures": {"nir/tar@0.01": 0.5 + alpha}}, ""
+        return Finished({"figures": {"nir/tar@0.01": 0.5 + alpha}})
 
-    monkeypatch.setattr("facexfer.comparison.cells._run", run)
-    outcomes = run_cells(grid, tmp_path, 2, lambda line: None)
+    shown = []
+    monkeypatch.setattr(RunPool, "_run", run)
+    outcomes = run_cells(grid, tmp_path, 2, lambda line: None, lambda so_far: shown.append(len(so_far)))
     assert [(each.cell.method, each.seed, each.failure, each.alpha) for each in outcomes] == [
         ("L2", 0, "", None), ("L2", 1, "no disk", None), ("L2", 2, "", None),
         ("AFA", 0, "", 0.2), ("AFA", 1, "no disk", 0.2), ("AFA", 2, "", 0.2),
     ]  # fmt: skip
-    monkeypatch.setattr("facexfer.comparison.cells._run", lambda *words: (None, "broken"))
+    assert shown == [1, 2, 3, 4, 5, 6]
+    monkeypatch.setattr(RunPool, "_run", lambda *words: Finished(None, "broken"))
     assert outcomes != (failed := run_cells(grid, tmp_path, 1, lambda line: None))
     assert failed[-1].failure == "every alpha failed: broken; broken"
+
+
+def test_a_table_says_how_much_of_the_comparison_it_is(grid, tmp_path):
+    outcomes = [outcome("L2", 0, 0.9, tmp_path)]
+    text = markdown(grid, outcomes, tmp_path)
+    assert "**Not finished: 1 of 6 runs so far.**" in text
+    assert "| AFA | - | 98.1 | - |  |" in text
+    write_tables(grid, outcomes, tmp_path)
+    assert (tmp_path / "table.csv").read_text().count("\n") == 2
 
 
 def test_two_comparisons_in_one_folder_are_one_too_many(tmp_path):

@@ -1,0 +1,78 @@
+"""A comparison that is stopped takes its runs with it, and goes on when it is started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from small_faces import write_small_set
+
+from facexfer.comparison.processes import RunPool
+from facexfer.recipe import dump_recipe, parse_recipe
+
+RECIPE = {
+    "task": "face",
+    "source": {"backbone": "mobilefacenet_slim"},
+    "head": {"name": "arcface", "start": "class_means", "scale": 32.0, "margin": 0.3},
+    "method": {"name": "l2"},
+    "optimizer": {"learning_rate": 0.001, "batch_size": 8, "iterations": 8},
+    "evaluation": {"fars": [0.1], "pairs": [{"probe": "nir"}], "untouched": False},
+    "runtime": {"accelerator": "cpu", "checkpoint_seconds": 0},
+}
+GRID = """
+title = "Small"
+recipe = "{recipe}"
+figures = ["nir/tar@0.1"]
+seeds = [0, 1]
+[methods.L2]
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    manifest = write_small_set(tmp_path / "faces", train=4)
+    recipe = parse_recipe({**RECIPE, "data": {"manifest": str(manifest), "modality": "nir"}}, "test")
+    (tmp_path / "recipe.toml").write_text(dump_recipe(recipe))
+    (tmp_path / "grid.toml").write_text(GRID.format(recipe=tmp_path / "recipe.toml"))
+    words = [sys.executable, "-c", "from facexfer.cli import main; main()", "compare", str(tmp_path / "grid.toml")]
+    # Two threads a run wait for each other where other tests run beside them.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return [*words, "--out", str(tmp_path / "out")]
+
+
+@pytest.mark.slow
+def test_a_stopped_comparison_leaves_no_run_at_work_and_goes_on(command, tmp_path):
+    first = tmp_path / "out" / "runs" / "L2" / "seed0"
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not (first / "checkpoints" / "last.safetensors").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    # To the comparison alone, as a job scheduler does; a terminal's Ctrl-C reaches the runs as well.
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert not (first / "result.json").exists()
+    assert not (first.parent / "seed1").exists()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Not finished" not in (tmp_path / "out" / "table.md").read_text()
+    assert (first / "result.json").exists()
+
+
+def test_runs_side_by_side_have_different_gpus(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    pool = RunPool(4, print)
+    assert [pool._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(4)] == ["0", "1", "0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-7f")
+    assert [pool._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["3", "GPU-7f"]
+    assert int(pool._environment(0)["OMP_NUM_THREADS"]) == max(1, (os.cpu_count() or 1) // 4)

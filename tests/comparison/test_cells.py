@@ -4,22 +4,12 @@ import os
 import tomllib
 
 import pytest
-from small_faces import write_small_set
+from small_grid import write_small_grid
 
 from facexfer.comparison.cells import run_cells
 from facexfer.comparison.grid import read_grid
 from facexfer.comparison.table import write_tables
-from facexfer.recipe import dump_recipe, parse_recipe
 
-RECIPE = {
-    "task": "face",
-    "source": {"backbone": "mobilefacenet_slim"},
-    "head": {"name": "arcface", "start": "class_means", "scale": 32.0, "margin": 0.3},
-    "method": {"name": "l2"},
-    "optimizer": {"learning_rate": 0.01, "batch_size": 8, "iterations": 2},
-    "evaluation": {"fars": [0.1], "pairs": [{"probe": "nir"}], "untouched": False},
-    "runtime": {"accelerator": "cpu"},
-}
 GRID = """
 title = "Small"
 recipe = "{recipe}"
@@ -38,11 +28,8 @@ settings = ["optimizer.batch_size=999"]
 
 @pytest.mark.slow
 def test_trials_run_beside_each_other_with_their_own_alphas_and_a_failed_cell_stops_nothing(tmp_path):
-    manifest = write_small_set(tmp_path / "faces", train=5)
-    recipe = parse_recipe({**RECIPE, "data": {"manifest": str(manifest), "modality": "nir"}}, "test")
-    (tmp_path / "recipe.toml").write_text(dump_recipe(recipe))
-    (tmp_path / "grid.toml").write_text(GRID.format(recipe=tmp_path / "recipe.toml"))
-    grid, out, said = read_grid(str(tmp_path / "grid.toml")), tmp_path / "out", []
+    grid = read_grid(str(write_small_grid(tmp_path, GRID, iterations=2)))
+    out, said = tmp_path / "out", []
     outcomes = run_cells(grid, out, 2, said.append)
     for alpha in (0.001, 0.002):
         trial = out / "search" / "DFA" / f"alpha{alpha:g}"

@@ -8,20 +8,10 @@ import time
 
 import psutil
 import pytest
-from small_faces import write_small_set
+from small_grid import write_small_grid
 
 from facexfer.comparison.processes import RunPool
-from facexfer.recipe import dump_recipe, parse_recipe
 
-RECIPE = {
-    "task": "face",
-    "source": {"backbone": "mobilefacenet_slim"},
-    "head": {"name": "arcface", "start": "class_means", "scale": 32.0, "margin": 0.3},
-    "method": {"name": "l2"},
-    "optimizer": {"learning_rate": 0.001, "batch_size": 8, "iterations": 8},
-    "evaluation": {"fars": [0.1], "pairs": [{"probe": "nir"}], "untouched": False},
-    "runtime": {"accelerator": "cpu", "checkpoint_seconds": 0},
-}
 GRID = """
 title = "Small"
 recipe = "{recipe}"
@@ -33,11 +23,8 @@ seeds = [0, 1]
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    manifest = write_small_set(tmp_path / "faces", train=4)
-    recipe = parse_recipe({**RECIPE, "data": {"manifest": str(manifest), "modality": "nir"}}, "test")
-    (tmp_path / "recipe.toml").write_text(dump_recipe(recipe))
-    (tmp_path / "grid.toml").write_text(GRID.format(recipe=tmp_path / "recipe.toml"))
-    words = [sys.executable, "-c", "from facexfer.cli import main; main()", "compare", str(tmp_path / "grid.toml")]
+    grid = write_small_grid(tmp_path, GRID, iterations=8, checkpoint_seconds=0)
+    words = [sys.executable, "-c", "from facexfer.cli import main; main()", "compare", str(grid)]
     # Two threads a run wait for each other where other tests run beside them.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return [*words, "--out", str(tmp_path / "out")]

@@ -19,6 +19,7 @@ from facexfer.errors import InputError
 from facexfer.folder_lock import hold
 from facexfer.heads import Head
 from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
+from facexfer.writing import write_text
 
 
 @dataclass(frozen=True)
@@ -251,10 +252,3 @@ def load_backbone_file(file: Path) -> BackboneModule:
     backbone.info = facts_from_metadata(backbone.info, metadata)
     load_entries(backbone, weights, str(file))
     return backbone.eval()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file beside and rename, so that it is never half there."""
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -115,7 +115,7 @@ def evaluate(
         if report is not None:
             shown = measured.worst(pictures)
     if json_file is not None:
-        from facexfer.runs import write_text
+        from facexfer.writing import write_text
 
         write_text(json_file, json.dumps(findings_to_json(findings), indent=2, allow_nan=False) + "\n")
     if report is not None:

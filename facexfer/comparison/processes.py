@@ -18,7 +18,8 @@ import torch
 
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe, dump_recipe
-from facexfer.runs import RunFolder, write_text
+from facexfer.runs import RunFolder
+from facexfer.writing import write_bytes, write_text
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class RunPool:
         # Not with_suffix, which takes the .001 of alpha0.001 for a suffix.
         file = folder.with_name(f"{folder.name}.toml")
         write_text(file, dump_recipe(recipe))
+        _lend_channel_weights(folder)
         words = [
             sys.executable,
             "-c",
@@ -151,6 +153,15 @@ class RunPool:
             environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[slot % gpus]
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self._jobs)))
         return environment
+
+
+def _lend_channel_weights(folder: Path) -> None:
+    """Copy DELTA's channel weights from a run beside; a run takes them only if their fingerprint is its own."""
+    own = RunFolder(folder).channel_file
+    others = sorted(folder.parent.glob(f"*/{own.name}"))
+    if others and not own.exists():
+        folder.mkdir(exist_ok=True)
+        write_bytes(own, others[0].read_bytes())
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -11,6 +11,8 @@ import pytest
 from small_grid import write_small_grid
 
 from facexfer.comparison.processes import RunPool
+from facexfer.recipe import read_recipe
+from facexfer.runs import RunFolder
 
 GRID = """
 title = "Small"
@@ -52,6 +54,22 @@ def test_a_stopped_comparison_leaves_no_run_at_work_and_goes_on(command, tmp_pat
     assert done.returncode == 0, done.stderr
     assert "Not finished" not in (tmp_path / "out" / "table.md").read_text()
     assert (first / "result.json").exists()
+
+
+@pytest.mark.slow
+def test_channel_weights_go_from_one_trial_to_the_next_and_are_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    write_small_grid(tmp_path, GRID, iterations=1)
+    runs = [RunFolder(tmp_path / "search" / f"alpha{alpha}") for alpha in (0.1, 0.2)]
+    with RunPool(1, print) as pool:
+        for alpha, run in zip((0.1, 0.2), runs, strict=True):
+            recipe = read_recipe(tmp_path / "recipe.toml", ["method.name=delta", f"method.alpha={alpha}"])
+            assert pool.start("trial", recipe, run.path).result().failure == ""
+    measured, lent = runs
+    assert measured.channel_file.stat().st_mtime_ns > measured.recipe_file.stat().st_mtime_ns
+    # Weights measured anew would be younger than the run.
+    assert lent.channel_file.stat().st_mtime_ns < lent.recipe_file.stat().st_mtime_ns
+    assert lent.channel_file.read_bytes() == measured.channel_file.read_bytes()
 
 
 def test_runs_side_by_side_have_different_gpus(monkeypatch):

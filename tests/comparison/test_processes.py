@@ -10,6 +10,8 @@ import psutil
 import pytest
 from small_grid import write_small_grid
 
+from facexfer.comparison.cells import run_cells
+from facexfer.comparison.grid import read_grid
 from facexfer.comparison.processes import RunPool
 from facexfer.recipe import read_recipe
 from facexfer.runs import RunFolder
@@ -50,10 +52,9 @@ def test_a_stopped_comparison_leaves_no_run_at_work_and_goes_on(command, tmp_pat
     assert not psutil.wait_procs(children, timeout=10)[1]
     assert not (first / "result.json").exists()
     assert not (first.parent / "seed1").exists()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Not finished" not in (tmp_path / "out" / "table.md").read_text()
-    assert (first / "result.json").exists()
+    outcomes = run_cells(read_grid(tmp_path / "grid.toml"), tmp_path / "out", 2, print)
+    assert [(each.seed, each.failure) for each in outcomes] == [(0, ""), (1, "")]
+    assert outcomes[0].folder == first
 
 
 @pytest.mark.slow

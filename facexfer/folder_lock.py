@@ -28,3 +28,24 @@ def hold(lock: Path, busy: str) -> AbstractContextManager[object]:
         raise InputError(busy) from error
     except NotImplementedError:
         return nullcontext()
+
+
+def hold_folder(folder: Path, wanted: str, busy: str) -> AbstractContextManager[object]:
+    """Make a folder if it is not there and take it, at once or not at all, by the file ``.lock`` in it.
+
+    Args:
+        folder: What is held.
+        wanted: What it is expected to be, should it not be fit for it.
+        busy: What is expected and what came, where another process holds it.
+
+    Returns:
+        As `hold`.
+
+    Raises:
+        InputError: If another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return hold(folder / ".lock", f"{folder}: {busy}; wait for it, or give another --out")
+    except OSError as error:
+        raise InputError(f"{folder}: expected {wanted}, got: {error}; give another --out") from error

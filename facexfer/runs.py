@@ -16,7 +16,7 @@ from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.info import BackboneModule
 from facexfer.checkpoint import STATE_FORMAT, load_state, save_state, write_safetensors
 from facexfer.errors import InputError
-from facexfer.folder_lock import hold
+from facexfer.folder_lock import hold_folder
 from facexfer.heads import Head
 from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
 from facexfer.writing import write_text
@@ -98,15 +98,8 @@ class RunFolder:
         Raises:
             InputError: If another process holds it, or it cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            return hold(
-                self.path / ".lock",
-                f"{self.path}: expected a folder that no other process trains in, one is at work there; wait for it, "
-                "or give another --out",
-            )
-        except OSError as error:
-            raise InputError(f"{self.path}: expected a folder to write to, got: {error}; give another --out") from error
+        busy = "expected a folder that no other process trains in, one is at work there"
+        return hold_folder(self.path, "a folder to write to", busy)
 
     def start(self, recipe: Recipe) -> None:
         """Make the folder for a new run.

@@ -199,6 +199,7 @@ def test_a_folder_that_another_process_trains_in_is_left_alone(finished, manifes
         assert train(recipe, finished, resume=True) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -1,15 +1,12 @@
 """One comparison at a time in a folder."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from facexfer.errors import InputError
-from facexfer.folder_lock import hold
+from facexfer.folder_lock import hold_folder
 
 
-@contextmanager
-def only_one_in(folder: Path) -> Iterator[None]:
+def only_one_in(folder: Path) -> AbstractContextManager[object]:
     """Hold a folder for as long as the block runs; the system lets go of it also when the process is killed.
 
     Args:
@@ -18,14 +15,5 @@ def only_one_in(folder: Path) -> Iterator[None]:
     Raises:
         InputError: If another process holds it, or it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = hold(
-            folder / ".lock",
-            f"{folder}: expected a folder that no other comparison is writing into, one is running there; wait for it, "
-            "or give another --out",
-        )
-    except OSError as error:
-        raise InputError(f"{folder}: expected a folder for the comparison, got: {error}; give another --out") from error
-    with held:
-        yield
+    busy = "expected a folder that no other comparison is writing into, one is running there"
+    return hold_folder(folder, "a folder for the comparison", busy)

@@ -13,13 +13,13 @@ from facexfer.backbones import (  # noqa: F401  (they add themselves to the tabl
     mobilefacenet_112x96,
     mobilefacenet_relu6,
 )
-from facexfer.backbones.carried import facts_from_metadata
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.mxnet import load_mxnet
 from facexfer.backbones.checkpoints.onnx_weights import load_onnx
 from facexfer.backbones.checkpoints.torch_files import SUFFIXES, load_torch, read_metadata
 from facexfer.backbones.image_networks import ImageNetwork, library_network
-from facexfer.backbones.info import Backbone, BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.parts.carried import facts_from_metadata
+from facexfer.backbones.parts.info import Backbone, BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.revive import folded_layers
 from facexfer.backbones.sources import find_pack, find_source, is_pack

@@ -17,8 +17,8 @@ from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
 from facexfer.backbones.checkpoints.onnx_match import Match, match_graph
 from facexfer.backbones.checkpoints.torch_files import read_metadata, read_tensors
 from facexfer.backbones.image_networks import ImageNetwork
-from facexfer.backbones.info import BackboneModule
 from facexfer.backbones.mbf import MBF
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.sources import find_source
 from facexfer.backbones.spelling import join_name

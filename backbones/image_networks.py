@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.parts.info import BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.registry import BACKBONES
 from facexfer.errors import InputError
 

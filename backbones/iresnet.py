@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
-from facexfer.backbones.prelu import PReLU
+from facexfer.backbones.parts.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.parts.prelu import PReLU
 from facexfer.backbones.registry import BACKBONES
 
 _CHANNELS = (64, 128, 256, 512)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
-from facexfer.backbones.prelu import PReLU
+from facexfer.backbones.parts.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.parts.prelu import PReLU
 from facexfer.backbones.registry import BACKBONES
 from facexfer.errors import InputError
 

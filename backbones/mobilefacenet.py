@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
-from facexfer.backbones.layers import FixedScaleBatchNorm1d
-from facexfer.backbones.prelu import PReLU
+from facexfer.backbones.parts.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
+from facexfer.backbones.parts.prelu import PReLU
 from facexfer.backbones.registry import BACKBONES
 
 # The published symbol: MXNet's default everywhere but in the last layer.

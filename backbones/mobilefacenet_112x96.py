@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
-from facexfer.backbones.prelu import PReLU
+from facexfer.backbones.parts.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.parts.prelu import PReLU
+from facexfer.backbones.parts.stages import STAGES, stage_taps
 from facexfer.backbones.registry import BACKBONES
-from facexfer.backbones.stages import STAGES, stage_taps
 
 
 class ConvBlock(nn.Module):

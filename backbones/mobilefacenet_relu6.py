@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.parts.info import BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.parts.stages import STAGES, stage_taps
 from facexfer.backbones.registry import BACKBONES
-from facexfer.backbones.stages import STAGES, stage_taps
 
 
 class ConvReLU6(nn.Sequential):

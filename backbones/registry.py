@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from facexfer.backbones.info import BackboneModule
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.registry import Registry
 
 BACKBONES: Registry[Callable[..., BackboneModule]] = Registry("backbone")

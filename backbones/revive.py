@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneModule
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.errors import InputError
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm

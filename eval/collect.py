@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facexfer.eval.bands import Cut, find_cuts
 from facexfer.eval.curves import Curve, curve_of_counts, curve_of_scores
 from facexfer.eval.paired import LabelledScores
-from facexfer.eval.pairs import PairScores, PairSet
+from facexfer.eval.pairwise.cuts import Cut, find_cuts
+from facexfer.eval.pairwise.pairs import PairScores, PairSet
 from facexfer.eval.verification import accepted_impostors
 
 _SINGLE = 4_000_000

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from facexfer.eval.bands import Cut, find_cuts
 from facexfer.eval.intervals import identity_interval, residual_squares, threshold_noise
-from facexfer.eval.pairs import PairSet
+from facexfer.eval.pairwise.cuts import Cut, find_cuts
+from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.verification import OperatingPoint, accepted_impostors, check_fars, make_point
 
 

@@ -3,7 +3,6 @@
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,7 +10,9 @@ import pydantic
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from facexfer import recipes
 from facexfer.errors import InputError
+from facexfer.files.packaged import packaged_toml
 from facexfer.registry import unknown_name_message
 
 
@@ -282,11 +283,7 @@ def differences(first: Recipe, second: Recipe) -> dict[str, tuple[object, object
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    packaged = {
-        file.name.removesuffix(".toml"): file
-        for file in resources.files("facexfer.recipes").iterdir()
-        if file.name.endswith(".toml")
-    }
+    packaged = packaged_toml(recipes)
     try:
         if path.is_file():
             return tomllib.loads(path.read_text(encoding="utf-8"))

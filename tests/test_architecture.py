@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NEVER = {
     "facexfer/transfer": ["facexfer.backbones", "facexfer.eval", "facexfer.data", "facexfer.tasks", "cv2", "onnx",
                           "onnxruntime", "torchvision"],
-    "facexfer/features.py": ["facexfer.backbones", "facexfer.eval", "facexfer.data", "facexfer.tasks"],
+    "facexfer/transfer/taps.py": ["facexfer.backbones", "facexfer.eval", "facexfer.data", "facexfer.tasks"],
     "facexfer/heads.py": ["facexfer.backbones", "facexfer.eval", "facexfer.data", "facexfer.tasks"],
     "facexfer/data": ["facexfer.backbones", "facexfer.eval", "facexfer.tasks", "facexfer.transfer", "facexfer.deploy"],
     "eval": ["facexfer.transfer", "facexfer.backbones", "facexfer.tasks", "facexfer.data", "facexfer.deploy"],

@@ -4,6 +4,7 @@ from importlib import resources
 
 import pytest
 
+from facexfer import recipes
 from facexfer.errors import InputError
 from facexfer.recipe import differences, dump_recipe, parse_recipe, read_recipe
 from facexfer.transfer.methods import create
@@ -14,7 +15,7 @@ MINIMAL = {
     "method": {"name": "l2"},
     "optimizer": {"epochs": 1},
 }
-PACKAGED = sorted(file.name for file in resources.files("facexfer.recipes").iterdir() if file.name.endswith(".toml"))
+PACKAGED = sorted(file.name for file in resources.files(recipes).iterdir() if file.name.endswith(".toml"))
 
 
 @pytest.mark.parametrize("name", PACKAGED)

@@ -24,11 +24,11 @@ def linear_probe(
     from sklearn.preprocessing import StandardScaler
 
     from facexfer.data.pictures import PictureDataset
+    from facexfer.engine.source import make_source
     from facexfer.errors import InputError
+    from facexfer.networks.embedding import embed_dataset
     from facexfer.recipe import read_recipe
     from facexfer.runtime import make_fabric
-    from facexfer.source_network import make_source
-    from facexfer.tasks.embedding import embed_dataset
     from facexfer.tasks.image import image_set
 
     read = read_recipe(recipe, settings or [])

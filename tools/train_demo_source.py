@@ -20,11 +20,11 @@ def train_demo_source(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
 ) -> None:
     """Train the demo's source network and write its weights, about 0.4 MB."""
-    from facexfer.checkpoint import write_safetensors
-    from facexfer.data.demo_faces import write_demo_set
+    from facexfer.data.generated.demo_set import write_demo_set
+    from facexfer.engine.train import train
     from facexfer.recipe import read_recipe
-    from facexfer.runs import load_backbone
-    from facexfer.training import train
+    from facexfer.runs.folder import load_backbone
+    from facexfer.runs.state import write_safetensors
 
     if not resume:
         write_demo_set(out / "data", identities, 40, images, SEED, ("vis",))

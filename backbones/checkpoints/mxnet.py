@@ -7,7 +7,7 @@ import torch
 
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
-from facexfer.backbones.info import BackboneModule
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.errors import InputError
 
 # A BatchNorm with fix_gamma=True takes 1 for its scale, whatever the file holds.

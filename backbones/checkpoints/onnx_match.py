@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from facexfer.backbones.checkpoints.onnx_graph import GraphNode, OnnxGraph
-from facexfer.backbones.layers import FixedScaleBatchNorm1d
+from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
 from facexfer.errors import InputError
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm

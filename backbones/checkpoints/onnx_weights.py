@@ -9,12 +9,12 @@ import onnxruntime
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from facexfer.backbones.carried import facts_from_metadata
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
 from facexfer.backbones.checkpoints.onnx_match import GraphMismatchError, match_graph
-from facexfer.backbones.info import BackboneModule
-from facexfer.backbones.normalize import Normalize
+from facexfer.backbones.parts.carried import facts_from_metadata
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.backbones.parts.normalize import Normalize
 from facexfer.errors import InputError
 
 TOLERANCE = 1e-3

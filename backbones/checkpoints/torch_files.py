@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from facexfer.backbones.checkpoints.loading import load_entries
-from facexfer.backbones.info import BackboneModule
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.errors import InputError
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".tar", ".ckpt")

@@ -12,9 +12,8 @@ def compare(
     jobs: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 1,
 ) -> None:
     """Run a grid cell by cell and write its tables after each; started again, it goes on with what is missing."""
-    from facexfer.comparison.cells import run_cells
+    from facexfer.comparison.cells import only_one_in, run_cells
     from facexfer.comparison.grid import read_grid
-    from facexfer.comparison.lock import only_one_in
     from facexfer.comparison.table import write_tables
     from facexfer.errors import RunError
 

@@ -16,18 +16,18 @@ def delta_weights(
     ] = None,
 ) -> None:
     """Measure DELTA's channel weights: train the head alone, then the rise of the loss without each channel."""
+    from facexfer.engine.knowledge import SourceKnowledge
+    from facexfer.engine.source import make_source, settle_source
+    from facexfer.engine.train import train
     from facexfer.errors import InputError
-    from facexfer.features import map_shapes
-    from facexfer.knowledge import SourceKnowledge
+    from facexfer.files.atomic import write_text
     from facexfer.recipe import read_recipe
-    from facexfer.runs import RunFolder
+    from facexfer.runs.folder import RunFolder
     from facexfer.runtime import make_fabric, memory_format, seed_everything
-    from facexfer.source_network import make_source, settle_source
     from facexfer.tasks import TASKS
-    from facexfer.training import train
     from facexfer.transfer import methods
     from facexfer.transfer.channel_weights import weights_from_rises
-    from facexfer.writing import write_text
+    from facexfer.transfer.taps import map_shapes
 
     read = read_recipe(recipe, settings or [])
     run = RunFolder(out)

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from facexfer import recipes
 from facexfer.errors import InputError
 
 if TYPE_CHECKING:
     from facexfer.eval.verification import OperatingPoint
-    from facexfer.tasks.networks import NetworkFindings
+    from facexfer.measure.transfers import NetworkFindings
 
 _FARS = (1e-2, 1e-3)
 _SOURCE, _PLAIN, _AFA = "source, untouched", "plain fine-tuning", "AFA"
@@ -45,7 +46,7 @@ def demo(
     with _step(console, 1, "Drawing people who do not exist, each seen by a VIS and by a NIR camera at once."):
         manifest = _draw(console, folder, (train_people, val_people), shots, seed)
     source = folder / "source.safetensors"
-    packaged = resources.files("facexfer.recipes").joinpath("demo-source.safetensors")
+    packaged = resources.files(recipes).joinpath("demo-source.safetensors")
     with resources.as_file(packaged) as file:
         shutil.copyfile(file, source)
     common = [f"data.manifest={manifest}", f"source.weights={source}", f"seed={seed}", *(settings or [])]
@@ -89,7 +90,7 @@ def _step(console: Console, number: int, what: str) -> Iterator[None]:
 
 
 def _draw(console: Console, folder: Path, people: tuple[int, int], shots: int, seed: int) -> Path:
-    from facexfer.data.demo_faces import write_demo_set
+    from facexfer.data.generated.demo_set import write_demo_set
 
     columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TextColumn("people"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
@@ -101,17 +102,17 @@ def _draw(console: Console, folder: Path, people: tuple[int, int], shots: int, s
 
 
 def _train(recipe: str, settings: list[str], run: Path) -> None:
+    from facexfer.engine.train import train
     from facexfer.recipe import read_recipe
-    from facexfer.training import train
 
     train(read_recipe(recipe, settings), run, resume=False)
 
 
 def _measure(folder: Path, source: Path) -> "NetworkFindings":
     from facexfer.data.manifest import read_manifest
+    from facexfer.measure.embedder import open_embedder
+    from facexfer.measure.transfers import measure_networks
     from facexfer.recipe import read_recipe
-    from facexfer.tasks.embedder import open_embedder
-    from facexfer.tasks.networks import measure_networks
 
     recipe = read_recipe(folder / "afa" / "recipe.toml")
     networks = {
@@ -152,9 +153,9 @@ def _verdicts(findings: "NetworkFindings") -> list[str]:
 def _export(folder: Path, findings: "NetworkFindings") -> str:
     from facexfer.data.manifest import read_manifest
     from facexfer.deploy.onnx_export import export_onnx
-    from facexfer.runs import load_backbone
-    from facexfer.tasks.embedder import open_embedder
-    from facexfer.tasks.verification import verify
+    from facexfer.measure.embedder import open_embedder
+    from facexfer.measure.pair_sets import verify
+    from facexfer.runs.folder import load_backbone
 
     model = folder / "model.onnx"
     difference = export_onnx(load_backbone(folder / "afa"), model)
@@ -170,9 +171,9 @@ def _export(folder: Path, findings: "NetworkFindings") -> str:
 def _write_page(folder: Path, findings: "NetworkFindings", facts: dict[str, Any]) -> None:
     from facexfer.data.manifest import read_manifest
     from facexfer.recipe import read_recipe
-    from facexfer.runs import RunFolder, load_backbone
+    from facexfer.reports.transfer_page import Shown, write_transfer_page
+    from facexfer.runs.folder import RunFolder, load_backbone
     from facexfer.runtime import describe_environment
-    from facexfer.tasks.transfer_page import Shown, write_transfer_page
 
     runs = {_PLAIN: folder / "plain", _AFA: folder / "afa"}
     for name, run in runs.items():

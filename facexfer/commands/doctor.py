@@ -10,7 +10,7 @@ def doctor(
     folder: Annotated[Path, typer.Option("--out", help="Where runs are to be written.")] = Path("runs"),
 ) -> None:
     """Check packages, GPU, onnxruntime and write access; print the one-line cure of each finding."""
-    from facexfer.doctor import examine
+    from facexfer.deploy.doctor import examine
     from facexfer.errors import RunError
 
     findings = examine(folder)

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from facexfer.errors import InputError
 from facexfer.eval.arrays import read_array
-from facexfer.eval.findings import Findings
+from facexfer.eval.report.as_json import findings_to_json
+from facexfer.eval.report.findings import Findings
 from facexfer.eval.score_files import read_scores
-from facexfer.eval.tables import findings_to_json
 
 _DEFAULT_FARS = [1e-2, 1e-3, 1e-4]
 _SHOWN_PAIRS = 12
@@ -67,9 +67,9 @@ def evaluate(
     pictures: Annotated[bool, typer.Option(help="Show the worst pairs' pictures in the report.")] = True,
 ) -> None:
     """Measure TAR at FAR over all pairs, exactly: of a model, of embeddings, or of scores."""
-    from facexfer.eval.report import write_report
+    from facexfer.eval.report.verification_page import write_report
     from facexfer.eval.verification import check_fars
-    from facexfer.tasks.evaluation import Request, evaluate_comparison, evaluate_scores
+    from facexfer.measure.evaluate import Request, evaluate_comparison, evaluate_scores
 
     sources = {"--model": model, "--embeddings": embeddings, "--scores": scores}
     given = [option for option, value in sources.items() if value]
@@ -115,7 +115,7 @@ def evaluate(
         if report is not None:
             shown = measured.worst(pictures)
     if json_file is not None:
-        from facexfer.writing import write_text
+        from facexfer.files.atomic import write_text
 
         write_text(json_file, json.dumps(findings_to_json(findings), indent=2, allow_nan=False) + "\n")
     if report is not None:
@@ -150,10 +150,10 @@ class _Model:
         from dataclasses import replace
 
         from facexfer.data.pairs_file import read_pairs
-        from facexfer.tasks.evaluation import evaluate_comparison
-        from facexfer.tasks.listed import evaluate_list, list_defines_pairs
-        from facexfer.tasks.questions import check_column, listed_accuracy
-        from facexfer.tasks.verification import Comparison, compare, embed_side
+        from facexfer.measure.evaluate import evaluate_comparison
+        from facexfer.measure.listed import evaluate_list, list_defines_pairs
+        from facexfer.measure.pair_sets import Comparison, compare, embed_side
+        from facexfer.measure.questions import check_column, listed_accuracy
 
         chosen = self._images.select(modality=self._probe)
         for column in request.columns:
@@ -196,8 +196,8 @@ class _Model:
         return replace(findings, folds=listed_accuracy(self.comparison.probe, pairs))
 
     def worst(self, pictures: bool) -> Any:
-        from facexfer.tasks.evaluation import show_worst
-        from facexfer.tasks.listed import show_worst_listed
+        from facexfer.measure.evaluate import show_worst
+        from facexfer.measure.listed import show_worst_listed
 
         if self._listed is not None:
             side, pairs = self._listed
@@ -205,7 +205,7 @@ class _Model:
         return show_worst(self.comparison, _SHOWN_PAIRS, pictures)
 
     def _open(self, model: Path, backbone: str | None) -> Any:
-        from facexfer.tasks.embedder import FlipEmbedder, open_embedder
+        from facexfer.measure.embedder import FlipEmbedder, open_embedder
 
         embedder = open_embedder(model, backbone)
         return FlipEmbedder(embedder) if self._flip else embedder
@@ -214,7 +214,7 @@ class _Model:
 def _of_embeddings(
     embeddings: Path, labels: Path | None, gallery_embeddings: Path | None, gallery_labels: Path | None
 ) -> Any:
-    from facexfer.tasks.verification import Comparison
+    from facexfer.measure.pair_sets import Comparison
 
     if labels is None or (gallery_embeddings is None) != (gallery_labels is None):
         raise InputError("expected labels beside embeddings, one file is missing; give --labels or --gallery-labels")
@@ -227,7 +227,7 @@ def _of_embeddings(
 def _side(embeddings: Path, labels: Path) -> Any:
     import numpy as np
 
-    from facexfer.tasks.verification import Side
+    from facexfer.measure.pair_sets import Side
 
     vectors, names = read_array(embeddings), read_array(labels)
     if vectors.ndim != 2 or names.shape != vectors.shape[:1]:

@@ -49,7 +49,7 @@ def export(
         return
     if backbone is not None:
         raise InputError(f"{out}: expected a run for a bundle, got foreign weights; give a path ending in .onnx")
-    from facexfer.tasks.bundle import Order, make_bundle
+    from facexfer.deploy.bundle import Order, make_bundle
 
     order = Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, detector)
     make_bundle(source, out, order, show_row)
@@ -60,7 +60,7 @@ def show_row(row: Any) -> None:
     """Print what the gate measured of one file.
 
     Args:
-        row: A `facexfer.tasks.gate.GateRow`.
+        row: A `facexfer.deploy.gate.GateRow`.
     """
     typer.echo(
         f"{row.precision}: {row.megabytes:.2f} MB; {show_latencies(row.latencies)}; largest embedding difference "
@@ -86,7 +86,7 @@ def show_latencies(latencies: Any) -> str:
 def _write_file(source: Path, backbone: str | None, out: Path, opset: int | None, batch: int | None) -> None:
     from facexfer.backbones import create_backbone
     from facexfer.deploy.onnx_export import export_onnx
-    from facexfer.runs import load_backbone
+    from facexfer.runs.folder import load_backbone
 
     network = load_backbone(source) if backbone is None else create_backbone(backbone, weights=source)
     difference = export_onnx(network, out, opset, batch)

@@ -26,8 +26,8 @@ def activation_maps(
     names: _Names = None,
 ) -> None:
     """Figure 2: one channel's maps over test pictures, by the source and by each run."""
-    from facexfer.figures.activation_maps import activation_maps
-    from facexfer.figures.saving import save_figure
+    from facexfer.reports.activation_maps import activation_maps
+    from facexfer.reports.saving import save_figure
 
     _tell(*save_figure(activation_maps(_by_name(runs, names), channel, layer, pictures), out, "activation-maps"))
 
@@ -35,8 +35,8 @@ def activation_maps(
 @figures.command("loss-curves")
 def loss_curves(runs: _Runs, out: _Out, names: _Names = None) -> None:
     """Figures 3 and 5: cross-entropy and total loss in training and testing."""
-    from facexfer.figures.loss_curves import loss_curves
-    from facexfer.figures.saving import save_figure
+    from facexfer.reports.loss_curves import loss_curves
+    from facexfer.reports.saving import save_figure
 
     _tell(*save_figure(loss_curves(_by_name(runs, names)), out, "loss-curves"))
 
@@ -48,8 +48,8 @@ def samples_per_class(
     figure: Annotated[str, typer.Option(help="Which figure of the runs.")] = "top1",
 ) -> None:
     """Figure 4: accuracy against the training pictures a class."""
-    from facexfer.figures.samples_per_class import samples_per_class
-    from facexfer.figures.saving import save_figure
+    from facexfer.reports.samples_per_class import samples_per_class
+    from facexfer.reports.saving import save_figure
 
     _tell(*save_figure(samples_per_class(comparison, figure), out, "samples-per-class"))
 
@@ -57,8 +57,8 @@ def samples_per_class(
 @figures.command("attention")
 def attention(run: Annotated[Path, typer.Argument(help="A run of afa.")], out: _Out, pictures: _Pictures = 4) -> None:
     """Where SAM and which channels CAM attends to, over test pictures such as faces."""
-    from facexfer.figures.attention import attention_figures
-    from facexfer.figures.saving import save_figure
+    from facexfer.reports.attention import attention_figures
+    from facexfer.reports.saving import save_figure
 
     drawn, told = attention_figures(run, pictures)
     typer.echo("\n".join(told))

@@ -17,8 +17,8 @@ def match(
     far: Annotated[float | None, typer.Option(help="Decide for this FAR; the bundle's own by default.")] = None,
 ) -> None:
     """Compare two photos, or look one up in a folder of people: score, threshold, decision."""
+    from facexfer.deploy.matching import Matcher
     from facexfer.errors import InputError
-    from facexfer.tasks.matching import Matcher
 
     searching = enrol is not None and identify is not None
     if searching == bool(photos) or (photos and len(photos) != 2) or (enrol is None) != (identify is None):

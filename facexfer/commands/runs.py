@@ -10,7 +10,7 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="A folder with run folders in it, at any depth.")],
 ) -> None:
     """List runs: in what their recipes differ, how far they came, and their figures."""
-    from facexfer.run_list import list_runs
+    from facexfer.runs.listing import list_runs
 
     listed = list_runs(folder)
     for run in listed:

@@ -20,7 +20,7 @@ def train(
 ) -> None:
     """Train a network by a recipe into a run folder."""
     # Imported here, so that --help and bad options answer at once.
-    from facexfer import training
+    from facexfer.engine import train as engine
     from facexfer.recipe import read_recipe
 
     shorthands = {
@@ -30,4 +30,4 @@ def train(
         "compile": "true" if compiled else None,
     }
     given = [f"runtime.{name}={value}" for name, value in shorthands.items() if value is not None]
-    training.train(read_recipe(recipe, [*(settings or []), *given]), out, resume)
+    engine.train(read_recipe(recipe, [*(settings or []), *given]), out, resume)

@@ -16,7 +16,7 @@ def verify_bundle(
     run: Annotated[Path | None, typer.Option(help="Its run, to compare the embeddings as well.")] = None,
 ) -> None:
     """Measure a bundle's file on this machine and compare with what the bundle says."""
-    from facexfer.tasks import bundle_check
+    from facexfer.deploy import bundle_check
 
     found = bundle_check.verify_bundle(folder, manifest, run)
     if found.row is not None:

@@ -3,6 +3,7 @@
 import itertools
 import queue
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from facexfer.comparison.grid import Cell, Grid, cells_of, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
+from facexfer.files.lock import hold_folder
 from facexfer.recipe import Recipe
 
 
@@ -60,6 +62,19 @@ def run_cells(
         recipe_of(grid, cell)
     with RunPool(jobs, say) as pool:
         return _Comparison(grid, out, pool).run(show)
+
+
+def only_one_in(folder: Path) -> AbstractContextManager[object]:
+    """Hold a folder for as long as the block runs; the system lets go of it also when the process is killed.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        InputError: If another process holds it, or it cannot be written.
+    """
+    busy = "expected a folder that no other comparison is writing into, one is running there"
+    return hold_folder(folder, "a folder for the comparison", busy)
 
 
 class _Comparison:

@@ -4,14 +4,15 @@ import itertools
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pydantic
 from pydantic import Field
 
+from facexfer import grids
 from facexfer.errors import InputError
+from facexfer.files.packaged import packaged_toml
 from facexfer.recipe import Recipe, Section, read_recipe
 from facexfer.registry import unknown_name_message
 
@@ -126,11 +127,7 @@ def read_grid(name: str | Path) -> Grid:
     Raises:
         InputError: If the file is missing or no TOML, a key is unknown or a value does not fit.
     """
-    packaged = {
-        file.name.removesuffix(".toml"): file
-        for file in resources.files("facexfer.grids").iterdir()
-        if file.name.endswith(".toml")
-    }
+    packaged = packaged_toml(grids)
     path = Path(name)
     try:
         if path.is_file():

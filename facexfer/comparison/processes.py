@@ -17,9 +17,9 @@ from typing import Any, Self
 import torch
 
 from facexfer.errors import InputError
+from facexfer.files.atomic import write_bytes, write_text
 from facexfer.recipe import Recipe, dump_recipe
-from facexfer.runs import RunFolder
-from facexfer.writing import write_bytes, write_text
+from facexfer.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,7 @@ class RunPool:
         file = folder.with_name(f"{folder.name}.toml")
         write_text(file, dump_recipe(recipe))
         _lend_channel_weights(folder)
-        words = [
-            sys.executable,
-            "-c",
-            "from facexfer.cli import main; main()",
-            "train",
-            str(file),
-            "--out",
-            str(folder),
-        ]
+        words = [sys.executable, "-m", "facexfer", "train", str(file), "--out", str(folder)]
         if run.recipe_file.exists():
             words.append("--resume")
         status, output, errors = self._call(words)

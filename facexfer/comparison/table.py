@@ -10,7 +10,7 @@ from scipy import stats
 
 from facexfer.comparison.cells import Outcome
 from facexfer.comparison.grid import Cell, Grid, cells_of
-from facexfer.writing import write_text
+from facexfer.files.atomic import write_text
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from facexfer.data.failures import UNKNOWN, read_failures
 from facexfer.data.manifest import read_manifest, write_manifest
 from facexfer.data.protocols import Draw, Listed, draw_splits
 from facexfer.errors import InputError
-from facexfer.writing import write_text
+from facexfer.files.atomic import write_text
 
 
 def write_draws(

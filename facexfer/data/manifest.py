@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facexfer.errors import InputError
-from facexfer.writing import write_text
+from facexfer.files.atomic import write_text
 
 REQUIRED = ("path", "identity", "modality", "split")
 LANDMARKS = tuple(f"{axis}{number}" for number in range(1, 6) for axis in "xy")

@@ -1,6 +1,8 @@
-"""Checks that a run's identities are what they must be."""
+"""Who is trained on and who is measured: the checks of that, and fewer images of each."""
 
-from facexfer.data.manifest import Manifest
+import numpy as np
+
+from facexfer.data.manifest import FaceImage, Manifest
 from facexfer.errors import InputError
 
 _SHOWN = 5
@@ -43,3 +45,25 @@ def check_trainable(training: Manifest) -> None:
             f"{training.path}: expected at least 2 training identities, got only '{training.identities[0]}'; a "
             "classifier needs somebody to tell it from"
         )
+
+
+def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
+    """Keep at most ``count`` images of every identity, drawn by ``seed``.
+
+    Args:
+        manifest: The images.
+        count: The most that stay of one identity.
+        seed: Of the draw; the same seed and images give the same choice, in whatever order they are listed.
+
+    Returns:
+        The smaller manifest, in its old order.
+    """
+    of_identity: dict[str, list[FaceImage]] = {}
+    for image in sorted(manifest.images, key=lambda image: str(image.path)):
+        of_identity.setdefault(image.identity, []).append(image)
+    generator = np.random.default_rng(seed)
+    kept = set()
+    for identity in sorted(of_identity):
+        images = of_identity[identity]
+        kept |= {images[index].path for index in generator.permutation(len(images))[:count]}
+    return Manifest(manifest.path, tuple(image for image in manifest.images if image.path in kept))

@@ -14,8 +14,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneInfo, BackboneModule
-from facexfer.backbones.normalize import Normalize
+from facexfer.backbones.parts.info import BackboneInfo, BackboneModule
+from facexfer.backbones.parts.normalize import Normalize
 from facexfer.deploy.fast_prelu import rewrite_prelu
 from facexfer.errors import InputError, RunError
 

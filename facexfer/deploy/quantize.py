@@ -13,7 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from facexfer.deploy.onnx_export import NORMALISATION
-from facexfer.deploy.providers import CPU
+from facexfer.measure.providers import CPU
 
 _INTEGER = ("Conv", "Gemm", "MatMul")
 _MEASURED_IMAGES = 16

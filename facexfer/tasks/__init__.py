@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from facexfer.backbones.info import BackboneInfo
+from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.recipe import Recipe
 from facexfer.registry import Registry
 from facexfer.tasks.face import face_task

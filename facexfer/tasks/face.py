@@ -5,17 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from facexfer.backbones.info import BackboneInfo
+from facexfer.backbones.parts.info import BackboneInfo
+from facexfer.data.augmentation import training_transform
 from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops
-from facexfer.data.manifest import FaceImage, Manifest, read_manifest
-from facexfer.data.splits import check_disjoint, check_trainable
-from facexfer.data.transforms import training_transform
+from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.data.splits import check_disjoint, check_trainable, limit_per_identity
 from facexfer.errors import InputError
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs
+from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import DataSection, EvaluationSection, PairsSection, Recipe
-from facexfer.tasks.embedding import embed_dataset
 from facexfer.tasks.task import Task
 
 
@@ -112,28 +112,6 @@ def _source_images(recipe: Recipe, manifest: Manifest, validation: Manifest) -> 
         images = images.select(identities=set(images.identities) - set(validation.identities))
     check_disjoint(images, validation)
     return images
-
-
-def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
-    """Keep at most ``count`` images of every identity, drawn by ``seed``.
-
-    Args:
-        manifest: The images.
-        count: The most that stay of one identity.
-        seed: Of the draw; the same seed and images give the same choice, in whatever order they are listed.
-
-    Returns:
-        The smaller manifest, in its old order.
-    """
-    of_identity: dict[str, list[FaceImage]] = {}
-    for image in sorted(manifest.images, key=lambda image: str(image.path)):
-        of_identity.setdefault(image.identity, []).append(image)
-    generator = np.random.default_rng(seed)
-    kept = set()
-    for identity in sorted(of_identity):
-        images = of_identity[identity]
-        kept |= {images[index].path for index in generator.permutation(len(images))[:count]}
-    return Manifest(manifest.path, tuple(image for image in manifest.images if image.path in kept))
 
 
 class FaceEvaluator:

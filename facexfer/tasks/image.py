@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facexfer.backbones.info import BackboneInfo
+from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.datasets import DATASETS
 from facexfer.data.image_set import ImageSet, LabelledImage
 from facexfer.data.pictures import PictureDataset, picture_store
 from facexfer.errors import InputError
 from facexfer.eval.classification import cross_entropy, per_class_accuracy, top_k_accuracy
+from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import PairsSection, Recipe
-from facexfer.tasks.embedding import embed_dataset
 from facexfer.tasks.task import Task
 
 

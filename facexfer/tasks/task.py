@@ -2,27 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from facexfer.data.training_set import TrainingSet
 from facexfer.recipe import PairsSection
-
-
-class TrainingSet(Protocol):
-    """Images and labels for training; `set_epoch` makes the augmentation of an epoch reproducible."""
-
-    def __len__(self) -> int:
-        """The number of images."""
-        ...
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """One image (3, H, W) uint8 RGB and its label."""
-        ...
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the augmentation anew."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facexfer.features import FeatureTap
 from facexfer.transfer.stages import Passes, SourceBatch, Stage, StageSetting, Term
+from facexfer.transfer.taps import FeatureTap
 
 CLASSIFICATION = "classification"
 

@@ -7,8 +7,8 @@ from shared_data import shared
 
 from facexfer.backbones import create_backbone
 from facexfer.errors import InputError
-from facexfer.features import map_shapes
 from facexfer.transfer.attention import ChannelAttention, SpatialAttention
+from facexfer.transfer.taps import map_shapes
 
 
 @pytest.mark.slow

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
 from facexfer.data.images import read_crop
+from facexfer.deploy import gate
+from facexfer.deploy.contract import read_contract
 from facexfer.errors import InputError, RunError
+from facexfer.measure.embedder import open_embedder
 from facexfer.recipe import PairsSection, parse_recipe
-from facexfer.tasks import gate
-from facexfer.tasks.contract import read_contract
-from facexfer.tasks.embedder import open_embedder
 
 
 def run(*words):
@@ -31,7 +31,7 @@ def run(*words):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    from facexfer.training import train
+    from facexfer.engine.train import train
 
     folder = tmp_path_factory.mktemp("bundle")
     manifest = write_small_set(folder)
@@ -147,8 +147,8 @@ def test_every_precision_must_pass(trained, monkeypatch):
 
 def test_the_difference_is_that_of_both_sides(bundle, trained):
     from facexfer.data.manifest import read_manifest
-    from facexfer.tasks.embedder import open_embedder
-    from facexfer.tasks.verification import compare
+    from facexfer.measure.embedder import open_embedder
+    from facexfer.measure.pair_sets import compare
 
     images = read_manifest(trained / "images.csv").select(split="val")
     first = compare(open_embedder(trained / "run"), images, "nir", "vis")
@@ -203,8 +203,8 @@ def test_a_run_keeps_what_its_file_says_of_normalisation(trained, tmp_path):
     from arcface_export import export_arcface, give_statistics
 
     from facexfer.backbones import create_backbone
-    from facexfer.runs import load_backbone
-    from facexfer.training import train
+    from facexfer.engine.train import train
+    from facexfer.runs.folder import load_backbone
 
     name = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
     network = give_statistics(create_backbone(name))

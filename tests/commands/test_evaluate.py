@@ -73,8 +73,8 @@ def test_embeddings_alone_and_against_a_gallery(arrays, tmp_path):
 
 
 def test_a_run_and_its_export_give_the_same_tar(tmp_path):
+    from facexfer.engine.train import train
     from facexfer.recipe import parse_recipe
-    from facexfer.training import train
 
     manifest = write_small_set(tmp_path)
     values = {

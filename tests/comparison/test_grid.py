@@ -4,15 +4,15 @@ from importlib import resources
 
 import pytest
 
-from facexfer.comparison.cells import Outcome, run_cells
+from facexfer import grids
+from facexfer.comparison.cells import Outcome, only_one_in, run_cells
 from facexfer.comparison.grid import Cell, cells_of, read_grid, recipe_of
-from facexfer.comparison.lock import only_one_in
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.comparison.table import markdown, paired_test, write_tables
 from facexfer.errors import InputError
 from facexfer.transfer.methods import create
 
-PACKAGED = sorted(file.name for file in resources.files("facexfer.grids").iterdir() if file.name.endswith(".toml"))
+PACKAGED = sorted(file.name for file in resources.files(grids).iterdir() if file.name.endswith(".toml"))
 SMALL = """
 title = "Small"
 recipe = "nirsim-l2"

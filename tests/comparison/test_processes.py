@@ -14,7 +14,7 @@ from facexfer.comparison.cells import run_cells
 from facexfer.comparison.grid import read_grid
 from facexfer.comparison.processes import RunPool
 from facexfer.recipe import read_recipe
-from facexfer.runs import RunFolder
+from facexfer.runs.folder import RunFolder
 
 GRID = """
 title = "Small"
@@ -28,7 +28,7 @@ seeds = [0, 1]
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     grid = write_small_grid(tmp_path, GRID, iterations=8, checkpoint_seconds=0)
-    words = [sys.executable, "-c", "from facexfer.cli import main; main()", "compare", str(grid)]
+    words = [sys.executable, "-m", "facexfer", "compare", str(grid)]
     # Two threads a run wait for each other where other tests run beside them.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return [*words, "--out", str(tmp_path / "out")]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from small_faces import write_small_set
 
+from facexfer.data.augmentation import PRESETS, training_transform
 from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops, read_crop, read_rgb
 from facexfer.data.manifest import FaceImage, Manifest, read_manifest
 from facexfer.data.splits import check_disjoint, check_trainable
-from facexfer.data.transforms import PRESETS, training_transform
 from facexfer.errors import InputError
 
 

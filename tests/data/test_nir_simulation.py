@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from photo_files import picture
 
+from facexfer.data.augmentation import PRESETS, training_transform
 from facexfer.data.nir_simulation import (
     SimulateNIR,
     add_sensor_noise,
@@ -14,7 +15,6 @@ from facexfer.data.nir_simulation import (
     quantise,
     skin_likelihood,
 )
-from facexfer.data.transforms import PRESETS, training_transform
 
 PHOTO = np.asarray(picture(size=(112, 112)))
 HALF = np.full((112, 112), 0.5, np.float32)

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from facexfer import create_backbone
 from facexfer.cli import app
 from facexfer.data.preparation.align import align
+from facexfer.measure.embedder import open_embedder
 from facexfer.recipe import parse_recipe
-from facexfer.runs import RunFolder
-from facexfer.tasks.embedder import open_embedder
+from facexfer.runs.folder import RunFolder
 
 pytestmark = [
     pytest.mark.slow,

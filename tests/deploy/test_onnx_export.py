@@ -12,7 +12,7 @@ from facexfer.data.images import read_crop
 from facexfer.deploy import onnx_export
 from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx, onnx_info
 from facexfer.errors import InputError, RunError
-from facexfer.tasks.embedder import open_embedder
+from facexfer.measure.embedder import open_embedder
 
 WEIGHTS = "weights/mobilefacenet-mxnet-y1/model-0000.params"
 CROPS = ("vis/p0000/000.jpg", "nir/p0000/000.jpg", "nir-mild/p0001/000.jpg")

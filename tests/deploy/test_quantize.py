@@ -12,7 +12,7 @@ from arcface_export import give_statistics
 from facexfer.backbones import create_backbone
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.deploy.quantize import LARGEST_NOISE, rounding_noise, write_precision
-from facexfer.tasks.embedder import OnnxEmbedder
+from facexfer.measure.embedder import OnnxEmbedder
 
 
 @pytest.fixture(scope="module")

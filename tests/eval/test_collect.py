@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from facexfer.eval import collect, pairs
+from facexfer.eval import collect
 from facexfer.eval.collect import curve_of_pairs, worst_pairs
 from facexfer.eval.curves import area_under_roc, curve_of_scores, equal_error_rate
+from facexfer.eval.pairwise import pairs
 
 
 def make(seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facexfer.eval.pairs import PairSet
+from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import all_pairs, points_at_thresholds
 
 SETS = 350

@@ -6,7 +6,7 @@ import pytest
 from facexfer.errors import InputError
 from facexfer.eval.collect import labelled_scores
 from facexfer.eval.paired import paired_differences
-from facexfer.eval.pairs import PairSet
+from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import all_pairs
 
 FARS = [0.1, 0.01]
@@ -89,7 +89,7 @@ def test_a_tail_that_is_not_all_held_gives_exact_rates_and_about_the_same_interv
 def test_more_pairs_than_are_kept_whole(monkeypatch):
     labels, one, other = two_networks(0, (0.3, 0.6))
     whole = compare(labels, one, other, [0.3, 0.01])
-    monkeypatch.setattr("facexfer.eval.bands.KEPT", 2000)
+    monkeypatch.setattr("facexfer.eval.pairwise.cuts.KEPT", 2000)
     monkeypatch.setattr("facexfer.eval.collect._TAIL", 400)
     for seen, exact in zip(compare(labels, one, other, [0.3, 0.01]), whole, strict=True):
         assert (seen.first, seen.second) == (exact.first, exact.second)

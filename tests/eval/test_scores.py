@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from facexfer.errors import InputError
-from facexfer.eval import bands, pairs
-from facexfer.eval.pairs import PairSet
+from facexfer.eval.pairwise import cuts, pairs
+from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs, points_at_thresholds
 from facexfer.eval.verification import tar_at_far
 
@@ -86,7 +86,7 @@ def test_limits_from_a_sample_change_nothing(monkeypatch, kept, levels):
         embeddings[np.abs(embeddings).sum(1) == 0] = 1
     fars = [1.0, 0.7, 0.5, 0.2, 0.1, 0.01, 1e-3, 1e-4]
     whole = all_pairs(embeddings, labels, fars)
-    monkeypatch.setattr(bands, "KEPT", kept)
+    monkeypatch.setattr(cuts, "KEPT", kept)
     seen = all_pairs(embeddings, labels, fars)
     assert figures(seen) == figures(whole)
     # Without the pairs themselves, the interval of the false accept rate can only be wider, and that of the true
@@ -107,7 +107,7 @@ def test_a_threshold_at_zero_is_found_where_denormals_are_flushed(monkeypatch):
     assert torch.set_flush_denormal(True)
     try:
         whole = all_pairs(embeddings, labels, [0.5])
-        monkeypatch.setattr(bands, "KEPT", 0)
+        monkeypatch.setattr(cuts, "KEPT", 0)
         assert figures(all_pairs(embeddings, labels, [0.5])) == figures(whole)
         assert whole[0].threshold == 0
     finally:
@@ -117,13 +117,13 @@ def test_a_threshold_at_zero_is_found_where_denormals_are_flushed(monkeypatch):
 def test_a_misleading_sample_only_costs_another_pass(monkeypatch):
     embeddings, labels = people(400)
     whole = all_pairs(embeddings, labels, [0.5, 0.1, 0.01])
-    monkeypatch.setattr(bands, "KEPT", 0)
+    monkeypatch.setattr(cuts, "KEPT", 0)
     passes = []
-    fill = bands._fill
-    monkeypatch.setattr(bands, "_fill", lambda *given: (passes.append(1), fill(*given)))
+    fill = cuts._fill
+    monkeypatch.setattr(cuts, "_fill", lambda *given: (passes.append(1), fill(*given)))
     for shift in (-0.3, 0.0, 0.3):
         wrong = torch.linspace(1, -1, 500) * 0.1 + shift
-        monkeypatch.setattr(bands, "_sample_scores", lambda *given, wrong=wrong: (wrong, 80_000 / 500))
+        monkeypatch.setattr(cuts, "_sample_scores", lambda *given, wrong=wrong: (wrong, 80_000 / 500))
         passes.clear()
         assert figures(all_pairs(embeddings, labels, [0.5, 0.1, 0.01])) == figures(whole)
         assert len(passes) > 1
@@ -138,11 +138,11 @@ def test_scores_that_nearly_all_tie_need_no_room(monkeypatch, values):
     fars = [1.0, 0.9, 0.6, 0.3, 0.2, 0.1, 0.01, 1e-3]
     whole = all_pairs(embeddings, labels, fars)
     room = []
-    close = bands._Band.close
-    monkeypatch.setattr(bands._Band, "close", lambda band: (room.append(len(band._growing.all().scores)), close(band)))
-    monkeypatch.setattr(bands, "KEPT", 100)
+    close = cuts._Band.close
+    monkeypatch.setattr(cuts._Band, "close", lambda band: (room.append(len(band._growing.all().scores)), close(band)))
+    monkeypatch.setattr(cuts, "KEPT", 100)
     assert figures(all_pairs(embeddings, labels, fars)) == figures(whole)
-    assert max(room) <= bands._LEAST_ROOM
+    assert max(room) <= cuts._LEAST_ROOM
 
 
 def test_5000_by_5000_cross_spectral_pairs_equal_brute_force():
@@ -153,14 +153,14 @@ def test_5000_by_5000_cross_spectral_pairs_equal_brute_force():
     counted = captures[:, None] != captures[None]
     fars = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8]
     points = gallery_probe_pairs(gallery, gallery_labels, probe, probe_labels, fars, captures, captures)
-    assert points[0].impostor_pairs > bands.KEPT
+    assert points[0].impostor_pairs > cuts.KEPT
     assert_equal_points(points, brute_force(gallery, gallery_labels, probe, probe_labels, counted, fars))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kept", [4_000_000, 100])
 def test_the_same_on_a_gpu(monkeypatch, kept):
-    monkeypatch.setattr(bands, "KEPT", kept)
+    monkeypatch.setattr(cuts, "KEPT", kept)
     embeddings, labels = people(3000)
     assert_equal_points(all_pairs(embeddings, labels, FARS, "cuda"), all_pairs(embeddings, labels, FARS))
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import distributed, multiprocessing
 
-from facexfer.eval import bands, pairs
+from facexfer.eval.pairwise import cuts, pairs
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs, points_at_thresholds
 
 FARS = [0.2, 0.01, 1e-3, 1e-4]
@@ -33,8 +33,8 @@ def work(rank, ranks, folder):
     pairs.BLOCK = 64
     if ranks:
         distributed.init_process_group("gloo", f"file://{folder}/meet{ranks}", rank=rank, world_size=ranks)
-    for bands.KEPT in (4_000_000, 500):
-        (folder / f"{bands.KEPT}-{ranks}-{rank}").write_bytes(pickle.dumps(measure()))
+    for cuts.KEPT in (4_000_000, 500):
+        (folder / f"{cuts.KEPT}-{ranks}-{rank}").write_bytes(pickle.dumps(measure()))
     if ranks:
         distributed.destroy_process_group()
 

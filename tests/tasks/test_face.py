@@ -5,9 +5,9 @@ import pytest
 from shared_data import shared
 
 from facexfer.data.manifest import read_manifest
+from facexfer.data.splits import limit_per_identity
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs
-from facexfer.tasks.embedder import embed_images, open_embedder
-from facexfer.tasks.face import limit_per_identity
+from facexfer.measure.embedder import embed_images, open_embedder
 
 FARS = [1e-2, 1e-3, 1e-4]
 BASELINE = {

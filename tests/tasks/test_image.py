@@ -8,12 +8,13 @@ from shared_data import shared
 from small_pictures import write_pictures
 
 from facexfer.backbones import create_backbone
+from facexfer.engine.train import train
 from facexfer.errors import InputError
+from facexfer.networks.batchnorm import revive_on
+from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import parse_recipe
-from facexfer.runs import RunFolder, load_backbone
-from facexfer.tasks.embedding import embed_dataset, revive_on
+from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.tasks.image import image_task
-from facexfer.training import train
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from facexfer.backbones import create_backbone
-from facexfer.backbones.info import BackboneModule
-from facexfer.backbones.normalize import Normalize
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.backbones.parts.normalize import Normalize
 from facexfer.deploy.onnx_export import export_onnx
-from facexfer.deploy.providers import CPU
 from facexfer.deploy.quantize import write_half, write_int8_dynamic, write_int8_static
+from facexfer.measure.embedder import OnnxEmbedder
+from facexfer.measure.providers import CPU
 from facexfer.runtime import prepare_cpu
-from facexfer.tasks.embedder import OnnxEmbedder
 
 OURS = "ours, fp32"
 Way = Callable[[np.ndarray], object]

@@ -17,11 +17,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from facexfer.backbones import create_backbone
-from facexfer.backbones.normalize import Normalize
+from facexfer.backbones.parts.normalize import Normalize
+from facexfer.data.augmentation import PRESETS, training_transform
 from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.manifest import FaceImage
-from facexfer.data.transforms import PRESETS, training_transform
 
 SIZE = (112, 112)
 

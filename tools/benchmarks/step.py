@@ -26,15 +26,15 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from facexfer.backbones import create_backbone
-from facexfer.backbones.prelu import PReLU
-from facexfer.features import map_shapes
-from facexfer.frozen import fold_batchnorm
+from facexfer.backbones.parts.prelu import PReLU
 from facexfer.heads import ArcFaceHead
+from facexfer.networks.folded import fold_batchnorm
 from facexfer.runtime import prepare_cpu
 from facexfer.transfer.methods import create
 from facexfer.transfer.methods.delta import WeightedChannelAlignment
 from facexfer.transfer.objective import Objective, make_terms
 from facexfer.transfer.stages import StageSetting
+from facexfer.transfer.taps import map_shapes
 
 CLASSES = 255
 BARS = {"l2": 1.35, "delta": 1.03}
@@ -214,11 +214,11 @@ def around_the_step(size: int, rounds: int) -> dict[str, float]:
     """CPU seconds a step of loading with augmentation, and of one log line every ten steps."""
     from torch.utils.tensorboard import SummaryWriter
 
+    from facexfer.data.augmentation import training_transform
     from facexfer.data.crops import CropDataset
     from facexfer.data.manifest import FaceImage
-    from facexfer.data.transforms import training_transform
-    from facexfer.losses import LossWindow
-    from facexfer.runs import RunFolder
+    from facexfer.engine.loss_log import LossWindow
+    from facexfer.runs.folder import RunFolder
 
     taken = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ from facexfer.data.preparation.geometry import geometry_problem, sharpness
 from facexfer.data.preparation.photos import MAX_PIXELS, PhotoError, decode_photo
 from facexfer.data.preparation.rescue import find_faces
 from facexfer.errors import RunError
-from facexfer.writing import write_bytes
+from facexfer.files.atomic import write_bytes
 
 _MAX_BYTES = 2**29
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facexfer.errors import InputError
-from facexfer.folder_lock import hold
+from facexfer.files.lock import hold
 
 JOURNAL = "progress.jsonl"
 _LOCK = ".progress.lock"

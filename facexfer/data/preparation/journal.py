@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from facexfer.data.preparation.crop import CropRecord
 from facexfer.errors import InputError
-from facexfer.writing import write_text
+from facexfer.files.atomic import write_text
 
 
 class Journal:

@@ -14,7 +14,7 @@ from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.manifest import FaceImage, Landmarks, write_manifest
 from facexfer.data.preparation.crop import CropRecord
 from facexfer.data.preparation.prepare import Prepared
-from facexfer.writing import write_text
+from facexfer.files.atomic import write_text
 
 _FOLDS = 10
 _FIVE = 5

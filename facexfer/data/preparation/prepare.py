@@ -1,6 +1,5 @@
 """A folder of photos to crops, a manifest, and a list of what failed and why."""
 
-import hashlib
 import multiprocessing
 import os
 from collections import Counter, deque
@@ -20,6 +19,7 @@ from facexfer.data.preparation.detect import Detector, DetectorFile, find_detect
 from facexfer.data.preparation.folder import JOURNAL, own_folder
 from facexfer.data.preparation.journal import Journal
 from facexfer.errors import InputError, RunError
+from facexfer.files.digest import file_digest
 
 _AHEAD = 4
 # In a worker: its own detector, opened once.
@@ -123,8 +123,7 @@ def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
 
 
 def _fingerprint(detector: DetectorFile) -> str:
-    with detector.path.open("rb") as file:
-        return f"{detector.path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+    return f"{detector.path.name} {file_digest(detector.path)[:12]}"
 
 
 def _usable(entries: Iterable[PhotoEntry]) -> Iterator[PhotoEntry]:

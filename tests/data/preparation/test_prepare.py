@@ -238,7 +238,7 @@ def test_a_killed_run_goes_on_and_leaves_no_process(tmp_path):
         lines.append(first.replace("p0/0.png", f"p0/{number:04d}.png"))
     table.write_text("\n".join([*lines, first, second]) + "\n")
     words = ["prepare", str(root), "--layout", "folders", "--landmarks", str(table), "--jobs", "2", "--out"]
-    command = [sys.executable, "-c", "from facexfer.cli import main; main()", *words]
+    command = [sys.executable, "-m", "facexfer", *words]
     running = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal, end = out / "progress.jsonl", time.monotonic() + 60
     while (not journal.exists() or journal.read_bytes().count(b"\n") < 40) and time.monotonic() < end:

@@ -10,17 +10,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from facexfer.backbones import create_backbone
-from facexfer.features import map_shapes
-from facexfer.frozen import fold_batchnorm
+from facexfer.engine.train import train
 from facexfer.heads import LinearHead
+from facexfer.networks.folded import fold_batchnorm
 from facexfer.recipe import parse_recipe
-from facexfer.runs import RunFolder
-from facexfer.training import train
+from facexfer.runs.folder import RunFolder
 from facexfer.transfer.channel_weights import loss_rises, plain_loss_rises
 from facexfer.transfer.methods import create
 from facexfer.transfer.objective import Objective, make_terms
 from facexfer.transfer.prototypes import PrototypeClassifier
 from facexfer.transfer.stages import StageSetting
+from facexfer.transfer.taps import map_shapes
 
 FACES = ("mobilefacenet", "mobilefacenet_112x96", "mobilefacenet_relu6", "lresnet34e_ir", "mbf", "iresnet18")
 IMAGES = {"resnet50": 64, "resnet101": 64, "inception_v3": 96, "mobilenet_v2": 64, "torchvision:resnet18": 64}

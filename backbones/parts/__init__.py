@@ -1,0 +1,1 @@
+"""What all networks are made of and say about themselves: facts, normalisation, shared layers."""

@@ -1,0 +1,1 @@
+"""All pairs at once: which there are, and the scores at which they are cut."""

@@ -1,0 +1,277 @@
+"""The highest impostor scores of a pair set: exact thresholds without holding the scores.
+
+A sample tells between which two scores each threshold must lie. One pass then counts the pairs above the upper one
+and keeps those between with their images, which decides the threshold exactly, ties included. Where the sample was
+misleading, or more lies between than there is room for, the exact counts of that pass narrow the search and it is
+repeated. The ranks of a distributed run share the blocks; each gets the same result to the last digit.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from facexfer.eval.pairwise.brackets import Bracket, next_above, sampled_bracket
+from facexfer.eval.pairwise.pairs import PairScores, PairSet
+
+KEPT = 4_000_000
+"""Up to so many impostor scores are kept whole rather than looked at through a sample; of others, twice as many."""
+_SAMPLED = 2048
+_LEAST_ROOM = 1024
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A threshold and the impostor pairs above it.
+
+    Attributes:
+        threshold: The (k+1)-th highest impostor score; minus infinity where k is all of them.
+        accepted: How many impostor pairs lie strictly above.
+        by_image: (R + Q,) how many with each row image, then with each column image.
+        above: Those pairs themselves, or None where they are too many to keep.
+    """
+
+    threshold: float
+    accepted: int
+    by_image: Tensor
+    above: PairScores | None
+
+
+def find_cuts(pairs: PairSet, ranks: list[int]) -> list[Cut]:
+    """Find the thresholds below which only so many impostor scores lie above.
+
+    Args:
+        pairs: What is compared.
+        ranks: k of each threshold, each at most the number of impostor pairs.
+
+    Returns:
+        One cut a rank.
+    """
+    cuts = {rank: _accept_everybody(pairs) for rank in ranks if rank == pairs.impostor_pairs > KEPT}
+    groups = _grouped(pairs, sorted(set(ranks) - set(cuts)))
+    brackets = _first_brackets(pairs, groups)
+    while groups:
+        others = sum(not _reaches_top(pairs, group) for group in groups)
+        bands = [
+            _Band(pairs, group, bracket, max(_LEAST_ROOM, 2 * KEPT // (1 if _reaches_top(pairs, group) else others)))
+            for group, bracket in zip(groups, brackets, strict=True)
+        ]
+        _fill(pairs, bands)
+        groups, brackets = [], []
+        for band in bands:
+            found = {rank: cut for rank in band.ranks if (cut := band.cut(rank)) is not None}
+            cuts |= found
+            if len(found) < len(band.ranks):
+                groups.append([rank for rank in band.ranks if rank not in found])
+                brackets.append(band.narrowed(groups[-1][-1]))
+    return [cuts[rank] for rank in ranks]
+
+
+class _Band:
+    """The impostor scores strictly between two limits, each with its images, and counts of what lies outside."""
+
+    def __init__(self, pairs: PairSet, ranks: list[int], bracket: Bracket, room: int) -> None:
+        self.ranks = ranks
+        self._bracket, self._room = bracket, room
+        self._to_top = _reaches_top(pairs, ranks)
+        self._low, self._high = bracket.limits(ranks[-1], room, self._to_top)
+        device = pairs.rows.device
+        self._at_low = torch.zeros((), dtype=torch.int64, device=device)
+        self._inside = torch.zeros((), dtype=torch.int64, device=device)
+        self._by_image = torch.zeros(len(pairs.rows) + len(pairs.columns), dtype=torch.int64, device=device)
+        self._columns_from = len(pairs.rows)
+        self._memory: list[Tensor] = []
+        self._growing = _Kept(device, room)
+        self._kept: PairScores
+
+    def add(self, block: Tensor, top: int, left: int) -> None:
+        inside, mask = self._masks(block)
+        torch.gt(block, self._low, out=inside)
+        if self._low > -math.inf:
+            self._at_low += torch.eq(block, self._low, out=mask).count_nonzero()
+        if self._high < math.inf:
+            torch.ge(block, self._high, out=mask)
+            self._by_image[top : top + block.shape[0]] += mask.sum(dim=1)
+            first = self._columns_from + left
+            self._by_image[first : first + block.shape[1]] += mask.sum(dim=0)
+            inside.logical_and_(mask.logical_not_())
+        places = inside.nonzero()
+        if len(places):
+            rows, columns = places[:, 0], places[:, 1]
+            self._inside += len(places)
+            self._growing.add(block[rows, columns], rows + top, columns + left)
+
+    def _masks(self, block: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the memory of two masks, for the reason that `PairSet` keeps its blocks' memory."""
+        if not self._memory or self._memory[0].shape != block.shape:
+            self._memory = [torch.empty_like(block, dtype=torch.bool) for _ in range(2)]
+        return self._memory[0], self._memory[1]
+
+    def close(self) -> None:
+        """Put what was kept in order, over all ranks."""
+        device = self._by_image.device
+        kept = self._growing.all()
+        if distributed.is_initialized():
+            everybodys: list[PairScores] = [kept] * distributed.get_world_size()
+            distributed.all_gather_object(
+                everybodys, PairScores(kept.scores.cpu(), kept.rows.cpu(), kept.columns.cpu())
+            )
+            kept = _joined(
+                [PairScores(p.scores.to(device), p.rows.to(device), p.columns.to(device)) for p in everybodys]
+            )
+            for counts in (self._at_low, self._inside, self._by_image):
+                distributed.all_reduce(counts)
+            # The blocks' order differs with the number of ranks; scores that tie need one order.
+            order = torch.argsort(kept.rows.long() * (2**31) + kept.columns)
+            kept = PairScores(kept.scores[order], kept.rows[order], kept.columns[order])
+        order = torch.argsort(kept.scores, descending=True, stable=True)
+        self._kept = PairScores(kept.scores[order], kept.rows[order], kept.columns[order])
+
+    def cut(self, rank: int) -> Cut | None:
+        """Find the threshold with so many scores above, or None if it is not known yet."""
+        already, inside, at_low = self._counts()
+        place = rank - already
+        # A target of 1 accepts everybody: there is no (N+1)-th score.
+        everybody = self._low == -math.inf and place == inside
+        if inside > self._room or not (0 <= place < inside + at_low or everybody):
+            return None
+        threshold = float(self._kept.scores[place]) if place < inside else self._low
+        accepted = int((self._kept.scores > threshold).sum())
+        above = PairScores(self._kept.scores[:accepted], self._kept.rows[:accepted], self._kept.columns[:accepted])
+        by_image = self._by_image.clone()
+        by_image += torch.bincount(above.rows, minlength=len(by_image))
+        by_image += torch.bincount(above.columns + self._columns_from, minlength=len(by_image))
+        return Cut(threshold, already + accepted, by_image, above if self._to_top else None)
+
+    def narrowed(self, rank: int) -> Bracket:
+        """Say where a rank's score must lie after this pass has not found it."""
+        already, inside, at_low = self._counts()
+        known = self._bracket
+        if rank < already:
+            return known.within(self._high, known.high, known.base, already - known.base)
+        if rank < already + inside:
+            # Too many to keep: those that were kept are a sample.
+            return sampled_bracket(next_above(self._low), self._high, already, inside, self._kept.scores)
+        above = already + inside
+        if rank < above + at_low:
+            return known.within(self._low, next_above(self._low), above, at_low)
+        below = known.base + known.mass - above - at_low
+        return known.within(known.low, self._low, above + at_low, below)
+
+    def _counts(self) -> tuple[int, int, int]:
+        """Give how many lie at or above the upper limit, between the limits, and at the lower one."""
+        return int(self._by_image[: self._columns_from].sum()), int(self._inside), int(self._at_low)
+
+
+class _Kept:
+    """A growing list of scores with their images, in one piece: many small ones would tear the heap to pieces.
+
+    Of more than there is room for, every second is dropped, again and again.
+    """
+
+    def __init__(self, device: torch.device, room: int) -> None:
+        self._count, self._room, self._stride = 0, room, 1
+        self._columns = [
+            torch.empty(1024, device=device, dtype=each) for each in (torch.float32, torch.int32, torch.int32)
+        ]
+
+    def add(self, *values: Tensor) -> None:
+        thinned = [value[:: self._stride] for value in values]
+        while self._count + len(thinned[0]) > self._room:
+            halves = [column[: self._count : 2].clone() for column in self._columns]
+            self._count = len(halves[0])
+            for column, half in zip(self._columns, halves, strict=True):
+                column[: self._count] = half
+            thinned = [value[::2] for value in thinned]
+            self._stride *= 2
+        end = self._count + len(thinned[0])
+        if end > len(self._columns[0]):
+            room = max(end, min(2 * len(self._columns[0]), self._room)) - self._count
+            self._columns = [torch.cat([each[: self._count], each.new_empty(room)]) for each in self._columns]
+        for column, value in zip(self._columns, thinned, strict=True):
+            column[self._count : end] = value
+        self._count = end
+
+    def all(self) -> PairScores:
+        return PairScores(*(column[: self._count] for column in self._columns))
+
+
+def _grouped(pairs: PairSet, ranks: list[int]) -> list[list[int]]:
+    """Let small ranks share one band that reaches to the top, so that their pairs are kept; others have their own."""
+    if pairs.impostor_pairs <= KEPT:
+        return [ranks] if ranks else []
+    few = [rank for rank in ranks if rank <= _most_with_pairs()]
+    return ([few] if few else []) + [[rank] for rank in ranks if rank > _most_with_pairs()]
+
+
+def _most_with_pairs() -> int:
+    """Give up to which rank the accepted pairs themselves are kept: with a guess's reserve, so many have room."""
+    return KEPT * 3 // 2
+
+
+def _reaches_top(pairs: PairSet, ranks: list[int]) -> bool:
+    return pairs.impostor_pairs <= KEPT or ranks[-1] <= _most_with_pairs()
+
+
+def _first_brackets(pairs: PairSet, groups: list[list[int]]) -> list[Bracket]:
+    total = pairs.impostor_pairs
+    if not groups or total <= KEPT:
+        return [sampled_bracket(-math.inf, math.inf, 0, total, torch.empty(0)) for _ in groups]
+    sample, scale = _sample_scores(pairs, groups[-1][-1])
+    return [Bracket(-math.inf, math.inf, 0, total, sample, scale) for _ in groups]
+
+
+def _sample_scores(pairs: PairSet, largest: int) -> tuple[Tensor, float]:
+    """Give the impostor scores, highest first, of a fixed random choice of rows and columns, and what each stands for.
+
+    The largest rank decides how many are looked at; sorting them all would take longer than the pass itself.
+    """
+    generator = torch.Generator().manual_seed(0)
+    chosen = []
+    for images in (len(pairs.rows), len(pairs.columns)):
+        count = min(images, _SAMPLED)
+        chosen.append(torch.randperm(images, generator=generator)[:count].to(pairs.rows.device))
+    scores = pairs.rows[chosen[0]] @ pairs.columns[chosen[1]].T
+    scores = scores[pairs.row_identities[chosen[0]][:, None] != pairs.column_identities[chosen[1]][None, :]]
+    scale = pairs.impostor_pairs / max(1, len(scores))
+    looked_at = int(2 * largest / scale) + 10_000
+    if looked_at < len(scores) // 4:
+        return scores.topk(looked_at).values, scale
+    return scores.sort(descending=True).values, scale
+
+
+def _accept_everybody(pairs: PairSet) -> Cut:
+    """Give the cut of a target of 1 without looking at any score."""
+    if pairs.one_set:
+        ends = pairs.row_counts.cumsum(0)
+        by_row = len(pairs.rows) - ends[pairs.row_identities]
+        by_column = (ends - pairs.row_counts)[pairs.row_identities]
+    else:
+        by_row = len(pairs.columns) - pairs.column_counts[pairs.row_identities]
+        by_column = len(pairs.rows) - pairs.row_counts[pairs.column_identities]
+        rows, columns = pairs.left_out.T
+        strangers = pairs.row_identities[rows] != pairs.column_identities[columns]
+        by_row = by_row - torch.bincount(rows[strangers], minlength=len(by_row))
+        by_column = by_column - torch.bincount(columns[strangers], minlength=len(by_column))
+    return Cut(-math.inf, pairs.impostor_pairs, torch.cat([by_row, by_column]), None)
+
+
+def _fill(pairs: PairSet, bands: list[_Band]) -> None:
+    rank, ranks = 0, 1
+    if distributed.is_initialized():
+        rank, ranks = distributed.get_rank(), distributed.get_world_size()
+    for top, left in pairs.block_starts()[rank::ranks]:
+        block = pairs.impostor_scores(top, left)
+        for band in bands:
+            band.add(block, top, left)
+    for band in bands:
+        band.close()
+
+
+def _joined(parts: list[PairScores]) -> PairScores:
+    return PairScores(
+        torch.cat([part.scores for part in parts]),
+        torch.cat([part.rows for part in parts]),
+        torch.cat([part.columns for part in parts]),
+    )

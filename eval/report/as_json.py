@@ -1,0 +1,165 @@
+"""Findings as JSON, as the contract has them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from facexfer.eval.curves import area_under_roc, equal_error_rate
+from facexfer.eval.identification import Identification
+from facexfer.eval.paired import Difference
+from facexfer.eval.report.definitions import DEFINITIONS
+from facexfer.eval.report.findings import BeforeAfter, Findings, Slice, WithFailures
+from facexfer.eval.verification import OperatingPoint
+
+
+def findings_to_json(findings: Findings) -> dict[str, Any]:
+    """Write everything found in the form that other programs rely on.
+
+    Args:
+        findings: Of one evaluation.
+
+    Returns:
+        The contract's form (see `points_to_json`) with more keys beside; rates as fractions.
+    """
+    area, equal = area_under_roc(findings.curve), equal_error_rate(findings.curve)
+    sign = -1 if findings.distances else 1
+    result: dict[str, Any] = {
+        **points_to_json(findings.points, sign),
+        "comparison": findings.comparison,
+        "accept": "distance below threshold" if findings.distances else "score above threshold",
+        "auc": {"value": area.value, "error": area.error},
+        "eer": {"value": equal.value, "error": equal.error},
+        **{f"fmr{round(1 / point.far)}": None if point.tar is None else 1 - point.tar for point in findings.standard},
+    }
+    if findings.failures is not None:
+        result["with_failures"] = _failures(findings.failures)
+    if findings.identification is not None:
+        result["identification"] = _identification(findings.identification)
+    if findings.slices:
+        result["slices"] = {column: [_slice(each) for each in slices] for column, slices in findings.slices.items()}
+    if findings.before is not None:
+        result["before_after"] = _before(findings.before)
+    if findings.visible is not None:
+        result["visible"] = _before(findings.visible)
+    if findings.elsewhere:
+        result["thresholds_from_elsewhere"] = [
+            {"chosen_for_far": far, **_point(point, sign)} for far, point in findings.elsewhere
+        ]
+    if findings.folds is not None:
+        result["folds"] = asdict(findings.folds)
+    return {**result, **findings.facts, "definitions": DEFINITIONS}
+
+
+def points_to_json(points: Sequence[OperatingPoint], sign: int = 1) -> dict[str, Any]:
+    """Write operating points in the form that other programs rely on.
+
+    Args:
+        points: Of one comparison.
+        sign: -1 where scores are negated distances: thresholds are written as distances.
+
+    Returns:
+        ``{"pairs": {"genuine", "impostor"}, "operating_points": [...]}``, rates as fractions. An unsupported point has
+        null figures and a remark that names the smallest FAR that the data supports.
+
+    Example:
+        >>> import numpy as np
+        >>> from facexfer.eval.verification import tar_at_far
+        >>> points = tar_at_far(np.array([1.0]), np.array([0.0, 0.5]), [0.5, 0.1])
+        >>> [row["supported"] for row in points_to_json(points)["operating_points"]]
+        [True, False]
+    """
+    return {
+        "pairs": {"genuine": points[0].genuine_pairs, "impostor": points[0].impostor_pairs},
+        "operating_points": [_point(point, sign) for point in points],
+    }
+
+
+def _point(point: OperatingPoint, sign: int = 1) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "far": point.far,
+        "threshold": None if point.threshold is None else _finite(sign * point.threshold),
+        "achieved_far": point.achieved_far,
+        "false_accepts": point.false_accepts,
+        "tar": point.tar,
+        "tar_ci95": _bounds(point.tar_ci95),
+        "far_ci95": _bounds(point.far_ci95),
+        "tar_ci95_wilson": _bounds(point.tar_ci95_wilson),
+        "far_ci95_wilson": _bounds(point.far_ci95_wilson),
+        "ci95_method": "wilson" if point.identities is None else "bootstrap over identities",
+        "identities": point.identities,
+        "supported": point.supported,
+        "rule_of_3": point.meets_rule_of_3,
+        "rule_of_30": point.meets_rule_of_30,
+        "smallest_far": point.smallest_far,
+        "reliable_far": point.reliable_far,
+    }
+    return row | {"remark": point.remark} if point.remark else row
+
+
+def _finite(threshold: float) -> float:
+    """Give a number that JSON has: a target of 1 accepts everybody, whatever the score."""
+    return max(-1e300, min(threshold, 1e300))
+
+
+def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def _failures(failures: WithFailures) -> dict[str, Any]:
+    return {
+        "gallery_failures": failures.failures[0],
+        "probe_failures": failures.failures[1],
+        "pairs": {"genuine": failures.genuine_pairs, "impostor": failures.impostor_pairs},
+        "tar": list(failures.tar),
+        "achieved_far": list(failures.far),
+    }
+
+
+def _identification(found: Identification) -> dict[str, Any]:
+    return {
+        "rank1": found.rank1,
+        "rank1_ci95": list(found.rank1_ci95),
+        "cmc": found.cmc.tolist(),
+        "enrolled": found.enrolled,
+        "mated_probes": found.mated_probes,
+        "open_set": [
+            {
+                "far": point.far,
+                "supported": point.supported,
+                "dir": point.tar,
+                "dir_ci95": _bounds(point.tar_ci95),
+                "threshold": None if point.threshold is None else _finite(point.threshold),
+                "achieved_far": point.achieved_far,
+                "impostor_probes": point.impostor_pairs,
+            }
+            for point in found.open_set
+        ],
+    }
+
+
+def _slice(part: Slice) -> dict[str, Any]:
+    row: dict[str, Any] = {"value": part.value, "images": part.images}
+    if not part.points:
+        return {**row, "remark": part.remark}
+    return {**row, **points_to_json(part.points)}
+
+
+def _before(both: BeforeAfter) -> dict[str, Any]:
+    return {
+        "old": [_point(point) for point in both.old],
+        "differences": [None if each is None else _difference(each) for each in both.differences],
+        "old_gallery_new_probe": [_point(point) for point in both.mixed],
+        "old_gallery_new_probe_at_old_thresholds": [_point(point) for point in both.mixed_at_old_thresholds],
+    }
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    return {
+        "far": difference.far,
+        "old_tar": difference.first,
+        "new_tar": difference.second,
+        "difference": difference.difference,
+        "ci95": list(difference.ci95),
+        "p": difference.luck,
+        "more_than_luck": difference.more_than_luck,
+    }

@@ -1,0 +1,21 @@
+"""What the training loop asks of a data set."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class TrainingSet(Protocol):
+    """Images and labels for training; `set_epoch` makes the augmentation of an epoch reproducible."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """One image (3, H, W) uint8 RGB and its label."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the augmentation anew."""
+        ...

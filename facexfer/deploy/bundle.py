@@ -1,0 +1,173 @@
+"""The bundle: an ONNX file, its contract, its thresholds, and the evaluation that they come from."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facexfer.backbones.parts.info import BackboneInfo
+from facexfer.data.images import read_crop
+from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.deploy.contract import (
+    CONTRACT,
+    DETECTOR,
+    MODEL,
+    choose_point,
+    write_pack_manifest,
+    write_readme,
+)
+from facexfer.deploy.gate import TOLERANCES, GateRow, Tolerance, measure
+from facexfer.deploy.onnx_export import INPUT, check_form, export_onnx, preprocessing
+from facexfer.deploy.quantize import PRECISIONS, write_precision
+from facexfer.errors import InputError, RunError
+from facexfer.eval.report.as_json import findings_to_json
+from facexfer.eval.report.verification_page import write_report
+from facexfer.eval.scores import operating_points
+from facexfer.eval.verification import OperatingPoint
+from facexfer.files.atomic import write_text
+from facexfer.files.digest import file_digest
+from facexfer.measure.embedder import open_embedder
+from facexfer.measure.evaluate import Request, evaluate_comparison
+from facexfer.measure.pair_sets import Comparison, compare
+from facexfer.recipe import Recipe, read_recipe
+from facexfer.runs.folder import RunFolder, load_backbone
+
+_CALIBRATION_IMAGES = 128
+
+
+@dataclass(frozen=True)
+class Order:
+    """What kind of bundle is wanted.
+
+    Attributes:
+        precisions: The first is the shipped file's; the others must pass the gate beside it.
+        far: The FAR by whose threshold the bundle decides; None leaves it to `choose_point`.
+        opset: Of ONNX's operators; None takes the exporter's own.
+        batch: A fixed number of images; None leaves it free.
+        largest_loss: TAR that may be lost, as a fraction; None takes that of `TOLERANCES`.
+        detector: A detector of InsightFace's form that is put in, for its ``FaceAnalysis``.
+    """
+
+    precisions: tuple[str, ...] = ("fp32",)
+    far: float | None = None
+    opset: int | None = None
+    batch: int | None = None
+    largest_loss: float | None = None
+    detector: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_form(self.opset, self.batch)
+        for precision in self.precisions:
+            if precision not in PRECISIONS:
+                raise InputError(f"unknown precision '{precision}'; precisions: {', '.join(PRECISIONS)}")
+        if self.largest_loss is not None and not 0 <= self.largest_loss <= 1:
+            raise InputError(f"expected a loss of TAR as a fraction from 0 to 1, got {self.largest_loss:g}")
+        if self.detector is not None and not self.detector.is_file():
+            raise InputError(f"{self.detector}: expected a detector's ONNX file, there is none; check the path")
+
+    def tolerance(self, precision: str) -> Tolerance:
+        """Give what is allowed for a precision."""
+        usual = TOLERANCES[precision]
+        return usual if self.largest_loss is None else replace(usual, loss=self.largest_loss)
+
+
+def make_bundle(run: Path, out: Path, order: Order, say: Callable[[GateRow], None]) -> None:
+    """Export a run, hold each file against the run, and write the bundle if all pass.
+
+    Args:
+        run: A finished run.
+        out: The folder to make.
+        order: What kind of bundle.
+        say: Called with each row of the gate as it is measured.
+
+    Raises:
+        InputError: If the run is not finished, the folder is there already, or the order does not fit.
+        RunError: If a file is worse than the tolerance; there is no bundle then.
+    """
+    if out.exists():
+        raise InputError(f"{out}: expected a new folder, it is there already; remove it or give another --out")
+    network, recipe = load_backbone(run), read_recipe(RunFolder(run).recipe_file)
+    if recipe.data.manifest is None:
+        raise InputError(f"{run}: expected a run on faces, got task '{recipe.task}'; export a single .onnx file of it")
+    manifest, pairs = read_manifest(recipe.data.manifest), recipe.evaluation.pairs[0]
+    images = manifest.select(split=recipe.data.val_split)
+    fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))
+    measured = compare(open_embedder(run), images, pairs.probe, pairs.gallery)
+    choose_point(operating_points(measured.pairs(), fars), order.far)  # an unsupported FAR is an error before the work
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
+        exported = Path(place) / "fp32.onnx"
+        export_onnx(network, exported, order.opset, order.batch)
+        rows: list[GateRow] = []
+        comparisons: list[Comparison] = []
+        for precision in order.precisions:
+            file = Path(place) / f"{precision}.onnx"
+            if file != exported:
+                write_precision(precision, exported, file, lambda: _calibration(manifest, recipe, network.info))
+            row, comparison = measure(precision, file, measured, images, pairs, fars, order.tolerance(precision))
+            say(row)
+            rows.append(row)
+            comparisons.append(comparison)
+        if problems := [problem for row in rows for problem in row.problems]:
+            raise RunError(f"{'; '.join(problems)}; there is no bundle")
+        facts = {"model": out.name, "data": images.fingerprint(), "split": recipe.data.val_split}
+        findings = evaluate_comparison(comparisons[0], Request(tuple(fars)), facts=facts)
+        point = choose_point(findings.points, order.far)
+        folder = Path(place) / out.name
+        folder.mkdir()
+        shutil.copyfile(Path(place) / f"{order.precisions[0]}.onnx", folder / MODEL)
+        if order.detector is not None:
+            shutil.copyfile(order.detector, folder / DETECTOR)
+        write_report(folder / "report", findings)
+        contract = _contract(folder, order, network.info, recipe, rows, findings_to_json(findings), point)
+        papers = {
+            CONTRACT: json.dumps(contract, indent=2) + "\n",
+            "README.md": write_readme(out.name, contract),
+            **write_pack_manifest(out.name, folder, contract),
+        }
+        for name, text in papers.items():
+            write_text(folder / name, text)
+        os.replace(folder, out)
+
+
+def _calibration(manifest: Manifest, recipe: Recipe, info: BackboneInfo) -> np.ndarray:
+    """Give training crops (N, H, W, 3), evenly spread over the manifest."""
+    training = manifest.select(split=recipe.data.train_split, modality=recipe.data.modality).images
+    chosen = training[:: max(1, len(training) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
+    return np.stack([read_crop(image.path, info.input_size) for image in chosen])
+
+
+def _contract(
+    folder: Path,
+    order: Order,
+    info: BackboneInfo,
+    recipe: Recipe,
+    rows: list[GateRow],
+    evaluation: dict[str, Any],
+    point: OperatingPoint | None,
+) -> dict[str, Any]:
+    return {
+        "file": MODEL,
+        "sha256": file_digest(folder / MODEL),
+        "precision": order.precisions[0],
+        "input": {"name": INPUT, "shape": [order.batch or "N", 3, *info.input_size]},
+        "preprocessing": preprocessing(info),
+        "embedding_size": info.embedding_size,
+        "distance": "cosine similarity; the same person if strictly above the threshold",
+        "operating_point": {
+            "far": None if point is None else point.far,
+            "threshold": None if point is None else point.threshold,
+        },
+        "evaluation": evaluation,
+        "pairs": recipe.evaluation.pairs[0].model_dump(),
+        "gate": [asdict(row) for row in rows],
+        "recipe": recipe.model_dump(mode="json"),
+        "source": info.source,
+        "licence": info.licence,
+        "detector": DETECTOR if order.detector is not None else None,
+    }

@@ -1,0 +1,186 @@
+"""The papers of a bundle: the contract, the README, and InsightFace's manifest."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facexfer.errors import InputError
+from facexfer.eval.verification import OperatingPoint
+from facexfer.files.digest import file_digest
+
+MODEL, CONTRACT, DETECTOR = "model.onnx", "model.json", "detector.onnx"
+_README = """# {name}
+
+Aligned {height}x{width} crops in, embeddings of {size} numbers out; the normalisation is inside `model.onnx`. With
+nothing but onnxruntime, numpy and opencv:
+
+```python
+import cv2, numpy as np, onnxruntime
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+crops = [cv2.imread(path)[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) for path in ("a.jpg", "b.jpg")]
+a, b = (session.run(None, {{"input": {fed}}})[0][0] for crop in crops)
+print(a @ b / np.linalg.norm(a) / np.linalg.norm(b))  # the same person if above {threshold}
+```
+
+{origin_of_threshold}
+`facexfer match` decides by the same threshold. `model.json` has the others, `report/` the evaluation, and
+`facexfer verify-bundle` measures again.
+
+{insightface}
+
+Source of the weights: {source}.
+Licence: {licence}.
+"""
+_PACK = (
+    'With InsightFace: `model_zoo.get_model("model.onnx")` is an `ArcFaceONNX`, and the folder is a model pack with\n'
+    "its manifest: "
+)
+_WITH_DETECTOR = (
+    "`insightface.app.FaceAnalysis(name=THIS_FOLDER)` detects with\n`detector.onnx` and embeds with `model.onnx`."
+)
+_WITHOUT_DETECTOR = (
+    '`model_zoo.get_model(THIS_FOLDER, model_task="recognition")`. `FaceAnalysis` needs a detector beside it:\n'
+    "`facexfer export --detector FILE` puts one in."
+)
+_NOT_SQUARE = "InsightFace itself takes square crops only, so this file is not for it."
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a bundle says of itself.
+
+    Attributes:
+        folder: The bundle.
+        content: As in ``model.json``.
+    """
+
+    folder: Path
+    content: dict[str, Any]
+
+    @property
+    def thresholds(self) -> dict[float, float]:
+        """Target FAR -> threshold, where the data supports it."""
+        rows = self.content["evaluation"]["operating_points"]
+        return {row["far"]: row["threshold"] for row in rows if row["supported"]}
+
+    @property
+    def tars(self) -> dict[float, float]:
+        """Target FAR -> TAR, where the data supports it."""
+        rows = self.content["evaluation"]["operating_points"]
+        return {row["far"]: row["tar"] for row in rows if row["supported"]}
+
+    @property
+    def far(self) -> float | None:
+        """The FAR of the bundle's own operating point; None where the data supports none."""
+        far: float | None = self.content["operating_point"]["far"]
+        return far
+
+
+def read_contract(folder: Path) -> Contract:
+    """Read what a bundle says of itself.
+
+    Args:
+        folder: The bundle.
+
+    Raises:
+        InputError: If there is none, or something is missing in it.
+    """
+    try:
+        contract = Contract(folder, json.loads((folder / CONTRACT).read_text(encoding="utf-8")))
+        contract.thresholds, contract.tars, contract.far  # noqa: B018  (what everybody relies on is there)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: expected a bundle with {CONTRACT}, got: {error}; export it again") from error
+    return contract
+
+
+def choose_point(points: Sequence[OperatingPoint], far: float | None) -> OperatingPoint | None:
+    """Choose the operating point by which a bundle decides.
+
+    Args:
+        points: As measured.
+        far: The target that a user wants; None takes the lowest that the rule of thirty trusts (thirty false accepts
+            are to be expected), or else the lowest that the data supports.
+
+    Returns:
+        The point; None where the data supports none.
+
+    Raises:
+        InputError: If the wanted target is not supported.
+    """
+    if far is not None:
+        wanted = next((point for point in points if point.far == far and point.supported), None)
+        if wanted is None:
+            known = ", ".join(f"{point.far:g}" for point in points if point.supported) or "none"
+            raise InputError(f"expected a FAR that the data supports ({known}), got {far:g}")
+        return wanted
+    supported = sorted((point for point in points if point.supported), key=lambda point: point.far)
+    return next((point for point in supported if point.meets_rule_of_30), supported[0] if supported else None)
+
+
+def write_readme(name: str, contract: dict[str, Any]) -> str:
+    """Write the README of a bundle.
+
+    Args:
+        name: The bundle's.
+        contract: As in ``model.json``.
+
+    Returns:
+        The text, in Markdown.
+    """
+    batch, _, height, width = contract["input"]["shape"]
+    point = contract["operating_point"]
+    return _README.format(
+        name=name,
+        height=height,
+        width=width,
+        size=contract["embedding_size"],
+        fed="crop[None]" if batch in ("N", 1) else f"np.repeat(crop[None], {batch}, 0)",
+        threshold="your own threshold" if point["far"] is None else f"{point['threshold']:.4f}",
+        origin_of_threshold="The data that `model.json` names supports no threshold."
+        if point["far"] is None
+        else f"The threshold belongs to FAR {point['far']:g} on the data that `model.json` names.",
+        insightface=_PACK + (_WITH_DETECTOR if contract["detector"] else _WITHOUT_DETECTOR)
+        if height == width
+        else _NOT_SQUARE,
+        source=contract["source"] or "none, random weights",
+        licence=contract["licence"],
+    )
+
+
+def write_pack_manifest(name: str, folder: Path, contract: dict[str, Any]) -> dict[str, str]:
+    """Describe a bundle as InsightFace's model packs are described (its manifest, version 2).
+
+    Args:
+        name: The bundle's.
+        folder: Where its files lie.
+        contract: As in ``model.json``.
+
+    Returns:
+        Name of a file -> its text; nothing for crops that are not square, which InsightFace does not take.
+    """
+    _, _, height, width = contract["input"]["shape"]
+    if height != width:
+        return {}
+    tasks: dict[str, dict[str, Any]] = {
+        "recognition": {
+            "file": MODEL,
+            "sha256": contract["sha256"],
+            "preprocessing": "embedded",
+            "input_size": [height, width],
+            "embedding_dimension": contract["embedding_size"],
+        }
+    }
+    if contract["detector"]:
+        tasks["detection"] = {"file": DETECTOR, "sha256": file_digest(folder / DETECTOR)}
+    manifest = {
+        "manifest_version": 2,
+        "model_id": re.sub(r"[^A-Za-z0-9._-]", "_", f"facexfer-{name}")[:128],
+        "display_name": name,
+        "tasks": tasks,
+        "license": "MODEL.LICENSE",
+    }
+    licence = f"Source of the weights: {contract['source'] or 'none, random weights'}\nLicence: {contract['licence']}\n"
+    return {"manifest.json": json.dumps(manifest, indent=2) + "\n", "MODEL.LICENSE": licence}

@@ -1,0 +1,169 @@
+"""Is this machine fit? Each check says what it found and, where something is wrong, the one line that cures it."""
+
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import onnxruntime
+import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from facexfer.measure.providers import CUDA, working_provider
+
+# Distributions that install the same module over each other: (one, other, the line that leaves one of them).
+_TWINS = (
+    (
+        "onnxruntime",
+        "onnxruntime-gpu",
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
+    ),
+    (
+        "opencv-python",
+        "opencv-python-headless",
+        "pip uninstall -y opencv-python opencv-python-headless && pip install --no-deps opencv-python-headless",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: What was looked at.
+        found: One line.
+        cure: The command that mends it; empty where nothing is wrong.
+    """
+
+    check: str
+    found: str
+    cure: str = ""
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Run every check.
+
+    Args:
+        folder: Where runs are to be written.
+
+    Returns:
+        One finding a check, in a fixed order.
+    """
+    installed = installed_versions()
+    return [
+        Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        *check_requirements(metadata.requires("facexfer") or [], installed),
+        *check_twins(installed),
+        check_torch(),
+        check_provider(),
+        check_writing(folder),
+    ]
+
+
+def installed_versions() -> dict[str, str]:
+    """Give the installed distributions: canonical name -> version."""
+    return {
+        canonicalize_name(name): each.version for each in metadata.distributions() if (name := each.metadata["Name"])
+    }
+
+
+def check_requirements(requirements: list[str], installed: Mapping[str, str]) -> list[Finding]:
+    """Compare installed versions with what the package asks for; extras are left out.
+
+    Args:
+        requirements: As in the package's metadata, e.g. ``numpy>=1.26``.
+        installed: Canonical name -> version.
+
+    Returns:
+        One finding for all if they are met, else one a requirement that is not.
+
+    Example:
+        >>> check_requirements(["numpy>=2", "onnx>=1"], {"numpy": "1.26.4", "onnx": "1.17"})[0].found
+        'expected numpy>=2, got 1.26.4'
+    """
+    asked = [Requirement(each) for each in requirements]
+    asked = [each for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
+    unmet = []
+    for each in asked:
+        # The headless build and the other one hold the same module.
+        names = [each.name, *(twin for pair in _TWINS for twin in pair[:2] if each.name in pair[:2])]
+        versions = [installed[name] for name in map(canonicalize_name, names) if name in installed]
+        if not any(each.specifier.contains(version, prereleases=True) for version in versions):
+            unmet.append(
+                Finding(
+                    f"package {each.name}",
+                    f"expected {each.name}{each.specifier}, got {versions[0] if versions else 'none'}",
+                    f"pip install '{each.name}{each.specifier}'",
+                )
+            )
+    return unmet or [Finding("packages", f"all {len(asked)} required ones are new enough")]
+
+
+def check_twins(installed: Mapping[str, str]) -> list[Finding]:
+    """Find distributions that overwrite each other's files.
+
+    Args:
+        installed: Canonical name -> version.
+
+    Returns:
+        One finding a pair.
+    """
+    findings = []
+    for one, other, cure in _TWINS:
+        present = [f"{name} {installed[name]}" for name in (one, other) if name in installed]
+        if len(present) == 2:
+            findings.append(Finding(one, f"{' and '.join(present)} overwrite each other's files", cure))
+        else:
+            findings.append(Finding(one, f"{present[0] if present else 'absent'}, alone"))
+    return findings
+
+
+def check_torch() -> Finding:
+    """Say whether torch computes on a GPU here, by computing on it."""
+    version = f"torch {torch.__version__}"
+    if not torch.cuda.is_available():
+        cure = "" if torch.version.cuda is None or not _has_nvidia() else "update the NVIDIA driver (nvidia-smi tells)"
+        return Finding("torch", f"{version}, {torch.get_num_threads()} CPU threads, no usable GPU", cure)
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    try:
+        torch.ones(2, device="cuda").sum().item()
+    except RuntimeError as error:
+        line = str(error).splitlines()[0]
+        return Finding("torch", f"{version} sees {', '.join(names)} and fails there: {line}", "pip install -U torch")
+    return Finding("torch", f"{version}, CUDA {torch.version.cuda}: {', '.join(names)}")
+
+
+def check_provider() -> Finding:
+    """Say where onnxruntime really runs, by running a network of one addition."""
+    offered, used = onnxruntime.get_available_providers(), working_provider()
+    version = f"onnxruntime {onnxruntime.__version__}"
+    if CUDA in offered and used != CUDA:
+        cure = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        return Finding("onnxruntime provider", f"{version} offers CUDA but falls back to {used}", cure)
+    if _has_nvidia() and CUDA not in offered:
+        cure = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
+        return Finding("onnxruntime provider", f"{version} runs on {used} beside an NVIDIA GPU", cure)
+    return Finding("onnxruntime provider", f"{version} runs on {used}")
+
+
+def check_writing(folder: Path) -> Finding:
+    """Say whether files can be written, by writing one.
+
+    Args:
+        folder: Where to; made if it is not there, as a run would.
+    """
+    place = next((each for each in (folder, *folder.resolve().parents) if each.is_dir()), folder)
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"facexfer")
+    except OSError as error:
+        return Finding("writing", f"{folder}: {error.strerror}", "give an --out folder that you may write to")
+    return Finding("writing", f"{folder}: possible")
+
+
+def _has_nvidia() -> bool:
+    return Path("/proc/driver/nvidia/version").exists()

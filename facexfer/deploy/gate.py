@@ -1,0 +1,186 @@
+"""The gate of an export: is the file what was measured?"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facexfer.data.images import read_crop
+from facexfer.data.manifest import Manifest
+from facexfer.eval.paired import Difference
+from facexfer.measure.embedder import Embedder, OnnxEmbedder
+from facexfer.measure.pair_sets import Comparison, compare
+from facexfer.measure.providers import CPU, CUDA, working_provider
+from facexfer.measure.questions import before_and_after
+from facexfer.recipe import PairsSection
+
+_BATCHES = (1, 32)
+_TIMED, _TIMED_MILLISECONDS = 10, 1000
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How much worse than its run a file may be.
+
+    Attributes:
+        difference: Largest distance between a crop's two unit embeddings. A score, the product of two of them, then
+            moves by twice that at the most.
+        loss: TAR that may be lost at any supported FAR, as a fraction.
+    """
+
+    difference: float
+    loss: float
+
+
+TOLERANCES = {
+    # The order of float32 sums differs, which shows in the sixth digit; 1e-4 leaves room for deeper networks and moves
+    # a score by 2e-4 at the most. TAR: the tolerance of verify-bundle.
+    "fp32": Tolerance(1e-4, 0.001),
+    # Half precision rounds to 2^-11 of a number; over the 50 to 200 layers of a network, rounding at random, that is
+    # 2^-11 sqrt(50) = 0.0035 to 2^-11 sqrt(200) = 0.007.
+    "fp16": Tolerance(1e-2, 0.001),
+    # Embeddings of two people are sqrt(2) = 1.4 apart, those of one person at a threshold of 0.42 (FAR 1e-4 in
+    # RESULTS.md) 1.1. A quarter of that is where 8 bits begin to tell people apart by themselves; MobileFaceNet has
+    # 0.17 with its loud maps in float32, and 0.88 without, with 4 to 18 points of TAR less.
+    "int8": Tolerance(0.25, 0.01),
+    "int8-dynamic": Tolerance(0.25, 0.01),
+}
+"""By precision."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long one call takes.
+
+    Attributes:
+        provider: Of onnxruntime.
+        batch: Images in the call.
+        milliseconds: Median of ten calls, or as many as a second holds, with the crops as bytes going in.
+    """
+
+    provider: str
+    batch: int
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """What the gate measured of one file.
+
+    Attributes:
+        precision: fp32, fp16, int8 or int8-dynamic.
+        megabytes: Of the file.
+        latencies: With 1 and with 32 images on the CPU, and on a GPU where onnxruntime can use one; a file with a fixed
+            batch takes 32 images in several calls, or fills one up.
+        difference: Largest distance between the run's and the file's unit embeddings of a crop, over all crops.
+        differences: TAR of the file minus that of the run, by FAR; None where the data does not support it.
+        tolerance: What was allowed.
+    """
+
+    precision: str
+    megabytes: float
+    latencies: tuple[Latency, ...]
+    difference: float
+    differences: tuple[Difference | None, ...]
+    tolerance: Tolerance
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the file is refused; empty where it passes."""
+        found = []
+        # Written so that NaN is refused too.
+        if not self.difference <= self.tolerance.difference:
+            found.append(
+                f"expected {self.precision} embeddings within {self.tolerance.difference:g} of the run's, got "
+                f"{self.difference:.2g}"
+            )
+        found += [
+            f"expected {self.precision} to lose at most {100 * self.tolerance.loss:g} points of TAR, it loses "
+            f"{-100 * each.difference:.2f} at FAR {each.far:g}"
+            for each in self.differences
+            if each is not None and not -each.difference <= self.tolerance.loss
+        ]
+        return tuple(found)
+
+
+def measure(
+    precision: str,
+    file: Path,
+    run: Comparison,
+    images: Manifest,
+    pairs: PairsSection,
+    fars: Sequence[float],
+    tolerance: Tolerance,
+) -> tuple[GateRow, Comparison]:
+    """Measure a file on the images on which the run was measured.
+
+    Args:
+        precision: Of the file.
+        file: The ONNX file.
+        run: The run's own comparison.
+        images: The manifest's images, of one split.
+        pairs: The modalities that the comparison is of.
+        fars: The targets.
+        tolerance: What is allowed.
+
+    Returns:
+        The row, and the file's comparison.
+    """
+    got = compare(OnnxEmbedder(file), images, pairs.probe, pairs.gallery)
+    row = GateRow(
+        precision,
+        file.stat().st_size / 1e6,
+        measure_latencies(file, images.images[0].path),
+        largest_distance(run, got),
+        before_and_after(run, got, fars).differences,
+        tolerance,
+    )
+    return row, got
+
+
+def measure_latencies(file: Path, crop: Path) -> tuple[Latency, ...]:
+    """Time a file on the CPU, and on a GPU where onnxruntime can use one.
+
+    Args:
+        file: The ONNX file.
+        crop: A picture of its input size.
+
+    Returns:
+        One entry a provider and a batch of 1 and of 32.
+    """
+    providers = (CPU,) if working_provider() == CPU else (CPU, CUDA)
+    found = []
+    for provider in providers:
+        embedder = OnnxEmbedder(file, provider)
+        image = read_crop(crop, embedder.input_size)
+        found += [Latency(provider, batch, _milliseconds(embedder, image, batch)) for batch in _BATCHES]
+    return tuple(found)
+
+
+def largest_distance(first: Comparison, second: Comparison) -> float:
+    """Give the largest distance between the two unit embeddings of an image, in the probes and in the gallery."""
+    sides = [(first.probe, second.probe)]
+    if first.gallery is not None and second.gallery is not None:
+        sides.append((first.gallery, second.gallery))
+    return max(
+        float(np.linalg.norm(_units(one.embeddings) - _units(other.embeddings), axis=1).max()) for one, other in sides
+    )
+
+
+def _milliseconds(embedder: Embedder, crop: np.ndarray, batch: int) -> float:
+    crops = np.repeat(crop[None], batch, axis=0)
+    embedder.embed(crops)
+    times: list[float] = []
+    while len(times) < _TIMED and sum(times) < _TIMED_MILLISECONDS:
+        start = time.perf_counter()
+        embedder.embed(crops)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def _units(embeddings: np.ndarray) -> np.ndarray:
+    units: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return units

@@ -1,0 +1,90 @@
+"""The training batches of a run: the same for the same step, however the run came there."""
+
+from collections.abc import Generator
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from facexfer.data.training_set import TrainingSet
+from facexfer.engine.schedule import balanced_batches, epoch_batches
+from facexfer.errors import InputError
+from facexfer.recipe import Recipe
+
+
+class TrainingBatches:
+    """This rank's part of the batch of every step, in the parts that gradients are accumulated over.
+
+    Args:
+        recipe: Batch size, parts, identities a batch, seed and workers.
+        images: The training set.
+        labels: Its labels, where the batches are balanced by identity; else not looked at.
+        rank: This process's number.
+        ranks: How many share a batch.
+
+    Raises:
+        InputError: If the batch cannot be shared by the ranks, the parts and the identities.
+    """
+
+    def __init__(self, recipe: Recipe, images: TrainingSet, labels: list[int], rank: int, ranks: int) -> None:
+        settings = recipe.optimizer
+        shares = ranks * settings.accumulate
+        if settings.batch_size % shares:
+            raise InputError(
+                f"expected a batch size that {ranks} ranks can share in {settings.accumulate} parts each, got "
+                f"{settings.batch_size}; make optimizer.batch_size a multiple of {shares}"
+            )
+        identities = recipe.data.identities_per_batch
+        if identities is not None and settings.batch_size % identities:
+            raise InputError(
+                f"expected a batch size that {identities} identities can share, got {settings.batch_size}; make "
+                "optimizer.batch_size a multiple of data.identities_per_batch"
+            )
+        self.steps_per_epoch = len(images) // settings.batch_size
+        self.images_a_pass = settings.batch_size // shares
+        self._images = images
+        self._labels = labels
+        self._identities = identities
+        self._batch_size = settings.batch_size
+        self._parts = settings.accumulate
+        self._seed = recipe.seed
+        self._workers = recipe.runtime.workers
+        self._rank, self._ranks = rank, ranks
+
+    def between(self, first: int, end: int) -> Generator[list[tuple[Tensor, Tensor]], None, None]:
+        """Give the batches of the run's steps ``first`` to ``end``; close the iterator to end its workers.
+
+        Yields:
+            A step's parts: images (N, 3, H, W) uint8 RGB in page-locked memory where there is a GPU, labels (N,) int64.
+        """
+        step = first
+        while step < end:
+            epoch, start = divmod(step, self.steps_per_epoch)
+            count = min(self.steps_per_epoch - start, end - step)
+            self._images.set_epoch(epoch)
+            passes = [part for batch in self._epoch(epoch)[start : start + count] for part in self._split(batch)]
+            loader = DataLoader(
+                cast(Dataset[tuple[Tensor, int]], self._images),
+                batch_sampler=passes,
+                num_workers=self._workers,
+                pin_memory=torch.cuda.is_available(),
+                # The loader draws its workers' seeds: from a generator of its own, or a resumed run would draw
+                # once more from the one that dropout uses.
+                generator=torch.Generator().manual_seed(self._seed * 1_000_003 + epoch),
+            )
+            loaded = iter(loader)
+            for _ in range(count):
+                yield [next(loaded) for _ in range(self._parts)]
+            # Asking past the end lets the workers end before the next epoch's start.
+            next(loaded, None)
+            step += count
+
+    def _epoch(self, epoch: int) -> list[list[int]]:
+        if self._identities is None:
+            return epoch_batches(len(self._images), self._batch_size, self._seed, epoch)
+        return balanced_batches(self._labels, self._identities, self._batch_size, self._seed, epoch)
+
+    def _split(self, batch: list[int]) -> list[list[int]]:
+        mine = batch[self._rank :: self._ranks]
+        return [mine[part :: self._parts] for part in range(self._parts)]

@@ -1,0 +1,209 @@
+"""What the methods ask about the source network: its classifier, DELTA's channel weights, a trained SAM's mean."""
+
+import copy
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.backbones.parts.normalize import Normalize
+from facexfer.data.training_set import TrainingSet
+from facexfer.engine.schedule import epoch_batches
+from facexfer.errors import InputError
+from facexfer.heads import HEADS, Head, class_means
+from facexfer.networks.embedding import embed_dataset
+from facexfer.recipe import MethodSection, Recipe
+from facexfer.runs.folder import RunFolder
+from facexfer.runs.state import load_state, save_state
+from facexfer.tasks.task import Task
+from facexfer.transfer.attention import SpatialAttention
+from facexfer.transfer.channel_weights import loss_rises, weights_from_rises
+from facexfer.transfer.prototypes import PrototypeClassifier
+from facexfer.transfer.stages import Need, Stage
+from facexfer.transfer.taps import FeatureTap, map_shapes
+
+# DELTA's published implementation: 4 training batches of 32.
+_BATCHES, _BATCH_SIZE = 4, 32
+# L2-FE's published schedule: 10 epochs, the rate falling exponentially to a tenth by epoch 6.
+_HEAD_EPOCHS, _TENTH_AT = 10, 6
+
+
+def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -> None:
+    """Check that what the stages need is there.
+
+    Args:
+        stages: The method.
+        task: The problem, with its source images if any.
+        source: The source network.
+
+    Raises:
+        InputError: If source images or the source's classifier are needed and missing.
+    """
+    needs = {need for stage in stages for need in stage.needs}
+    if Need.SOURCE_IMAGES in needs and task.source_set is None:
+        raise InputError(
+            "expected images of the source's own kind for this method, got none; name them in [source_data] "
+            '(faces: modality = "vis")'
+        )
+    if Need.CLASSIFIER in needs and source.classifier is None:
+        raise InputError(
+            f"expected a source network with its own classifier, {source.info.name} came without one; set "
+            'method.old_task = "source_set" with images in [source_data], or for lwf "training_set"'
+        )
+
+
+class SourceKnowledge:
+    """Answers about the source network, worked out once and kept in the run folder where they are costly.
+
+    Args:
+        recipe: The run.
+        run: Its folder.
+        task: The problem.
+        source: The source network, frozen; asked only after its statistics are final.
+        train: Trains a recipe into a folder, for the attention that `mean_attention` needs.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: RunFolder,
+        task: Task,
+        source: BackboneModule,
+        train: Callable[[Recipe, Path, bool], object],
+    ) -> None:
+        self._recipe, self._run, self._task, self._source, self._train = recipe, run, task, source, train
+        self._device = next(source.parameters()).device
+
+    def classifier(self, old_task: str, scale: float) -> nn.Module:
+        """Give the source's classifier, or prototypes of the classes of ``source_set`` or ``training_set``."""
+        if old_task == "classifier":
+            if self._source.classifier is None:
+                raise InputError("expected a source network with its own classifier, got none; choose another old_task")
+            return copy.deepcopy(self._source.classifier).to(self._device)
+        images = self._task.source_set if old_task == "source_set" else self._task.plain_training_set
+        if images is None:
+            raise InputError("expected source images, got none; name them in [source_data]")
+        prototypes = _means_of(self._source, images)
+        return PrototypeClassifier(prototypes, scale).to(self._device)
+
+    def channel_weights(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Give DELTA's weights; kept in the run folder with the fingerprint of network, layers, data and head."""
+        return tuple(weights_from_rises(rises) for rises in self.channel_rises(layers))
+
+    def channel_rises(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Give the rises of the loss that DELTA's weights come from, (C,) a layer; kept likewise."""
+        fingerprint = self._fingerprint(layers)
+        file = self._run.channel_file
+        if file.is_file():
+            state = load_state(file)
+            if state["fingerprint"] == fingerprint:
+                return tuple(rises.to(self._device) for rises in state["rises"])
+        rises = channel_rises(self._source, self._task, self._recipe, layers)
+        weights = tuple(weights_from_rises(each) for each in rises)
+        save_state(file, {"fingerprint": fingerprint, "layers": layers, "rises": rises, "weights": weights})
+        return rises
+
+    def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Give a SAM's mean output over the training images, trained by AST alone in ``attention/`` of the folder."""
+        options = {key: value for key, value in self._recipe.method.options.items() if key in _AST_OPTIONS}
+        method = MethodSection(name="afa", layers=self._recipe.method.layers, variant="spatial", **options)  # type: ignore[call-arg]
+        recipe = self._recipe.model_copy(update={"method": method})
+        folder = RunFolder(self._run.path / "attention")
+        self._train(recipe, folder.path, folder.recipe_file.exists())
+        state = load_state(folder.stage_file("ast"))["terms"]
+        shapes = map_shapes(self._source, layers, self._source.info.input_size)
+        attentions = nn.ModuleList(SpatialAttention(height, width) for _, height, width in shapes).to(self._device)
+        prefix = "spatial.attentions."
+        attentions.load_state_dict({key.removeprefix(prefix): value for key, value in state.items()})
+        return _mean_outputs(self._source, attentions, layers, self._task.plain_training_set)
+
+    def _fingerprint(self, layers: tuple[str, ...]) -> str:
+        settings = self._recipe.optimizer
+        how = (self._recipe.seed, self._recipe.head, settings.learning_rate, settings.momentum, settings.batch_size)
+        digest = hashlib.sha256(repr((layers, sorted(self._task.fingerprints.items()), how)).encode())
+        for value in self._source.state_dict().values():
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+_AST_OPTIONS = ("spatial_alpha", "head_decay", "taps")
+
+
+def channel_rises(source: BackboneModule, task: Task, recipe: Recipe, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Work out what DELTA's channel weights come from: train the head alone, then silence channel by channel.
+
+    Args:
+        source: The source network, frozen, in eval mode.
+        task: The problem.
+        recipe: Head, learning rate, batch size and seed.
+        layers: The tapped layers.
+
+    Returns:
+        The rise of the loss, one (C,) a layer.
+    """
+    images = task.plain_training_set
+    device = next(source.parameters()).device
+    embeddings = embed_dataset(source, images).to(device)
+    labels = torch.tensor([images[index][1] for index in range(len(images))], device=device)
+    head = HEADS[recipe.head.name](source.info.embedding_size, len(task.classes), **recipe.head.options)
+    if recipe.head.start == "class_means":
+        head.start_from_class_means(class_means(embeddings.cpu(), labels.cpu(), len(task.classes)))
+    head = head.to(device)
+    train_head(head, embeddings, labels, recipe)
+    normalize = Normalize(source.info).to(device)
+    size = min(_BATCH_SIZE, len(images))
+    chosen = epoch_batches(len(images), size, recipe.seed, 0)[:_BATCHES]
+    batches = [(normalize(torch.stack([images[i][0] for i in rows]).to(device)), labels[rows]) for rows in chosen]
+
+    def loss(embeddings: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(head(embeddings, labels).float(), labels, reduction="none")
+
+    return loss_rises(source, loss, layers, batches)
+
+
+def train_head(head: Head, embeddings: Tensor, labels: Tensor, recipe: Recipe) -> None:
+    """Train a head alone on embeddings of the frozen source: 10 epochs, the rate falling to a tenth by epoch 6.
+
+    Args:
+        head: What is trained.
+        embeddings: (N, D).
+        labels: (N,) int64.
+        recipe: Learning rate, momentum, batch size and seed.
+    """
+    settings = recipe.optimizer
+    optimizer = torch.optim.SGD(head.parameters(), settings.learning_rate, settings.momentum, weight_decay=1e-4)
+    size = min(settings.batch_size, len(labels))
+    for epoch in range(_HEAD_EPOCHS):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * 0.1 ** (epoch / _TENTH_AT)
+        for rows in epoch_batches(len(labels), size, recipe.seed, epoch):
+            optimizer.zero_grad()
+            F.cross_entropy(head(embeddings[rows], labels[rows]).float(), labels[rows]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+
+def _means_of(source: BackboneModule, images: TrainingSet) -> Tensor:
+    embeddings = embed_dataset(source, images)
+    labels = torch.tensor([images[index][1] for index in range(len(images))])
+    return class_means(embeddings, labels, int(labels.max()) + 1)
+
+
+@torch.no_grad()
+def _mean_outputs(
+    source: BackboneModule, attentions: nn.ModuleList, layers: tuple[str, ...], images: TrainingSet
+) -> tuple[Tensor, ...]:
+    device = next(source.parameters()).device
+    normalize = Normalize(source.info).to(device)
+    sums: list[Tensor] = []
+    for start in range(0, len(images), _BATCH_SIZE):
+        rows = range(start, min(start + _BATCH_SIZE, len(images)))
+        batch = normalize(torch.stack([images[row][0] for row in rows]).to(device))
+        with FeatureTap(source, layers) as tap:
+            source(batch)
+            outputs = [attend(maps).sum(dim=0) for attend, maps in zip(attentions, tap.maps, strict=True)]
+        sums = [a + b for a, b in zip(sums, outputs, strict=True)] if sums else outputs
+    return tuple(each / len(images) for each in sums)

@@ -1,0 +1,91 @@
+"""The losses of the last steps with the check that they are finite, and those on images not trained on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from facexfer.data.training_set import TrainingSet
+from facexfer.errors import RunError
+from facexfer.transfer.objective import Objective
+
+
+class LossWindow:
+    """The losses since the last log line, kept on the device so that a step never waits for the host.
+
+    Args:
+        stage: The stage's name, for records and errors.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self._steps: list[tuple[int, float]] = []
+        self._losses: list[Tensor] = []
+        self._names: list[str] = []
+
+    def add(self, step: int, rate: float, losses: dict[str, Tensor]) -> None:
+        """Keep one step's losses."""
+        self._steps.append((step, rate))
+        self._names = list(losses)
+        self._losses.append(torch.stack([loss.detach().float() for loss in losses.values()]))
+
+    def summarise(self, last_good_step: int, over_ranks: Callable[[Tensor], Any]) -> dict[str, Any]:
+        """Give the means since the last call, and forget.
+
+        Args:
+            last_good_step: The step of the last checkpoint, for the error.
+            over_ranks: The mean over all ranks, so that each has the same record and the same errors.
+
+        Raises:
+            RunError: If a loss was not finite, with the step, the part and the learning rate.
+        """
+        values: Tensor = over_ranks(torch.stack(self._losses)).cpu()
+        bad = (~values.isfinite()).nonzero()
+        if len(bad) > 0:
+            row, part = (int(index) for index in bad[0])
+            step, rate = self._steps[row]
+            raise RunError(
+                f"loss part '{self._names[part]}' became {values[row, part].item()} in stage {self.stage} "
+                f"at step {step} (learning rate {rate:g}); lower the learning rate or the method's alpha; "
+                f"the last good checkpoint is of step {last_good_step}"
+            )
+        means = values.mean(dim=0).tolist()
+        record = {
+            "stage": self.stage,
+            "learning_rate": self._steps[-1][1],
+            "losses": dict(zip(self._names, means, strict=True)),
+        }
+        self._steps.clear()
+        self._losses.clear()
+        return record
+
+
+@torch.no_grad()
+def mean_losses(
+    objective: Objective, dataset: TrainingSet, to_input: Callable[[Tensor], Tensor], batch_size: int = 64
+) -> dict[str, float]:
+    """Measure the parts of an objective on images of its classes that it is not trained on.
+
+    Args:
+        objective: In any mode, which comes back as it was; it is measured in eval mode.
+        dataset: The images (3, H, W) uint8 RGB and labels, without augmentation.
+        to_input: Makes normalised images (N, 3, H, W) on the objective's device of uint8 ones.
+        batch_size: Images at a time.
+
+    Returns:
+        The parts by name, each a mean over the images; empty where a part needs the source's own images, of which
+        there are none to test on.
+    """
+    if objective.reads_source_images:
+        return {}
+    was_training = objective.training
+    objective.eval()
+    sums: dict[str, Tensor] = {}
+    for images, labels in DataLoader(dataset, batch_size=batch_size):  # type: ignore[arg-type]
+        inputs = to_input(images)
+        for name, loss in objective(inputs, labels.to(inputs.device)).items():
+            sums[name] = sums.get(name, 0) + loss.double() * len(images)
+    objective.train(was_training)
+    return {name: float(total) / len(dataset) for name, total in sums.items()}

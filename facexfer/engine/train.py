@@ -1,0 +1,3 @@
+"""Train a recipe into a folder."""
+
+from facexfer.engine.loop import train as train

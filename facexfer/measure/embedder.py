@@ -1,0 +1,212 @@
+"""Anything that embeds crops: a run folder, an ONNX file, or foreign weights with the name of their network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from facexfer.backbones import create_backbone
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.backbones.parts.normalize import Normalize
+from facexfer.backbones.sources import find_pack, is_pack
+from facexfer.data.images import read_crop
+from facexfer.errors import InputError
+from facexfer.files.digest import file_digest
+from facexfer.measure.providers import CPU, choose_provider
+from facexfer.runs.folder import RunFolder, load_backbone, load_backbone_file
+from facexfer.runtime import prepare_cpu
+
+_ORT_REFUSALS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+)
+
+
+# The maps of more crops than a few leave a CPU's cache, which costs more than the calls.
+_CPU_BATCH = 4
+_CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "FusedConv")
+_SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
+
+
+class Embedder(Protocol):
+    """Maps crops to embeddings.
+
+    Attributes:
+        name: What to call it in reports.
+        fingerprint: SHA-256 (hex) of the file with the weights.
+        input_size: (height, width) of the crops in pixels.
+    """
+
+    name: str
+    fingerprint: str
+    input_size: tuple[int, int]
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32, of the network's own length."""
+        ...
+
+
+class TorchEmbedder:
+    """A torch backbone as an `Embedder`, on a GPU where there is one.
+
+    Args:
+        backbone: The network.
+        name: For reports.
+        fingerprint: Of its weights.
+    """
+
+    def __init__(self, backbone: BackboneModule, name: str, fingerprint: str) -> None:
+        prepare_cpu()
+        self.name = name
+        self.fingerprint = fingerprint
+        self.input_size = backbone.info.input_size
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._backbone = backbone.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._normalize = Normalize(backbone.info).to(self._device)
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
+        with torch.no_grad():
+            images = self._normalize(torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2))
+            embeddings = self._backbone(images.contiguous(memory_format=torch.channels_last))
+        return np.asarray(embeddings.float().cpu().numpy())
+
+
+class OnnxEmbedder:
+    """An ONNX file with the normalisation inside as an `Embedder`.
+
+    Args:
+        path: The file, as `facexfer.deploy.onnx_export` writes it.
+        provider: Of onnxruntime; None takes the best one that works here, and says so once.
+
+    Raises:
+        InputError: If onnxruntime cannot read it, its input is no (N, 3, H, W) of a fixed size, or nothing in the
+            graph normalises the pixels: embeddings of pixels as they are would be wrong without looking so.
+    """
+
+    def __init__(self, path: Path, provider: str | None = None) -> None:
+        self.name = path.name
+        self.fingerprint = file_digest(path)
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=[provider or choose_provider()])
+        except _ORT_REFUSALS as error:
+            raise InputError(f"{path}: expected an ONNX model, got: {error}; export it again") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        shape: list[Any] = inputs[0].shape
+        if len(inputs) != 1 or len(outputs) != 1 or len(shape) != 4 or shape[1] != 3:
+            raise InputError(
+                f"{path}: expected one input (N, 3, H, W) and one output, got {len(inputs)} and {len(outputs)} with "
+                f"input shape {shape}; is it a recognition model?"
+            )
+        if not all(isinstance(side, int) for side in shape[2:]):
+            raise InputError(f"{path}: expected a fixed height and width, got {shape[2:]}; export it with a fixed size")
+        if not _normalises(path):
+            raise InputError(
+                f"{path}: expected an ONNX file that normalises pixels itself, this one wants them normalised; add "
+                "--backbone NAME, of which it is a file (facexfer inspect tells)"
+            )
+        self.input_size = (shape[2], shape[3])
+        self._batch = shape[0] if isinstance(shape[0], int) else None
+        self._on_cpu = self._session.get_providers()[0] == CPU
+        self._input = inputs[0].name
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
+        images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
+        step = self._batch or (_CPU_BATCH if self._on_cpu else len(images))
+        missing = -len(images) % step
+        if missing and self._batch:
+            # A file of a fixed batch takes no smaller one.
+            images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+        parts = [
+            self._session.run(None, {self._input: images[start : start + step]})[0]
+            for start in range(0, len(images), step)
+        ]
+        return np.concatenate(parts)[: len(crops)]
+
+
+def _normalises(path: Path) -> bool:
+    """Tell whether something scales or shifts pixels before the first convolution (InsightFace's rule, by kind)."""
+    kinds = [node.op_type for node in onnx.load(str(path), load_external_data=False).graph.node]
+    first = next((place for place, kind in enumerate(kinds) if kind in _CONVOLUTIONS), len(kinds))
+    return bool(_SCALING & set(kinds[:first]))
+
+
+class FlipEmbedder:
+    """An embedder that adds the embeddings of a crop and of its mirror image (test-time augmentation).
+
+    Args:
+        embedder: What embeds both.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.name = f"{embedder.name}, with flip"
+        self.fingerprint = embedder.fingerprint
+        self.input_size = embedder.input_size
+        self._embedder = embedder
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
+        both: np.ndarray = self._embedder.embed(crops) + self._embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+        return both
+
+
+def open_embedder(model: Path, backbone: str | None = None) -> Embedder:
+    """Open whatever a user calls a model.
+
+    Args:
+        model: A run folder, its model or checkpoint file, an ONNX file, a bundle, foreign weights, or with their
+            network's name an InsightFace pack.
+        backbone: The network's name, needed for foreign weights alone.
+
+    Returns:
+        The embedder.
+
+    Raises:
+        InputError: If the model is missing, damaged or of another kind.
+    """
+    if (model / "model.json").is_file():
+        return OnnxEmbedder(model / "model.onnx")
+    if model.is_dir():
+        return TorchEmbedder(load_backbone(model), model.name, file_digest(RunFolder(model).model_file))
+    if backbone is not None and is_pack(str(model)) and not model.exists():
+        model = find_pack(str(model))
+    if not model.is_file():
+        raise InputError(f"{model}: expected a run folder, an ONNX file or weights, there is none; check the path")
+    if backbone is not None:
+        return TorchEmbedder(create_backbone(backbone, weights=model), model.name, file_digest(model))
+    if model.suffix == ".safetensors":
+        return TorchEmbedder(load_backbone_file(model), model.name, file_digest(model))
+    if model.suffix == ".onnx":
+        return OnnxEmbedder(model)
+    raise InputError(f"{model}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example")
+
+
+def embed_images(embedder: Embedder, paths: Sequence[Path], batch_size: int = 64) -> np.ndarray:
+    """Embed crops from files.
+
+    Args:
+        embedder: What embeds them.
+        paths: The files, read as they are needed.
+        batch_size: Crops at a time.
+
+    Returns:
+        (N, D) float32.
+
+    Raises:
+        InputError: If a file is no crop of the embedder's size.
+    """
+    parts = []
+    for start in range(0, len(paths), batch_size):
+        crops = [read_crop(path, embedder.input_size) for path in paths[start : start + batch_size]]
+        parts.append(embedder.embed(np.stack(crops)))
+    return np.concatenate(parts)

@@ -1,0 +1,166 @@
+"""Which images of a manifest are compared with which."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facexfer.data.manifest import FaceImage, Manifest
+from facexfer.errors import InputError
+from facexfer.eval.identification import enrol, make_templates
+from facexfer.eval.pairwise.pairs import PairSet
+from facexfer.eval.scores import operating_points
+from facexfer.eval.verification import OperatingPoint
+from facexfer.measure.embedder import Embedder, embed_images
+
+
+@dataclass(frozen=True)
+class Side:
+    """Embeddings with what is known of their images.
+
+    Attributes:
+        embeddings: (N, D), of any length.
+        labels: (N,) the identities.
+        captures: (N,) of str or None, equal for pictures of one shot.
+        images: (N) the rows of the manifest; empty for embeddings from a file or templates.
+    """
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+    captures: np.ndarray
+    images: tuple[FaceImage, ...] = ()
+
+    def take(self, places: np.ndarray) -> "Side":
+        """Keep the images at these places."""
+        images = tuple(self.images[place] for place in places) if self.images else ()
+        return Side(self.embeddings[places], self.labels[places], self.captures[places], images)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All pairs within the probes, or all pairs of a gallery and a probe image.
+
+    Attributes:
+        name: ``nir`` within a modality, ``vis-nir`` for a VIS gallery against NIR probes.
+        probe: The one set, or the probes.
+        gallery: The gallery, or None.
+    """
+
+    name: str
+    probe: Side
+    gallery: Side | None = None
+
+    def pairs(self, device: str = "cpu") -> PairSet:
+        """Give the pairs; against a gallery, those of one capture are left out.
+
+        Raises:
+            InputError: If an embedding is not usable or a kind of pair is missing.
+        """
+        if self.gallery is None:
+            return PairSet.within(self.probe.embeddings, self.probe.labels, device)
+        return PairSet.against(
+            self.gallery.embeddings,
+            self.gallery.labels,
+            self.probe.embeddings,
+            self.probe.labels,
+            self.gallery.captures,
+            self.probe.captures,
+            device,
+        )
+
+    def enrolled(self, share: float | None) -> "Comparison":
+        """Enrol a part of each identity's captures and look up the others.
+
+        Args:
+            share: Of each identity's captures in the gallery (or the one set); None enrols one.
+
+        Returns:
+            A comparison with a gallery; no probe is of an enrolled capture.
+
+        Raises:
+            InputError: If nobody is left to be looked up.
+        """
+        source = self.gallery if self.gallery is not None else self.probe
+        chosen = enrol(source.labels, source.captures, share)
+        if self.gallery is None:
+            probe = self.probe.take(chosen.probes)
+        else:
+            shots = {shot for shot in source.captures[chosen.gallery] if shot is not None}
+            free = [place for place, shot in enumerate(self.probe.captures) if shot is None or shot not in shots]
+            probe = self.probe.take(np.array(free, dtype=np.int64))
+        if not len(probe.labels):
+            raise InputError(f"{self.name}: expected images beside the enrolled ones, there are none; add captures")
+        return Comparison(self.name, probe, source.take(chosen.gallery))
+
+    def with_templates(self) -> "Comparison":
+        """Enrol half of each identity's captures as one template, the mean of their unit embeddings."""
+        parts = self.enrolled(0.5)
+        assert parts.gallery is not None
+        templates, names = make_templates(parts.gallery.embeddings, parts.gallery.labels)
+        nothing = np.full(len(names), None, dtype=object)
+        return Comparison(f"{self.name}, templates", parts.probe, Side(templates, names, nothing))
+
+
+def embed_side(embedder: Embedder, manifest: Manifest) -> Side:
+    """Embed a manifest's images.
+
+    Args:
+        embedder: The model.
+        manifest: The images.
+
+    Returns:
+        The side.
+
+    Raises:
+        InputError: If a crop is unfit.
+    """
+    return Side(
+        embed_images(embedder, [image.path for image in manifest.images]),
+        np.array([image.identity for image in manifest.images]),
+        manifest.captures(),
+        manifest.images,
+    )
+
+
+def compare(embedder: Embedder, manifest: Manifest, probe: str | None, gallery: str | None) -> Comparison:
+    """Embed what a comparison needs.
+
+    Args:
+        embedder: The model.
+        manifest: The images, of one split.
+        probe: The probes' modality; None takes all images as one set.
+        gallery: The gallery's modality; None compares the probes among themselves.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        InputError: If a modality is not there or a crop is unfit.
+    """
+    chosen = manifest.select(modality=probe)
+    enrolled = None if gallery is None else manifest.select(modality=gallery)
+    probe_side = embed_side(embedder, chosen)
+    if enrolled is None:
+        return Comparison(probe or "all", probe_side)
+    return Comparison(f"{gallery}-{probe or 'all'}", probe_side, embed_side(embedder, enrolled))
+
+
+def verify(
+    embedder: Embedder, manifest: Manifest, fars: Sequence[float], probe: str | None, gallery: str | None
+) -> tuple[OperatingPoint, ...]:
+    """Measure a model on images of a manifest.
+
+    Args:
+        embedder: The model.
+        manifest: The images, of one split.
+        fars: The targets, as fractions.
+        probe: The probes' modality; None takes all images as one set.
+        gallery: The gallery's modality; None compares the probes among themselves.
+
+    Returns:
+        One point a target.
+
+    Raises:
+        InputError: If a modality is not there, a crop is unfit, or there are no pairs.
+    """
+    return operating_points(compare(embedder, manifest, probe, gallery).pairs(), fars)

@@ -1,0 +1,1 @@
+"""Pictures and pages of finished runs; only the commands know this folder."""

@@ -1,0 +1,91 @@
+"""Pictures of a run: its losses, and what its attention looks at."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facexfer.eval.report.plots import make_axes, to_svg
+from facexfer.reports.attention import channel_attention, spatial_overlays
+from facexfer.reports.trained_attention import AttentionMaps
+from facexfer.runs.folder import RunFolder
+
+_GAP = 4
+
+
+def draw_losses(runs: Mapping[str, Path]) -> str:
+    """Draw the parts of the objective over the steps of some runs.
+
+    Args:
+        runs: Run folders by the name that the legend gives them.
+
+    Returns:
+        SVG text.
+    """
+    figure, axes = make_axes("step", "loss")
+    for name, run in runs.items():
+        lines = RunFolder(run).metrics_file.read_text(encoding="utf-8").splitlines()
+        records = [record for record in map(json.loads, lines) if "losses" in record]
+        for part in dict.fromkeys(part for record in records for part in record["losses"]):
+            points = [(record["step"], record["losses"][part]) for record in records if part in record["losses"]]
+            axes.plot(*zip(*points, strict=True), linewidth=1.4, label=f"{name}: {part}")
+    axes.set_yscale("log")
+    axes.legend(frameon=False)
+    return to_svg(figure)
+
+
+def draw_spatial_attention(crops: np.ndarray, attention: Sequence[AttentionMaps]) -> bytes:
+    """Lay spatial attention over crops: a row a crop, beside it one picture a layer, all on one scale.
+
+    Args:
+        crops: (N, H, W, 3) uint8, RGB.
+        attention: Spatial maps of these crops, one a layer.
+
+    Returns:
+        A PNG.
+    """
+    rows = [
+        _joined([crop, *overlays], axis=1)
+        for crop, overlays in zip(crops, spatial_overlays(crops, attention), strict=True)
+    ]
+    return to_png(_joined(rows, axis=0))
+
+
+def draw_channel_attention(attention: Sequence[AttentionMaps]) -> str:
+    """Draw how unequally channel attention weighs: the layers' channels by falling weight, the mean over images.
+
+    Args:
+        attention: Channel weights, one a layer.
+
+    Returns:
+        SVG text.
+    """
+    return to_svg(channel_attention(attention))
+
+
+def draw_sheet(rows: Sequence[Sequence[np.ndarray]]) -> bytes:
+    """Lay pictures of one size out in rows.
+
+    Args:
+        rows: Pictures (H, W, 3) uint8, RGB.
+
+    Returns:
+        A PNG.
+    """
+    return to_png(_joined([_joined(list(row), axis=1) for row in rows], axis=0))
+
+
+def to_png(image: np.ndarray) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as a PNG."""
+    return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1])
+
+
+def _joined(tiles: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """Put tiles beside (1) or below (0) each other with white between them."""
+    shape = list(tiles[0].shape)
+    shape[axis] = _GAP
+    gap = np.full(shape, 255, np.uint8)
+    parts = [part for tile in tiles for part in (tile, gap)][:-1]
+    return np.concatenate(parts, axis=axis)

@@ -1,0 +1,247 @@
+"""A run folder: the resolved recipe, metrics, checkpoints and the trained network of one run."""
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from facexfer.backbones import create_backbone
+from facexfer.backbones.checkpoints.loading import load_entries
+from facexfer.backbones.parts.carried import facts_from_metadata, facts_to_metadata
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.errors import InputError
+from facexfer.files.atomic import write_text
+from facexfer.files.lock import hold_folder
+from facexfer.heads import Head
+from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
+from facexfer.runs.state import STATE_FORMAT, load_state, save_state, write_safetensors
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe, every default spelled out."""
+        return self.path / "recipe.toml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object a line: losses while training, figures at each evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """The newest training state."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    def stage_file(self, stage: str) -> Path:
+        """What a finished stage has learned beside the network, and the network that it looked at."""
+        return self.path / "stages" / f"{stage}.safetensors"
+
+    @property
+    def channel_file(self) -> Path:
+        """DELTA's channel weights with the fingerprint of what they were measured on."""
+        return self.path / "channel-weights.safetensors"
+
+    @property
+    def best_file(self) -> Path:
+        """The best network so far, where the recipe names what it is chosen by."""
+        return self.path / "best.safetensors"
+
+    @property
+    def best_head_file(self) -> Path:
+        """Its head."""
+        return self.path / "best-head.safetensors"
+
+    @property
+    def model_file(self) -> Path:
+        """The trained backbone."""
+        return self.path / "model.safetensors"
+
+    @property
+    def result_file(self) -> Path:
+        """The figures of the finished run; its presence says that the run is finished."""
+        return self.path / "result.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.result_file.is_file()
+
+    def check_new(self) -> None:
+        """Check that there is no run in this folder yet.
+
+        Raises:
+            InputError: If there is one.
+        """
+        if self.recipe_file.exists():
+            raise InputError(
+                f"{self.path}: expected a new folder, there is a run in it; give --resume or another --out"
+            )
+
+    def hold(self) -> AbstractContextManager[object]:
+        """Keep other processes from training in this folder; the system lets go of it also when this one is killed.
+
+        Raises:
+            InputError: If another process holds it, or it cannot be written.
+        """
+        busy = "expected a folder that no other process trains in, one is at work there"
+        return hold_folder(self.path, "a folder to write to", busy)
+
+    def start(self, recipe: Recipe) -> None:
+        """Make the folder for a new run.
+
+        Raises:
+            InputError: If there is a run in it already.
+        """
+        self.check_new()
+        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        write_text(self.recipe_file, dump_recipe(recipe))
+
+    def check_resumable(self, recipe: Recipe) -> None:
+        """Check that the run in this folder is one of this recipe; where it computes may differ.
+
+        Raises:
+            InputError: If there is none, or the recipes differ.
+        """
+        if not self.recipe_file.exists():
+            raise InputError(f"{self.path}: expected a run to resume, there is none; leave --resume out to start one")
+        changed = differences(read_recipe(self.recipe_file), recipe)
+        changed = {key: values for key, values in changed.items() if not key.startswith("runtime.")}
+        if changed:
+            listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
+            raise InputError(f"{self.path}: expected the recipe of the run to resume, {listed}; give another --out")
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Save the training state and where in the metrics it stands."""
+        length = self.metrics_file.stat().st_size if self.metrics_file.exists() else 0
+        save_state(self.checkpoint_file, {**state, "metrics_length": length})
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Load the newest training state and cut the metrics back to it; None if there is none yet."""
+        if not self.checkpoint_file.exists():
+            self.metrics_file.unlink(missing_ok=True)
+            return None
+        state = load_state(self.checkpoint_file)
+        if self.metrics_file.exists():
+            os.truncate(self.metrics_file, min(state["metrics_length"], self.metrics_file.stat().st_size))
+        return state
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to the metrics."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save_stage(self, stage: str, terms: dict[str, Any], reference: dict[str, Any]) -> None:
+        """Save the parameters of a finished stage's terms, such as attention, with the reference network's weights."""
+        self.stage_file(stage).parent.mkdir(exist_ok=True)
+        save_state(self.stage_file(stage), {"terms": terms, "reference": reference})
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read the metrics; half a last line, of a run that is being written or was killed, is left out.
+
+        Raises:
+            InputError: If a whole line is no JSON.
+        """
+        if not self.metrics_file.exists():
+            return []
+        lines = self.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        records: list[dict[str, Any]] = []
+        for number, line in enumerate((line for line in lines if line.endswith("\n")), start=1):
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise InputError(
+                    f"{self.metrics_file}, line {number}: expected JSON, got '{line[:60].strip()}'; is it a run?"
+                ) from error
+        return records
+
+    def save_model(self, backbone: BackboneModule, recipe: Recipe) -> None:
+        """Save the trained backbone with the name that `create_backbone` needs to make it again."""
+        write_safetensors(self.model_file, dict(backbone.state_dict()), _metadata(backbone, recipe))
+
+    def save_best(self, backbone: BackboneModule, head: Head, recipe: Recipe, classes: Sequence[str]) -> None:
+        """Save the best network so far in the form of `save_model`, and its head in that of `save_head`."""
+        write_safetensors(self.best_head_file, dict(head.state_dict()), _head_metadata(recipe, classes))
+        write_safetensors(self.best_file, dict(backbone.state_dict()), _metadata(backbone, recipe))
+
+    def save_head(self, head: Head, recipe: Recipe, classes: Sequence[str]) -> None:
+        """Save the trained head and the names of its classes, which an image classifier needs beside the backbone."""
+        write_safetensors(self.path / "head.safetensors", dict(head.state_dict()), _head_metadata(recipe, classes))
+
+    def save_result(self, result: dict[str, Any]) -> None:
+        """Save the figures, which marks the run as finished."""
+        write_text(self.result_file, json.dumps(result, indent=2) + "\n")
+
+
+def _metadata(backbone: BackboneModule, recipe: Recipe) -> dict[str, str]:
+    return {"backbone": recipe.source.backbone, **facts_to_metadata(backbone.info)}
+
+
+def _head_metadata(recipe: Recipe, classes: Sequence[str]) -> dict[str, str]:
+    return {"head": recipe.head.name, "classes": json.dumps(list(classes))}
+
+
+def load_backbone(run: Path) -> BackboneModule:
+    """Load the trained backbone of a run.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        The backbone in eval mode, with its `info`.
+
+    Raises:
+        InputError: If the folder holds no finished run or the file is damaged.
+    """
+    file = RunFolder(run).model_file
+    if not file.is_file():
+        raise InputError(f"{run}: expected a finished run with {file.name}, found none; finish it with --resume")
+    return load_backbone_file(file)
+
+
+def load_backbone_file(file: Path) -> BackboneModule:
+    """Load the backbone from a run's ``model.safetensors``, or from a checkpoint in the folder of its run.
+
+    Args:
+        file: The file.
+
+    Returns:
+        The backbone in eval mode, with its `info`.
+
+    Raises:
+        InputError: If the file is damaged or not a run's.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file}: expected a trained backbone, got: {error}; run the training again") from error
+    name = metadata.get("backbone")
+    if metadata.get("format") == STATE_FORMAT:
+        state = load_state(file)
+        weights, metadata = state["backbone"], state.get("facts") or {}
+        name = read_recipe(RunFolder(file.parent.parent).recipe_file).source.backbone
+    if name is None:
+        raise InputError(
+            f"{file}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example"
+        )
+    size = json.loads(metadata.get("input_size", "null"))
+    backbone = create_backbone(name, input_size=tuple(size) if size else None)
+    backbone.info = facts_from_metadata(backbone.info, metadata)
+    load_entries(backbone, weights, str(file))
+    return backbone.eval()

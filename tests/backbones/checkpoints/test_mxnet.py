@@ -1,0 +1,103 @@
+"""Our networks against the published symbols, interpreted node by node with plain torch functions."""
+
+import numpy as np
+import pytest
+import torch
+from mxnet_files import params_bytes
+from mxnet_symbol import run_symbol
+from shared_data import shared
+
+from facexfer import create_backbone
+from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
+from facexfer.backbones.parts.normalize import Normalize
+from facexfer.errors import InputError
+from facexfer.transfer.taps import map_shapes
+
+Y1 = "weights/mobilefacenet-mxnet-y1"
+
+
+def relative_difference(network, symbol, params, images):
+    tensors = {name: torch.from_numpy(array).float() for name, array in params.items()}
+    with torch.no_grad():
+        expected = run_symbol(symbol, tensors, images)
+        got = network.eval()(Normalize(network.info)(images))
+    largest = (got - expected).abs().max().item()
+    print(f"{network.info.name}: within {largest:.1e} of its symbol, largest value {expected.abs().max():.1f}")
+    assert largest < 1e-3 * max(1.0, expected.abs().max().item())
+    return ((got - expected).norm() / expected.norm()).item()
+
+
+def test_mobilefacenet_equals_the_published_symbol():
+    folder = shared(Y1)
+    images = torch.randint(0, 256, (2, 3, 112, 112)).float()
+    network = create_backbone("mobilefacenet", weights=folder / "model-0000.params")
+    params = read_mxnet_params(folder / "model-0000.params")
+    assert relative_difference(network, folder / "model-symbol.json", params, images) < 1e-4
+
+
+@pytest.mark.slow
+def test_lresnet34e_ir_equals_the_published_symbol(tmp_path):
+    symbol = shared("weights/lresnet34e-ir/model-symbol.json")
+    template = create_backbone("lresnet34e_ir")
+    state = template.state_dict()
+    generator = np.random.default_rng(0)
+    params = {"fc1_gamma": generator.normal(size=512).astype(np.float32)}
+    for ours, theirs in template.mxnet_names().items():
+        shape = tuple(state[ours].shape)
+        spread = np.prod(shape[1:]) ** -0.5 if len(shape) > 1 else 0.05
+        array = generator.normal(0, spread, shape).astype(np.float32)
+        # Scales and variances near 1, slopes near a quarter, so that neither vanishes nor explodes.
+        array += 1.0 if theirs.endswith(("_var", "_gamma")) and "relu" not in theirs else 0.0
+        params[theirs] = array + (0.25 if "relu" in theirs else 0.0)
+    file = tmp_path / "model-0000.params"
+    file.write_bytes(params_bytes({f"arg:{name}": array.astype(np.float32) for name, array in params.items()}))
+    network = create_backbone("lresnet34e_ir", weights=file)
+    images = torch.randint(0, 256, (2, 3, 112, 112)).float()
+    assert relative_difference(network, symbol, read_mxnet_params(file), images) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["mobilefacenet", "lresnet34e_ir"])
+def test_declared_facts_hold(name):
+    network = create_backbone(name)
+    info = network.info
+    assert (info.input_size, info.color_order) == ((112, 112), "RGB")
+    assert network.eval()(torch.zeros(1, 3, 112, 112)).shape == (1, info.embedding_size)
+    for taps in (info.taps, info.blocks, info.even_taps(8), info.even_taps(12)):
+        shapes = map_shapes(network, [tap.layer for tap in taps], info.input_size)
+        assert [(tap.channels, 112 // tap.stride, 112 // tap.stride) for tap in taps] == list(shapes)
+    assert [112 // tap.stride for tap in info.taps] == [56, 28, 14, 7]
+    assert [len(info.even_taps(count)) for count in (4, 8, 12)] == [4, 8, 12]
+    with pytest.raises(InputError, match="expected 1 to 16 taps"):
+        info.even_taps(17)
+
+
+def test_the_fixed_scale_stays_one_in_training():
+    network = create_backbone("mobilefacenet").train()
+    network(torch.randn(4, 3, 112, 112)).square().sum().backward()
+    assert [name for name, _ in network.norm.named_parameters()] == ["bias"]
+    assert network.norm.unit_scale.tolist() == [1.0] * 128
+
+
+def test_every_unfit_entry_is_named_and_nothing_is_filled(tmp_path):
+    params = read_mxnet_params(shared(Y1) / "model-0000.params")
+    params["extra"] = params.pop("fc1_weight")
+    params["fc1_beta"] = params["fc1_beta"][:5]
+    params["pre_fc1_bias"] = params["pre_fc1_bias"] * np.float32(np.nan)
+    file = tmp_path / "bad.params"
+    file.write_bytes(params_bytes(params))
+    with pytest.raises(InputError) as caught:
+        create_backbone("mobilefacenet", weights=file)
+    message = str(caught.value)
+    assert "missing: fc1_weight" in message
+    assert "unexpected: extra" in message
+    assert "misshapen: fc1_beta (5,) instead of (128,)" in message
+    assert "not finite: pre_fc1_bias" in message
+
+
+def test_weights_of_another_network_or_kind_are_an_error(tmp_path):
+    with pytest.raises(InputError, match="expected the entries of this network; missing: conv0_weight"):
+        create_backbone("lresnet34e_ir", weights=shared(Y1) / "model-0000.params")
+    with pytest.raises(InputError, match="got '.bin'; convert it first"):
+        create_backbone("mobilefacenet", weights=tmp_path / "a.bin")
+    with pytest.raises(InputError, match="expected a readable MXNet .params file"):
+        create_backbone("mobilefacenet", weights=tmp_path / "absent.params")

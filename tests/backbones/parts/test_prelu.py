@@ -1,0 +1,56 @@
+"""The faster backward pass gives torch's gradients."""
+
+import pytest
+import torch
+from torch import nn
+
+from facexfer.backbones.parts.prelu import PReLU
+
+
+def gradients(layer, images, towards):
+    images = images.clone().requires_grad_()
+    output = layer(images)
+    output.backward(towards)
+    return output, images.grad, layer.weight.grad
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (4, 3)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("slopes", [1, 3])
+def test_gradients_are_those_of_torch(shape, layout, slopes):
+    torch.manual_seed(0)
+    images, towards = torch.randn(shape), torch.randn(shape)
+    if len(shape) == 4:
+        images, towards = (each.contiguous(memory_format=layout) for each in (images, towards))
+    with torch.no_grad():
+        images[0, 0] = 0.0
+    ours, theirs = PReLU(slopes), nn.PReLU(slopes)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.linspace(-0.5, 0.5, slopes))
+    ours.load_state_dict(theirs.state_dict())
+    for mine, reference in zip(gradients(ours, images, towards), gradients(theirs, images, towards), strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-6, atol=1e-6)
+
+
+def test_the_slope_alone_can_be_trained():
+    ours, theirs = PReLU(3), nn.PReLU(3)
+    images = torch.randn(2, 3, 4, 4)
+    for layer in (ours, theirs):
+        layer(images).square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+
+
+def test_evaluation_and_half_precision_are_torchs_own():
+    layer, images = PReLU(3), torch.randn(2, 3, 4, 4)
+    assert layer(images).grad_fn.name() == "_InPassesBackward"
+    assert layer.eval()(images).grad_fn.name() == "PreluKernelBackward0"
+    with torch.no_grad():
+        assert layer.train()(images).grad_fn is None
+    assert layer.bfloat16()(images.bfloat16()).dtype == torch.bfloat16
+
+
+def test_torch_fx_traces_it():
+    """DELTA's channel weights are found on a traced network."""
+    traced = torch.fx.symbolic_trace(PReLU(3).train())
+    images = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(traced(images), nn.PReLU(3)(images))

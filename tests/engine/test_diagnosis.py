@@ -1,0 +1,49 @@
+"""What is said of metrics that look wrong, and that nothing is said of those that do not."""
+
+from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched
+
+
+def warnings_of(*losses, stage="ast", part="spatial"):
+    diagnosis = Diagnosis()
+    said = []
+    for classification, alignment in losses:
+        said += diagnosis.see({"stage": stage, "losses": {"classification": classification, part: alignment}})
+    return said + diagnosis.end_stage()
+
+
+def test_a_run_that_goes_well_is_left_in_peace():
+    assert warnings_of((8.0, 0.02), (3.0, 0.2), (0.1, 0.4)) == []
+
+
+def test_an_exploding_alignment_is_said_once_with_its_cure():
+    (said,) = warnings_of((2.0, 3.0), (0.5, 80.0), (0.4, 130.0))
+    assert "'spatial' has grown from 3 to 80 in stage 'ast'" in said
+    assert "alpha" in said
+    assert "learning_rate" in said
+
+
+def test_an_alignment_that_grows_beside_a_larger_classification_is_no_explosion():
+    assert warnings_of((20.0, 0.01), (12.0, 0.9)) == []
+
+
+def test_a_head_that_does_not_learn_is_said_at_the_end_of_the_stage():
+    (said,) = warnings_of((20.0, 0.1), (19.9, 0.1))
+    assert "the head does not learn" in said
+    assert "from 20 to 19.9" in said
+
+
+def test_the_next_stage_starts_afresh():
+    diagnosis = Diagnosis()
+    assert diagnosis.see({"stage": "ast", "losses": {"classification": 9.0}}) == []
+    assert diagnosis.see({"step": 3, "figures": {}}) == []
+    assert len(diagnosis.see({"stage": "act", "losses": {"classification": 9.0, "channel": 50.0}})) == 1
+    assert diagnosis.see({"stage": "act", "losses": {"classification": 1.0, "channel": 60.0}}) == []
+
+
+def test_figures_behind_the_source_are_listed():
+    untouched = {"nir/tar@0.01": 0.9, "vis/tar@0.01": 0.99, "nir/tar@1e-06": None}
+    (said,) = compare_with_untouched({"nir/tar@0.01": 0.95, "vis/tar@0.01": 0.95, "nir/tar@1e-06": None}, untouched)
+    assert "vis/tar@0.01 95.0 % (untouched 99.0 %)" in said
+    assert "nir" not in said
+    assert compare_with_untouched({"nir/tar@0.01": 0.896}, untouched) == []
+    assert compare_with_untouched({"nir/tar@0.01": 0.1}, {}) == []

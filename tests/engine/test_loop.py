@@ -1,0 +1,269 @@
+"""What a run can be trusted with: kills at bad moments, a full disk, and the options of the engine together."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_faces import write_small_set
+
+from facexfer import create_backbone
+from facexfer.engine.best import BestFigure
+from facexfer.engine.loop import Training
+from facexfer.engine.schedule import balanced_batches
+from facexfer.engine.train import train
+from facexfer.errors import InputError, RunError
+from facexfer.networks.weight_average import WeightAverage
+from facexfer.recipe import dump_recipe, parse_recipe
+from facexfer.runs.folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLED = ROOT / "tests" / "programs" / "killed.py"
+
+
+def recipe_for(folder, **sections):
+    manifest = folder / "images.csv"
+    if not manifest.exists():
+        write_small_set(folder, train=2, val=2, images=4, modalities=("nir",))
+    values = {
+        "source": {"backbone": "mobilefacenet_slim"},
+        "data": {"manifest": str(manifest)},
+        "head": {"scale": 16.0, "margin": 0.1},
+        "method": {"name": "afa", "spatial_alpha": 1e-4, "channel_alpha": 1e-4},
+        "optimizer": {"iterations": 6, "batch_size": 4},
+        "evaluation": {"fars": [0.1]},
+        "runtime": {"accelerator": "cpu", "checkpoint_seconds": 0, "log_every_steps": 1},
+    }
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section}
+    return parse_recipe(values, "test")
+
+
+def run_with_kills(recipe, folder, kills):
+    (folder / "recipe.toml").write_text(dump_recipe(recipe))
+    words = [str(folder / "recipe.toml"), str(folder), json.dumps(kills)]
+    subprocess.run(
+        [sys.executable, str(KILLED), *words],
+        check=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert_same_run(folder / "killed", folder / "whole")
+
+
+def assert_same_run(first, second):
+    weights, others = (load_file(RunFolder(run).model_file) for run in (first, second))
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[key], others[key]) for key in weights)
+    assert RunFolder(first).metrics_file.read_text() == RunFolder(second).metrics_file.read_text()
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(tmp_path):
+    """SIGKILL while a checkpoint is written, between the stages, in a step and while the result is written."""
+    options = {"average_decay": 0.9}
+    recipe = recipe_for(tmp_path, optimizer=options, evaluation={"best_far": 0.1})
+    kills = [
+        ("facexfer.runs.state", "_flush", 3, "after"),  # written beside, not yet renamed
+        ("facexfer.runs.folder.RunFolder", "save_stage", 1, "after"),
+        ("facexfer.engine.loop.Training", "_log", 2, "after"),
+        ("facexfer.runs.folder.RunFolder", "save_result", 1, "before"),
+    ]
+    run_with_kills(recipe, tmp_path, kills)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_equals_one_that_was_never_stopped(tmp_path):
+    moments = np.random.default_rng(7).uniform(0.05, 0.5, 5).round(3).tolist()
+    run_with_kills(recipe_for(tmp_path, evaluation={"every_epochs": 0.5}), tmp_path, moments)
+
+
+def stop_before_step(monkeypatch, step):
+    clip = Training._clip
+
+    def clip_or_stop(self, *given):
+        if self.step == step - 1:
+            raise KeyboardInterrupt
+        clip(self, *given)
+
+    monkeypatch.setattr(Training, "_clip", clip_or_stop)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(tmp_path, monkeypatch):
+    """Files may not grow beyond what half a checkpoint takes: the write fails as on a full disk."""
+    recipe = recipe_for(tmp_path)
+    (tmp_path / "recipe.toml").write_text(dump_recipe(recipe))
+    with monkeypatch.context() as patch:
+        stop_before_step(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "run", resume=False)
+    folder = RunFolder(tmp_path / "run")
+    before = folder.checkpoint_file.read_bytes()
+    words = [str(tmp_path / "recipe.toml"), "--out", str(folder.path), "--resume"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "train_nir.py"), *words],
+        check=False, capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: expected to write")
+    assert "free some space" in done.stderr
+    assert folder.checkpoint_file.read_bytes() == before
+    train(recipe, folder.path, resume=True)
+    assert folder.finished
+
+
+@pytest.mark.slow
+def test_the_engines_options_work_together(tmp_path):
+    recipe = recipe_for(
+        tmp_path,
+        data={"identities_per_batch": 2},
+        optimizer={"accumulate": 2, "clip_norm": 1.0, "average_decay": 0.9},
+        evaluation={"best_far": 0.1, "patience": 1, "every_epochs": 0.5},
+        runtime={"precision": "bf16-mixed", "workers": 1},
+    )
+    others = set(psutil.Process().children())  # what earlier tests' process pools keep for the whole process
+    result = train(recipe, tmp_path / "run", resume=False)
+    run = RunFolder(tmp_path / "run")
+    records = [record for record in run.metrics() if "figures" in record]
+    figures = [record["figures"]["nir/tar@0.1"] for record in records]
+    assert result["figures"]["nir/tar@0.1"] == max(figures[1:])
+    assert result["best"]["figure"] == "nir/tar@0.1"
+    assert json.loads(run.result_file.read_text())["best"] == result["best"]
+    assert set(psutil.Process().children()) == others
+    # The best network is an earlier one: its figures come under its step, its head with it.
+    assert records[-1]["step"] == result["best"]["step"] < records[-2]["step"]
+    head, model = load_file(run.path / "head.safetensors"), load_file(run.model_file)
+    assert torch.equal(head["weight"], load_file(run.best_head_file)["weight"])
+    assert not torch.equal(head["weight"], run.load_checkpoint()["average"]["network"]["head.weight"])
+    best = load_file(run.best_file)
+    assert all(torch.equal(best[name], model[name]) for name in best if not name.endswith("num_batches_tracked"))
+
+
+def test_no_loader_worker_outlives_a_run_that_fails(tmp_path, monkeypatch):
+    recipe = recipe_for(tmp_path, optimizer={"iterations": 20}, runtime={"workers": 2}, evaluation={"untouched": False})
+    stop_before_step(monkeypatch, 2)
+    others = set(psutil.Process().children())
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", resume=False)
+    assert set(psutil.Process().children()) == others
+
+
+def test_frozen_statistics_stay_and_small_batches_are_warned_of(tmp_path, capsys):
+    short = {"iterations": 2, "learning_rate": 0.001}
+    plain = recipe_for(tmp_path, optimizer=short, evaluation={"untouched": False})
+    frozen = recipe_for(tmp_path, optimizer={**short, "frozen_batchnorm": True}, evaluation={"untouched": False})
+    train(plain, tmp_path / "plain", resume=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "warning: BatchNorm sees 4 images a pass, fewer than 16: its statistics are noise; raise" in said
+    assert "set optimizer.frozen_batchnorm = true" in said
+    train(frozen, tmp_path / "frozen", resume=False)
+    assert "BatchNorm sees" not in capsys.readouterr().out
+    start = create_backbone("mobilefacenet_slim").state_dict()
+    moved = [load_file(RunFolder(tmp_path / name).model_file) for name in ("plain", "frozen")]
+    statistics = [name for name in start if name.endswith(("running_mean", "running_var"))]
+    assert not any(torch.equal(start[name], moved[0][name]) for name in statistics)
+    assert all(torch.equal(start[name], moved[1][name]) for name in statistics)
+
+
+def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(tmp_path, monkeypatch):
+    """The loss before the step is finite; only the next one would show it."""
+    clip = Training._clip
+
+    def break_step_two(self, *given):
+        if self.step == 1:
+            self.backbone.linear.weight.grad.fill_(torch.inf)
+        clip(self, *given)
+
+    monkeypatch.setattr(Training, "_clip", break_step_two)
+    with pytest.raises(RunError, match=r"weights are no longer finite after step 2; lower .* checkpoint is of step 1"):
+        train(recipe_for(tmp_path, evaluation={"every_epochs": 1}), tmp_path / "run", resume=False)
+    assert RunFolder(tmp_path / "run").load_checkpoint()["step"] == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, where 16-mixed works")
+def test_a_precision_that_is_not_to_be_had_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="expected a GPU for 16-mixed, found none; take bf16-mixed or 32-true"):
+        train(recipe_for(tmp_path, runtime={"precision": "16-mixed"}), tmp_path / "run", resume=False)
+    with pytest.raises(InputError, match=r"runtime.precision: Input should be '32-true', .* got '16-true'"):
+        recipe_for(tmp_path, runtime={"precision": "16-true"})
+    assert not (tmp_path / "run").exists()
+
+
+def test_accumulation_gives_the_same_step(tmp_path):
+    """With BatchNorm's statistics held; two passes of two images against one of four."""
+    networks = []
+    for parts in (1, 2):
+        recipe = recipe_for(
+            tmp_path,
+            optimizer={"accumulate": parts, "frozen_batchnorm": True, "iterations": 2},
+            evaluation={"untouched": False},
+        )
+        train(recipe, tmp_path / f"run{parts}", resume=False)
+        networks.append(load_file(RunFolder(tmp_path / f"run{parts}").model_file))
+    for name, one in networks[0].items():
+        assert torch.allclose(one.double(), networks[1][name].double(), atol=1e-5), name
+
+
+def test_a_batch_that_cannot_be_shared_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="share in 3 parts each, got 4; make optimizer.batch_size a multiple of 3"):
+        train(recipe_for(tmp_path, optimizer={"accumulate": 3}), tmp_path / "run", resume=False)
+    with pytest.raises(InputError, match="3 identities can share, got 4"):
+        train(recipe_for(tmp_path, data={"identities_per_batch": 3}), tmp_path / "run", resume=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_best_network_is_never_chosen_by_test_data(tmp_path):
+    with pytest.raises(InputError, match="expected a validation split to choose by, got data.val_split = 'test'"):
+        BestFigure(recipe_for(tmp_path, data={"val_split": "test"}, evaluation={"best_far": 0.1}))
+    with pytest.raises(InputError, match=r"expected one of evaluation.fars \[0.1\], got 0.2"):
+        BestFigure(recipe_for(tmp_path, evaluation={"best_far": 0.2}))
+    with pytest.raises(InputError, match="expected evaluation.best_far beside it"):
+        BestFigure(recipe_for(tmp_path, evaluation={"patience": 2}))
+
+
+def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(tmp_path):
+    best = BestFigure(recipe_for(tmp_path, evaluation={"best_far": 0.1, "patience": 2}))
+    assert [best.see(step, {"nir/tar@0.1": tar}) for step, tar in enumerate((0.5, 0.7, 0.7, 0.6))] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    assert best.is_exhausted
+    assert (best.state()["step"], best.state()["value"]) == (1, 0.7)
+    best.start_stage()
+    assert not best.is_exhausted
+
+
+def test_balanced_batches_hold_as_many_images_of_each_identity():
+    labels = [0] * 50 + [1] * 3 + [2] * 20 + [3] * 7
+    batches = balanced_batches(labels, 2, 8, seed=1, epoch=0)
+    assert len(batches) == 80 // 8
+    for batch in batches:
+        chosen = [labels[index] for index in batch]
+        assert sorted(chosen.count(label) for label in set(chosen)) == [4, 4]
+    assert {labels[index] for batch in batches for index in batch} == {0, 1, 2, 3}
+    assert batches == balanced_batches(labels, 2, 8, seed=1, epoch=0)
+    assert batches != balanced_batches(labels, 2, 8, seed=1, epoch=1)
+    with pytest.raises(InputError, match="at least 5 training identities, got 4"):
+        balanced_batches(labels, 5, 10, seed=1, epoch=0)
+
+
+def test_the_average_of_weights_follows_by_its_decay():
+    network = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.zero_()
+    average = WeightAverage(network, decay=0.1)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+    average.update(network)
+    assert average.network.weight.item() == pytest.approx(0.9)
+    again = WeightAverage(network, decay=0.1)
+    again.load_state(average.state())
+    assert again.network.weight.item() == average.network.weight.item()

@@ -1,0 +1,109 @@
+"""The page and its JSON: complete, self-contained, and safe with any text."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from facexfer.errors import InputError
+from facexfer.eval.curves import curve_of_scores
+from facexfer.eval.folds import FoldAccuracy
+from facexfer.eval.identification import identify
+from facexfer.eval.report.findings import Findings, Slice, WithFailures
+from facexfer.eval.report.verification_page import ShownPair, make_page, write_report
+from facexfer.eval.verification import tar_at_far
+
+
+@pytest.fixture
+def findings():
+    generator = np.random.default_rng(0)
+    genuine, impostor = generator.normal(2, 1, 500), generator.normal(0, 1, 20_000)
+    points = tar_at_far(genuine, impostor, [0.01, 1e-4, 1e-6])
+    labels = np.repeat(np.arange(10), 2)
+    embeddings = np.eye(10)[labels] + 0.3 * generator.normal(size=(20, 10))
+    return Findings(
+        comparison="nir <script>",
+        points=points,
+        curve=curve_of_scores(genuine, impostor),
+        band=tar_at_far(genuine, impostor, [1e-3, 0.1, 1.0]),
+        standard=tar_at_far(genuine, impostor, [1e-2, 1e-3, 1e-4]),
+        failures=WithFailures((0, 3), 520, 21_000, (0.5, 0.1, None), (0.009, 9e-5, None)),
+        identification=identify(embeddings[::2], labels[::2], embeddings[1::2], labels[1::2], [0.1]),
+        slices={"camera": (Slice("a", 10, points), Slice("b & c", 1, (), "no genuine pair"))},
+        elsewhere=((1e-3, points[0]),),
+        folds=FoldAccuracy(0.99, 0.001, (0.98, 1.0), (0.3, 0.4)),
+        facts={"model": {"sha256": "ab" * 32}},
+    )
+
+
+class Balance(HTMLParser):
+    """Checks that every tag is closed, outside of what HTML lets be open."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_complete_balanced_and_self_contained(findings):
+    shown = [
+        ShownPair("false accept", 0.7, ("p1", "<b>"), (b"one", b"two")),
+        ShownPair("false reject", -0.1, ("a", "b")),
+    ]
+    page = make_page(findings, shown)
+    balance = Balance()
+    balance.feed(page)
+    assert balance.open == []
+    assert balance.seen.isdisjoint({"script", "link", "iframe", "b"})
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(each.startswith(("data:image/png;base64,", "#")) for each in addresses)
+    assert "url(http" not in page
+    for heading in (
+        "True accept rate", "Curves", "Identification", "Failures to acquire", "Thresholds chosen elsewhere",
+        "By camera", "The worst pairs", "What was measured", "Definitions",
+    ):  # fmt: skip
+        assert f"<h2>{heading}" in page
+    assert page.count("<svg") == 4
+    assert "FAR 1e-06 needs at least 1,000,000 impostor pairs" in page
+    assert "2-fold accuracy 99.00" in page
+    assert "b &amp; c" in page
+
+
+def test_the_same_findings_give_the_same_page(findings):
+    assert make_page(findings) == make_page(findings)
+
+
+def test_files(findings, tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "mine.txt").write_text("stays")
+    write_report(tmp_path / "r", findings)
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == ["mine.txt", "report.html", "report.json"]
+    figures = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert figures["operating_points"][2]["supported"] is False
+    assert figures["with_failures"]["tar"] == [0.5, 0.1, None]
+    assert figures["identification"]["enrolled"] == 10
+    assert figures["slices"]["camera"][1]["remark"] == "no genuine pair"
+    assert figures["definitions"]["TAR"]
+    assert figures["fmr100"] == pytest.approx(1 - findings.standard[0].tar)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="a folder for the report"):
+        write_report(tmp_path / "file", findings)
+
+
+def test_distances_are_reported_as_distances(findings):
+    from dataclasses import replace
+
+    from facexfer.eval.report.as_json import findings_to_json
+
+    figures = findings_to_json(replace(findings, distances=True))
+    assert figures["operating_points"][0]["threshold"] == -findings.points[0].threshold
+    assert figures["accept"] == "distance below threshold"

@@ -1,0 +1,69 @@
+"""Runs a recipe to its end once, then in another folder as often as there are kills, and to its end again.
+
+A kill is a moment (a part of the whole run's duration), or a call of a function (its owner, name, number, before or
+after).
+"""
+
+import json
+import os
+import pkgutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from facexfer.engine.train import train
+from facexfer.recipe import read_recipe
+from facexfer.runs.folder import RunFolder
+
+recipe, out = read_recipe(sys.argv[1]), Path(sys.argv[2])
+
+
+def start(folder, call=None):
+    child = os.fork()
+    if child:
+        return child
+    if call:
+        kill_at(*call)
+    train(recipe, folder, resume=RunFolder(folder).recipe_file.exists())
+    os._exit(0)
+
+
+def kill_at(owner, name, count, moment):
+    owner, calls = pkgutil.resolve_name(owner), []
+    whole = getattr(owner, name)
+
+    def counted(*given):
+        calls.append(1)
+        if len(calls) == count and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = whole(*given)
+        if len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, counted)
+
+
+def end(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def length():
+    file = RunFolder(out / "killed").metrics_file
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+began = time.monotonic()
+assert end(start(out / "whole")) == 0
+duration = time.monotonic() - began
+for kill in json.loads(sys.argv[3]):
+    if isinstance(kill, list):
+        assert end(start(out / "killed", kill)) == -signal.SIGKILL
+    else:
+        child = start(out / "killed")
+        time.sleep(kill * duration)
+        os.kill(child, signal.SIGKILL)
+        end(child)
+    print(kill, "-> killed after", length(), "lines of metrics")
+assert end(start(out / "killed")) == 0

@@ -1,0 +1,33 @@
+"""The linear probe as a program, on real pictures and the real network."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from shared_data import shared
+
+from facexfer.errors import InputError
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "linear_probe.py"
+
+
+@pytest.mark.slow
+def test_ants_and_bees_are_told_apart_without_training(monkeypatch):
+    monkeypatch.setenv("FACEXFER_SHARED", str(shared("classification/hymenoptera_data").parents[1]))
+    words = [sys.executable, str(TOOL), "hymenoptera-l2", "--set", "source.input_size=64"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    found = re.search(
+        r"at 64x64 pixels: top-1 ([\d.]+) %, 243 pictures to train on, 153 to test, 2 classes", done.stdout
+    )
+    # Two thirds of the pictures would need more than luck: p < 1e-4 with 153 of two even classes.
+    assert 66 < float(found[1]) < 85
+
+
+def test_a_face_recipe_is_refused(monkeypatch):
+    monkeypatch.setenv("FACEXFER_SHARED", "nowhere")
+    with pytest.raises(InputError, match="nirsim-l2: expected an image recipe, got task 'face'; faces are verified"):
+        runpy.run_path(str(TOOL))["linear_probe"]("nirsim-l2")

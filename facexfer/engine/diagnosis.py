@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
+from facexfer.recipe import OptimizerSection
 from facexfer.transfer.objective import CLASSIFICATION
 
 # An alignment loss is said to explode when it is this many times the smallest it has been in its stage.
@@ -13,6 +16,7 @@ _LEARNT = 0.5
 _UNMOVED = 0.05
 # Figures are compared with the untouched source's beyond what a few pairs decide.
 _LOST = 0.005
+_SMALLEST_BATCH = 16
 
 
 class Diagnosis:
@@ -99,4 +103,25 @@ def compare_with_untouched(figures: Mapping[str, float | None], untouched: Mappi
     return [
         f"below the untouched source: {', '.join(behind)}; where that matters, lower optimizer.learning_rate, align "
         "more strongly (the method's alpha), set optimizer.frozen_batchnorm, or train on more images"
+    ]
+
+
+def warn_of_small_batches(backbone: nn.Module, settings: OptimizerSection, images: int) -> list[str]:
+    """Warn of BatchNorm that learns its statistics from too few images.
+
+    Args:
+        backbone: What is trained.
+        settings: Whether its statistics are frozen or synchronised.
+        images: How many a rank sees a pass.
+
+    Returns:
+        One warning, or none.
+    """
+    has_batchnorm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in backbone.modules())
+    if not has_batchnorm or settings.frozen_batchnorm or settings.sync_batchnorm or images >= _SMALLEST_BATCH:
+        return []
+    return [
+        f"BatchNorm sees {images} images a pass, fewer than {_SMALLEST_BATCH}: its statistics are noise; raise "
+        "optimizer.batch_size, lower optimizer.accumulate, set optimizer.frozen_batchnorm = true (or "
+        "optimizer.sync_batchnorm = true with several ranks)"
     ]

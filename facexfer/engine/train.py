@@ -1,3 +1,94 @@
-"""Train a recipe into a folder."""
+"""Train a recipe into a folder: everything that can be wrong is checked before the work, then the loop runs."""
 
-from facexfer.engine.loop import train as train
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric
+
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.engine.batches import TrainingBatches
+from facexfer.engine.best import BestFigure
+from facexfer.engine.knowledge import SourceKnowledge, check_needs
+from facexfer.engine.loop import Training
+from facexfer.engine.resume import is_resumed
+from facexfer.engine.setup import Setup
+from facexfer.engine.source import make_source
+from facexfer.errors import InputError
+from facexfer.heads import HEADS
+from facexfer.recipe import Recipe
+from facexfer.runs.folder import RunFolder
+from facexfer.runtime import make_fabric, memory_format, seed_everything, weights_dtype
+from facexfer.tasks import TASKS
+from facexfer.tasks.task import Task
+from facexfer.transfer import methods
+from facexfer.transfer.stages import Stage
+
+
+def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
+    """Run a recipe into a folder.
+
+    Args:
+        recipe: The run.
+        out: The run folder; new, or with a run of the same recipe to resume.
+        resume: Go on from the newest checkpoint; a finished run is left as it is.
+
+    Returns:
+        The result, as in ``result.json``.
+
+    Raises:
+        InputError: If the recipe, the weights, the data or the folder is not fit; nothing has been trained yet.
+        RunError: If the loss became non-finite or a file could not be written; the last checkpoint is intact.
+    """
+    run = RunFolder(out)
+    stages = methods.create(recipe.method.name, **recipe.method.options)
+    HEADS[recipe.head.name]  # an unknown head is an error before any work
+    best = BestFigure(recipe)
+    resume = is_resumed(run, recipe, resume)
+    seed_everything(recipe.seed)
+    source = make_source(recipe.source)
+    task = TASKS[recipe.task](recipe, source.info)
+    _check_task(recipe, task, stages, source)
+    fabric = make_fabric(recipe.runtime)
+    is_balanced = recipe.data.identities_per_batch is not None
+    labels = [task.plain_training_set[i][1] for i in range(len(task.plain_training_set))] if is_balanced else []
+    batches = TrainingBatches(recipe, task.training_set, labels, fabric.global_rank, fabric.world_size)
+    # Every rank has looked whether the folder is free before one fills it.
+    fabric.barrier()
+    with _held(run, fabric):
+        if not resume and fabric.is_global_zero:
+            run.start(recipe)
+        fabric.barrier()
+        source = source.to(fabric.device, weights_dtype(recipe.runtime))
+        source = source.to(memory_format=memory_format(recipe.runtime))
+        knowledge = SourceKnowledge(recipe, run, task, source, train)
+        return Training(Setup(fabric, recipe, run, stages, task, source, batches, best, knowledge)).fit(resume)
+
+
+def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: BackboneModule) -> None:
+    if len(task.training_set) < recipe.optimizer.batch_size:
+        raise InputError(
+            f"expected at least one batch of training images, got {len(task.training_set)} images for batches of "
+            f"{recipe.optimizer.batch_size}; lower optimizer.batch_size"
+        )
+    check_needs(stages, task, source)
+    if recipe.evaluation.test_loss and not task.is_closed:
+        raise InputError(
+            "expected test images of the training classes for evaluation.test_loss, this task tests on other ones; "
+            "leave it out"
+        )
+
+
+def _held(run: RunFolder, fabric: Fabric) -> AbstractContextManager[object]:
+    """Hold the folder on the first rank; what keeps it from that, every rank raises."""
+    held: AbstractContextManager[object] = nullcontext()
+    problem = ""
+    if fabric.is_global_zero and not run.finished:
+        try:
+            held = run.hold()
+        except InputError as error:
+            problem = str(error)
+    problem = fabric.broadcast(problem)
+    if problem:
+        raise InputError(problem)
+    return held

@@ -1,0 +1,94 @@
+"""When a run's network is measured, what is kept of it, and the result."""
+
+from typing import Any
+
+from safetensors.torch import load_file
+
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.engine.run_log import RunLog
+from facexfer.engine.setup import Setup
+from facexfer.heads import Head
+from facexfer.runs.folder import load_backbone_file
+from facexfer.runtime import describe_environment
+
+
+class Evaluation:
+    """Measures a run's networks and writes down what comes of it.
+
+    Args:
+        setup: The run.
+        steps: Of the whole run.
+        log: Where figures go.
+    """
+
+    def __init__(self, setup: Setup, steps: int, log: RunLog) -> None:
+        self._setup, self._log, self._steps = setup, log, steps
+        every = setup.recipe.evaluation.every_epochs * setup.batches.steps_per_epoch
+        self._every = max(1, round(every))
+
+    def is_due(self, step: int) -> bool:
+        """Say whether the network is measured after a step; after the last one it is at any rate."""
+        return step % self._every == 0 and step != self._steps
+
+    def of_untouched(self) -> dict[str, float | None]:
+        """Measure the source as it is, where the recipe asks for it."""
+        setup = self._setup
+        if not setup.recipe.evaluation.untouched:
+            return {}
+        self._log.say("measuring the untouched source")
+        figures = setup.task.evaluate(setup.source, None, setup.recipe.evaluation.pairs)
+        self._log.figures(0, figures)
+        return figures
+
+    def on_the_way(self, step: int, backbone: BackboneModule, head: Head) -> None:
+        """Measure what is trained, and keep it if it is the best so far."""
+        setup = self._setup
+        figures = setup.task.evaluate(backbone, head, setup.recipe.evaluation.pairs[:1])
+        self._log.figures(step, figures)
+        if setup.best.see(step, figures) and setup.fabric.is_global_zero:
+            setup.run.save_best(backbone, head, setup.recipe, setup.task.classes)
+
+    def finish(
+        self, step: int, trained_steps: int, chosen: BackboneModule, head: Head, untouched: dict[str, float | None]
+    ) -> dict[str, Any]:
+        """Measure the trained network, or the best one on the way, and save it with the result.
+
+        Args:
+            step: The last.
+            trained_steps: Steps without those that patience has skipped.
+            chosen: The network at the end.
+            head: Its head; the best network's weights go into it.
+            untouched: Figures of the untouched source.
+
+        Returns:
+            The result, as in ``result.json``.
+        """
+        setup, log, best = self._setup, self._log, self._setup.best
+        pairs = setup.recipe.evaluation.pairs
+        log.say("measuring the trained network")
+        figures = setup.task.evaluate(chosen, head, pairs)
+        log.figures(step, figures)
+        if best.name and not best.see(step, figures) and setup.run.best_file.exists():
+            log.say(f"the best network by {best.name} is that of step {best.step}; measuring that")
+            chosen = load_backbone_file(setup.run.best_file).to(setup.fabric.device)
+            head.load_state_dict(load_file(setup.run.best_head_file))
+            figures = setup.task.evaluate(chosen, head, pairs)
+            log.figures(best.step, figures)
+        log.end(step, figures, untouched)
+        result = {
+            "method": setup.recipe.method.name,
+            "seed": setup.recipe.seed,
+            "steps": trained_steps,
+            "figures": figures,
+            "untouched": untouched,
+            **({"best": best.state()} if best.name else {}),
+            "details": setup.task.details(chosen, head) if setup.task.details else {},
+            "data": setup.task.fingerprints,
+            "environment": describe_environment(chosen),
+        }
+        if setup.fabric.is_global_zero:
+            setup.run.save_model(chosen, setup.recipe)
+            setup.run.save_head(head, setup.recipe, setup.task.classes)
+            setup.run.save_result(result)
+        setup.fabric.barrier()
+        return result

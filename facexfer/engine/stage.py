@@ -1,0 +1,108 @@
+"""What a stage trains and looks at: head, reference network, terms, objective and optimizer."""
+
+import copy
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.engine.setup import Setup
+from facexfer.heads import HEADS, Head, class_means
+from facexfer.networks.embedding import embed_dataset
+from facexfer.networks.folded import fold_batchnorm
+from facexfer.recipe import OptimizerSection
+from facexfer.runtime import memory_format, seed_everything, seed_stage, weights_dtype
+from facexfer.transfer.objective import Objective, make_terms
+from facexfer.transfer.stages import Reference, Stage, StageSetting
+from facexfer.transfer.taps import map_shapes
+
+
+def make_head(setup: Setup) -> Head:
+    """Make the run's head, drawn by its seed or started from the class means of the source's embeddings."""
+    recipe, task, info = setup.recipe, setup.task, setup.source.info
+    seed_everything(recipe.seed, 0)
+    classes = len(task.classes)
+    head = HEADS[recipe.head.name](info.embedding_size, classes, **recipe.head.options)
+    if recipe.head.start == "class_means":
+        # Every rank computes them: the same images and the same network give the same means.
+        embeddings = embed_dataset(setup.source, task.plain_training_set)
+        labels = torch.tensor([task.plain_training_set[i][1] for i in range(len(embeddings))])
+        head.start_from_class_means(class_means(embeddings, labels, classes))
+    return head.to(setup.fabric.device, weights_dtype(recipe.runtime))
+
+
+def choose_reference(
+    setup: Setup, index: int, backbone: BackboneModule, checkpoint: dict[str, Any] | None
+) -> BackboneModule:
+    """Give the network that a stage aligns with: the source, or what the stage before has made, frozen.
+
+    Args:
+        setup: The run.
+        index: The stage's place.
+        backbone: What is trained, as the stage finds it.
+        checkpoint: Of this stage, if it goes on; it holds a reference that the stage before has made.
+    """
+    if setup.stages[index].reference is not Reference.PREVIOUS or index == 0:
+        return setup.source
+    reference = copy.deepcopy(backbone).eval().requires_grad_(False)
+    if checkpoint and checkpoint["reference"] is not None:
+        reference.load_state_dict(checkpoint["reference"])
+    return reference
+
+
+def make_objective(
+    setup: Setup,
+    index: int,
+    reference: BackboneModule,
+    backbone: BackboneModule,
+    head: Head,
+    say: Callable[[str], None],
+) -> Objective:
+    """Set up a stage.
+
+    Args:
+        setup: The run.
+        index: The stage's place.
+        reference: What its terms align with.
+        backbone: What is trained.
+        head: What is trained with it.
+        say: Shows a line of progress.
+
+    Returns:
+        All that the stage trains.
+    """
+    recipe, info, stage = setup.recipe, setup.source.info, setup.stages[index]
+    layers = recipe.method.layers or tuple(tap.layer for tap in info.even_taps(stage.taps))
+    seed_stage(recipe.seed, index)
+    setting = StageSetting(
+        map_shapes=map_shapes(reference, layers, info.input_size) if stage.terms else (),
+        embedding_size=info.embedding_size,
+        classes=len(setup.task.classes),
+        source=reference,
+        target=backbone,
+        layers=layers,
+        knowledge=setup.knowledge,
+    )
+    terms = make_terms(stage, setting)
+    seed_everything(recipe.seed, 1 + index, setup.fabric.global_rank)
+    frozen: nn.Module = reference
+    if stage.terms and recipe.runtime.fold_source:
+        folded = fold_batchnorm(reference, layers, info.input_size)
+        say(
+            f"the frozen source runs with {folded.folded} BatchNorm layers folded; its maps and embeddings differ by "
+            f"{folded.difference:.0e} of the largest value"
+        )
+        frozen = folded.network.to(memory_format=memory_format(recipe.runtime))
+    objective = Objective(backbone, head, stage, terms, layers, frozen, recipe.optimizer.frozen_batchnorm)
+    if recipe.runtime.compile:
+        say(f"compiling stage {stage.name}, which takes minutes")
+        objective.compile()
+    return objective
+
+
+def make_optimizer(objective: Objective, stage: Stage, settings: OptimizerSection) -> torch.optim.SGD:
+    """Make the optimizer of a stage: SGD over the objective's groups, at the stage's first rate."""
+    groups = cast(Any, objective.parameter_groups(stage))
+    return torch.optim.SGD(groups, lr=settings.learning_rate * stage.rate_factor, momentum=settings.momentum)

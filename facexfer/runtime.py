@@ -95,6 +95,11 @@ def prepare_cpu() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def best_device() -> str:
+    """Name the device that products of large matrices are made on: the GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def memory_format(settings: RuntimeSection) -> torch.memory_format:
     """Give the layout of images and convolution weights: channels_last pays on mobile networks, most of all on CPUs."""
     return torch.channels_last if settings.channels_last else torch.contiguous_format

@@ -1,9 +1,13 @@
 """Findings as JSON, as the contract has them."""
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from facexfer.errors import InputError
 from facexfer.eval.curves import area_under_roc, equal_error_rate
 from facexfer.eval.identification import Identification
 from facexfer.eval.paired import Difference
@@ -72,6 +76,43 @@ def points_to_json(points: Sequence[OperatingPoint], sign: int = 1) -> dict[str,
         "pairs": {"genuine": points[0].genuine_pairs, "impostor": points[0].impostor_pairs},
         "operating_points": [_point(point, sign) for point in points],
     }
+
+
+def read_thresholds(path: Path, distances: bool) -> tuple[tuple[float, float], ...]:
+    """Read the thresholds of an evaluation elsewhere.
+
+    Args:
+        path: The JSON that it wrote.
+        distances: Whether they are to be applied to distances.
+
+    Returns:
+        (target FAR, threshold), where it has one.
+
+    Raises:
+        InputError: If the file is none of an evaluation, has no threshold, or was scored the other way.
+    """
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        points = figures["operating_points"]
+        known = [(float(p["far"]), float(p["threshold"])) for p in points if p["threshold"] is not None]
+        theirs = str(figures.get("accept", "")).startswith("distance")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected the JSON of an evaluation, got: {error}; write it with facexfer evaluate --json"
+        ) from error
+    if any(math.isnan(value) for point in known for value in point):
+        raise InputError(
+            f"{path}: expected thresholds that are numbers, got NaN; write it with facexfer evaluate --json"
+        )
+    if theirs != distances:
+        kinds = ("similarities", "distances")
+        raise InputError(
+            f"{path}: expected thresholds of {kinds[distances]}, got thresholds of {kinds[theirs]}; both sets must be "
+            "scored alike"
+        )
+    if not known:
+        raise InputError(f"{path}: expected at least one threshold, got none; all its FARs are unsupported")
+    return tuple(known)
 
 
 def _point(point: OperatingPoint, sign: int = 1) -> dict[str, Any]:

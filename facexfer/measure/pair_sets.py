@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from facexfer.data.manifest import FaceImage, Manifest
 from facexfer.errors import InputError
+from facexfer.eval.arrays import read_array
 from facexfer.eval.identification import enrol, make_templates
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points
@@ -164,3 +166,38 @@ def verify(
         InputError: If a modality is not there, a crop is unfit, or there are no pairs.
     """
     return operating_points(compare(embedder, manifest, probe, gallery).pairs(), fars)
+
+
+def compare_arrays(
+    embeddings: Path, labels: Path | None, gallery_embeddings: Path | None, gallery_labels: Path | None
+) -> Comparison:
+    """Read anybody's embeddings as a comparison.
+
+    Args:
+        embeddings: (N, D), a ``.npy`` file.
+        labels: Their labels (N,).
+        gallery_embeddings: What they are compared with instead of among themselves.
+        gallery_labels: Theirs.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        InputError: If labels are missing or shapes do not fit.
+    """
+    if labels is None or (gallery_embeddings is None) != (gallery_labels is None):
+        raise InputError("expected labels beside embeddings, one file is missing; give --labels or --gallery-labels")
+    probe = _side(embeddings, labels)
+    if gallery_embeddings is None or gallery_labels is None:
+        return Comparison("embeddings", probe)
+    return Comparison("gallery-probe", probe, _side(gallery_embeddings, gallery_labels))
+
+
+def _side(embeddings: Path, labels: Path) -> Side:
+    vectors, names = read_array(embeddings), read_array(labels)
+    if vectors.ndim != 2 or names.shape != vectors.shape[:1]:
+        raise InputError(
+            f"expected embeddings (N, D) and labels (N,), got {vectors.shape} in {embeddings} and {names.shape} in "
+            f"{labels}; give one label a row"
+        )
+    return Side(vectors, names, np.full(len(names), None, dtype=object))

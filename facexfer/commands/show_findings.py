@@ -1,0 +1,75 @@
+"""What an evaluation prints."""
+
+from rich.console import Console
+from rich.table import Table
+
+from facexfer.eval.report.findings import Findings
+
+
+def show_findings(findings: Findings) -> None:
+    """Print the table of operating points, and a line for every other finding."""
+    console = Console()
+    points = findings.points
+    console.print(
+        f"{points[0].genuine_pairs:,} genuine and {points[0].impostor_pairs:,} impostor pairs", highlight=False
+    )
+    interval = "alone" if points[0].identities is None else "people"
+    table = Table(box=None, pad_edge=False)
+    for name in ("FAR", "TAR, %", f"95 % {interval}", "Wilson", "threshold", "FAR got", "95 %"):
+        table.add_column(name, no_wrap=True, justify="left" if name == "FAR" else "right")
+    sign = -1 if findings.distances else 1
+    for point in points:
+        if point.threshold is None or point.tar is None:
+            table.add_row(f"{point.far:g}", "-")
+            continue
+        table.add_row(
+            f"{point.far:g}",
+            f"{100 * point.tar:.2f}",
+            _interval(point.tar_ci95),
+            _interval(point.tar_ci95_wilson),
+            f"{sign * point.threshold:.4f}",
+            f"{point.achieved_far:.3g}",
+            ""
+            if point.far_ci95 is None
+            else " to ".join(f"{bound:.1e}".replace("e-0", "e-") for bound in point.far_ci95),
+        )
+    console.print(table)
+    for line in [point.remark for point in points if point.remark] + _lines(findings):
+        console.print(line, highlight=False)
+
+
+def _lines(findings: Findings) -> list[str]:
+    lines = []
+    if findings.identification is not None:
+        found = findings.identification
+        low, high = found.rank1_ci95
+        lines.append(
+            f"rank 1: {100 * found.rank1:.2f} % ({100 * low:.2f} to {100 * high:.2f} %) of {found.mated_probes:,} "
+            f"probes among {found.enrolled:,} people"
+        )
+    if findings.folds is not None:
+        lines.append(
+            f"{len(findings.folds.folds)}-fold accuracy: {100 * findings.folds.mean:.2f} "
+            f"+- {100 * findings.folds.standard_error:.2f} %"
+        )
+    if findings.failures is not None:
+        rates = ", ".join("-" if tar is None else f"{100 * tar:.2f} %" for tar in findings.failures.tar)
+        lines.append(f"TAR with {sum(findings.failures.failures):,} failed photos as rejects: {rates}")
+    for name, both in (("", findings.before), (" within vis", findings.visible)):
+        for each in both.differences if both is not None else ():
+            if each is not None:
+                verdict = "more than luck" if each.more_than_luck else "could be luck"
+                lines.append(
+                    f"new minus old{name} at FAR {each.far:g}: {100 * each.difference:+.2f} points "
+                    f"({100 * each.ci95[0]:+.2f} to {100 * each.ci95[1]:+.2f}), {verdict}"
+                )
+    for target, point in findings.elsewhere:
+        lines.append(
+            f"the threshold chosen elsewhere for FAR {target:g}: here FAR {point.achieved_far:.3g}, "
+            f"TAR {100 * (point.tar or 0):.2f} %"
+        )
+    return lines
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None else f"{100 * bounds[0]:.1f}-{100 * bounds[1]:.1f}"

@@ -1,0 +1,152 @@
+"""A model on the images of a manifest: everything that can be asked about it, and about what it replaces."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from facexfer.data.failures import Failure, read_failures, select_failures
+from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.data.pairs_file import ListedPair, read_pairs
+from facexfer.errors import InputError
+from facexfer.eval.report.findings import Findings
+from facexfer.eval.report.verification_page import ShownPair
+from facexfer.measure.embedder import Embedder, FlipEmbedder, open_embedder
+from facexfer.measure.evaluate import Request, evaluate_comparison, show_worst
+from facexfer.measure.listed import evaluate_list, list_defines_pairs, show_worst_listed
+from facexfer.measure.pair_sets import Comparison, Side, compare, embed_side
+from facexfer.measure.questions import check_column, listed_accuracy
+
+_VISIBLE = "vis"
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """Which images of a manifest are compared.
+
+    Attributes:
+        manifest: The CSV.
+        split: Only this one; None takes all.
+        probe: The probes' modality; None takes all images as one set.
+        gallery: The gallery's modality; None compares the probes among themselves.
+    """
+
+    manifest: Path
+    split: str | None = None
+    probe: str | None = None
+    gallery: str | None = None
+
+
+class MeasuredModel:
+    """A model on the images of a manifest.
+
+    Args:
+        choice: Which images.
+        flip: Whether the embedding of the mirrored crop is added.
+        say: Shows a line.
+
+    Raises:
+        InputError: If the manifest is bad or the choice selects nothing.
+    """
+
+    def __init__(self, choice: ImageChoice, flip: bool, say: Callable[[str], None]) -> None:
+        self._choice, self._flip, self._say = choice, flip, say
+        self._images: Manifest = read_manifest(choice.manifest).select(split=choice.split)
+        self._comparison: Comparison | None = None
+        self._listed: tuple[Side, tuple[ListedPair, ...]] | None = None
+
+    def failures(self, path: Path | None) -> tuple[tuple[Failure, ...] | None, tuple[Failure, ...]]:
+        """Read the photos without a crop, of the probes and of the gallery; None where none are counted."""
+        if path is None:
+            return None, ()
+        everything, choice = read_failures(path), self._choice
+        return (
+            select_failures(everything, choice.split, choice.probe),
+            select_failures(everything, choice.split, choice.gallery) if choice.gallery is not None else (),
+        )
+
+    def evaluate(
+        self,
+        new: tuple[Path, str | None],
+        old: tuple[Path | None, str | None],
+        request: Request,
+        listed: Path | None,
+    ) -> Findings:
+        """Find out everything that is asked.
+
+        Args:
+            new: The model, with its network's name for foreign weights.
+            old: What it replaces, or None.
+            request: What is asked.
+            listed: A list of pairs; where nothing else tells who is who, its pairs are all there are.
+
+        Returns:
+            The findings.
+
+        Raises:
+            InputError: If a model, the list or an image is bad, or a question has no answer for these images.
+        """
+        chosen = self._images.select(modality=self._choice.probe)
+        for column in request.columns:
+            check_column(chosen.images, column)
+        pairs = None if listed is None else tuple(read_pairs(listed, chosen, request.probe_failures or ()))
+        embedder = self._open(*new)
+        facts: dict[str, Any] = {
+            "split": self._choice.split,
+            "model": {"name": embedder.name, "sha256": embedder.fingerprint},
+            "data": {"images": len(self._images.images), "sha256": self._images.fingerprint()},
+        }
+        if pairs is not None:
+            facts |= self._lost(pairs)
+        if pairs is not None and list_defines_pairs(chosen.images, pairs):
+            if self._choice.gallery is not None or old[0] is not None:
+                raise InputError(
+                    "expected identities with several images for --gallery or --before, here only the list tells who "
+                    "is who; leave them out"
+                )
+            side = embed_side(embedder, chosen)
+            self._listed = side, pairs
+            return evaluate_list(side, pairs, request, facts)
+        self._comparison = self._compare(embedder)
+        before = visible = None
+        if old[0] is not None:
+            former = self._open(old[0], old[1])
+            facts["old_model"] = {"name": former.name, "sha256": former.fingerprint}
+            before = self._compare(former)
+            visible = self._within_visible(former, embedder)
+        findings = evaluate_comparison(self._comparison, request, before, visible, facts)
+        if pairs is None:
+            return findings
+        return replace(findings, folds=listed_accuracy(self._comparison.probe, pairs))
+
+    def worst(self, count: int, pictures: bool) -> list[ShownPair]:
+        """Collect the worst pairs of what `evaluate` has compared; with their pictures, which are biometric data."""
+        if self._listed is not None:
+            return show_worst_listed(*self._listed, count, pictures)
+        return [] if self._comparison is None else show_worst(self._comparison, count, pictures)
+
+    def _open(self, model: Path, backbone: str | None) -> Embedder:
+        embedder = open_embedder(model, backbone)
+        return FlipEmbedder(embedder) if self._flip else embedder
+
+    def _compare(self, embedder: Embedder) -> Comparison:
+        return compare(embedder, self._images, self._choice.probe, self._choice.gallery)
+
+    def _within_visible(self, former: Embedder, embedder: Embedder) -> tuple[Comparison, Comparison] | None:
+        """Compare both models within visible light, where there are such images beside what is measured anyhow."""
+        there = {image.modality for image in self._images.images}
+        assert self._comparison is not None
+        if _VISIBLE not in there or not there - {_VISIBLE} or self._comparison.name == _VISIBLE:
+            return None
+        seen = self._images.select(modality=_VISIBLE)
+        return (
+            Comparison(_VISIBLE, embed_side(former, seen)),
+            Comparison(_VISIBLE, embed_side(embedder, seen)),
+        )
+
+    def _lost(self, pairs: tuple[ListedPair, ...]) -> dict[str, int]:
+        lost = sum(None in (pair.first, pair.second) for pair in pairs)
+        if not lost:
+            return {}
+        self._say(f"{lost:,} of {len(pairs):,} listed pairs have a photo without a crop and count as rejects")
+        return {"listed_pairs_with_a_failed_photo": lost}

@@ -17,10 +17,8 @@ from small_faces import write_small_set
 from facexfer import create_backbone
 from facexfer.engine.best import BestFigure
 from facexfer.engine.loop import Training
-from facexfer.engine.schedule import balanced_batches
 from facexfer.engine.train import train
 from facexfer.errors import InputError, RunError
-from facexfer.networks.weight_average import WeightAverage
 from facexfer.recipe import dump_recipe, parse_recipe
 from facexfer.runs.folder import RunFolder
 
@@ -239,31 +237,3 @@ def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(tmp_path):
     assert (best.state()["step"], best.state()["value"]) == (1, 0.7)
     best.start_stage()
     assert not best.is_exhausted
-
-
-def test_balanced_batches_hold_as_many_images_of_each_identity():
-    labels = [0] * 50 + [1] * 3 + [2] * 20 + [3] * 7
-    batches = balanced_batches(labels, 2, 8, seed=1, epoch=0)
-    assert len(batches) == 80 // 8
-    for batch in batches:
-        chosen = [labels[index] for index in batch]
-        assert sorted(chosen.count(label) for label in set(chosen)) == [4, 4]
-    assert {labels[index] for batch in batches for index in batch} == {0, 1, 2, 3}
-    assert batches == balanced_batches(labels, 2, 8, seed=1, epoch=0)
-    assert batches != balanced_batches(labels, 2, 8, seed=1, epoch=1)
-    with pytest.raises(InputError, match="at least 5 training identities, got 4"):
-        balanced_batches(labels, 5, 10, seed=1, epoch=0)
-
-
-def test_the_average_of_weights_follows_by_its_decay():
-    network = torch.nn.Linear(1, 1, bias=False)
-    with torch.no_grad():
-        network.weight.zero_()
-    average = WeightAverage(network, decay=0.1)
-    with torch.no_grad():
-        network.weight.fill_(1.0)
-    average.update(network)
-    assert average.network.weight.item() == pytest.approx(0.9)
-    again = WeightAverage(network, decay=0.1)
-    again.load_state(average.state())
-    assert again.network.weight.item() == average.network.weight.item()

@@ -1,4 +1,4 @@
-"""Curves over all thresholds, and the figures read from them: ROC, DET, AUC and equal error rate."""
+"""Curves over all thresholds, and the metrics read from them: ROC, DET, AUC and equal error rate."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Bounded:
-    """A figure, and how far the true one can be away because scores were counted in bins: 0 from single scores.
+    """A metric, and how far the true one can be away because scores were counted in bins: 0 from single scores.
 
     Attributes:
         value: As a fraction.

@@ -55,7 +55,7 @@ def enrol(labels: np.ndarray, captures: np.ndarray, share: float | None = None) 
 
     Args:
         labels: (N,) identities.
-        captures: (N,) of str or None, equal for pictures of one shot.
+        captures: (N,) of str or None, equal for images of one shot.
         share: Enrol this part of an identity's captures, at least one and not all of several; None enrols one.
 
     Returns:
@@ -121,7 +121,7 @@ def identify(
         ranks: How far the CMC goes.
 
     Returns:
-        The figures.
+        The metrics.
 
     Raises:
         InputError: If an identity has several entries, or no probe's identity has one.

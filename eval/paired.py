@@ -1,4 +1,4 @@
-"""Two networks on the same pairs: how much better is one, and is it more than luck?"""
+"""Two networks on the same pairs: how much better is one, and is that significant?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Difference:
         second: TAR of the second.
         difference: ``second - first``.
         ci95: 95 % interval of the difference, by a bootstrap over identities that uses the pairing.
-        luck: Two-sided p value: how likely is a difference so far from 0 if there is none?
+        p_value: Two-sided: how likely is a difference so far from 0 if there is none?
     """
 
     far: float
@@ -53,10 +53,10 @@ class Difference:
     second: float
     difference: float
     ci95: tuple[float, float]
-    luck: float
+    p_value: float
 
     @property
-    def more_than_luck(self) -> bool:
+    def significant(self) -> bool:
         """Whether the interval excludes 0."""
         return self.ci95[0] > 0 or self.ci95[1] < 0
 
@@ -107,8 +107,8 @@ def paired_differences(
         drawn = np.round(other - one + deviations[number], 12)
         low, high = np.quantile(drawn, [0.025, 0.975])
         below, above = (drawn <= 0).mean(), (drawn >= 0).mean()
-        luck = min(1.0, 2 * max(min(below, above), 1 / (_DRAWS + 1)))
-        results.append(Difference(far, one, other, other - one, (float(low), float(high)), float(luck)))
+        p_value = min(1.0, 2 * max(min(below, above), 1 / (_DRAWS + 1)))
+        results.append(Difference(far, one, other, other - one, (float(low), float(high)), float(p_value)))
     return tuple(results)
 
 

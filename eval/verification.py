@@ -23,7 +23,7 @@ class OperatingPoint:
 
     Attributes:
         far: The target.
-        supported: Whether there are impostor pairs enough, ``FAR * N >= 1``; if not, the figures are None.
+        supported: Whether there are impostor pairs enough, ``FAR * N >= 1``; if not, the metrics are None.
         threshold: A pair is accepted if its score is strictly above.
         achieved_far: The accepted share of the impostor pairs, at most `far`.
         tar: The accepted share of the genuine pairs.

@@ -176,7 +176,7 @@ class EvaluationSection(Section):
     best_far: float | None = None
     """Keep the network with the highest validation TAR at this FAR, one of `fars`, of the first pairs."""
     test_loss: bool = False
-    """Of images: measure the parts of the objective on the test pictures too, for the curves of Figures 3 and 5."""
+    """Of images: measure the parts of the objective on the test images too, for the curves of Figures 3 and 5."""
     patience: int | None = Field(default=None, ge=1)
     """End a stage after this many evaluations without a rise of that TAR."""
 

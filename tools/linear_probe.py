@@ -23,7 +23,7 @@ def linear_probe(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from facexfer.data.pictures import PictureDataset
+    from facexfer.data.image_dataset import ImageDataset
     from facexfer.engine.source import make_source
     from facexfer.errors import InputError
     from facexfer.networks.embedding import embed_dataset
@@ -39,7 +39,7 @@ def linear_probe(
     source = make_source(read.source).to(make_fabric(read.runtime).device)
     size = source.info.input_size
     images = image_set(read)
-    train, test = (embed_dataset(source, PictureDataset(part, size, "none")) for part in (images.train, images.test))
+    train, test = (embed_dataset(source, ImageDataset(part, size, "none")) for part in (images.train, images.test))
     train_labels, test_labels = ([image.label for image in part] for part in (images.train, images.test))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_strength, max_iter=10_000))
     classifier.fit(train.numpy(), train_labels)

@@ -63,7 +63,7 @@ def points_to_json(points: Sequence[OperatingPoint], sign: int = 1) -> dict[str,
 
     Returns:
         ``{"pairs": {"genuine", "impostor"}, "operating_points": [...]}``, rates as fractions. An unsupported point has
-        null figures and a remark that names the smallest FAR that the data supports.
+        null metrics and a remark that names the smallest FAR that the data supports.
 
     Example:
         >>> import numpy as np
@@ -201,6 +201,6 @@ def _difference(difference: Difference) -> dict[str, Any]:
         "new_tar": difference.second,
         "difference": difference.difference,
         "ci95": list(difference.ci95),
-        "p": difference.luck,
-        "more_than_luck": difference.more_than_luck,
+        "p": difference.p_value,
+        "more_than_luck": difference.significant,
     }

@@ -1,4 +1,4 @@
-"""What every page is made of: its style, tables, figures, pictures and facts; nothing comes from anywhere else."""
+"""What every page is made of: its style, tables, figures, images and facts; nothing comes from anywhere else."""
 
 import base64
 import html

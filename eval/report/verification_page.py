@@ -1,4 +1,4 @@
-"""A self-contained page of everything that was found: no script, no font, no picture from anywhere else."""
+"""A self-contained page of everything that was found: no script, no font, no image from anywhere else."""
 
 import json
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from facexfer.eval.verification import OperatingPoint
 
 @dataclass(frozen=True)
 class ShownPair:
-    """A pair of pictures that a verifier gets wrong first.
+    """A pair of images that a verifier gets wrong first.
 
     Attributes:
         kind: ``false accept`` or ``false reject``.
         score: Of the pair.
-        captions: What the two pictures are.
-        pictures: The two files' bytes, PNG; empty where pictures are left out.
+        captions: What the two images are.
+        pictures: The two files' bytes, PNG; empty where images are left out.
     """
 
     kind: str
@@ -69,7 +69,7 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
         _points(findings.points, findings.distances),
         _summary(findings),
         "<h2>Curves</h2><div class=figures>",
-        figure(draw_roc(findings.curve, findings.band), "ROC; the band is the 95 % interval of TAR by identity"),
+        figure(draw_roc(findings.curve, findings.band), "ROC; the band is the 95 % CI of TAR (by identity)"),
         figure(draw_det(findings.curve, findings.band), "DET on normal-deviate axes, with the same band"),
         figure(
             draw_histogram(findings.curve, findings.points, findings.distances),
@@ -107,8 +107,17 @@ def _points(points: Sequence[OperatingPoint], distances: bool) -> str:
         for point in points
     ]  # fmt: skip
     known = points[0].identities is not None
-    of = "by identity" if known else "pairs as independent"
-    head = ["FAR", "TAR", f"95 %, {of}", "95 %, Wilson", "threshold", "achieved FAR", f"95 %, {of}", "95 %, Wilson"]
+    of = "(by identity)" if known else "(by pair)"
+    head = [
+        "FAR",
+        "TAR",
+        f"95 % CI {of}",
+        "95 % CI (Wilson)",
+        "threshold",
+        "achieved FAR",
+        f"95 % CI {of}",
+        "95 % CI (Wilson)",
+    ]
     return table(head, rows, [point.remark for point in points])
 
 
@@ -134,7 +143,7 @@ def _identification(found: Identification) -> str:
     low, high = found.rank1_ci95
     text = (
         f"<p>{found.mated_probes:,} probes against {found.enrolled:,} enrolled people: rank 1 {percent(found.rank1)} "
-        f"(95 %, by identity: {100 * low:.2f} to {100 * high:.2f} %).</p>"
+        f"(95 % CI (by identity): {100 * low:.2f} to {100 * high:.2f} %).</p>"
     )
     if not found.open_set:
         return text
@@ -145,7 +154,7 @@ def _identification(found: Identification) -> str:
         ]
         for point in found.open_set
     ]  # fmt: skip
-    head = ["alarms of strangers", "DIR", "95 %, by identity", "threshold", "achieved"]
+    head = ["alarms of strangers", "DIR", "95 % CI (by identity)", "threshold", "achieved"]
     return (
         f"{text}<p>Open set, half of the identities not enrolled: {found.open_set[0].impostor_pairs:,} probes of "
         f"strangers.</p>{table(head, rows, [point.remark for point in found.open_set])}"
@@ -179,7 +188,7 @@ def _before(before: BeforeAfter, new: Sequence[OperatingPoint]) -> str:
             ]
         )  # fmt: skip
     head = [
-        "FAR", "old gallery, old probe", "old gallery, new probe", "95 %, by identity", "new gallery, new probe",
+        "FAR", "old gallery, old probe", "old gallery, new probe", "95 % CI (by identity)", "new gallery, new probe",
         "old gallery, new probe at the old threshold", "achieved FAR there",
     ]  # fmt: skip
     return f"{text}<p>Must everybody be re-enrolled? TAR with galleries kept:</p>{table(head, rows)}"
@@ -190,16 +199,16 @@ def _differences(before: BeforeAfter) -> str:
     for difference in before.differences:
         if difference is None:
             continue
-        verdict = "more than luck" if difference.more_than_luck else "could be luck"
+        verdict = "significant" if difference.significant else "not significant"
         low, high = difference.ci95
         rows.append(
             [
                 f"{difference.far:g}", percent(difference.first), percent(difference.second),
                 f"{100 * difference.difference:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}",
-                f"{difference.luck:.3f}", (verdict,),
+                f"{difference.p_value:.3f}", (verdict,),
             ]
         )  # fmt: skip
-    head = ["FAR", "old TAR", "new TAR", "difference, points", "95 %, paired by identity", "p", ""]
+    head = ["FAR", "old TAR", "new TAR", "difference, points", "95 % CI (by identity, paired)", "p", ""]
     return table(head, rows)
 
 
@@ -211,7 +220,7 @@ def _elsewhere(findings: Findings) -> str:
         ]
         for far, point in findings.elsewhere
     ]  # fmt: skip
-    return table(["chosen for FAR", "threshold", "FAR here", "95 %", "TAR here", "95 %"], rows)
+    return table(["chosen for FAR", "threshold", "achieved FAR here", "95 % CI", "TAR here", "95 % CI"], rows)
 
 
 def _slices(slices: Sequence[Slice]) -> str:
@@ -226,7 +235,7 @@ def _slices(slices: Sequence[Slice]) -> str:
             ]
             for point in part.points
         ]  # fmt: skip
-    return table(["value", "images", "threshold", "TAR", "95 %", "FAR", "95 %", ""], rows)
+    return table(["value", "images", "threshold", "TAR", "95 % CI", "FAR", "95 % CI", ""], rows)
 
 
 def _pairs(shown: Sequence[ShownPair]) -> str:

@@ -126,7 +126,7 @@ def _measure(folder: Path, source: Path) -> "NetworkFindings":
 
 
 def _as_table(findings: "NetworkFindings") -> Table:
-    table = Table(title="TAR in %, with the 95 % interval over people", title_justify="left", box=None)
+    table = Table(title="TAR in %, with its 95 % CI (by identity)", title_justify="left", box=None)
     names = list(next(iter(findings.measured.values())))
     for name in ("pairs", "FAR", *names):
         table.add_column(name, no_wrap=True, justify="left" if name in ("pairs", "FAR") else "right")
@@ -142,7 +142,7 @@ def _verdicts(findings: "NetworkFindings") -> list[str]:
     for (new, old, comparison), of_far in findings.differences.items():
         difference = of_far[0]
         if difference is not None:
-            verdict = "more than luck" if difference.more_than_luck else "could be luck"
+            verdict = "significant" if difference.significant else "not significant"
             lines.append(
                 f"    {new} against {old}, {_HEADS[comparison]}, FAR {difference.far:g}: "
                 f"{100 * difference.difference:+.2f} points, {verdict}"

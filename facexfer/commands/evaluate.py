@@ -46,7 +46,7 @@ def evaluate(
     failures: Annotated[
         Path | None, typer.Option(help="CSV of photos without a crop; they count as rejects, beside.")
     ] = None,
-    before: Annotated[Path | None, typer.Option(help="An old model: what changed, and is it luck?")] = None,
+    before: Annotated[Path | None, typer.Option(help="An old model: what changed, and is it significant?")] = None,
     before_backbone: Annotated[str | None, typer.Option(help="Its network's name, for foreign weights.")] = None,
     thresholds: Annotated[
         Path | None, typer.Option(help="The JSON of an evaluation elsewhere: its thresholds, applied here.")

@@ -25,7 +25,7 @@ def activation_maps(
     pictures: _Pictures = 4,
     names: _Names = None,
 ) -> None:
-    """Figure 2: one channel's maps over test pictures, by the source and by each run."""
+    """Figure 2: one channel's maps over test images, by the source and by each run."""
     from facexfer.reports.activation_maps import activation_maps
     from facexfer.reports.saving import save_figure
 
@@ -47,7 +47,7 @@ def samples_per_class(
     out: _Out,
     figure: Annotated[str, typer.Option(help="Which figure of the runs.")] = "top1",
 ) -> None:
-    """Figure 4: accuracy against the training pictures a class."""
+    """Figure 4: accuracy against the training images a class."""
     from facexfer.reports.samples_per_class import samples_per_class
     from facexfer.reports.saving import save_figure
 
@@ -56,7 +56,7 @@ def samples_per_class(
 
 @figures.command("attention")
 def attention(run: Annotated[Path, typer.Argument(help="A run of afa.")], out: _Out, pictures: _Pictures = 4) -> None:
-    """Where SAM and which channels CAM attends to, over test pictures such as faces."""
+    """Where SAM and which channels CAM attends to, over test images such as faces."""
     from facexfer.reports.attention import attention_figures
     from facexfer.reports.saving import save_figure
 

@@ -13,9 +13,17 @@ def show_findings(findings: Findings) -> None:
     console.print(
         f"{points[0].genuine_pairs:,} genuine and {points[0].impostor_pairs:,} impostor pairs", highlight=False
     )
-    interval = "alone" if points[0].identities is None else "people"
+    interval = "(by pair)" if points[0].identities is None else "(by identity)"
     table = Table(box=None, pad_edge=False)
-    for name in ("FAR", "TAR, %", f"95 % {interval}", "Wilson", "threshold", "FAR got", "95 %"):
+    for name in (
+        "FAR",
+        "TAR, %",
+        f"95 % CI\n{interval}",
+        "95 % CI\n(Wilson)",
+        "threshold",
+        "achieved\nFAR",
+        f"95 % CI\n{interval}",
+    ):
         table.add_column(name, no_wrap=True, justify="left" if name == "FAR" else "right")
     sign = -1 if findings.distances else 1
     for point in points:
@@ -58,7 +66,7 @@ def _lines(findings: Findings) -> list[str]:
     for name, both in (("", findings.before), (" within vis", findings.visible)):
         for each in both.differences if both is not None else ():
             if each is not None:
-                verdict = "more than luck" if each.more_than_luck else "could be luck"
+                verdict = "significant" if each.significant else "not significant"
                 lines.append(
                     f"new minus old{name} at FAR {each.far:g}: {100 * each.difference:+.2f} points "
                     f"({100 * each.ci95[0]:+.2f} to {100 * each.ci95[1]:+.2f}), {verdict}"

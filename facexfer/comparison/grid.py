@@ -36,7 +36,7 @@ class Search(Section):
     settings: tuple[str, ...]
     """What holds out that part: ``data.search_identities=55`` or ``data.search_share=0.2``."""
     figure: str | None = None
-    """What is compared; left out, the grid's first figure."""
+    """What is compared; left out, the grid's first metric."""
     seed: int = 0
 
 
@@ -55,7 +55,7 @@ class Grid(Section):
     title: str
     recipe: str
     figures: tuple[str, ...] = Field(min_length=1)
-    """Names of figures in ``result.json``; the first decides which methods are best."""
+    """Names of metrics in ``result.json``; the first decides which methods are best."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     methods: dict[str, Choice] = Field(min_length=1)
     networks: dict[str, Choice] = Field(default_factory=lambda: {"": Choice()})
@@ -63,7 +63,7 @@ class Grid(Section):
     overrides: tuple[Override, ...] = ()
     search: Search | None = None
     paper: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """``dataset/network/method`` (empty parts left out) -> the paper's figures, as printed."""
+    """``dataset/network/method`` (empty parts left out) -> the paper's metrics, as printed."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def _nir_strong() -> TransformsSeqType:
 
 @PRESETS.register("nir-dark")
 def _nir_dark() -> TransformsSeqType:
-    """Make under-exposed pictures of an active light that is too far away: dark, flat, noisy, in few levels."""
+    """Make under-exposed images of an active light that is too far away: dark, flat, noisy, in few levels."""
     return [
         A.HorizontalFlip(p=0.5),
         A.RandomBrightnessContrast(brightness_limit=(-0.5, 0.0), contrast_limit=(-0.4, 0.1), p=0.6),

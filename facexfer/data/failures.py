@@ -21,7 +21,7 @@ class Failure:
         identity: Who it is.
         modality: Of the photo, None if the file does not say.
         split: Of the photo, None if the file does not say.
-        capture: Equal for pictures of one shot, None if the file does not say.
+        capture: Equal for images of one shot, None if the file does not say.
         reason: Why there is no crop.
         path: The photo's name within its set, empty if the file does not say.
     """

@@ -1,4 +1,4 @@
-"""Labelled pictures of a classification data set, and what each of them should hold by its publication."""
+"""Labelled images of a classification data set, and what each of them should hold by its publication."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """A picture and the index of its class."""
+    """An image and the index of its class."""
 
     path: Path
     label: int
@@ -36,9 +36,9 @@ class ImageSet:
     Attributes:
         name: Of the layout.
         classes: The class names; their positions are the labels.
-        train: Training pictures.
-        test: Test pictures.
-        notes: What a user should know: missing pictures, a size other than the published one.
+        train: Training images.
+        test: Test images.
+        notes: What a user should know: missing images, a size other than the published one.
     """
 
     name: str
@@ -58,7 +58,7 @@ class ImageSet:
         return replace(self, notes=(*self.notes, note))
 
     def limited(self, per_class: int, seed: int) -> "ImageSet":
-        """Keep this many training pictures of every class, drawn by ``seed``.
+        """Keep this many training images of every class, drawn by ``seed``.
 
         Raises:
             InputError: If a class has fewer.
@@ -72,7 +72,7 @@ class ImageSet:
         return replace(self, train=_draw(self.train, seed, lambda count: per_class)[0])
 
     def for_search(self, share: float, seed: int) -> "ImageSet":
-        """Hold out a part of every class's training pictures and test on it; the test pictures play no part."""
+        """Hold out a part of every class's training images and test on it; the test images play no part."""
         kept, held_out = _draw(self.train, seed, lambda count: max(1, count - round(share * count)))
         return replace(self, train=kept, test=held_out)
 
@@ -81,14 +81,14 @@ class ImageSet:
 
 
 def existing(images: Sequence[LabelledImage], note: str) -> tuple[tuple[LabelledImage, ...], tuple[str, ...]]:
-    """Leave out pictures that are not there.
+    """Leave out images that are not there.
 
     Args:
         images: As the lists name them.
         note: What to call the list.
 
     Returns:
-        The pictures that are there, and a note if some are not.
+        The images that are there, and a note if some are not.
     """
     found = tuple(image for image in images if image.path.is_file())
     missing = len(images) - len(found)
@@ -110,7 +110,7 @@ def read_lines(path: Path) -> list[str]:
 def _draw(
     images: Sequence[LabelledImage], seed: int, count_of: Callable[[int], int]
 ) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
-    """Share the pictures, class by class, into drawn ones and the rest."""
+    """Share the images, class by class, into drawn ones and the rest."""
     generator = np.random.default_rng(seed)
     kept: set[int] = set()
     by_label: dict[int, list[int]] = {}

@@ -33,7 +33,7 @@ class FaceImage:
         split: E.g. ``train`` or ``val``.
         landmarks: Five (x, y) in pixels, x right, y down: image-left eye, image-right eye, nose, image-left and
             image-right mouth corner.
-        capture: Equal for pictures of one shot.
+        capture: Equal for images of one shot.
         session: When it was taken.
         camera: By what.
         extra: The other columns.

@@ -68,7 +68,7 @@ def fall_off(band: np.ndarray, centre: tuple[float, float], strength: float) -> 
     Args:
         band: (H, W) linear light 0..1.
         centre: (x, y) of the brightest place, as parts of width and height.
-        strength: Loss at half a picture's distance from the centre, 0..1.
+        strength: Loss at half an image's distance from the centre, 0..1.
 
     Returns:
         (H, W) linear light 0..1.
@@ -106,7 +106,7 @@ def add_sensor_noise(band: np.ndarray, gain: float, read_noise: float, generator
 def quantise(band: np.ndarray, bits: int) -> np.ndarray:
     """Encode with display gamma, in as many levels as the converter has.
 
-    Reading: NIR cameras convert to 8, 10 or 12 bits, and an under-exposed picture that is stretched uses fewer levels.
+    Reading: NIR cameras convert to 8, 10 or 12 bits, and an under-exposed image that is stretched uses fewer levels.
 
     Args:
         band: (H, W) linear light.
@@ -127,7 +127,7 @@ def quantise(band: np.ndarray, bits: int) -> np.ndarray:
 class SimulateNIR(A.ImageOnlyTransform):  # type: ignore[misc]
     """Make a visible-light RGB photo look near-infrared: mixing, skin, light, blur, exposure, noise, quantisation.
 
-    Every range is one that a value is drawn from, evenly, for each picture. See the module for what this is not.
+    Every range is one that a value is drawn from, evenly, for each image. See the module for what this is not.
 
     Args:
         red_range: Share of red in the band; green has two thirds of the rest, blue one third.
@@ -218,7 +218,7 @@ def skin_likelihood(image: np.ndarray) -> np.ndarray:
         image: (H, W, 3) uint8 RGB.
 
     Returns:
-        (H, W) float32, 0..1; 0 on a grey picture.
+        (H, W) float32, 0..1; 0 on a grey image.
     """
     chroma = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[:, :, 1:].astype(np.float32)
     distance = ((chroma - (_SKIN_CR, _SKIN_CB)) / _SKIN_WIDTH) ** 2

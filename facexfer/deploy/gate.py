@@ -146,7 +146,7 @@ def measure_latencies(file: Path, crop: Path) -> tuple[Latency, ...]:
 
     Args:
         file: The ONNX file.
-        crop: A picture of its input size.
+        crop: An image of its input size.
 
     Returns:
         One entry a provider and a batch of 1 and of 32.

@@ -1,4 +1,4 @@
-"""Which network of a run is the best by a validation figure, and when to stop looking for a better one."""
+"""Which network of a run is the best by a validation metric, and when to stop looking for a better one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from facexfer.errors import InputError
 from facexfer.recipe import Recipe
 
 
-class BestFigure:
+class BestMetric:
     """Watch TAR at one FAR of the recipe's first pairs, on the validation identities.
 
     Args:
@@ -15,7 +15,7 @@ class BestFigure:
 
     Raises:
         InputError: If the FAR is not measured, nothing is watched that patience could wait for, or the validation
-            split is a test split: a network that was chosen by its test figures has none.
+            split is a test split: a network that was chosen by its test metrics has none.
     """
 
     def __init__(self, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ _EXPLODED = 10.0
 _LEARNT = 0.5
 # A head whose loss fell by less than this part over a whole stage has not learnt.
 _UNMOVED = 0.05
-# Figures are compared with the untouched source's beyond what a few pairs decide.
+# Metrics are compared with the untouched source's beyond what a few pairs decide.
 _LOST = 0.005
 _SMALLEST_BATCH = 16
 
@@ -80,7 +80,7 @@ class Diagnosis:
 
 
 def compare_with_untouched(figures: Mapping[str, float | None], untouched: Mapping[str, float | None]) -> list[str]:
-    """Name the figures in which the trained network is behind the one that it started from.
+    """Name the metrics in which the trained network is behind the one that it started from.
 
     Args:
         figures: The trained network's, as fractions; larger is better.

@@ -18,7 +18,7 @@ class Evaluation:
     Args:
         setup: The run.
         steps: Of the whole run.
-        log: Where figures go.
+        log: Where metrics go.
     """
 
     def __init__(self, setup: Setup, steps: int, log: RunLog) -> None:

@@ -143,7 +143,7 @@ class Training:
                 self._evaluate(stage, objective, end)
                 if self.best.is_exhausted:
                     break
-                # After the evaluation: a run killed in between measures again instead of missing a figure.
+                # After the evaluation: a run killed in between measures again instead of missing a metric.
                 if is_logged and self.step != end and self.checkpoints.are_due():
                     self._save(index, objective, optimizer)
                 self.log.advance(self.step, rate)

@@ -55,7 +55,7 @@ class TrainingProgress:
         self._bar.update(self._task, losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
 
     def figures(self, step: int, figures: Mapping[str, float | None]) -> None:
-        """Print the figures of an evaluation."""
+        """Print the metrics of an evaluation."""
         shown = "  ".join(
             f"{name} {100 * value:.2f} %" if value is not None else f"{name} unsupported"
             for name, value in figures.items()

@@ -60,7 +60,7 @@ class RunLog:
             self._writer.flush()
 
     def figures(self, step: int, figures: Mapping[str, float | None]) -> None:
-        """Write figures down as those of the network after a step."""
+        """Write metrics down as those of the network after a step."""
         if not self._writes:
             return
         self._run.log({"step": step, "figures": figures})
@@ -87,7 +87,7 @@ class RunLog:
                 self._writer.add_scalar(f"test_loss/{name}", value, step)
 
     def end(self, step: int, figures: Mapping[str, float | None], untouched: Mapping[str, float | None]) -> None:
-        """Warn of a head that has not learnt and of figures that are behind the untouched source's."""
+        """Warn of a head that has not learnt and of metrics that are behind the untouched source's."""
         self._warn(step, self._diagnosis.end_stage() + compare_with_untouched(figures, untouched))
 
     def _warn(self, step: int, warnings: list[str]) -> None:

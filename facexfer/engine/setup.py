@@ -6,7 +6,7 @@ from lightning.fabric import Fabric
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.batches import TrainingBatches
-from facexfer.engine.best import BestFigure
+from facexfer.engine.best import BestMetric
 from facexfer.engine.knowledge import SourceKnowledge
 from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
@@ -37,5 +37,5 @@ class Setup:
     task: Task
     source: BackboneModule
     batches: TrainingBatches
-    best: BestFigure
+    best: BestMetric
     knowledge: SourceKnowledge

@@ -8,7 +8,7 @@ from lightning.fabric import Fabric
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.batches import TrainingBatches
-from facexfer.engine.best import BestFigure
+from facexfer.engine.best import BestMetric
 from facexfer.engine.knowledge import SourceKnowledge, check_needs
 from facexfer.engine.loop import Training
 from facexfer.engine.resume import is_resumed
@@ -43,7 +43,7 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     run = RunFolder(out)
     stages = methods.create(recipe.method.name, **recipe.method.options)
     HEADS[recipe.head.name]  # an unknown head is an error before any work
-    best = BestFigure(recipe)
+    best = BestMetric(recipe)
     resume = is_resumed(run, recipe, resume)
     seed_everything(recipe.seed)
     source = make_source(recipe.source)

@@ -138,7 +138,7 @@ def show_worst(comparison: Comparison, count: int, pictures: bool) -> list[Shown
     Args:
         comparison: Which embeddings are compared; with images, or there is nothing to show.
         count: How many of each kind.
-        pictures: Whether to put the pictures in; they are biometric data.
+        pictures: Whether to put the images in; they are biometric data.
 
     Returns:
         The pairs.
@@ -162,7 +162,7 @@ def show_pair(kind: str, score: float, first: tuple[Side, int], second: tuple[Si
         score: Of the pair.
         first: A side and the place of the image in it.
         second: The other one.
-        pictures: Whether to put the pictures in.
+        pictures: Whether to put the images in.
 
     Returns:
         The pair.

@@ -92,7 +92,7 @@ def show_worst_listed(side: Side, pairs: Sequence[ListedPair], count: int, pictu
         side: The images that the list refers to.
         pairs: The list.
         count: How many of each kind.
-        pictures: Whether to put the pictures in; they are biometric data.
+        pictures: Whether to put the images in; they are biometric data.
 
     Returns:
         The pairs.

@@ -120,7 +120,7 @@ class MeasuredModel:
         return replace(findings, folds=listed_accuracy(self._comparison.probe, pairs))
 
     def worst(self, count: int, pictures: bool) -> list[ShownPair]:
-        """Collect the worst pairs of what `evaluate` has compared; with their pictures, which are biometric data."""
+        """Collect the worst pairs of what `evaluate` has compared; with their images, which are biometric data."""
         if self._listed is not None:
             return show_worst_listed(*self._listed, count, pictures)
         return [] if self._comparison is None else show_worst(self._comparison, count, pictures)

@@ -23,7 +23,7 @@ class Side:
     Attributes:
         embeddings: (N, D), of any length.
         labels: (N,) the identities.
-        captures: (N,) of str or None, equal for pictures of one shot.
+        captures: (N,) of str or None, equal for images of one shot.
         images: (N) the rows of the manifest; empty for embeddings from a file or templates.
     """
 

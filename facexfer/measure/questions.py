@@ -122,7 +122,7 @@ def count_failures(
 def search(comparison: Comparison, fars: Sequence[float], templates: bool) -> Identification:
     """Look people up in a gallery of one entry or template an identity.
 
-    Closed-set figures have everybody enrolled. For the open set every second identity, drawn with a fixed seed, is
+    Closed-set metrics have everybody enrolled. For the open set every second identity, drawn with a fixed seed, is
     left out of the gallery, and its probes are the impostors.
 
     Args:
@@ -131,7 +131,7 @@ def search(comparison: Comparison, fars: Sequence[float], templates: bool) -> Id
         templates: Enrol the mean of half of the captures instead of one capture.
 
     Returns:
-        The figures of the closed set, with the open set's points.
+        The metrics of the closed set, with the open set's points.
 
     Raises:
         InputError: If nobody can be looked up.
@@ -199,7 +199,7 @@ def before_and_after(old: Comparison, new: Comparison, fars: Sequence[float], de
         device: Where the products are made.
 
     Returns:
-        All four sets of figures.
+        All four sets of metrics.
     """
     old_pairs, new_pairs = old.pairs(device), new.pairs(device)
     old_points = operating_points(old_pairs, fars)

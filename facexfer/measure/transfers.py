@@ -1,4 +1,4 @@
-"""Several networks on the same images: what a transfer has changed, and whether it could be luck."""
+"""Several networks on the same images: what a transfer has changed, and whether that is significant."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class NetworkFindings:
 
     Attributes:
         fars: The false accept rates, as fractions.
-        measured: Comparison (``vis``, ``nir``, ``vis-nir``) -> network's name -> figures.
+        measured: Comparison (``vis``, ``nir``, ``vis-nir``) -> network's name -> metrics.
         differences: (new network, old network, comparison) -> one difference a false accept rate; None where a rate is
             not supported.
     """
@@ -48,7 +48,7 @@ class NetworkFindings:
     differences: Mapping[tuple[str, str, str], tuple[Difference | None, ...]]
 
     def to_json(self) -> dict[str, Any]:
-        """Give the figures ready for JSON."""
+        """Give the metrics ready for JSON."""
         return {
             comparison: {name: points_to_json(each.points) for name, each in networks.items()}
             for comparison, networks in self.measured.items()

@@ -1,1 +1,1 @@
-"""Pictures and pages of finished runs; only the commands know this folder."""
+"""Plots and pages of finished runs; only the commands know this folder."""

@@ -12,24 +12,24 @@ from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.engine.source import make_source
 from facexfer.errors import InputError
+from facexfer.reports.image_grid import image_grid
 from facexfer.reports.overlays import overlay
-from facexfer.reports.picture_grid import picture_grid
-from facexfer.reports.run_pictures import choose_pictures, finished_recipe
+from facexfer.reports.run_images import choose_images, finished_recipe
 from facexfer.runs.folder import load_backbone
 from facexfer.transfer.taps import FeatureTap
 
 
 def activation_maps(runs: Mapping[str, Path], channel: int, layer: str | None = None, pictures: int = 4) -> Figure:
-    """Lay one channel's map over test pictures: a row a picture; the source and each run in a column.
+    """Lay one channel's map over test pictures: a row an image; the source and each run in a column.
 
     The paper shows the block conv5_2 of ResNet-101, in torchvision's words ``trunk.layer4.1``. Bright is the map's
-    highest value on that picture, dark its lowest: the maps' places are compared, not their heights.
+    highest value on that image, dark its lowest: the maps' places are compared, not their heights.
 
     Args:
         runs: Finished runs from one source network, by the name over their column.
         channel: Which channel, from 0.
         layer: The layer's name; None takes the last one that the network's methods tap.
-        pictures: How many, from the first run's test pictures.
+        pictures: How many, from the first run's test images.
 
     Returns:
         The figure.
@@ -41,7 +41,7 @@ def activation_maps(runs: Mapping[str, Path], channel: int, layer: str | None = 
     recipe = finished_recipe(first)
     source = make_source(recipe.source)
     layer = layer or source.info.taps[-1].layer
-    shown = choose_pictures(recipe, source, pictures)
+    shown = choose_images(recipe, source, pictures)
     networks: dict[str, BackboneModule] = {"source": source}
     for name, run in runs.items():
         networks[name] = load_backbone(run)
@@ -55,7 +55,7 @@ def activation_maps(runs: Mapping[str, Path], channel: int, layer: str | None = 
     rows = [
         [picture, *(overlay(picture, of_network[index]) for of_network in maps)] for index, picture in enumerate(shown)
     ]
-    figure = picture_grid(["picture", *networks], rows)
+    figure = image_grid(["picture", *networks], rows)
     figure.suptitle(f"{layer}, channel {channel}", fontsize=9)
     return figure
 

@@ -1,4 +1,4 @@
-"""What the attention of SAM and CAM looks at, over a run's test pictures."""
+"""What the attention of SAM and CAM looks at, over a run's test images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from facexfer.errors import InputError
+from facexfer.reports.image_grid import image_grid
 from facexfer.reports.overlays import overlay
-from facexfer.reports.picture_grid import picture_grid
-from facexfer.reports.run_pictures import choose_pictures, finished_recipe
+from facexfer.reports.run_images import choose_images, finished_recipe
 from facexfer.reports.trained_attention import AttentionMaps, read_attention, untrained_attention
 from facexfer.runs.folder import load_backbone
 
@@ -19,7 +19,7 @@ def attention_figures(run: Path, pictures: int = 4) -> tuple[dict[str, Figure], 
 
     Args:
         run: A finished run of a method with learned attention.
-        pictures: How many test pictures.
+        pictures: How many test images.
 
     Returns:
         ``spatial-attention`` (SAM) and ``channel-attention`` (CAM), as far as the run has them, and a line a module:
@@ -28,7 +28,7 @@ def attention_figures(run: Path, pictures: int = 4) -> tuple[dict[str, Figure], 
     Raises:
         InputError: If the run is not finished or has no attention.
     """
-    shown = choose_pictures(finished_recipe(run), load_backbone(run), pictures)
+    shown = choose_images(finished_recipe(run), load_backbone(run), pictures)
     found = read_attention(run, shown)
     if not found:
         raise InputError(f"{run}: expected a run with learned attention, its method has none; show a run of afa")
@@ -48,10 +48,10 @@ def attention_alike(before: AttentionMaps, after: AttentionMaps) -> float:
 
     Args:
         before: Of `untrained_attention`.
-        after: The same module's of `read_attention`, for the same pictures.
+        after: The same module's of `read_attention`, for the same images.
 
     Returns:
-        The mean over pictures of the correlation over positions or channels; NaN where all weights are equal.
+        The mean over images of the correlation over positions or channels; NaN where all weights are equal.
     """
     flat = [maps.weights.reshape(len(maps.weights), -1) for maps in (before, after)]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -59,14 +59,14 @@ def attention_alike(before: AttentionMaps, after: AttentionMaps) -> float:
 
 
 def spatial_overlays(pictures: np.ndarray, attention: Sequence[AttentionMaps]) -> list[list[np.ndarray]]:
-    """Lay SAM's weights over pictures, on one scale: dark is none, half bright the average, bright twice that or more.
+    """Lay SAM's weights over images, on one scale: dark is none, half bright the average, bright twice that or more.
 
     Args:
         pictures: (N, H, W, 3) uint8, RGB.
-        attention: Spatial maps of these pictures, one a layer.
+        attention: Spatial maps of these images, one a layer.
 
     Returns:
-        For each picture one (H, W, 3) a layer, so that attention to everything alike looks flat.
+        For each image one (H, W, 3) a layer, so that attention to everything alike looks flat.
     """
     return [
         [overlay(picture, maps.relative[index], (0.0, 2.0)) for maps in attention]
@@ -83,11 +83,11 @@ def _tell(before: AttentionMaps, after: AttentionMaps) -> str:
 
 
 def spatial_attention(pictures: np.ndarray, attention: Sequence[AttentionMaps]) -> Figure:
-    """Lay SAM's weights over pictures: a row a picture, a column a layer, bright where the weight is high.
+    """Lay SAM's weights over pictures: a row an image, a column a layer, bright where the weight is high.
 
     Args:
         pictures: (N, H, W, 3) uint8, RGB.
-        attention: Spatial maps of these pictures, one a layer.
+        attention: Spatial maps of these images, one a layer.
 
     Returns:
         The figure; a layer's title gives its largest weight as a multiple of the average.
@@ -96,11 +96,11 @@ def spatial_attention(pictures: np.ndarray, attention: Sequence[AttentionMaps]) 
     rows = [
         [picture, *overlays] for picture, overlays in zip(pictures, spatial_overlays(pictures, attention), strict=True)
     ]
-    return picture_grid(["picture", *titles], rows)
+    return image_grid(["picture", *titles], rows)
 
 
 def channel_attention(attention: Sequence[AttentionMaps]) -> Figure:
-    """Draw how unequally CAM weighs: the layers' channels by falling weight, the mean over pictures and their spread.
+    """Draw how unequally CAM weighs: the layers' channels by falling weight, the mean over images and their spread.
 
     Args:
         attention: Channel weights, one a layer.

@@ -18,7 +18,7 @@ def loss_curves(runs: Mapping[str, Path]) -> Figure:
 
     The objective is the cross-entropy with the weighted terms of the method; weight decay, which the optimizer applies,
     is in neither. Training values are means over the last logged steps in train mode on augmented images, testing
-    values means over the test pictures in eval mode. They are there for runs with ``evaluation.test_loss``; without,
+    values means over the test images in eval mode. They are there for runs with ``evaluation.test_loss``; without,
     image runs have the cross-entropy alone.
 
     Args:

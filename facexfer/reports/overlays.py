@@ -1,4 +1,4 @@
-"""Weights over positions, laid over the picture that they belong to."""
+"""Weights over positions, laid over the image that they belong to."""
 
 import cv2
 import matplotlib as mpl
@@ -8,7 +8,7 @@ _HEAT = 0.65
 
 
 def overlay(picture: np.ndarray, weights: np.ndarray, scale: tuple[float, float] | None = None) -> np.ndarray:
-    """Lay weights over a picture, bright where they are high.
+    """Lay weights over an image, bright where they are high.
 
     Args:
         picture: (H, W, 3) uint8, RGB.

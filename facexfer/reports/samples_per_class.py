@@ -1,4 +1,4 @@
-"""Figure 4: accuracy against how many training pictures a class has."""
+"""Figure 4: accuracy against how many training images a class has."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from facexfer.runs.folder import RunFolder
 
 
 def samples_per_class(comparison: Path, figure: str = "top1") -> Figure:
-    """Draw a figure over the training pictures a class, a line a method, with the deviation over seeds.
+    """Draw a figure over the training images a class, a line a method, with the deviation over seeds.
 
     Args:
         comparison: The folder of a comparison whose cells differ in ``data.images_per_class``, such as the grid
@@ -26,7 +26,7 @@ def samples_per_class(comparison: Path, figure: str = "top1") -> Figure:
         The figure.
 
     Raises:
-        InputError: If it is no comparison, or no finished run says how many pictures a class it was trained on.
+        InputError: If it is no comparison, or no finished run says how many images a class it was trained on.
     """
     made, axes = make_axes("training pictures a class", f"{figure}, %")
     for method, values in read_samples(comparison, figure).items():
@@ -39,14 +39,14 @@ def samples_per_class(comparison: Path, figure: str = "top1") -> Figure:
 
 
 def read_samples(comparison: Path, figure: str) -> dict[str, dict[int, list[float]]]:
-    """Collect a comparison's figures by method and by training pictures a class.
+    """Collect a comparison's figures by method and by training images a class.
 
     Args:
         comparison: Its folder.
         figure: Which figure.
 
     Returns:
-        Method (with the network, where there are several) -> pictures a class -> one value a seed.
+        Method (with the network, where there are several) -> images a class -> one value a seed.
 
     Raises:
         InputError: As for `samples_per_class`.

@@ -1,4 +1,4 @@
-"""Pictures of a run: its losses, and what its attention looks at."""
+"""Plots of a run: its losses, and what its attention looks at."""
 
 import json
 from collections.abc import Mapping, Sequence

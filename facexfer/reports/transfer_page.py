@@ -61,7 +61,7 @@ def write_transfer_page(folder: Path, findings: NetworkFindings, shown: Shown) -
         shown: What else is shown.
 
     Raises:
-        InputError: If a picture cannot be read or the folder not be written.
+        InputError: If an image cannot be read or the folder not be written.
     """
     figures = {"figures": findings.to_json(), "facts": dict(shown.facts)}
     files = {
@@ -78,7 +78,7 @@ def make_transfer_page(findings: NetworkFindings, shown: Shown) -> str:
         *_faces(shown.images),
         "<h2>Before and after</h2>",
         "<p>TAR: how many pairs of one person are accepted when at most the stated share of pairs of two people (FAR) "
-        "is. In brackets the 95 % interval, by a bootstrap over people.</p>",
+        "is. In brackets the 95 % CI (by identity).</p>",
         _figures_table(findings),
         _differences_table(findings),
         "<h2>Curves</h2><div class=figures>",
@@ -119,14 +119,14 @@ def _differences_table(findings: NetworkFindings) -> str:
         for difference in of_far:
             if difference is not None:
                 low, high = difference.ci95
-                verdict = "more than luck" if difference.more_than_luck else "could be luck"
+                verdict = "significant" if difference.significant else "not significant"
                 rows.append(
                     [
                         f"{new} against {old}", _TITLES[title], f"{difference.far:g}",
                         f"{100 * difference.difference:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}", (verdict,),
                     ]
                 )  # fmt: skip
-    head = ["difference", "pairs", "FAR", "points", "95 %, paired by identity", ""]
+    head = ["difference", "pairs", "FAR", "points", "95 % CI (by identity, paired)", ""]
     return table(head, rows)
 
 

@@ -39,7 +39,7 @@ class RunFolder:
 
     @property
     def metrics_file(self) -> Path:
-        """One JSON object a line: losses while training, figures at each evaluation."""
+        """One JSON object a line: losses while training, metrics at each evaluation."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -73,7 +73,7 @@ class RunFolder:
 
     @property
     def result_file(self) -> Path:
-        """The figures of the finished run; its presence says that the run is finished."""
+        """The metrics of the finished run; its presence says that the run is finished."""
         return self.path / "result.json"
 
     @property
@@ -183,7 +183,7 @@ class RunFolder:
         write_safetensors(self.path / "head.safetensors", dict(head.state_dict()), _head_metadata(recipe, classes))
 
     def save_result(self, result: dict[str, Any]) -> None:
-        """Save the figures, which marks the run as finished."""
+        """Save the metrics, which marks the run as finished."""
         write_text(self.result_file, json.dumps(result, indent=2) + "\n")
 
 

@@ -18,7 +18,7 @@ class ListedRun:
         settings: The recipe's values, dotted key -> value, in which the listed runs differ.
         finished: Whether it came to its end.
         steps: Optimizer steps that its metrics tell of.
-        figures: The finished run's figures by name as fractions, or those of its last evaluation.
+        figures: The finished run's metrics by name as fractions, or those of its last evaluation.
     """
 
     name: str

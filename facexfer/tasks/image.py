@@ -1,4 +1,4 @@
-"""Image classification: pictures of a data set in its official layout, top-1, top-5 and per-class accuracy."""
+"""Image classification: images of a data set in its official layout, top-1, top-5 and per-class accuracy."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.datasets import DATASETS
+from facexfer.data.image_dataset import ImageDataset, image_store
 from facexfer.data.image_set import ImageSet, LabelledImage
-from facexfer.data.pictures import PictureDataset, picture_store
 from facexfer.errors import InputError
 from facexfer.eval.classification import cross_entropy, per_class_accuracy, top_k_accuracy
 from facexfer.networks.embedding import embed_dataset
@@ -30,25 +30,25 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
         The task.
 
     Raises:
-        InputError: If the data set is not there or not in its layout, or a picture cannot be read.
+        InputError: If the data set is not there or not in its layout, or an image cannot be read.
     """
     images = image_set(recipe)
     size = info.input_size
-    test_set = PictureDataset(images.test, size, "none")
+    test_set = ImageDataset(images.test, size, "none")
     evaluator = ImageEvaluator(images, test_set)
     fingerprints = {"training": _fingerprint(images.train), "test": _fingerprint(images.test)}
-    store = picture_store(images.train, size)
+    store = image_store(images.train, size)
     source_set = None
     if recipe.source_data is not None:
         if recipe.source_data.dataset is None or recipe.source_data.root is None:
             raise InputError("expected source_data.dataset and source_data.root in an image recipe, got neither or one")
         originals = DATASETS[recipe.source_data.dataset](recipe.source_data.root, recipe.data.draw_seed)
-        source_set = PictureDataset(originals.train, size, "flip", recipe.seed)
+        source_set = ImageDataset(originals.train, size, "flip", recipe.seed)
         fingerprints["source"] = _fingerprint(originals.train)
     return Task(
         classes=images.classes,
-        training_set=PictureDataset(images.train, size, recipe.data.augmentation, recipe.seed, store),
-        plain_training_set=PictureDataset(images.train, size, "none", store=store),
+        training_set=ImageDataset(images.train, size, recipe.data.augmentation, recipe.seed, store),
+        plain_training_set=ImageDataset(images.train, size, "none", store=store),
         evaluate=evaluator.evaluate,
         fingerprints=fingerprints,
         source_set=source_set,
@@ -59,13 +59,13 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
 
 
 def image_set(recipe: Recipe) -> ImageSet:
-    """Read the pictures that a recipe chooses.
+    """Read the images that a recipe chooses.
 
     Args:
         recipe: The run.
 
     Returns:
-        Training and test pictures; with `search_share`, both from the training part.
+        Training and test images; with `search_share`, both from the training part.
 
     Raises:
         InputError: If the data set is not named, not there, or a choice cannot be met.
@@ -85,14 +85,14 @@ def image_set(recipe: Recipe) -> ImageSet:
 
 
 class ImageEvaluator:
-    """Accuracy of a backbone with its head on the test pictures.
+    """Accuracy of a backbone with its head on the test images.
 
     Args:
         images: The set.
-        dataset: Its test pictures.
+        dataset: Its test images.
     """
 
-    def __init__(self, images: ImageSet, dataset: PictureDataset) -> None:
+    def __init__(self, images: ImageSet, dataset: ImageDataset) -> None:
         self._images = images
         self._dataset = dataset
         self._labels = np.array([image.label for image in images.test])
@@ -121,7 +121,7 @@ class ImageEvaluator:
         }
 
     def details(self, backbone: nn.Module, head: nn.Module) -> dict[str, Any]:
-        """Give every class's top-1 accuracy, which picture was right, and the set's notes."""
+        """Give every class's top-1 accuracy, which image was right, and the set's notes."""
         scores = self._scores(backbone, head)
         accuracies = per_class_accuracy(scores, self._labels)
         named = zip(self._images.classes, accuracies.tolist(), strict=True)

@@ -18,7 +18,7 @@ class Task:
         classes: The class names; their positions are the labels.
         training_set: The training images, augmented.
         plain_training_set: The same images as they are, for class means and the like.
-        evaluate: (backbone, head or None for the untouched source, which of the recipe's pairs) -> figures by name.
+        evaluate: (backbone, head or None for the untouched source, which of the recipe's pairs) -> metrics by name.
         fingerprints: What identifies the data, for the run folder.
         source_set: Labelled images of the source's own kind, for the methods that ask for them.
         details: (backbone, head) -> what else the result should hold.

@@ -7,7 +7,7 @@ import scipy.io
 from shared_data import shared
 
 from facexfer.data.datasets import DATASETS
-from facexfer.data.pictures import PictureDataset
+from facexfer.data.image_dataset import ImageDataset
 from facexfer.errors import InputError
 
 
@@ -84,10 +84,10 @@ def test_pictures_are_resized_then_cropped_as_published(tmp_path):
     write_picture(tmp_path / "train" / "a" / "1.png", side=50)
     write_picture(tmp_path / "val" / "a" / "1.png", side=300)
     images = DATASETS["folders"](tmp_path, 0)
-    dataset = PictureDataset(images.train + images.test, (224, 224), "flip")
+    dataset = ImageDataset(images.train + images.test, (224, 224), "flip")
     assert [dataset[index][0].shape for index in range(2)] == [(3, 224, 224)] * 2
     with pytest.raises(InputError, match="unknown augmentation 'flipp'"):
-        PictureDataset(images.train, (224, 224), "flipp")
+        ImageDataset(images.train, (224, 224), "flipp")
 
 
 def test_the_real_lists_have_the_published_sizes():

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer import create_backbone
-from facexfer.engine.best import BestFigure
+from facexfer.engine.best import BestMetric
 from facexfer.engine.loop import Training
 from facexfer.engine.train import train
 from facexfer.errors import InputError, RunError
@@ -221,15 +221,15 @@ def test_a_batch_that_cannot_be_shared_is_an_error(tmp_path):
 
 def test_the_best_network_is_never_chosen_by_test_data(tmp_path):
     with pytest.raises(InputError, match="expected a validation split to choose by, got data.val_split = 'test'"):
-        BestFigure(recipe_for(tmp_path, data={"val_split": "test"}, evaluation={"best_far": 0.1}))
+        BestMetric(recipe_for(tmp_path, data={"val_split": "test"}, evaluation={"best_far": 0.1}))
     with pytest.raises(InputError, match=r"expected one of evaluation.fars \[0.1\], got 0.2"):
-        BestFigure(recipe_for(tmp_path, evaluation={"best_far": 0.2}))
+        BestMetric(recipe_for(tmp_path, evaluation={"best_far": 0.2}))
     with pytest.raises(InputError, match="expected evaluation.best_far beside it"):
-        BestFigure(recipe_for(tmp_path, evaluation={"patience": 2}))
+        BestMetric(recipe_for(tmp_path, evaluation={"patience": 2}))
 
 
 def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(tmp_path):
-    best = BestFigure(recipe_for(tmp_path, evaluation={"best_far": 0.1, "patience": 2}))
+    best = BestMetric(recipe_for(tmp_path, evaluation={"best_far": 0.1, "patience": 2}))
     assert [best.see(step, {"nir/tar@0.1": tar}) for step, tar in enumerate((0.5, 0.7, 0.7, 0.6))] == [
         True, True, False, False,
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The paired difference: its interval covers a known truth, uses the pairing, and knows luck."""
+"""The paired difference: its interval covers a known truth, uses the pairing, and says what is significant."""
 
 import numpy as np
 import pytest
@@ -34,19 +34,19 @@ def test_plain_rates_are_those_of_all_pairs():
         assert difference.difference == pytest.approx(b.tar - a.tar)
 
 
-def test_a_network_against_itself_is_luck():
+def test_a_network_against_itself_is_not_significant():
     labels, one, _ = two_networks(0, (0.3, 0.6))
     for difference in compare(labels, one, one):
-        assert (difference.difference, difference.ci95, difference.luck) == (0, (0, 0), 1)
-        assert not difference.more_than_luck
+        assert (difference.difference, difference.ci95, difference.p_value) == (0, (0, 0), 1)
+        assert not difference.significant
 
 
-def test_a_much_worse_network_is_more_than_luck():
+def test_a_much_worse_network_is_significant():
     labels, one, other = two_networks(0, (0.3, 1.0))
     for difference in compare(labels, one, other):
         assert difference.ci95[1] < 0
-        assert difference.more_than_luck
-        assert difference.luck < 0.01
+        assert difference.significant
+        assert difference.p_value < 0.01
 
 
 def test_the_pairing_narrows_the_interval():
@@ -57,10 +57,10 @@ def test_the_pairing_narrows_the_interval():
     assert difference.ci95[1] - difference.ci95[0] < alone
 
 
-def test_equal_networks_differ_by_luck_about_one_time_in_twenty(monkeypatch):
+def test_equal_networks_differ_significantly_about_one_time_in_twenty(monkeypatch):
     monkeypatch.setattr("facexfer.eval.paired._DRAWS", 200)
     found = [
-        difference.more_than_luck
+        difference.significant
         for seed in range(100)
         for difference in compare(*two_networks(seed, (0.5, 0.5), identities=40, images=4), fars=[0.1])
     ]

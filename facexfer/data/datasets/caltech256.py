@@ -1,4 +1,4 @@
-"""Caltech 256: one folder a class, ``257.clutter`` among them; the pictures are drawn."""
+"""Caltech 256: one folder a class, ``257.clutter`` among them; the images are drawn."""
 
 from pathlib import Path
 
@@ -10,21 +10,21 @@ from facexfer.errors import InputError
 
 TEST_PER_CLASS = 20
 LARGEST = 60
-# With all 60 training pictures; `ImageSet.limited` gives the paper's 30, and 10 to 60 of Figure 4.
+# With all 60 training images; `ImageSet.limited` gives the paper's 30, and 10 to 60 of Figure 4.
 PUBLISHED = PublishedSize(classes=257, train=257 * LARGEST, test=257 * TEST_PER_CLASS)
 
 
 def caltech256(root: Path, seed: int) -> ImageSet:
-    """Draw 20 pictures of every class to test and 60 others to train; the clutter class is kept, as in the paper.
+    """Draw 20 images of every class to test and 60 others to train; the clutter class is kept, as in the paper.
 
-    The test pictures are the same for every number of training pictures.
+    The test images are the same for every number of training images.
 
     Args:
         root: The folder of the class folders (``256_ObjectCategories``, or the one that holds it).
         seed: Of the draw.
 
     Raises:
-        InputError: If there are no class folders, or a class has too few pictures.
+        InputError: If there are no class folders, or a class has too few images.
     """
     root = root / "256_ObjectCategories" if (root / "256_ObjectCategories").is_dir() else root
     classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir())) if root.is_dir() else ()

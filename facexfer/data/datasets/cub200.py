@@ -9,7 +9,7 @@ PUBLISHED = PublishedSize(classes=200, train=5_994, test=5_794)
 
 
 def cub200(root: Path, seed: int) -> ImageSet:
-    """Read CUB-200-2011, or a part of it in the same layout; ids without a picture are left out and noted.
+    """Read CUB-200-2011, or a part of it in the same layout; ids without an image are left out and noted.
 
     Args:
         root: The folder with the text files.

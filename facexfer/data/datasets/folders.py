@@ -16,7 +16,7 @@ def folders(root: Path, seed: int) -> ImageSet:
         seed: Plays no part: the folders are the split.
 
     Raises:
-        InputError: If a folder is missing, a class has no training picture, or the test part has another class.
+        InputError: If a folder is missing, a class has no training image, or the test part has another class.
     """
     test_root = next((root / name for name in ("val", "test") if (root / name).is_dir()), root / "val")
     for part in (root / "train", test_root):
@@ -37,7 +37,7 @@ def folders(root: Path, seed: int) -> ImageSet:
 
 
 def pictures_of(folder: Path) -> list[Path]:
-    """List the pictures of a folder, sorted by name; an absent folder has none."""
+    """List the images of a folder, sorted by name; an absent folder has none."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)

@@ -23,7 +23,7 @@ _PYTHON2_TEXTS = ("BINSTRING", "SHORT_BINSTRING")
 _NAMES = ("_reconstruct", "_frombuffer", "ndarray", "dtype", "encode")
 _MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric",
             "_codecs")  # fmt: skip
-# A pair of lists, of pictures that may be lists themselves.
+# A pair of lists, of photos that may be lists themselves.
 _DEPTH = 4
 _BYTE_TYPES = ("u1", "|u1", "b1", "|b1")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
-from facexfer.data.layouts.walk import find_lists, walk_pictures
+from facexfer.data.layouts.walk import find_lists, walk_photos
 from facexfer.errors import InputError
 
 # Which list says what. View 1 (dev) is for development, view 2 has ten folds; the people of two folds overlap, so that
@@ -19,8 +19,8 @@ _SESSION = re.compile(r"s\d+", re.IGNORECASE)
 def casia_nir_vis2(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List CASIA NIR-VIS 2.0 by the lists in ``protocols``: ``nir_train_1.txt``, ``vis_gallery_1.txt`` and the like.
 
-    A line is a path such as ``s1\\\\NIR\\\\00001\\\\001.jpg``: session, modality (in either order), identity, picture.
-    Only the lists of one fold are read. Pictures that none of them names have no part in it: ``not-in-protocol``, which
+    A line is a path such as ``s1\\\\NIR\\\\00001\\\\001.jpg``: session, modality (in either order), identity, photo.
+    Only the lists of one fold are read. Photos that none of them names have no part in it: ``not-in-protocol``, which
     counts as no failure.
 
     Args:
@@ -28,7 +28,7 @@ def casia_nir_vis2(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: The fold; the paths tell the modality.
 
     Yields:
-        One entry a listed picture, with its session and the split ``train`` or ``test`` (VIS gallery, NIR probes).
+        One entry a listed photo, with its session and the split ``train`` or ``test`` (VIS gallery, NIR probes).
 
     Raises:
         InputError: If there is no list, or a line has another form.
@@ -44,7 +44,7 @@ def casia_nir_vis2(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
             f"{root}: expected protocol lists such as protocols/nir_train_{options.fold}.txt, found none; give the "
             "folder above them, and --fold 1 to 10 or dev"
         )
-    pictures = {path.as_posix(): problem for path, problem in walk_pictures(root)}
+    pictures = {path.as_posix(): problem for path, problem in walk_photos(root)}
     seen: set[str] = set()
     for path, split in lists.items():
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):

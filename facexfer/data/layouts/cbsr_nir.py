@@ -1,10 +1,10 @@
-"""CBSR NIR face dataset (Li et al., PAMI 29, 2007): a list with eye centres beside the pictures."""
+"""CBSR NIR face dataset (Li et al., PAMI 29, 2007): a list with eye centres beside the photos."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
-from facexfer.data.layouts.walk import find_lists, walk_pictures
+from facexfer.data.layouts.walk import find_lists, walk_photos
 from facexfer.errors import InputError
 
 
@@ -15,11 +15,11 @@ def cbsr_nir(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     face is aligned by them. They are put image-left first, whichever way the list has them.
 
     Args:
-        root: The folder with pictures and lists, at any depth.
+        root: The folder with photos and lists, at any depth.
         options: The modality.
 
     Yields:
-        One entry a line, and one for each picture that no list names (``not-listed``), or that has the name of another
+        One entry a line, and one for each photo that no list names (``not-listed``), or that has the name of another
         in another folder (``ambiguous-name``).
 
     Raises:
@@ -27,7 +27,7 @@ def cbsr_nir(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
             no list.
     """
     pictures: dict[str, tuple[Path, tuple[str, str] | None]] = {}
-    for path, problem in walk_pictures(root):
+    for path, problem in walk_photos(root):
         if path.name in pictures:
             problem = (
                 "ambiguous-name",

@@ -20,7 +20,7 @@ class PhotoEntry:
         split: E.g. ``train``; empty if the layout has none.
         span: (offset, length) of its bytes within the file, None for the whole file.
         landmarks: (5, 2) points or (2, 2) eye centres in pixels if the layout has them, else None.
-        capture: Equal for pictures of one shot, if the layout tells.
+        capture: Equal for photos of one shot, if the layout tells.
         session: When it was taken, if the layout tells.
         camera: By what, if the layout tells.
         data: The photo's bytes, if they are not in a file of their own.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
-from facexfer.data.layouts.walk import walk_pictures
+from facexfer.data.layouts.walk import walk_photos
 from facexfer.errors import InputError
 
 
@@ -20,14 +20,14 @@ def folder_per_identity(root: Path, options: LayoutOptions) -> Iterator[PhotoEnt
         options: The expression and the modality.
 
     Yields:
-        One entry a picture; one whose path tells no identity has the problem ``no-identity``.
+        One entry a photo; one whose path tells no identity has the problem ``no-identity``.
 
     Raises:
-        InputError: If there is no such folder, no picture in it, or the expression is wrong.
+        InputError: If there is no such folder, no photo in it, or the expression is wrong.
     """
     expression = _compiled(options.identity_regex)
     empty = True
-    for path, problem in walk_pictures(root):
+    for path, problem in walk_photos(root):
         empty = False
         identity = _identity(path, expression)
         if identity is None:

@@ -1,4 +1,4 @@
-"""InsightFace's verification sets (``lfw.bin``, ``agedb_30.bin``): pairs of pictures in an untrusted pickle."""
+"""InsightFace's verification sets (``lfw.bin``, ``agedb_30.bin``): pairs of photos in an untrusted pickle."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +13,10 @@ from facexfer.errors import InputError
 
 
 def insightface_bin(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
-    """List a ``.bin``: pictures 2i and 2i + 1 are a pair, flag i says whether of one person.
+    """List a ``.bin``: photos 2i and 2i + 1 are a pair, flag i says whether of one person.
 
     The file names nobody, so only its own pairs may be compared: ``pairs.csv`` lists them for ``evaluate --pairs``.
-    An identity here stands for one pair, or one picture of a pair of two people. The pictures are aligned crops:
+    An identity here stands for one pair, or one photo of a pair of two people. The photos are aligned crops:
     prepare them with ``--pre-cropped``.
 
     Args:
@@ -24,10 +24,10 @@ def insightface_bin(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: The modality.
 
     Yields:
-        One entry a picture, with its pair.
+        One entry a photo, with its pair.
 
     Raises:
-        InputError: If the file is missing, is no such set, or holds anything but pictures and flags.
+        InputError: If the file is missing, is no such set, or holds anything but photos and flags.
     """
     if not root.is_file():
         raise InputError(f"{root}: expected a .bin file, there is none; check the path")
@@ -60,7 +60,7 @@ def _checked(value: Any) -> tuple[list[Any], list[Any]]:
 def _bytes(picture: bytes | np.ndarray) -> bytes:
     # An array of one row or column holds an encoded file.
     if isinstance(picture, np.ndarray) and picture.ndim in (2, 3) and min(picture.shape[:2]) > 1:
-        # A decoded picture, RGB; given on as a file like all the others.
+        # A decoded photo, RGB; given on as a file like all the others.
         if picture.ndim == 3 and picture.shape[2] not in (1, 3):
             raise InputError(f"expected pictures of 1 or 3 colours, got an array of {picture.shape}; export them again")
         return bytes(cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)[1])

@@ -17,9 +17,9 @@ _NUMBER = re.compile("[0-9]{1,18}")
 
 
 def insightface_rec(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
-    """List ``train.rec`` by ``train.idx``: identity headers first, then pictures with an identity as label.
+    """List ``train.rec`` by ``train.idx``: identity headers first, then photos with an identity as label.
 
-    Record 0 tells where the identities' own records begin; those hold no picture and are passed over. A record is
+    Record 0 tells where the identities' own records begin; those hold no photo and are passed over. A record is
     checked against the file before it is read.
 
     Args:
@@ -27,7 +27,7 @@ def insightface_rec(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: The modality.
 
     Yields:
-        One entry a picture, with the place of its bytes in the file.
+        One entry a photo, with the place of its bytes in the file.
 
     Raises:
         InputError: If a file is missing or damaged, or a record is split over several parts.
@@ -80,7 +80,7 @@ def _read_index(path: Path) -> dict[int, int]:
 
 
 def _read_record(file: BinaryIO, offset: int, size: int, path: Path) -> tuple[int, tuple[float, ...], int, int]:
-    """Give (flag, label, where the picture starts, its length) of the record at an offset."""
+    """Give (flag, label, where the photo starts, its length) of the record at an offset."""
     file.seek(offset)
     head = file.read(8 + _HEADER.size)
     if len(head) < 8 + _HEADER.size or offset + 8 > size:

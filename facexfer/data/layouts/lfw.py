@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
-from facexfer.data.layouts.walk import find_lists, walk_pictures
+from facexfer.data.layouts.walk import find_lists, walk_photos
 from facexfer.errors import InputError
 
 _NUMBER = re.compile("[0-9]{1,9}")
@@ -13,7 +13,7 @@ _FORM = re.compile(r"^(?P<name>.+)_(?P<number>\d{4})$")
 
 
 def lfw(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
-    """List the set, and what its ``pairs.txt`` names without a picture as ``missing-file``.
+    """List the set, and what its ``pairs.txt`` names without a photo as ``missing-file``.
 
     The pairs themselves are for ``facexfer evaluate --pairs pairs.txt``.
 
@@ -22,13 +22,13 @@ def lfw(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: The modality.
 
     Yields:
-        One entry a picture; one that is not named ``Name_0001`` has the problem ``no-identity``.
+        One entry a photo; one that is not named ``Name_0001`` has the problem ``no-identity``.
 
     Raises:
-        InputError: If there is no picture, or a line of ``pairs.txt`` has another form.
+        InputError: If there is no photo, or a line of ``pairs.txt`` has another form.
     """
     seen = set()
-    for path, problem in walk_pictures(root):
+    for path, problem in walk_photos(root):
         form = _FORM.match(path.stem)
         if form is None:
             problem = ("no-identity", "expected a name like Name_0001")

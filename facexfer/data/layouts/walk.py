@@ -11,8 +11,8 @@ PICTURES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".p
 _LONGEST_NAME = 220
 
 
-def walk_pictures(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
-    """List everything in a folder that is named like a picture.
+def walk_photos(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
+    """List everything in a folder that is named like a photo.
 
     Args:
         root: The folder.
@@ -76,7 +76,7 @@ def find_lists(root: Path) -> list[Path]:
 
 
 def count_others(root: Path) -> dict[str, int]:
-    """Count the files that are not named like pictures, by suffix; they are not looked at."""
+    """Count the files that are not named like photos, by suffix; they are not looked at."""
     counts: dict[str, int] = {}
     for _, _, files in os.walk(root, followlinks=False):
         for name in files:

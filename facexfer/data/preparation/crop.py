@@ -207,7 +207,7 @@ def _crop(
 
 
 def _pixels_hash(image: np.ndarray) -> str:
-    # Every fourth row tells pictures apart as well as all of them, in a quarter of the time.
+    # Every fourth row tells photos apart as well as all of them, in a quarter of the time.
     digest = hashlib.sha256(str(image.shape).encode())
     digest.update(np.ascontiguousarray(image[::4]).data)
     return digest.hexdigest()

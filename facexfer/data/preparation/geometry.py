@@ -6,7 +6,7 @@ from itertools import combinations
 import cv2
 import numpy as np
 
-# The largest distance of a point from the picture, in eye distances: a face cut off by the border still aligns.
+# The largest distance of a point from the photo, in eye distances: a face cut off by the border still aligns.
 _MARGIN = 0.25
 # Five points whose second spread is below this part of the first lie on a line; 0.03 is a head turned by about 88
 # degrees.
@@ -68,7 +68,7 @@ def sharpness(crop: np.ndarray) -> float:
 
     Returns:
         A ratio for crops of 112x112: 0.04 to 0.14 on sharp faces (visible light, thermal infrared), about 0.02 after a
-        Gaussian blur of 4 pixels, 0.01 after one of 8 pixels, which leaves nothing to recognise; 0 for a flat picture.
+        Gaussian blur of 4 pixels, 0.01 after one of 8 pixels, which leaves nothing to recognise; 0 for a flat photo.
 
     Example:
         >>> sharpness(np.full((112, 112, 3), 90, np.uint8))

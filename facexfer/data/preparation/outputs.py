@@ -22,7 +22,7 @@ _FIVE = 5
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Pictures that are one.
+    """Photos that are one.
 
     Attributes:
         kind: ``same-bytes`` or ``same-pixels``.

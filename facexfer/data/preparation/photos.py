@@ -81,7 +81,7 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
         frames = getattr(image, "n_frames", 1)
     except _DAMAGE as error:
         raise PhotoError("damaged-image", f"{image.format}: {error or type(error).__name__}") from error
-    # Phones put a second picture, for depth or other light, behind the photo (MPO): the first is the photo.
+    # Phones put a second photo, for depth or other light, behind the photo (MPO): the first is the photo.
     if frames > 1 and image.format != "MPO":
         raise PhotoError("several-frames", f"{image.format} with {frames} frames; which one is the photo?")
     if min(width, height) < MIN_SIDE:
@@ -90,7 +90,7 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
 
 def _decode_plain_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
     # OpenCV gives the same pixels in two thirds of the time, but fills up what is missing: Pillow judges files that do
-    # not end as a whole one does, and pictures whose last rows are equal.
+    # not end as a whole one does, and photos whose last rows are equal.
     if image.format != "JPEG" or image.mode not in ("RGB", "L") or not data.endswith(_END_OF_JPEG):
         return None
     if image.getexif().get(_ORIENTATION, 1) != 1:
@@ -105,7 +105,7 @@ def _decode_plain_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # Asked first, because the transposition copies the picture even where there is nothing to do.
+    # Asked first, because the transposition copies the photo even where there is nothing to do.
     return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
 
 

@@ -25,7 +25,7 @@ def find_faces(detector: Detector, image: np.ndarray) -> tuple[list[Face], str]:
 
     Returns:
         The faces in pixels of the image, and the name of the way that found them: "" for the first look, else
-        ``equalised``, ``padded``, ``padded-equalised`` or ``enlarged`` (small pictures only).
+        ``equalised``, ``padded``, ``padded-equalised`` or ``enlarged`` (small photos only).
     """
     faces = detector.detect(image)
     if faces:

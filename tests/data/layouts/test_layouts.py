@@ -8,7 +8,7 @@ import pytest
 
 from facexfer.data.layouts import LAYOUTS, LayoutOptions
 from facexfer.data.layouts.landmarks_file import with_landmarks
-from facexfer.data.layouts.walk import count_others, find_lists, walk_pictures
+from facexfer.data.layouts.walk import count_others, find_lists, walk_photos
 from facexfer.errors import InputError
 
 
@@ -167,7 +167,7 @@ def test_no_link_leads_out_and_nothing_is_waited_for(tmp_path):
     (tmp_path / "set" / "folder").symlink_to(tmp_path / "out")
     (tmp_path / "set" / "a" / "dangling.png").symlink_to(tmp_path / "set" / "none.png")
     os.mkfifo(tmp_path / "set" / "a" / "pipe.png")
-    found = {path.as_posix(): problem and problem[0] for path, problem in walk_pictures(tmp_path / "set")}
+    found = {path.as_posix(): problem and problem[0] for path, problem in walk_photos(tmp_path / "set")}
     assert found == {
         "a/a.png": None, "a/link.png": "link-out-of-folder", "a/inner.png": None, "folder": "link-to-folder",
         "a/dangling.png": "not-a-file", "a/pipe.png": "not-a-file",

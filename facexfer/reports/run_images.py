@@ -1,4 +1,4 @@
-"""The pictures that a run is shown on."""
+"""The images that a run is shown on."""
 
 from pathlib import Path
 
@@ -23,12 +23,12 @@ def finished_recipe(run: Path) -> Recipe:
     return read_recipe(folder.recipe_file)
 
 
-def choose_pictures(recipe: Recipe, source: BackboneModule, count: int) -> np.ndarray:
-    """Choose test pictures of a run, evenly spread over the set and so over its classes.
+def choose_images(recipe: Recipe, source: BackboneModule, count: int) -> np.ndarray:
+    """Choose test images of a run, evenly spread over the set and so over its classes.
 
     Args:
         recipe: The run's.
-        source: The run's network or its source, whose input size the pictures have.
+        source: The run's network or its source, whose input size the images have.
         count: How many.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Pictures in rows and columns under titles."""
+"""Images in rows and columns under titles."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 _SIDE = 1.5
 
 
-def picture_grid(titles: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> Figure:
-    """Lay pictures out.
+def image_grid(titles: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> Figure:
+    """Lay images out.
 
     Args:
         titles: One a column.
-        rows: Pictures (H, W, 3) uint8 RGB, as many a row as there are titles.
+        rows: Images (H, W, 3) uint8 RGB, as many a row as there are titles.
 
     Returns:
         The figure.

@@ -1,4 +1,4 @@
-"""Pictures of any size as a torch data set: resized once, cropped and flipped reproducibly."""
+"""Images of any size as a torch data set: resized once, cropped and flipped reproducibly."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ AUGMENTATIONS = ("none", "flip")
 
 
 def resized_side(side: int) -> int:
-    """Give the side that pictures are resized to before a crop of ``side`` pixels.
+    """Give the side that images are resized to before a crop of ``side`` pixels.
 
     Example:
         >>> resized_side(224), resized_side(299), resized_side(112)
@@ -29,8 +29,8 @@ def resized_side(side: int) -> int:
     return _PUBLISHED_RESIZE.get(side, round(side * 8 / 7))
 
 
-def picture_transform(augmentation: str, size: tuple[int, int], seed: int) -> A.Compose:
-    """Make the paper's pre-processing of resized pictures.
+def image_transform(augmentation: str, size: tuple[int, int], seed: int) -> A.Compose:
+    """Make the paper's pre-processing of resized images.
 
     Args:
         augmentation: ``flip``, a random crop and flip; ``none``, the centre crop.
@@ -46,15 +46,15 @@ def picture_transform(augmentation: str, size: tuple[int, int], seed: int) -> A.
     return A.Compose(steps, seed=seed)
 
 
-class PictureDataset(CropDataset):
-    """Pictures and labels, resized without regard to their proportions (published: 256x256).
+class ImageDataset(CropDataset):
+    """Images and labels, resized without regard to their proportions (published: 256x256).
 
     Args:
-        images: The pictures.
+        images: The images.
         size: (height, width) of what the network takes, in pixels.
         augmentation: One of `AUGMENTATIONS`.
         seed: Of the augmentation.
-        store: The decoded pictures, to share them; None makes one.
+        store: The decoded images, to share them; None makes one.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class PictureDataset(CropDataset):
     ) -> None:
         resized = (resized_side(size[0]), resized_side(size[1]))
         labels = [image.label for image in images]
-        store = picture_store(images, size) if store is None else store
-        super().__init__((), labels, resized, picture_transform(augmentation, size, seed), seed, store)
+        store = image_store(images, size) if store is None else store
+        super().__init__((), labels, resized, image_transform(augmentation, size, seed), seed, store)
 
 
-def picture_store(images: Sequence[LabelledImage], size: tuple[int, int]) -> CropStore:
-    """Make a store of pictures resized for crops of ``size``."""
+def image_store(images: Sequence[LabelledImage], size: tuple[int, int]) -> CropStore:
+    """Make a store of images resized for crops of ``size``."""
     return CropStore(images, (resized_side(size[0]), resized_side(size[1])), read=_read_resized)
 
 

@@ -13,7 +13,7 @@ from facexfer.data.manifest import FaceImage
 
 
 class CropDataset(Dataset[tuple[Tensor, int]]):
-    """Crops and labels.
+    """Crops and labels, the latter also in `labels`.
 
     The augmentation of an image depends on the seed, the epoch and its index only: the order of reading and the number
     of workers change nothing.
@@ -37,13 +37,13 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         store: CropStore | None = None,
     ) -> None:
         self._store = CropStore(images, size) if store is None else store
-        self._labels = tuple(int(label) for label in labels)
+        self.labels = tuple(int(label) for label in labels)
         self._transform = transform
         self._seed = seed
         self._epoch = 0
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Give the crop (3, H, W) uint8 RGB and its label."""
@@ -51,7 +51,7 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         mixed = np.random.SeedSequence((self._seed, self._epoch, index)).generate_state(1)[0]
         self._transform.set_random_seed(int(mixed))
         image = self._transform(image=np.array(self._store[index]))["image"]
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), self._labels[index]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), self.labels[index]
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the augmentation anew, and have the crops ready before workers are started."""

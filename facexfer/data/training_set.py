@@ -1,5 +1,6 @@
 """What the training loop asks of a data set."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -14,6 +15,11 @@ class TrainingSet(Protocol):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """One image (3, H, W) uint8 RGB and its label."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """The labels of all images, known without reading one."""
         ...
 
     def set_epoch(self, epoch: int) -> None:

@@ -19,7 +19,6 @@ class TrainingBatches:
     Args:
         recipe: Batch size, parts, identities a batch, seed and workers.
         images: The training set.
-        labels: Its labels, where the batches are balanced by identity; else not looked at.
         rank: This process's number.
         ranks: How many share a batch.
 
@@ -27,7 +26,7 @@ class TrainingBatches:
         InputError: If the batch cannot be shared by the ranks, the parts and the identities.
     """
 
-    def __init__(self, recipe: Recipe, images: TrainingSet, labels: list[int], rank: int, ranks: int) -> None:
+    def __init__(self, recipe: Recipe, images: TrainingSet, rank: int, ranks: int) -> None:
         settings = recipe.optimizer
         shares = ranks * settings.accumulate
         if settings.batch_size % shares:
@@ -44,7 +43,6 @@ class TrainingBatches:
         self.steps_per_epoch = len(images) // settings.batch_size
         self.images_a_pass = settings.batch_size // shares
         self._images = images
-        self._labels = labels
         self._identities = identities
         self._batch_size = settings.batch_size
         self._parts = settings.accumulate
@@ -83,7 +81,7 @@ class TrainingBatches:
     def _epoch(self, epoch: int) -> list[list[int]]:
         if self._identities is None:
             return epoch_batches(len(self._images), self._batch_size, self._seed, epoch)
-        return balanced_batches(self._labels, self._identities, self._batch_size, self._seed, epoch)
+        return balanced_batches(self._images.labels, self._identities, self._batch_size, self._seed, epoch)
 
     def _split(self, batch: list[int]) -> list[list[int]]:
         mine = batch[self._rank :: self._ranks]

@@ -148,7 +148,7 @@ def channel_rises(source: BackboneModule, task: Task, recipe: Recipe, layers: tu
     images = task.plain_training_set
     device = next(source.parameters()).device
     embeddings = embed_dataset(source, images).to(device)
-    labels = torch.tensor([images[index][1] for index in range(len(images))], device=device)
+    labels = torch.tensor(images.labels, device=device)
     head = HEADS[recipe.head.name](source.info.embedding_size, len(task.classes), **recipe.head.options)
     if recipe.head.start == "class_means":
         head.start_from_class_means(class_means(embeddings.cpu(), labels.cpu(), len(task.classes)))
@@ -188,7 +188,7 @@ def train_head(head: Head, embeddings: Tensor, labels: Tensor, recipe: Recipe) -
 
 def _means_of(source: BackboneModule, images: TrainingSet) -> Tensor:
     embeddings = embed_dataset(source, images)
-    labels = torch.tensor([images[index][1] for index in range(len(images))])
+    labels = torch.tensor(images.labels)
     return class_means(embeddings, labels, int(labels.max()) + 1)
 
 

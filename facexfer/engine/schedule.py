@@ -1,6 +1,6 @@
 """How a run's steps are shared, at what learning rate, and over which images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -68,7 +68,7 @@ def epoch_batches(images: int, batch_size: int, seed: int, epoch: int) -> list[l
     return [order[start : start + batch_size] for start in range(0, len(order) - batch_size + 1, batch_size)]
 
 
-def balanced_batches(labels: list[int], identities: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+def balanced_batches(labels: Sequence[int], identities: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """Draw batches of as many images of each of a few identities; as many batches as an epoch has otherwise.
 
     The identities take turns in a new random order each round, and so do an identity's images; one with fewer images

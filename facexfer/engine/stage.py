@@ -28,7 +28,7 @@ def make_head(setup: Setup) -> Head:
     if recipe.head.start == "class_means":
         # Every rank computes them: the same images and the same network give the same means.
         embeddings = embed_dataset(setup.source, task.plain_training_set)
-        labels = torch.tensor([task.plain_training_set[i][1] for i in range(len(embeddings))])
+        labels = torch.tensor(task.plain_training_set.labels)
         head.start_from_class_means(class_means(embeddings, labels, classes))
     return head.to(setup.fabric.device, weights_dtype(recipe.runtime))
 

@@ -50,9 +50,7 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     task = TASKS[recipe.task](recipe, source.info)
     _check_task(recipe, task, stages, source)
     fabric = make_fabric(recipe.runtime)
-    is_balanced = recipe.data.identities_per_batch is not None
-    labels = [task.plain_training_set[i][1] for i in range(len(task.plain_training_set))] if is_balanced else []
-    batches = TrainingBatches(recipe, task.training_set, labels, fabric.global_rank, fabric.world_size)
+    batches = TrainingBatches(recipe, task.training_set, fabric.global_rank, fabric.world_size)
     # Every rank has looked whether the folder is free before one fills it.
     fabric.barrier()
     with _held(run, fabric):

@@ -103,6 +103,11 @@ def test_augmentation_depends_on_seed_epoch_and_index_only(tmp_path):
     assert first[1][1] == 1
 
 
+def test_labels_are_known_without_reading_an_image(tmp_path):
+    missing = manifest_of(tmp_path, "a", "b").images
+    assert CropDataset(missing, [0, 1], (112, 112), training_transform("nir", 0)).labels == (0, 1)
+
+
 @pytest.mark.parametrize("mapped", [False, True])
 def test_decoded_crops_are_the_files(tmp_path, monkeypatch, mapped):
     images = read_manifest(write_small_set(tmp_path / "set")).images

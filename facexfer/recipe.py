@@ -234,6 +234,23 @@ def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
     return parse_recipe(values, str(recipe))
 
 
+def as_recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+    """Take a recipe in any form in which a user may have it.
+
+    Args:
+        recipe: A `Recipe`, a nested mapping of its sections, a TOML file, or the name of a packaged recipe.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        InputError: As for `read_recipe`.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    return parse_recipe(recipe, "recipe") if isinstance(recipe, Mapping) else read_recipe(recipe)
+
+
 def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     """Check a recipe that was read already.
 

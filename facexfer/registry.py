@@ -50,12 +50,12 @@ class Registry(Generic[T], Mapping[str, T]):
         self._entries: dict[str, T] = {}
 
     def add(self, name: str, entry: T) -> T:
-        """Add an entry under a name and return it.
+        """Add an entry under a name and return it; what is defined again, as by a notebook's cell, takes its own place.
 
         Raises:
             ValueError: If the name is taken.
         """
-        if name in self._entries:
+        if name in self._entries and not _is_again(entry, self._entries[name]):
             raise ValueError(f"{self.kind} '{name}' is registered already; choose another name")
         self._entries[name] = entry
         return entry
@@ -77,3 +77,9 @@ class Registry(Generic[T], Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _is_again(entry: object, known: object) -> bool:
+    """Tell whether two functions or classes are one that was defined twice."""
+    first, second = ([getattr(each, part, None) for part in ("__module__", "__qualname__")] for each in (entry, known))
+    return None not in first and first == second

@@ -1,6 +1,5 @@
 """Training runs, each in a process of its own, several at a time, none of which outlives the comparison."""
 
-import json
 import os
 import queue
 import signal
@@ -98,7 +97,7 @@ class RunPool:
                 run.check_resumable(recipe)
             except InputError as error:
                 return Finished(None, str(error))
-            return Finished(json.loads(run.result_file.read_text()))
+            return Finished(run.read_result())
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Not with_suffix, which takes the .001 of alpha0.001 for a suffix.
         file = folder.with_name(f"{folder.name}.toml")
@@ -116,7 +115,7 @@ class RunPool:
             failure = lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
             self._say(f"{name}: failed: {failure}")
             return Finished(None, failure)
-        result = json.loads(run.result_file.read_text())
+        result = run.read_result()
         self._say(f"{name}: finished")
         return Finished(result)
 

@@ -53,7 +53,7 @@ class Training:
         """Train all stages, evaluate, and save the network and the result."""
         if resume and self.run.finished:
             self.fabric.print(f"{self.run.path} is finished; its figures are in {self.run.result_file.name}")
-            return {}
+            return self.run.read_result()
         checkpoint = self.run.load_checkpoint() if resume else None
         steps = sum(self.stage_steps)
         self.log = RunLog(self.fabric, self.run, steps, checkpoint["step"] if checkpoint else None)

@@ -186,6 +186,20 @@ class RunFolder:
         """Save the metrics, which marks the run as finished."""
         write_text(self.result_file, json.dumps(result, indent=2) + "\n")
 
+    def read_result(self) -> dict[str, Any]:
+        """Read the figures of a finished run.
+
+        Raises:
+            InputError: If the run is not finished, or the file is damaged.
+        """
+        try:
+            result: dict[str, Any] = json.loads(self.result_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.result_file}: expected the result of a finished run, got: {error}; finish it with --resume"
+            ) from error
+        return result
+
 
 def _metadata(backbone: BackboneModule, recipe: Recipe) -> dict[str, str]:
     return {"backbone": recipe.source.backbone, **facts_to_metadata(backbone.info)}

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import TypeVar
 
 import pydantic
 
@@ -18,10 +19,33 @@ from facexfer.transfer.methods.soft_ft import soft_ft
 from facexfer.transfer.stages import Stage
 
 Method = Callable[..., tuple[Stage, ...]]
+M = TypeVar("M", bound=Method)
 
 METHODS: Registry[Method] = Registry("method")
 for _method in (afa, delta, dfa, l2, l2_fe, l2_sp, lwf, soft_ft):
     METHODS.add(_method.__name__, _method)
+
+
+def register_method(name: str) -> Callable[[M], M]:
+    """Return a decorator that makes a method of one's own known by a name, for recipes and `create`.
+
+    Args:
+        name: As ``method.name`` in a recipe.
+
+    Returns:
+        The decorator; the function's own arguments, with types and defaults, are the method's options.
+
+    Raises:
+        ValueError: If another method has the name.
+
+    Example:
+        >>> @register_method("head_alone")
+        ... def head_alone(decay: float = 0.01) -> tuple[Stage, ...]:
+        ...     return (Stage("head", trains_backbone=False, head_decay=decay),)
+        >>> create("head_alone", decay=0.1)[0].head_decay
+        0.1
+    """
+    return lambda method: METHODS.add(name, method)  # type: ignore[return-value]
 
 
 def create(name: str, **options: object) -> tuple[Stage, ...]:

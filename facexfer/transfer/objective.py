@@ -125,7 +125,7 @@ class Objective(nn.Module):
             source_batch = None
             if source_images is not None and source_labels is not None and source_weight is not None:
                 source_batch = SourceBatch(self.backbone(source_images), source_labels, source_weight)
-            passes = Passes(labels, source_maps, target_maps, source_embeddings, embeddings, source_batch)
+            passes = Passes(labels, source_maps, target_maps, source_embeddings, embeddings, source_batch, logits)
             for name, term in self.terms.items():
                 losses[name] = self._alphas[name] * term(passes)
         return losses

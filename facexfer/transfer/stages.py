@@ -54,6 +54,8 @@ class Passes:
         source_embeddings: (N, D), or None if no term reads the reference network.
         target_embeddings: (N, D).
         source_batch: A batch of the source's own images, or None if no term reads them.
+        logits: (N, K) of the head on the target's embeddings, float32 or wider, with whatever margin the head has in
+            training; None where nothing classifies.
     """
 
     labels: Tensor
@@ -62,6 +64,7 @@ class Passes:
     source_embeddings: Tensor | None
     target_embeddings: Tensor
     source_batch: SourceBatch | None = None
+    logits: Tensor | None = None
 
 
 class Term(nn.Module):

@@ -7,23 +7,17 @@ from typing import TypeVar
 import pydantic
 
 from facexfer.errors import InputError
-from facexfer.registry import Registry, unknown_name_message
-from facexfer.transfer.methods.afa import afa
-from facexfer.transfer.methods.delta import delta
-from facexfer.transfer.methods.dfa import dfa
-from facexfer.transfer.methods.l2 import l2
-from facexfer.transfer.methods.l2_fe import l2_fe
-from facexfer.transfer.methods.l2_sp import l2_sp
-from facexfer.transfer.methods.lwf import lwf
-from facexfer.transfer.methods.soft_ft import soft_ft
+from facexfer.registry import Registry, modules_of, unknown_name_message
 from facexfer.transfer.stages import Stage
 
 Method = Callable[..., tuple[Stage, ...]]
 M = TypeVar("M", bound=Method)
 
-METHODS: Registry[Method] = Registry("method")
-for _method in (afa, delta, dfa, l2, l2_fe, l2_sp, lwf, soft_ft):
-    METHODS.add(_method.__name__, _method)
+METHODS: Registry[Method] = Registry("method", "methods")
+"""A method's name -> what makes its stages; the function of the same name of every file here."""
+for _module in modules_of(__name__, __path__):
+    _name = _module.__name__.rpartition(".")[2]
+    METHODS.add(_name, getattr(_module, _name))
 
 
 def register_method(name: str) -> Callable[[M], M]:

@@ -104,11 +104,12 @@ class Registry(Generic[T], Mapping[str, T]):
         Raises:
             InputError: If it cannot be imported, or its name is taken.
         """
-        self._of_other_packages().pop(found.name)
         package = f"the package {found.dist.name}" if found.dist else "another package"
         if found.name in self._entries:
             if getattr(self._entries[found.name], "__module__", "") == found.module:
-                return  # Somebody has imported its module, which added it.
+                # Somebody has imported its module, which added it.
+                self._of_other_packages().pop(found.name)
+                return
             raise InputError(
                 f"{self.kind} '{found.name}' comes with facexfer, {package} has another one; uninstall that package or "
                 "let it choose another name"
@@ -120,6 +121,7 @@ class Registry(Generic[T], Mapping[str, T]):
                 f"{self.kind} '{found.name}' of {package} cannot be imported from {found.value}: "
                 f"{type(error).__name__}: {error}; mend or uninstall it"
             ) from error
+        self._of_other_packages().pop(found.name)
         # Its module may have added it while it was imported.
         if found.name not in self._entries:
             self.add(found.name, entry)

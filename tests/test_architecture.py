@@ -31,7 +31,7 @@ MAY = {
                "backbones"},
     "measure": {"errors", "recipe", "runtime", "files", "runs", "data", "eval", "backbones"},
     "deploy": {"errors", "recipe", "runtime", "files", "measure", "runs", "data", "eval", "backbones"},
-    "comparison": {"errors", "registry", "recipe", "files", "grids", "runs"},
+    "comparison": {"errors", "registry", "recipe", "files", "grids", "runs", "tasks"},
 }  # fmt: skip
 # Only these know the pages and pictures, and the rooms that everything else is below.
 ON_TOP = {"reports": {"commands"}, "commands": {"cli", "commands"}, "cli": {"__main__"}}

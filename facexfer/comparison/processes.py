@@ -19,6 +19,7 @@ from facexfer.errors import InputError
 from facexfer.files.atomic import write_bytes, write_text
 from facexfer.recipe import Recipe, dump_recipe
 from facexfer.runs.folder import RunFolder
+from facexfer.tasks.keys import idle_keys
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class RunPool:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Not with_suffix, which takes the .001 of alpha0.001 for a suffix.
         file = folder.with_name(f"{folder.name}.toml")
-        write_text(file, dump_recipe(recipe))
+        write_text(file, dump_recipe(recipe, idle_keys(recipe.task)))
         _lend_channel_weights(folder)
         words = [sys.executable, "-m", "facexfer", "train", str(file), "--out", str(folder)]
         if run.recipe_file.exists():

@@ -16,11 +16,12 @@ from facexfer.engine.resume import is_resumed
 from facexfer.engine.setup import Setup
 from facexfer.engine.source import make_source
 from facexfer.errors import InputError
-from facexfer.heads import HEADS
+from facexfer.heads import check_head
 from facexfer.recipe import Recipe, as_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runtime import make_fabric, memory_format, seed_everything, weights_dtype
 from facexfer.tasks import TASKS
+from facexfer.tasks.keys import check_keys, idle_keys
 from facexfer.tasks.task import Task
 from facexfer.transfer import methods
 from facexfer.transfer.stages import Stage
@@ -47,8 +48,9 @@ def train(recipe: Recipe | Mapping[str, Any] | str | Path, out: str | Path, resu
         facexfer.errors.InputError: recipe: unknown key 'methd'; did you mean 'method'? keys: ...
     """
     recipe, run = as_recipe(recipe), RunFolder(Path(out))
+    check_keys(recipe)
     stages = methods.create(recipe.method.name, **recipe.method.options)
-    HEADS[recipe.head.name]  # an unknown head is an error before any work
+    check_head(recipe.head.name, recipe.head.options)
     best = BestMetric(recipe)
     resume = is_resumed(run, recipe, resume)
     seed_everything(recipe.seed)
@@ -61,7 +63,7 @@ def train(recipe: Recipe | Mapping[str, Any] | str | Path, out: str | Path, resu
     fabric.barrier()
     with _held(run, fabric):
         if not resume and fabric.is_global_zero:
-            run.start(recipe)
+            run.start(recipe, idle_keys(recipe.task))
         fabric.barrier()
         source = source.to(fabric.device, weights_dtype(recipe.runtime))
         source = source.to(memory_format=memory_format(recipe.runtime))

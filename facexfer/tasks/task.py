@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.training_set import TrainingSet
-from facexfer.recipe import PairsSection
+from facexfer.recipe import PairsSection, Recipe
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,21 @@ class Task:
     details: Callable[[nn.Module, nn.Module], dict[str, Any]] | None = None
     test_set: TrainingSet | None = None
     is_closed: bool = False
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A task by its name: what makes it from a recipe, and what it reads there.
+
+    Attributes:
+        make: Makes the task of a recipe; every error in the data is raised there, before training.
+        reads: Dotted keys of the recipe that only tasks read, those that this one does; ``section.*`` for all of a
+            section. A recipe of this task that sets a key which only others read is an error.
+    """
+
+    make: Callable[[Recipe, BackboneInfo], Task]
+    reads: tuple[str, ...]
+
+    def __call__(self, recipe: Recipe, info: BackboneInfo) -> Task:
+        """Make the task of a recipe for the backbone of these facts."""
+        return self.make(recipe, info)

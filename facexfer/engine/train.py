@@ -47,10 +47,14 @@ def train(recipe: Recipe | Mapping[str, Any] | str | Path, out: str | Path, resu
         Traceback (most recent call last):
         facexfer.errors.InputError: recipe: unknown key 'methd'; did you mean 'method'? keys: ...
     """
-    recipe, run = as_recipe(recipe), RunFolder(Path(out))
+    recipe = as_recipe(recipe)
     check_keys(recipe)
     stages = methods.create(recipe.method.name, **recipe.method.options)
     check_head(recipe.head.name, recipe.head.options)
+    return _train_stages(recipe, RunFolder(Path(out)), stages, resume)
+
+
+def _train_stages(recipe: Recipe, run: RunFolder, stages: tuple[Stage, ...], resume: bool) -> dict[str, Any]:
     best = BestMetric(recipe)
     resume = is_resumed(run, recipe, resume)
     seed_everything(recipe.seed)
@@ -65,9 +69,13 @@ def train(recipe: Recipe | Mapping[str, Any] | str | Path, out: str | Path, resu
         if not resume and fabric.is_global_zero:
             run.start(recipe, idle_keys(recipe.task))
         fabric.barrier()
+        for first in (stage.restarts_after for stage in stages if not run.finished):
+            if first is not None:
+                before = RunFolder(run.path / first.name)
+                _train_stages(recipe, before, (first,), before.recipe_file.exists())
         source = source.to(fabric.device, weights_dtype(recipe.runtime))
         source = source.to(memory_format=memory_format(recipe.runtime))
-        knowledge = SourceKnowledge(recipe, run, task, source, train)
+        knowledge = SourceKnowledge(recipe, run, task, source)
         return Training(Setup(fabric, recipe, run, stages, task, source, batches, best, knowledge)).fit(resume)
 
 

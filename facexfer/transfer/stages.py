@@ -11,6 +11,9 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+SAM_STAGE = "attention"
+"""The stage that learns the attention which a later one holds fixed."""
+
 
 class Reference(StrEnum):
     """The frozen network that a stage compares the target network with."""
@@ -103,7 +106,7 @@ class Knowledge(Protocol):
         ...
 
     def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Give a trained SAM's output (H, W) of the layers, a mean over the training images."""
+        """Give the output (H, W) of the SAM that `SAM_STAGE` has trained, a mean over the training images."""
         ...
 
 
@@ -171,6 +174,8 @@ class Stage:
         head_decay: Weight decay of the head.
         taps: How many layers are tapped.
         needs: What must be there before the run starts.
+        restarts_after: Is run first, as a run of its own in the folder of its name; then the method starts from the
+            source again.
     """
 
     name: str
@@ -183,3 +188,4 @@ class Stage:
     head_decay: float = 0.01
     taps: int = 4
     needs: frozenset[Need] = frozenset()
+    restarts_after: "Stage | None" = None

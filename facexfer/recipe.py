@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -105,6 +105,32 @@ class SourceDataSection(Section):
     split: str = "train"
 
 
+class CompanionsSection(Section):
+    """Pictures that the frozen source sees beside the training images: where it puts them is where those belong."""
+
+    match: Literal["capture", "identity", "simulated"] = "capture"
+    """The same shot; the mean of that person's pictures; or the training image itself, before its augmentation."""
+    manifest: ExpandedPath | None = None
+    """Of faces; left out, that of `data`."""
+    modality: str = "vis"
+    """Of faces; of no use to ``simulated``."""
+    keep: float = Field(default=0, ge=0, lt=1)
+    """This part of every batch shows companions themselves, flipped at most, so that the network keeps their place."""
+
+
+class PoolSection(Section):
+    """Visible-light photos of anybody, without labels: they enter as simulated NIR, each its own companion."""
+
+    manifest: ExpandedPath
+    modality: str = "vis"
+    split: str = "pool"
+    share: float = Field(default=0.5, gt=0, le=1)
+    """This part of every batch shows them rendered; with 1, the images of `data` only serve BatchNorm."""
+    keep: float = Field(default=0, ge=0, lt=1)
+    """This part of every batch shows them as they are, flipped at most, so that the network keeps their place."""
+    augmentation: str = "vis-to-nir"
+
+
 class HeadSection(Section):
     """The classification head; ``scale`` and ``margin`` default to the head's own."""
 
@@ -141,13 +167,18 @@ class OptimizerSection(Section):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     batch_size: int = Field(default=64, ge=1)
     """Images per step over all devices together."""
-    epochs: float | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, ge=0)
+    """0 for a method without steps."""
     iterations: int | None = Field(default=None, ge=1)
+    schedule: Literal["steps", "cosine"] = "steps"
+    """How the learning rate falls over a stage: in steps (`drops`), or along half a cosine to 0."""
     drops: tuple[float, ...] = (2 / 3,)
     """Where in a stage, as a fraction of it, the learning rate falls."""
     drop_factor: float = Field(default=0.1, gt=0, le=1)
     frozen_batchnorm: bool = False
     """Keep the backbone's BatchNorm statistics."""
+    final_batchnorm: bool = False
+    """Measure the trained network's BatchNorm statistics anew on the images of `data`, before it is saved."""
     sync_batchnorm: bool = False
     """Take BatchNorm statistics over the batches of all ranks together."""
     accumulate: int = Field(default=1, ge=1)
@@ -208,6 +239,8 @@ class Recipe(Section):
     source: SourceSection
     data: DataSection
     source_data: SourceDataSection | None = None
+    companions: CompanionsSection | None = None
+    pool: PoolSection | None = None
     head: HeadSection = HeadSection()
     method: MethodSection
     optimizer: OptimizerSection
@@ -232,23 +265,6 @@ def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
     for setting in settings:
         _apply_setting(values, setting)
     return parse_recipe(values, str(recipe))
-
-
-def as_recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
-    """Take a recipe in any form in which a user may have it.
-
-    Args:
-        recipe: A `Recipe`, a nested mapping of its sections, a TOML file, or the name of a packaged recipe.
-
-    Returns:
-        The checked recipe.
-
-    Raises:
-        InputError: As for `read_recipe`.
-    """
-    if isinstance(recipe, Recipe):
-        return recipe
-    return parse_recipe(recipe, "recipe") if isinstance(recipe, Mapping) else read_recipe(recipe)
 
 
 def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
@@ -280,21 +296,9 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
         raise InputError(f"{origin}: {message}") from error
 
 
-def dump_recipe(recipe: Recipe, idle: Collection[str] = ()) -> str:
-    """Write a recipe as TOML, every default spelled out, such that `read_recipe` gives an equal one.
-
-    Args:
-        recipe: The run.
-        idle: Dotted keys to leave out: those that its task does not read.
-    """
-    values = recipe.model_dump(mode="json", exclude_none=True)
-    for key in idle:
-        *sections, last = key.split(".")
-        inner: Any = values
-        for section in sections:
-            inner = inner.get(section, {})
-        inner.pop(last, None)
-    return tomli_w.dumps(values)
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a recipe as TOML, every default spelled out, such that `read_recipe` gives an equal one."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
 
 
 def differences(first: Recipe, second: Recipe) -> dict[str, tuple[object, object]]:

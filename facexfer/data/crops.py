@@ -25,6 +25,11 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         transform: The augmentation.
         seed: Of the augmentation.
         store: The decoded crops of these images, to share them; None makes one in memory.
+
+    Attributes:
+        store: The decoded crops.
+        labels: One an image.
+        size: (height, width) of every crop in pixels.
     """
 
     def __init__(
@@ -36,8 +41,9 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         seed: int = 0,
         store: CropStore | None = None,
     ) -> None:
-        self._store = CropStore(images, size) if store is None else store
+        self.store = CropStore(images, size) if store is None else store
         self.labels = tuple(int(label) for label in labels)
+        self.size = size
         self._transform = transform
         self._seed = seed
         self._epoch = 0
@@ -50,10 +56,10 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         # Mixed so that neighbouring epochs and indices share nothing.
         mixed = np.random.SeedSequence((self._seed, self._epoch, index)).generate_state(1)[0]
         self._transform.set_random_seed(int(mixed))
-        image = self._transform(image=np.array(self._store[index]))["image"]
+        image = self._transform(image=np.array(self.store[index]))["image"]
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), self.labels[index]
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the augmentation anew, and have the crops ready before workers are started."""
         self._epoch = epoch
-        self._store.load()
+        self.store.load()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from facexfer.data.training_set import TrainingSet
+from facexfer.data.mixture import Mixture
 from facexfer.engine.schedule import balanced_batches, epoch_batches
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe
@@ -18,7 +18,7 @@ class TrainingBatches:
 
     Args:
         recipe: Batch size, parts, identities a batch, seed and workers.
-        images: The training set.
+        images: What is drawn from; an epoch is as many steps as its first part, the training images, fills batches.
         rank: This process's number.
         ranks: How many share a batch.
 
@@ -26,7 +26,7 @@ class TrainingBatches:
         InputError: If the batch cannot be shared by the ranks, the parts and the identities.
     """
 
-    def __init__(self, recipe: Recipe, images: TrainingSet, rank: int, ranks: int) -> None:
+    def __init__(self, recipe: Recipe, images: Mixture, rank: int, ranks: int) -> None:
         settings = recipe.optimizer
         shares = ranks * settings.accumulate
         if settings.batch_size % shares:
@@ -40,7 +40,12 @@ class TrainingBatches:
                 f"expected a batch size that {identities} identities can share, got {settings.batch_size}; make "
                 "optimizer.batch_size a multiple of data.identities_per_batch"
             )
-        self.steps_per_epoch = len(images) // settings.batch_size
+        if identities is not None and len(images.parts) > 1:
+            raise InputError(
+                "expected batches of training images alone with data.identities_per_batch, got a pool or kept "
+                "companions beside them; leave one of the two out"
+            )
+        self.steps_per_epoch = len(images.parts[0].images) // settings.batch_size
         self.images_a_pass = settings.batch_size // shares
         self._images = images
         self._identities = identities
@@ -50,11 +55,12 @@ class TrainingBatches:
         self._workers = recipe.runtime.workers
         self._rank, self._ranks = rank, ranks
 
-    def between(self, first: int, end: int) -> Generator[list[tuple[Tensor, Tensor]], None, None]:
+    def between(self, first: int, end: int) -> Generator[list[tuple[Tensor, Tensor, Tensor]], None, None]:
         """Give the batches of the run's steps ``first`` to ``end``; close the iterator to end its workers.
 
         Yields:
-            A step's parts: images (N, 3, H, W) uint8 RGB in page-locked memory where there is a GPU, labels (N,) int64.
+            A step's parts: images (N, 3, H, W) uint8 RGB in page-locked memory where there is a GPU, labels (N,) int64,
+            -1 where there is none, and places in the mixture (N,) int64.
         """
         step = first
         while step < end:
@@ -63,7 +69,7 @@ class TrainingBatches:
             self._images.set_epoch(epoch)
             passes = [part for batch in self._epoch(epoch)[start : start + count] for part in self._split(batch)]
             loader = DataLoader(
-                cast(Dataset[tuple[Tensor, int]], self._images),
+                cast(Dataset[tuple[Tensor, int, int]], self._images),
                 batch_sampler=passes,
                 num_workers=self._workers,
                 pin_memory=torch.cuda.is_available(),
@@ -79,6 +85,9 @@ class TrainingBatches:
             step += count
 
     def _epoch(self, epoch: int) -> list[list[int]]:
+        if len(self._images.parts) > 1:
+            first = epoch * self.steps_per_epoch
+            return self._images.batches(self._batch_size, first, first + self.steps_per_epoch, self._seed)
         if self._identities is None:
             return epoch_batches(len(self._images), self._batch_size, self._seed, epoch)
         return balanced_batches(self._images.labels, self._identities, self._batch_size, self._seed, epoch)

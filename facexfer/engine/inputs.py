@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,12 +13,32 @@ from facexfer.engine.source_batches import SourceBatches
 from facexfer.runtime import memory_format
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a step's forward pass takes.
+
+    Attributes:
+        images: (N, 3, H, W), normalised.
+        labels: (N,) int64, -1 where there is none.
+        companions: (N, D) unit embeddings of the images' companions, zero where there is none; None in a run without.
+    """
+
+    images: Tensor
+    labels: Tensor
+    companions: Tensor | None
+
+
 class Inputs:
     """The images of a run, ready for its networks.
 
     Args:
         setup: The run.
+
+    Attributes:
+        companions: The companions' embeddings of all images of the mixture, once they are known.
     """
+
+    companions: Tensor | None = None
 
     def __init__(self, setup: Setup) -> None:
         recipe, fabric = setup.recipe, setup.fabric
@@ -29,11 +50,21 @@ class Inputs:
             setup.task.source_set, recipe.optimizer.batch_size, recipe.seed, fabric.global_rank, fabric.world_size
         )
 
-    def between(self, first: int, end: int) -> Generator[list[tuple[Tensor, Tensor]], None, None]:
+    def between(self, first: int, end: int) -> Generator[list[Batch], None, None]:
         """Give the batches of global steps ``first`` to ``end``, each in the parts that a step accumulates over."""
         with closing(self._batches.between(first, end)) as batches:
             for parts in batches:
-                yield [(self.of(images), labels.to(self._device, non_blocking=True)) for images, labels in parts]
+                yield [
+                    Batch(
+                        self.of(images),
+                        labels.to(self._device, non_blocking=True),
+                        self._companions_of(places),
+                    )
+                    for images, labels, places in parts
+                ]
+
+    def _companions_of(self, places: Tensor) -> Tensor | None:
+        return None if self.companions is None else self.companions[places.to(self._device, non_blocking=True)]
 
     def of_source(self, step: int, progress: float) -> tuple[Tensor, Tensor, Tensor]:
         """Give a step's batch of the source's own images, and how much it still counts."""

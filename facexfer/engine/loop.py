@@ -10,19 +10,22 @@ from torch import Tensor, nn
 from facexfer.backbones.parts.carried import facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.training_set import TrainingSet
+from facexfer.engine.companions import companion_targets, describe_companions
 from facexfer.engine.diagnosis import warn_of_small_batches
 from facexfer.engine.evaluation import Evaluation
-from facexfer.engine.inputs import Inputs
+from facexfer.engine.inputs import Batch, Inputs
 from facexfer.engine.loss_log import LossWindow, mean_losses
 from facexfer.engine.resume import Checkpoints, restore_stage
 from facexfer.engine.run_log import RunLog
 from facexfer.engine.schedule import split_steps, stage_rate
 from facexfer.engine.setup import Setup
 from facexfer.engine.source import settle_source
-from facexfer.engine.stage import choose_reference, make_average, make_head, make_objective, make_optimizer
+from facexfer.engine.stage import choose_reference, make_head, make_objective, make_optimizer
 from facexfer.errors import RunError
 from facexfer.heads import Head
+from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.synced_batchnorm import sync_batchnorm
+from facexfer.networks.weight_average import WeightAverage
 from facexfer.transfer.objective import Objective
 from facexfer.transfer.stages import Stage
 
@@ -52,7 +55,7 @@ class Training:
         """Train all stages, evaluate, and save the network and the result."""
         if resume and self.run.finished:
             self.fabric.print(f"{self.run.path} is finished; its figures are in {self.run.result_file.name}")
-            return self.run.read_result()
+            return {}
         checkpoint = self.run.load_checkpoint() if resume else None
         steps = sum(self.stage_steps)
         self.log = RunLog(self.fabric, self.run, steps, checkpoint["step"] if checkpoint else None)
@@ -84,12 +87,18 @@ class Training:
             # The run was stopped between the end of its last stage and its result.
             self._restore_networks(checkpoint)
         backbone, head = self.evaluated
+        if self.recipe.optimizer.final_batchnorm:
+            self.log.say("measuring the trained network's BatchNorm statistics on the training images")
+            recalibrate_batchnorm(backbone, self.setup.task.plain_training_set)
         return self.evaluation.finish(self.step, self.step - self.skipped_steps, backbone, head, self.untouched)
 
     def _start(self, checkpoint: dict[str, Any] | None) -> None:
         """Settle the source, and make of it and a head what is trained."""
         settings = self.recipe.optimizer
         self.untouched = checkpoint["untouched"] if checkpoint else self.evaluation.of_untouched()
+        for line in describe_companions(self.setup.task, self.stages):
+            self.log.say(line)
+        self.inputs.companions = companion_targets(self.setup)
         settle_source(self.source, self.recipe.source, self.setup.task, self.log.say)
         self.backbone = copy.deepcopy(self.source)
         if settings.sync_batchnorm and self.fabric.world_size > 1:
@@ -98,12 +107,12 @@ class Training:
             self.log.say(f"warning: {warning}")
         self.head = make_head(self.setup)
         self.trained = nn.ModuleDict({"backbone": self.backbone, "head": self.head})
-        self.average = None if settings.average_decay is None else make_average(self.trained, settings.average_decay)
+        self.average = None if settings.average_decay is None else WeightAverage(self.trained, settings.average_decay)
         if checkpoint:
             self.step, self.skipped_steps = checkpoint["step"], checkpoint["skipped_steps"]
             self.best.load_state(checkpoint["best"])
             if self.average:
-                self.average.load_state_dict(checkpoint["average"])
+                self.average.load_state(checkpoint["average"])
 
     def _fit_stage(self, index: int, checkpoint: dict[str, Any] | None) -> None:
         stage, first = self.stages[index], sum(self.stage_steps[:index])
@@ -133,7 +142,7 @@ class Training:
                 self._clip(wrapped, wrapped_optimizer)
                 wrapped_optimizer.step()
                 if self.average:
-                    self.average.update_parameters(self.trained)
+                    self.average.update(self.trained)
                 self.step += 1
                 window.add(self.step, rate, losses)
                 is_logged = self.step == end or self.step % self.recipe.runtime.log_every_steps == 0
@@ -160,15 +169,16 @@ class Training:
         self,
         wrapped: nn.Module,
         optimizer: torch.optim.Optimizer,
-        parts: list[tuple[Tensor, Tensor]],
+        parts: list[Batch],
         more: tuple[Tensor, ...],
     ) -> dict[str, Tensor]:
         """Run the parts of a step's batch forward and backward; give the losses, means over the batch."""
         optimizer.zero_grad()
         total: dict[str, Tensor] = {}
-        for number, (images, labels) in enumerate(parts, start=1):
+        for number, part in enumerate(parts, start=1):
+            companions = {} if part.companions is None else {"companions": part.companions}
             with self.fabric.no_backward_sync(cast(Any, wrapped), enabled=number < len(parts)):
-                losses: dict[str, Tensor] = wrapped(images, labels, *more)
+                losses: dict[str, Tensor] = wrapped(part.images, part.labels, *more, **companions)
                 self.fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
             for name, loss in losses.items():
                 share = loss.detach() / len(parts)
@@ -207,7 +217,7 @@ class Training:
     @property
     def evaluated(self) -> tuple[BackboneModule, Head]:
         """The network and the head that are measured and saved: the averages of the weights, if there are any."""
-        modules = cast(nn.ModuleDict, self.average.module) if self.average else self.trained
+        modules = cast(nn.ModuleDict, self.average.network) if self.average else self.trained
         return cast(BackboneModule, modules["backbone"]), cast(Head, modules["head"])
 
     def _check_weights(self) -> None:
@@ -237,7 +247,7 @@ class Training:
                 "terms": dict(objective.terms.state_dict()) if objective else None,
                 "reference": dict(reference) if reference else None,
                 "optimizer": optimizer.state_dict() if optimizer else None,
-                "average": dict(self.average.state_dict()) if self.average else None,
+                "average": self.average.state() if self.average else None,
                 "best": self.best.state(),
                 "skipped_steps": self.skipped_steps,
             },

@@ -1,5 +1,6 @@
 """How a run's steps are shared, at what learning rate, and over which images."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -34,7 +35,7 @@ def stage_rate(settings: OptimizerSection, stage: Stage, progress: float) -> flo
     """Give the learning rate at a point of a stage.
 
     Args:
-        settings: The first rate, the drops and their factor.
+        settings: The first rate, and how it falls.
         stage: Its own factor of the first rate.
         progress: 0 at the stage's start, 1 at its end.
 
@@ -47,6 +48,8 @@ def stage_rate(settings: OptimizerSection, stage: Stage, progress: float) -> flo
         >>> [round(stage_rate(rates, stage, at), 5) for stage in create("afa") for at in (0.0, 0.5, 0.7)]
         [0.01, 0.01, 0.001, 0.001, 0.001, 0.0001]
     """
+    if settings.schedule == "cosine":
+        return settings.learning_rate * stage.rate_factor * 0.5 * (1 + math.cos(math.pi * progress))
     drops = sum(progress >= drop for drop in settings.drops)
     return settings.learning_rate * stage.rate_factor * settings.drop_factor**drops
 

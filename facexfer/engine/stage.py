@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.setup import Setup
@@ -26,7 +25,7 @@ def make_head(setup: Setup) -> Head:
     seed_everything(recipe.seed, 0)
     classes = len(task.classes)
     head = HEADS[recipe.head.name](info.embedding_size, classes, **recipe.head.options)
-    if recipe.head.start == "class_means":
+    if recipe.head.start == "class_means" and any(stage.classification > 0 for stage in setup.stages):
         # Every rank computes them: the same images and the same network give the same means.
         embeddings = embed_dataset(setup.source, task.plain_training_set)
         labels = torch.tensor(task.plain_training_set.labels)
@@ -89,7 +88,7 @@ def make_objective(
     terms = make_terms(stage, setting)
     seed_everything(recipe.seed, 1 + index, setup.fabric.global_rank)
     frozen: nn.Module = reference
-    if stage.terms and recipe.runtime.fold_source:
+    if any(term.reads_maps or term.reads_source for term in terms.values()) and recipe.runtime.fold_source:
         folded = fold_batchnorm(reference, layers, info.input_size)
         say(
             f"the frozen source runs with {folded.folded} BatchNorm layers folded; its maps and embeddings differ by "
@@ -101,40 +100,6 @@ def make_objective(
         say(f"compiling stage {stage.name}, which takes minutes")
         objective.compile()
     return objective
-
-
-def make_average(network: nn.Module, decay: float) -> AveragedModel:
-    """Make a copy of a network that follows it slowly: ``average += (1 - decay) * (network - average)`` a step.
-
-    Early on, when the copy is still the start, it follows faster: by ``(1 + n) / (10 + n)`` after n steps. Statistics
-    follow too, counters are taken over.
-
-    Args:
-        network: The network in training.
-        decay: Between 0 and 1; 0.999 remembers about a thousand steps.
-
-    Example:
-        >>> network = nn.Linear(1, 1, bias=False)
-        >>> _ = nn.init.zeros_(network.weight)
-        >>> average = make_average(network, decay=0.0)
-        >>> _ = nn.init.ones_(network.weight)
-        >>> average.update_parameters(network)
-        >>> average.module.weight.item()
-        1.0
-    """
-
-    def follow(averages: Any, weights: Any, _: object) -> None:
-        if not averages[0].is_floating_point():
-            torch._foreach_copy_(averages, weights)
-            return
-        # Of the buffer itself: what comes here lies on the device, and reading it there would make the step wait.
-        updates = int(average.n_averaged)
-        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + updates) / (10 + updates)))
-
-    average = AveragedModel(network, multi_avg_fn=follow, use_buffers=True).eval().requires_grad_(False)
-    # At 0 torch takes the first step's weights as they are; the start counts here.
-    average.n_averaged.fill_(1)
-    return average
 
 
 def make_optimizer(objective: Objective, stage: Stage, settings: OptimizerSection) -> torch.optim.SGD:

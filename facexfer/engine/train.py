@@ -1,6 +1,5 @@
 """Train a recipe into a folder: everything that can be wrong is checked before the work, then the loop runs."""
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,45 +15,34 @@ from facexfer.engine.resume import is_resumed
 from facexfer.engine.setup import Setup
 from facexfer.engine.source import make_source
 from facexfer.errors import InputError
-from facexfer.heads import check_head
-from facexfer.recipe import Recipe, as_recipe
+from facexfer.heads import HEADS
+from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runtime import make_fabric, memory_format, seed_everything, weights_dtype
 from facexfer.tasks import TASKS
-from facexfer.tasks.keys import check_keys, idle_keys
 from facexfer.tasks.task import Task
 from facexfer.transfer import methods
 from facexfer.transfer.stages import Stage
 
 
-def train(recipe: Recipe | Mapping[str, Any] | str | Path, out: str | Path, resume: bool = False) -> dict[str, Any]:
+def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     """Run a recipe into a folder.
 
     Args:
-        recipe: The run: a `Recipe`, a nested mapping of its sections, a TOML file, or the name of a packaged recipe.
+        recipe: The run.
         out: The run folder; new, or with a run of the same recipe to resume.
         resume: Go on from the newest checkpoint; a finished run is left as it is.
 
     Returns:
-        The result, as in ``result.json``: ``result["figures"]`` holds the figures by name. Of a finished run too.
+        The result, as in ``result.json``.
 
     Raises:
         InputError: If the recipe, the weights, the data or the folder is not fit; nothing has been trained yet.
         RunError: If the loss became non-finite or a file could not be written; the last checkpoint is intact.
-
-    Example:
-        >>> train({"methd": {"name": "afa"}}, "runs/mine")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        facexfer.errors.InputError: recipe: unknown key 'methd'; did you mean 'method'? keys: ...
     """
-    recipe = as_recipe(recipe)
-    check_keys(recipe)
+    run = RunFolder(out)
     stages = methods.create(recipe.method.name, **recipe.method.options)
-    check_head(recipe.head.name, recipe.head.options)
-    return _train_stages(recipe, RunFolder(Path(out)), stages, resume)
-
-
-def _train_stages(recipe: Recipe, run: RunFolder, stages: tuple[Stage, ...], resume: bool) -> dict[str, Any]:
+    HEADS[recipe.head.name]  # an unknown head is an error before any work
     best = BestMetric(recipe)
     resume = is_resumed(run, recipe, resume)
     seed_everything(recipe.seed)
@@ -62,28 +50,29 @@ def _train_stages(recipe: Recipe, run: RunFolder, stages: tuple[Stage, ...], res
     task = TASKS[recipe.task](recipe, source.info)
     _check_task(recipe, task, stages, source)
     fabric = make_fabric(recipe.runtime)
-    batches = TrainingBatches(recipe, task.training_set, fabric.global_rank, fabric.world_size)
+    batches = TrainingBatches(recipe, task.mixture, fabric.global_rank, fabric.world_size)
     # Every rank has looked whether the folder is free before one fills it.
     fabric.barrier()
     with _held(run, fabric):
         if not resume and fabric.is_global_zero:
-            run.start(recipe, idle_keys(recipe.task))
+            run.start(recipe)
         fabric.barrier()
-        for first in (stage.restarts_after for stage in stages if not run.finished):
-            if first is not None:
-                before = RunFolder(run.path / first.name)
-                _train_stages(recipe, before, (first,), before.recipe_file.exists())
         source = source.to(fabric.device, weights_dtype(recipe.runtime))
         source = source.to(memory_format=memory_format(recipe.runtime))
-        knowledge = SourceKnowledge(recipe, run, task, source)
+        knowledge = SourceKnowledge(recipe, run, task, source, train)
         return Training(Setup(fabric, recipe, run, stages, task, source, batches, best, knowledge)).fit(resume)
 
 
 def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: BackboneModule) -> None:
-    if len(task.training_set) < recipe.optimizer.batch_size:
+    if stages and len(task.training_set) < recipe.optimizer.batch_size:
         raise InputError(
             f"expected at least one batch of training images, got {len(task.training_set)} images for batches of "
             f"{recipe.optimizer.batch_size}; lower optimizer.batch_size"
+        )
+    if bool(stages) != bool(recipe.optimizer.epochs or recipe.optimizer.iterations):
+        raise InputError(
+            f"expected optimizer.epochs = 0 for a method without steps and more for any other, got "
+            f"{recipe.optimizer.epochs} for {recipe.method.name}; change it"
         )
     check_needs(stages, task, source)
     if recipe.evaluation.test_loss and not task.is_closed:

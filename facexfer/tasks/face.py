@@ -7,16 +7,18 @@ from torch import nn
 
 from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.augmentation import training_transform
+from facexfer.data.companions import Companions, bytes_fingerprint, match_companions, own_companions
 from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops
 from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.data.mixture import Part
 from facexfer.data.splits import check_disjoint, check_trainable, limit_per_identity
 from facexfer.errors import InputError
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import DataSection, EvaluationSection, PairsSection, Recipe
-from facexfer.tasks.task import Task, TaskKind
+from facexfer.tasks.task import Task
 
 
 def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
@@ -54,6 +56,7 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         source_labels = [int(label) for label in originals.labels()]
         source_set = CropDataset(originals.images, source_labels, info.input_size, training_transform("none", 0))
         fingerprints["source"] = originals.fingerprint()
+    companions, more = _companions(recipe, manifest, training, validation, plain, fingerprints)
     return Task(
         classes=training.identities,
         training_set=augmented,
@@ -62,6 +65,8 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         fingerprints=fingerprints,
         source_set=source_set,
         test_set=evaluator.dataset(recipe.evaluation.pairs[0].probe),
+        companions=companions,
+        more=more,
     )
 
 
@@ -100,6 +105,73 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     if data.images_per_identity is not None:
         training = limit_per_identity(training, data.images_per_identity, data.draw_seed)
     return training, validation
+
+
+def _companions(
+    recipe: Recipe,
+    manifest: Manifest,
+    training: Manifest,
+    validation: Manifest,
+    plain: CropDataset,
+    fingerprints: dict[str, str],
+) -> tuple[Companions | None, tuple[Part, ...]]:
+    """Find what accompanies the training images, and what the batches hold beside them."""
+    chosen, companions, more = recipe.companions, None, []
+    if chosen is not None and chosen.match == "simulated":
+        companions = own_companions(plain)
+        more += _parts("companions", training, plain, recipe, (("flip", chosen.keep),))
+    elif chosen is not None:
+        candidates = manifest if chosen.manifest is None else read_manifest(chosen.manifest)
+        candidates = candidates.select(modality=chosen.modality)
+        candidates = candidates.select(identities=set(candidates.identities) - set(validation.identities))
+        images, of_image = match_companions(training, candidates, by_capture=chosen.match == "capture")
+        accompanying = Manifest(candidates.path, images)
+        pictures = _plain(accompanying, plain)
+        companions = Companions(pictures, of_image)
+        more += _parts("companions", accompanying, pictures, recipe, (("flip", chosen.keep),))
+        fingerprints["companions"] = bytes_fingerprint(images)
+    if recipe.pool is not None:
+        pool = read_manifest(recipe.pool.manifest).select(split=recipe.pool.split, modality=recipe.pool.modality)
+        check_disjoint(pool, validation)
+        uses = ((recipe.pool.augmentation, recipe.pool.share), ("flip", recipe.pool.keep))
+        more += _parts("pool", pool, _plain(pool, plain), recipe, uses)
+        fingerprints["pool"] = bytes_fingerprint(pool.images)
+    if (shares := sum(part.share for part in more)) > 1 + 1e-9:
+        raise InputError(
+            f"expected pool.share, pool.keep and companions.keep to sum to at most 1, got {shares:g}; they are parts "
+            "of one batch"
+        )
+    return companions, tuple(more)
+
+
+def _parts(
+    name: str, images: Manifest, plain: CropDataset, recipe: Recipe, uses: tuple[tuple[str, float], ...]
+) -> list[Part]:
+    """Make the parts of a batch that show some images, one for each augmentation with a share."""
+    return [
+        Part(
+            f"{name} ({preset})",
+            CropDataset(
+                images.images,
+                plain.labels,
+                plain.size,
+                training_transform(preset, recipe.seed),
+                recipe.seed,
+                plain.store,
+            ),
+            share,
+            is_labelled=False,
+            plain=plain,
+        )
+        for preset, share in uses
+        if share > 0
+    ]
+
+
+def _plain(images: Manifest, like: CropDataset) -> CropDataset:
+    check_crops(images.images, like.size)
+    labels = [int(label) for label in images.labels()]
+    return CropDataset(images.images, labels, like.size, training_transform("none", 0))
 
 
 def _source_images(recipe: Recipe, manifest: Manifest, validation: Manifest) -> Manifest:
@@ -179,15 +251,3 @@ class FaceEvaluator:
             for point in points:
                 figures[f"{each.name}/tar@{point.far:g}"] = point.tar if point.supported else None
         return figures
-
-
-FACE = TaskKind(
-    face_task,
-    reads=(
-        "data.manifest", "data.modality", "data.train_split", "data.val_split", "data.images_per_identity",
-        "data.search_identities", "data.draw_seed", "data.cache",
-        "source_data.manifest", "source_data.modality", "source_data.split",
-        "evaluation.fars", "evaluation.pairs", "evaluation.best_far", "evaluation.patience",
-    ),
-)  # fmt: skip
-"""The task ``face``."""

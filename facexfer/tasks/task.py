@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from facexfer.backbones.parts.info import BackboneInfo
+from facexfer.data.companions import Companions
+from facexfer.data.mixture import Mixture, Part
 from facexfer.data.training_set import TrainingSet
-from facexfer.recipe import PairsSection, Recipe
+from facexfer.recipe import PairsSection
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Task:
         details: (backbone, head) -> what else the result should hold.
         test_set: Images that no run trains on, as they are, to be shown and measured.
         is_closed: Whether the test images are of the training classes, so that the objective is defined on them.
+        companions: What the source sees beside the training images.
+        more: What the batches hold beside the training images.
     """
 
     classes: tuple[str, ...]
@@ -36,21 +39,11 @@ class Task:
     details: Callable[[nn.Module, nn.Module], dict[str, Any]] | None = None
     test_set: TrainingSet | None = None
     is_closed: bool = False
+    companions: Companions | None = None
+    more: tuple[Part, ...] = ()
 
-
-@dataclass(frozen=True)
-class TaskKind:
-    """A task by its name: what makes it from a recipe, and what it reads there.
-
-    Attributes:
-        make: Makes the task of a recipe; every error in the data is raised there, before training.
-        reads: Dotted keys of the recipe that only tasks read, those that this one does; ``section.*`` for all of a
-            section. A recipe of this task that sets a key which only others read is an error.
-    """
-
-    make: Callable[[Recipe, BackboneInfo], Task]
-    reads: tuple[str, ...]
-
-    def __call__(self, recipe: Recipe, info: BackboneInfo) -> Task:
-        """Make the task of a recipe for the backbone of these facts."""
-        return self.make(recipe, info)
+    @property
+    def mixture(self) -> Mixture:
+        """All that batches are drawn from: the training images first."""
+        share = 1 - sum(part.share for part in self.more)
+        return Mixture([Part("training", self.training_set, share, is_labelled=True), *self.more])

@@ -12,6 +12,8 @@ from facexfer.transfer.stages import Passes, SourceBatch, Stage, StageSetting, T
 from facexfer.transfer.taps import FeatureTap
 
 CLASSIFICATION = "classification"
+NO_LABEL = -1
+"""The label of an image whose class is not known."""
 
 
 class Objective(nn.Module):
@@ -54,8 +56,12 @@ class Objective(nn.Module):
         self._source = (source,)
         self._runs_source = any(term.reads_maps or term.reads_source for term in terms.values())
         self.reads_source_images = any(term.reads_source_images for term in terms.values())
+        self.reads_companions = any(term.reads_companions for term in terms.values())
+        self._classification = stage.classification
         for parameter in backbone.parameters():
             parameter.requires_grad_(stage.trains_backbone)
+        for parameter in head.parameters():
+            parameter.requires_grad_(stage.classification > 0)
 
     @property
     def source(self) -> nn.Module:
@@ -80,22 +86,25 @@ class Objective(nn.Module):
         source_images: Tensor | None = None,
         source_labels: Tensor | None = None,
         source_weight: Tensor | None = None,
+        companions: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the parts of the objective.
 
         Args:
             images: Normalised images (N, 3, H, W).
-            labels: (N,) int64.
+            labels: (N,) int64; -1 leaves an image out of the classification loss.
             source_images: Images of the source's own kind, likewise; only where a term reads them.
             source_labels: (N,) int64, of the source's classes.
             source_weight: A scalar that falls from 1 to 0 over the stage.
+            companions: (N, D) unit embeddings of the images' companions, zero where there is none; only where a term
+                reads them.
 
         Returns:
             Scalars by name, each a mean over the batch and with its weight applied; their sum is the objective.
         """
         target_tap, source_tap = self._taps
         with target_tap, source_tap:
-            return self._compute(images, labels, source_images, source_labels, source_weight)
+            return self._compute(images, labels, source_images, source_labels, source_weight, companions)
 
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile both networks and the terms into one graph; the hooks of the taps are traced into it.
@@ -113,22 +122,30 @@ class Objective(nn.Module):
         source_images: Tensor | None,
         source_labels: Tensor | None,
         source_weight: Tensor | None,
+        companions: Tensor | None,
     ) -> dict[str, Tensor]:
         with nullcontext() if self._trains_backbone else torch.no_grad():
             embeddings = self.backbone(images)
         target_maps = self._taps[0].maps
-        logits = self.head(embeddings, labels)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        losses = {CLASSIFICATION: F.cross_entropy(logits, labels)}
+        losses = self._classify(embeddings, labels)
         if len(self.terms) > 0:
             source_maps, source_embeddings = self._run_source(images)
             source_batch = None
             if source_images is not None and source_labels is not None and source_weight is not None:
                 source_batch = SourceBatch(self.backbone(source_images), source_labels, source_weight)
-            passes = Passes(labels, source_maps, target_maps, source_embeddings, embeddings, source_batch, logits)
+            passes = Passes(labels, source_maps, target_maps, source_embeddings, embeddings, source_batch, companions)
             for name, term in self.terms.items():
                 losses[name] = self._alphas[name] * term(passes)
         return losses
+
+    def _classify(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the cross-entropy, the mean over the images whose class is known."""
+        if self._classification == 0:
+            return {}
+        logits = self.head(embeddings, labels)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        total = F.cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="sum")
+        return {CLASSIFICATION: self._classification * total / (labels != NO_LABEL).sum().clamp(min=1)}
 
     @torch.no_grad()
     def _run_source(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:

@@ -11,9 +11,6 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
-SAM_STAGE = "attention"
-"""The stage that learns the attention which a later one holds fixed."""
-
 
 class Reference(StrEnum):
     """The frozen network that a stage compares the target network with."""
@@ -29,6 +26,7 @@ class Need(StrEnum):
 
     SOURCE_IMAGES = "source images"
     CLASSIFIER = "the source's own classifier"
+    COMPANIONS = "companions"
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,14 @@ class Passes:
     """What the two networks made of one batch; a term reads from it what it needs.
 
     Attributes:
-        labels: (N,) int64.
+        labels: (N,) int64; -1 for an image whose class is not known.
         source_maps: The reference network's tapped maps (N, C, H, W), one a layer; empty if no term reads maps.
         target_maps: The target network's, likewise.
         source_embeddings: (N, D), or None if no term reads the reference network.
         target_embeddings: (N, D).
         source_batch: A batch of the source's own images, or None if no term reads them.
-        logits: (N, K) of the head on the target's embeddings, float32 or wider, with whatever margin the head has in
-            training; None where nothing classifies.
+        companions: (N, D) the unit embeddings of each image's companion by the untouched source, zero where an image
+            has none; None if no term reads them.
     """
 
     labels: Tensor
@@ -67,7 +65,7 @@ class Passes:
     source_embeddings: Tensor | None
     target_embeddings: Tensor
     source_batch: SourceBatch | None = None
-    logits: Tensor | None = None
+    companions: Tensor | None = None
 
 
 class Term(nn.Module):
@@ -82,6 +80,8 @@ class Term(nn.Module):
     """Whether the term needs the reference network's embeddings."""
     reads_source_images: ClassVar[bool] = False
     """Whether the term needs a batch of the source's own images beside every batch of the target's."""
+    reads_companions: ClassVar[bool] = False
+    """Whether the term needs the embeddings of the images' companions."""
 
     def forward(self, passes: Passes) -> Tensor:
         """Compute the term."""
@@ -106,7 +106,7 @@ class Knowledge(Protocol):
         ...
 
     def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Give the output (H, W) of the SAM that `SAM_STAGE` has trained, a mean over the training images."""
+        """Give a trained SAM's output (H, W) of the layers, a mean over the training images."""
         ...
 
 
@@ -174,8 +174,7 @@ class Stage:
         head_decay: Weight decay of the head.
         taps: How many layers are tapped.
         needs: What must be there before the run starts.
-        restarts_after: Is run first, as a run of its own in the folder of its name; then the method starts from the
-            source again.
+        classification: The weight of the classification loss; with 0 the head is not trained and no label is read.
     """
 
     name: str
@@ -188,4 +187,4 @@ class Stage:
     head_decay: float = 0.01
     taps: int = 4
     needs: frozenset[Need] = frozenset()
-    restarts_after: "Stage | None" = None
+    classification: float = 1.0

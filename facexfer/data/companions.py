@@ -1,0 +1,97 @@
+"""Which pictures accompany a training image: of its shot, of its person, or the image before its rendering."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from facexfer.data.manifest import FaceImage, Manifest
+from facexfer.data.training_set import TrainingSet
+from facexfer.errors import InputError
+from facexfer.files.digest import file_digest
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Pictures that the source network sees once, and which of them belong to each training image.
+
+    Attributes:
+        images: The pictures, as they are.
+        of_image: For every training image the places of its companions in `images`; empty where it has none.
+    """
+
+    images: TrainingSet
+    of_image: tuple[tuple[int, ...], ...]
+
+    @property
+    def missing(self) -> int:
+        """How many training images have no companion."""
+        return sum(not places for places in self.of_image)
+
+
+def own_companions(images: TrainingSet) -> Companions:
+    """Take every training image, as it is before its augmentation, for its own companion."""
+    return Companions(images, tuple((place,) for place in range(len(images))))
+
+
+def match_companions(
+    training: Manifest, candidates: Manifest, by_capture: bool
+) -> tuple[tuple[FaceImage, ...], tuple[tuple[int, ...], ...]]:
+    """Find every training image's companions.
+
+    Args:
+        training: The training images.
+        candidates: Where companions are looked for, of their modality alone.
+        by_capture: Match pictures of one shot (`FaceImage.capture`); else those of one identity.
+
+    Returns:
+        The candidates that accompany anything, in their order, and for every training image their places in that.
+
+    Raises:
+        InputError: If no image has a companion; the error says which methods the data allow.
+    """
+
+    def key(image: FaceImage) -> str | None:
+        return image.capture if by_capture else image.identity
+
+    wanted = {key(image) for image in training.images} - {None}
+    own = {image.path for image in training.images} if by_capture else set()
+    chosen = tuple(image for image in candidates.images if key(image) in wanted and image.path not in own)
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, image in enumerate(chosen):
+        name = key(image)
+        assert name is not None
+        places[name].append(place)
+    if not chosen:
+        column = "capture" if by_capture else "identity"
+        raise InputError(
+            f"{candidates.path}: expected companions of the {len(training.images)} training images, none of the "
+            f"{len(candidates.images)} candidates shares a {column} with them; {_what_is_left(training, candidates)}"
+        )
+    return chosen, tuple(tuple(places.get(key(image) or "", ())) for image in training.images)
+
+
+def _what_is_left(training: Manifest, candidates: Manifest) -> str:
+    if set(training.identities) & set(candidates.identities):
+        return 'the same people are in both: companions.match = "identity" would do'
+    return (
+        "the people differ: name photos of anybody in [pool] (method csd), or train without companions "
+        "(methods l2, afa; unlabelled: adabn)"
+    )
+
+
+def bytes_fingerprint(images: Sequence[FaceImage]) -> str:
+    """Hash the files of some images in their order (SHA-256, hex).
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for image in images:
+        try:
+            digest.update(file_digest(image.path).encode())
+        except OSError as error:
+            raise InputError(
+                f"{image.path}: expected a readable image, got: {error.strerror}; check the path"
+            ) from error
+    return digest.hexdigest()

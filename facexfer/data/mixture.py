@@ -1,0 +1,106 @@
+"""Several sets of images in the batches of one run, each with its part of every batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from facexfer.data.training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class Part:
+    """One set of a mixture.
+
+    Attributes:
+        name: What it is called in messages.
+        images: The set.
+        share: Its part of every batch, 0 to 1.
+        is_labelled: Whether its labels are classes of the head; those of the others are given as -1.
+        plain: The set as it is, where each image is its own companion.
+    """
+
+    name: str
+    images: TrainingSet
+    share: float
+    is_labelled: bool
+    plain: TrainingSet | None = None
+
+
+class Mixture:
+    """Sets one behind the other, as one; an image comes with its place, by which its companion is found.
+
+    Args:
+        parts: The sets; their shares sum to 1.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = tuple(parts)
+        self._starts = [sum(len(part.images) for part in self.parts[:place]) for place in range(len(self.parts))]
+
+    def __len__(self) -> int:
+        return self._starts[-1] + len(self.parts[-1].images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        """Give an image (3, H, W) uint8 RGB, its label or -1, and its place."""
+        place = max(place for place, start in enumerate(self._starts) if start <= index)
+        image, label = self.parts[place].images[index - self._starts[place]]
+        return image, label if self.parts[place].is_labelled else -1, index
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """The labels, -1 for those of other parts than labelled ones."""
+        return [label if part.is_labelled else -1 for part in self.parts for label in part.images.labels]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the augmentation anew."""
+        for part in self.parts:
+            part.images.set_epoch(epoch)
+
+    def counts(self, batch_size: int) -> list[int]:
+        """Say how many images of each part make a batch: rounded shares, with the largest part taking the rest.
+
+        Example:
+            >>> part = lambda share: Part("p", (), share, True)
+            >>> Mixture([part(0.5), part(0.3), part(0.2)]).counts(64)
+            [32, 19, 13]
+        """
+        counts = [round(part.share * batch_size) for part in self.parts]
+        counts[max(range(len(counts)), key=counts.__getitem__)] += batch_size - sum(counts)
+        return counts
+
+    def batches(self, batch_size: int, first: int, end: int, seed: int) -> list[list[int]]:
+        """Draw the batches of some steps: each part's images in a new order whenever all have had their turn.
+
+        Args:
+            batch_size: Images a batch.
+            first: The first step of the run that is wanted.
+            end: The step after the last one.
+            seed: The run's seed; the same step always has the same batch.
+
+        Returns:
+            One list of places a step, part after part.
+        """
+        columns = []
+        for number, (part, start, count) in enumerate(
+            zip(self.parts, self._starts, self.counts(batch_size), strict=True)
+        ):
+            turns = _Turns(len(part.images), seed * 1_009 + number)
+            columns.append([[start + turns[step * count + n] for n in range(count)] for step in range(first, end)])
+        return [[place for column in step for place in column] for step in zip(*columns, strict=True)]
+
+
+class _Turns:
+    """An endless sequence of places, in which everybody has a turn before anybody has a second one."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self._length, self._seed = length, seed
+        self._round, self._order = -1, [0]
+
+    def __getitem__(self, position: int) -> int:
+        number, place = divmod(position, self._length)
+        if number != self._round:
+            generator = torch.Generator().manual_seed((self._seed * 1_000_003 + number) % 2**63)
+            self._round, self._order = number, torch.randperm(self._length, generator=generator).tolist()
+        return self._order[place]

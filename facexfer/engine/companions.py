@@ -1,0 +1,114 @@
+"""Where the frozen, untouched source puts every training image's companion: worked out once, before training."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from facexfer.data.training_set import TrainingSet
+from facexfer.engine.setup import Setup
+from facexfer.networks.embedding import embed_dataset
+from facexfer.runs.state import load_state, save_state
+from facexfer.tasks.task import Task
+from facexfer.transfer.stages import Need, Stage
+
+
+def companion_targets(setup: Setup) -> Tensor | None:
+    """Give the companion's embedding of every image that can be in a batch.
+
+    The embedding is the unit sum of a picture's and its mirror image's unit embeddings; several companions of one image
+    are summed likewise. The result is kept in ``data.cache``, or else in the run folder, under a fingerprint of the
+    network and the pictures.
+
+    Args:
+        setup: The run; its source must still be untouched.
+
+    Returns:
+        (M, D) unit rows on the run's device, in the order of the mixture's images, zero where an image has no
+        companion; None if no stage reads companions.
+    """
+    if not any(Need.COMPANIONS in stage.needs for stage in setup.stages):
+        return None
+    task, fabric = setup.task, setup.fabric
+    fingerprint = _fingerprint(setup.source, task)
+    file = (setup.recipe.data.cache or setup.run.path) / f"companions-{fingerprint[:16]}.safetensors"
+    # One rank looks, so that all of them go the same way.
+    if not fabric.broadcast(file.is_file()):
+        targets = _embed(setup.source, task)
+        if fabric.is_global_zero:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_state(file, {"fingerprint": fingerprint, "targets": targets})
+        fabric.barrier()
+    else:
+        targets = _read(file)
+    weights = next(setup.source.parameters())
+    return targets.to(weights.device, weights.dtype)
+
+
+def describe_companions(task: Task, stages: tuple[Stage, ...]) -> list[str]:
+    """Say how many training images have no companion, where that matters."""
+    if task.companions is None or not any(Need.COMPANIONS in stage.needs for stage in stages):
+        return []
+    missing, images = task.companions.missing, len(task.companions.of_image)
+    if not missing:
+        return []
+    return [f"{missing:,} of {images:,} training images have no companion; the distillation leaves them out"]
+
+
+def _embed(source: nn.Module, task: Task) -> Tensor:
+    parts = task.mixture.parts
+    pictures = {part.name: _both_ways(source, part.plain) for part in parts if part.plain is not None}
+    targets = []
+    for part in parts:
+        if part.plain is not None:
+            targets.append(pictures[part.name])
+        elif task.companions is None:
+            targets.append(torch.zeros(len(part.images), source.info.embedding_size))  # type: ignore[union-attr, arg-type]
+        else:
+            targets.append(_of_images(_both_ways(source, task.companions.images), task.companions.of_image))
+    return torch.cat(targets)
+
+
+def _of_images(pictures: Tensor, of_image: tuple[tuple[int, ...], ...]) -> Tensor:
+    sums = torch.zeros(len(of_image), pictures.shape[1])
+    rows = torch.tensor([row for row, places in enumerate(of_image) for _ in places], dtype=torch.int64)
+    places = torch.tensor([place for places in of_image for place in places], dtype=torch.int64)
+    return F.normalize(sums.index_add_(0, rows, pictures[places]))
+
+
+def _both_ways(source: nn.Module, images: TrainingSet) -> Tensor:
+    straight = F.normalize(embed_dataset(source, images))
+    return F.normalize(straight + F.normalize(embed_dataset(source, cast(TrainingSet, _Mirrored(images)))))
+
+
+class _Mirrored(Dataset[tuple[Tensor, int]]):
+    """Images seen in a mirror."""
+
+    def __init__(self, images: TrainingSet) -> None:
+        self._images = images
+        self.labels = images.labels
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self._images[index]
+        return image.flip(2), label
+
+
+def _fingerprint(source: nn.Module, task: Task) -> str:
+    digest = hashlib.sha256(repr(sorted(task.fingerprints.items())).encode())
+    digest.update(repr([(part.name, len(part.images)) for part in task.mixture.parts]).encode())
+    for value in source.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(file: Path) -> Tensor:
+    state: dict[str, Any] = load_state(file)
+    targets: Tensor = state["targets"]
+    return targets

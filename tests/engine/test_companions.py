@@ -76,7 +76,7 @@ def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(manife
 
 def test_a_person_s_mean_where_no_shot_is_shared(manifest, tmp_path, monkeypatch):
     recipe = recipe_for(manifest, companions={"match": "identity"}, optimizer={"iterations": 1})
-    setup, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
+    _, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
     # Four images of each of three people: one target a person.
     assert torch.equal(targets[0], targets[3])
     assert not torch.equal(targets[0], targets[4])

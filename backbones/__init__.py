@@ -5,14 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facexfer.backbones import (  # noqa: F401  (they add themselves to the table)
-    iresnet,
-    lresnet_ir,
-    mbf,
-    mobilefacenet,
-    mobilefacenet_112x96,
-    mobilefacenet_relu6,
-)
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.mxnet import load_mxnet
 from facexfer.backbones.checkpoints.onnx_weights import load_onnx
@@ -25,9 +17,13 @@ from facexfer.backbones.revive import folded_layers
 from facexfer.backbones.sources import find_pack, find_source, is_pack
 from facexfer.backbones.spelling import join_name, split_name
 from facexfer.errors import InputError
+from facexfer.registry import modules_of
 
 __all__ = ["BACKBONES", "Backbone", "BackboneInfo", "BackboneModule", "Tap", "create_backbone"]
 
+# Every network's file adds itself to the table.
+for _ in modules_of(__name__, __path__):
+    pass
 
 _NAMED = "torchvision:"
 

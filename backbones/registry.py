@@ -5,4 +5,4 @@ from collections.abc import Callable
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.registry import Registry
 
-BACKBONES: Registry[Callable[..., BackboneModule]] = Registry("backbone")
+BACKBONES: Registry[Callable[..., BackboneModule]] = Registry("backbone", "backbones")

@@ -1,6 +1,6 @@
 """What more than operating points needs of a pair set: its curve, its worst pairs, and scores with their identities."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,13 +44,13 @@ def curve_of_pairs(pairs: PairSet) -> Curve:
         Exact at every score of up to 4 million pairs; of more, exact at the edges of 65,536 bins.
     """
     if pairs.genuine_pairs + pairs.impostor_pairs <= _SINGLE:
-        genuine = torch.cat([part.scores for _, part in pairs.genuine_scores()])
+        genuine = torch.cat([part.scores for part in _genuine(pairs)])
         impostor = torch.cat(
             [block[block > -torch.inf] for start in pairs.block_starts() for block in [pairs.impostor_scores(*start)]]
         )
         return curve_of_scores(genuine.cpu().numpy(), impostor.cpu().numpy())
     genuine_counts = sum(
-        (_bin_counts(part.scores) for _, part in pairs.genuine_scores()), torch.zeros(_BINS + 1, dtype=torch.int64)
+        (_bin_counts(part.scores) for part in _genuine(pairs)), torch.zeros(_BINS + 1, dtype=torch.int64)
     )
     impostor_counts = torch.zeros(_BINS + 1, dtype=torch.int64)
     for start in pairs.block_starts():
@@ -74,7 +74,7 @@ def worst_pairs(pairs: PairSet, count: int) -> tuple[list[WorstPair], list[Worst
     (cut,) = find_cuts(pairs, [min(10 * count + 1000, pairs.impostor_pairs)])
     assert cut.above is not None
     lowest: PairScores | None = None
-    for _, part in pairs.genuine_scores():
+    for part in _genuine(pairs):
         if lowest is not None:
             part = PairScores(
                 *(torch.cat([getattr(lowest, n), getattr(part, n)]) for n in ("scores", "rows", "columns"))
@@ -96,7 +96,7 @@ def labelled_scores(pairs: PairSet, fars: Sequence[float]) -> LabelledScores:
         All genuine scores, and four times the impostor scores that the largest target lets pass: the 500,000 highest,
         and of those below, where they are more, about as many that stand for the others.
     """
-    genuine = [(identity, part.scores.cpu()) for identity, part in pairs.genuine_scores()]
+    genuine = list(_genuine(pairs))
     allowed = [accepted_impostors(pairs.impostor_pairs, far) for far in fars]
     reach = min(4 * max(allowed) + 100, pairs.impostor_pairs)
     ranks = [*(rank for rank in allowed if rank), min(reach, _TAIL), reach]
@@ -116,16 +116,21 @@ def labelled_scores(pairs: PairSet, fars: Sequence[float]) -> LabelledScores:
     counts = torch.stack([pairs.row_counts, pairs.column_counts], dim=1).cpu().numpy().astype(np.float64)
     if pairs.one_set:
         counts[:, 1] /= 2
-    scores = torch.cat([scores for _, scores in genuine]).numpy()
+    scores = torch.cat([part.scores for part in genuine]).cpu().numpy()
     return LabelledScores(
         genuine=scores,
-        genuine_identities=np.repeat([identity for identity, _ in genuine], [len(scores) for _, scores in genuine]),
+        genuine_identities=pairs.row_identities[torch.cat([part.rows for part in genuine])].cpu().numpy(),
         tail=torch.cat([part.scores for part in parts]).cpu().numpy(),
         tail_identities=torch.cat(two).cpu().numpy(),
         tail_weights=np.concatenate(weights),
         impostor_counts=counts,
         tar=tuple(float((scores > cuts[rank].threshold).mean()) if rank else None for rank in allowed),
     )
+
+
+def _genuine(pairs: PairSet) -> Iterator[PairScores]:
+    """Give the genuine pairs block by block, in the order of their rows."""
+    return (pairs.genuine_pairs_of(*block) for block in pairs.genuine_blocks())
 
 
 def _thinned_tail(pairs: PairSet, bottom: Cut, top: Cut) -> PairScores:

@@ -143,12 +143,15 @@ def threshold_noise(
     return ThresholdNoise(-slope * residuals / total[0], pair_noise * (slope / total[0]) ** 2)
 
 
-def residual_squares(accepted: np.ndarray, expected: np.ndarray, share: float, all_squares: float) -> float:
+def residual_squares(
+    accepted: np.ndarray, expected: np.ndarray, times: np.ndarray, share: float, all_squares: float
+) -> float:
     """Sum the squared residuals over unordered pairs of identities, given those that have an accepted pair.
 
     Args:
         accepted: (M,) accepted impostor pairs between two identities, for each two that have any.
         expected: (M,) all impostor pairs between the same two.
+        times: (M,) how many such two there are with these counts.
         share: Accepted of all.
         all_squares: The sum of squared numbers of pairs over all unordered pairs of identities.
 
@@ -156,10 +159,10 @@ def residual_squares(accepted: np.ndarray, expected: np.ndarray, share: float, a
         ``sum (a_ij - share * t_ij)^2``.
 
     Example:
-        >>> residual_squares(np.array([2.0]), np.array([4.0]), 0.25, 4.0**2 + 4.0**2)
+        >>> residual_squares(np.array([2.0]), np.array([4.0]), np.array([1]), 0.25, 4.0**2 + 4.0**2)
         2.0
     """
-    return math.fsum(accepted**2 - 2 * share * accepted * expected) + share**2 * all_squares
+    return math.fsum(times * (accepted**2 - 2 * share * accepted * expected)) + share**2 * all_squares
 
 
 def fewest_pairs(far: float, errors: int) -> int:

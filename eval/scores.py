@@ -10,22 +10,25 @@ from torch import Tensor, distributed
 
 from facexfer.eval.intervals import identity_interval, residual_squares, threshold_noise
 from facexfer.eval.pairwise.cuts import Cut, find_cuts
+from facexfer.eval.pairwise.inputs import Vectors
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.verification import OperatingPoint, accepted_impostors, check_fars, make_point
 
 
 def all_pairs(
-    embeddings: np.ndarray, labels: np.ndarray, fars: Sequence[float], device: str = "cpu"
+    embeddings: Vectors, labels: np.ndarray, fars: Sequence[float], device: str = "cpu"
 ) -> tuple[OperatingPoint, ...]:
     """Measure TAR at FAR over every unordered pair of one set.
 
     Where torch.distributed is running, the ranks share the work, and each gets the same result to the last digit.
 
     Args:
-        embeddings: (N, D), of any length.
+        embeddings: (N, D), of any length; an array, or a tensor that may already be on the device.
         labels: (N,), equal for one person.
         fars: The targets, as fractions.
-        device: Where the products are made.
+        device: Where the products are made. Scores of two devices differ in their last bits, so that a pair whose
+            score is the threshold's to about 1e-7 may be accepted on one and not on the other; where products are
+            exact, all counts are equal.
 
     Returns:
         One point a target.
@@ -45,9 +48,9 @@ def all_pairs(
 
 
 def gallery_probe_pairs(
-    gallery: np.ndarray,
+    gallery: Vectors,
     gallery_labels: np.ndarray,
-    probe: np.ndarray,
+    probe: Vectors,
     probe_labels: np.ndarray,
     fars: Sequence[float],
     gallery_captures: np.ndarray | None = None,
@@ -137,13 +140,15 @@ def genuine_above(pairs: PairSet, thresholds: list[float]) -> list[Tensor]:
     """
     rank, ranks = _place()
     device = pairs.rows.device
-    limits = torch.tensor(thresholds, device=device)
-    counts = torch.zeros((len(thresholds), pairs.identities), dtype=torch.int64, device=device)
-    for identity, part in pairs.genuine_scores(rank, ranks):
-        counts[:, identity] += (part.scores[None, :] > limits[:, None]).sum(dim=1)
+    by_row = torch.zeros((len(thresholds), len(pairs.rows)), dtype=torch.int64, device=device)
+    for top, bottom in pairs.genuine_blocks()[rank::ranks]:
+        scores, _ = pairs.genuine_scores(top, bottom)
+        for counts, threshold in zip(by_row, thresholds, strict=True):
+            counts[top:bottom] = (scores > threshold).sum(dim=1)
+    by_identity = by_row.new_zeros((len(thresholds), pairs.identities)).index_add_(1, pairs.row_identities, by_row)
     if ranks > 1:
-        distributed.all_reduce(counts)
-    return list(counts)
+        distributed.all_reduce(by_identity)
+    return list(by_identity)
 
 
 def _stricter(cut: Cut) -> float:
@@ -160,13 +165,7 @@ def _point(
     hits = accepted.cpu().numpy().astype(np.float64)
     trials = pairs.genuine_by_identity.cpu().numpy().astype(np.float64)
     false_pairs, squares = pairs.identity_counts()
-    false_hits = np.zeros(pairs.identities)
-    by_image = cut.by_image.cpu().double()
-    for people, counts in (
-        (pairs.row_identities, by_image[: len(pairs.rows)]),
-        (pairs.column_identities, by_image[len(pairs.rows) :]),
-    ):
-        false_hits += torch.bincount(people.cpu(), weights=counts, minlength=pairs.identities).numpy()
+    false_hits = _by_identity(pairs, cut.by_image)
     noise = 0.0
     share = cut.accepted / pairs.impostor_pairs
     if cut.above is not None:
@@ -193,8 +192,19 @@ def _point(
     )
 
 
-def _by_two_identities(pairs: PairSet, cut: Cut) -> tuple[np.ndarray, np.ndarray]:
-    """Count accepted and all impostor pairs between each two identities that have an accepted one."""
+def _by_identity(pairs: PairSet, by_image: Tensor) -> np.ndarray:
+    """Add up counts of the row images and the column images."""
+    counts = by_image.new_zeros(pairs.identities)
+    counts.index_add_(0, pairs.row_identities, by_image[: len(pairs.rows)])
+    counts.index_add_(0, pairs.column_identities, by_image[len(pairs.rows) :])
+    return counts.cpu().numpy().astype(np.float64)
+
+
+def _by_two_identities(pairs: PairSet, cut: Cut) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count accepted and all impostor pairs between two identities that have an accepted one, and how often it is so.
+
+    Of millions of such couples few differ in their counts, and few numbers leave the device.
+    """
     assert cut.above is not None
     one = pairs.row_identities[cut.above.rows.long()]
     other = pairs.column_identities[cut.above.columns.long()]
@@ -205,7 +215,11 @@ def _by_two_identities(pairs: PairSet, cut: Cut) -> tuple[np.ndarray, np.ndarray
     everything = rows[first] * columns[second]
     if not pairs.one_set:
         everything = everything + rows[second] * columns[first]
-    return accepted.cpu().numpy().astype(np.float64), everything.cpu().numpy().astype(np.float64)
+    base = int(everything.max()) + 1 if len(everything) else 1
+    kinds, times = torch.unique(accepted * base + everything, return_counts=True)
+    counts = (each.cpu().numpy().astype(np.float64) for each in (kinds // base, kinds % base, times))
+    accepted_of_kind, everything_of_kind, couples = counts
+    return accepted_of_kind, everything_of_kind, couples
 
 
 def _cuts_at(pairs: PairSet, thresholds: Sequence[float]) -> list[Cut]:

@@ -1,19 +1,61 @@
-"""facexfer: take a face network from visible light to near infrared, and prove that what ships is what was measured."""
+"""facexfer: take a face network from visible light to near infrared, and prove that what ships is what was measured.
+
+Everything that a program needs is here; each name comes from its room when it is first asked for, so that
+``import facexfer`` and ``facexfer --help`` do not pay for torch.
+"""
 
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from facexfer.errors import InputError, RunError
+
 if TYPE_CHECKING:
-    from facexfer.backbones import create_backbone as create_backbone
+    from facexfer.backbones import create_backbone
+    from facexfer.engine.train import train
+    from facexfer.eval.scores import all_pairs
+    from facexfer.eval.verification import tar_at_far
+    from facexfer.recipe import Recipe
+    from facexfer.transfer.methods import register_method
+    from facexfer.transfer.stages import Stage, Term, WeightedTerm
 
 __version__ = version("facexfer")
-__all__ = ["__version__", "create_backbone"]
+__all__ = [
+    "InputError",
+    "Recipe",
+    "RunError",
+    "Stage",
+    "Term",
+    "WeightedTerm",
+    "__version__",
+    "all_pairs",
+    "create_backbone",
+    "register_method",
+    "tar_at_far",
+    "train",
+]
+
+if not TYPE_CHECKING:  # With it, a type checker would take any name for one of ours.
+
+    def __getattr__(name: str) -> Any:
+        match name:
+            case "create_backbone":
+                from facexfer import backbones as room
+            case "train":
+                from facexfer.engine import train as room
+            case "all_pairs":
+                from facexfer.eval import scores as room
+            case "tar_at_far":
+                from facexfer.eval import verification as room
+            case "Recipe":
+                from facexfer import recipe as room
+            case "register_method":
+                from facexfer.transfer import methods as room
+            case "Stage" | "Term" | "WeightedTerm":
+                from facexfer.transfer import stages as room
+            case _:
+                raise AttributeError(f"module 'facexfer' has no attribute '{name}'")
+        return getattr(room, name)
 
 
-def __getattr__(name: str) -> Any:
-    # Lazy, so that `import facexfer.errors` or `facexfer --help` does not pay for torch.
-    if name == "create_backbone":
-        from facexfer.backbones import create_backbone
-
-        return create_backbone
-    raise AttributeError(f"module 'facexfer' has no attribute '{name}'")
+def __dir__() -> list[str]:
+    return __all__

@@ -1,6 +1,8 @@
 """Classification heads on embeddings: ArcFace, CosFace and a plain linear one."""
 
+import inspect
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +181,7 @@ class LinearHead(Head):
         self.linear.bias.copy_(-means.square().sum(dim=1) / 2)
 
 
-HEADS: Registry[type[Head]] = Registry("head")
+HEADS: Registry[type[Head]] = Registry("head", "heads")
 HEADS.add("arcface", ArcFaceHead)
 HEADS.add("cosface", CosFaceHead)
 HEADS.add("linear", LinearHead)
@@ -215,3 +217,28 @@ def _check_means(means: Tensor, weight: Tensor) -> None:
         raise InputError(
             "expected finite class means of positive length, got zero or non-finite ones; check the images"
         )
+
+
+def check_head(name: str, options: Iterable[str]) -> None:
+    """Check that there is a head of a name and that it has these options.
+
+    Args:
+        name: One of `HEADS`.
+        options: Of the recipe's ``[head]``: ``scale``, ``margin``.
+
+    Raises:
+        InputError: If the name is unknown, or an option would do nothing.
+
+    Example:
+        >>> check_head("linear", ["margin"])
+        Traceback (most recent call last):
+        facexfer.errors.InputError: expected options of the linear head, got head.margin, which arcface and cosface have; leave it out
+    """  # noqa: E501
+    known = inspect.signature(HEADS[name]).parameters
+    for option in options:
+        if option not in known:
+            others = [other for other, head in HEADS.items() if option in inspect.signature(head).parameters]
+            raise InputError(
+                f"expected options of the {name} head, got head.{option}, which {' and '.join(others) or 'no head'} "
+                "have; leave it out"
+            )

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -267,6 +267,23 @@ def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
     return parse_recipe(values, str(recipe))
 
 
+def as_recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+    """Take a recipe in any form in which a user may have it.
+
+    Args:
+        recipe: A `Recipe`, a nested mapping of its sections, a TOML file, or the name of a packaged recipe.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        InputError: As for `read_recipe`.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    return parse_recipe(recipe, "recipe") if isinstance(recipe, Mapping) else read_recipe(recipe)
+
+
 def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     """Check a recipe that was read already.
 
@@ -296,9 +313,21 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
         raise InputError(f"{origin}: {message}") from error
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """Write a recipe as TOML, every default spelled out, such that `read_recipe` gives an equal one."""
-    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+def dump_recipe(recipe: Recipe, idle: Collection[str] = ()) -> str:
+    """Write a recipe as TOML, every default spelled out, such that `read_recipe` gives an equal one.
+
+    Args:
+        recipe: The run.
+        idle: Dotted keys to leave out: those that its task does not read.
+    """
+    values = recipe.model_dump(mode="json", exclude_none=True)
+    for key in idle:
+        *sections, last = key.split(".")
+        inner: Any = values
+        for section in sections:
+            inner = inner.get(section, {})
+        inner.pop(last, None)
+    return tomli_w.dumps(values)
 
 
 def differences(first: Recipe, second: Recipe) -> dict[str, tuple[object, object]]:

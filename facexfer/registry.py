@@ -2,6 +2,10 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from facexfer.errors import InputError
@@ -31,10 +35,15 @@ def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 class Registry(Generic[T], Mapping[str, T]):
-    """A table of named factories of one kind.
+    """A table of named factories of one kind, those of other installed packages among them.
+
+    Another package declares its own in its pyproject.toml, ``[project.entry-points."facexfer.methods"]`` and the like;
+    they are looked for when a name is asked for, and each is imported when it is the one that is asked for.
 
     Args:
         kind: What the names stand for; it appears in the errors.
+        group: The last part of the name of the group of entry points; empty for a table that others cannot add to in
+            this way.
 
     Example:
         >>> colours: Registry[str] = Registry("colour")
@@ -45,17 +54,19 @@ class Registry(Generic[T], Mapping[str, T]):
         facexfer.errors.InputError: unknown colour 'rad'; did you mean 'red'? colours: red
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, group: str = "") -> None:
         self.kind = kind
+        self._group = f"{__package__}.{group}"
         self._entries: dict[str, T] = {}
+        self._elsewhere: dict[str, EntryPoint] | None = None if group else {}
 
     def add(self, name: str, entry: T) -> T:
-        """Add an entry under a name and return it.
+        """Add an entry under a name and return it; what is defined again, as by a notebook's cell, takes its own place.
 
         Raises:
             ValueError: If the name is taken.
         """
-        if name in self._entries:
+        if name in self._entries and not _is_again(entry, self._entries[name]):
             raise ValueError(f"{self.kind} '{name}' is registered already; choose another name")
         self._entries[name] = entry
         return entry
@@ -65,15 +76,73 @@ class Registry(Generic[T], Mapping[str, T]):
         return lambda entry: self.add(name, entry)
 
     def __getitem__(self, name: str) -> T:
+        elsewhere = self._of_other_packages()
+        if name in elsewhere:
+            self._load(elsewhere[name])
         if name not in self._entries:
-            raise InputError(unknown_name_message(self.kind, name, self._entries))
+            raise InputError(unknown_name_message(self.kind, name, self))
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._entries or name in self._of_other_packages()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter([*self._entries, *(name for name in self._of_other_packages() if name not in self._entries)])
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(list(iter(self)))
+
+    def _of_other_packages(self) -> dict[str, EntryPoint]:
+        """Give the entry points that have not been loaded yet, by name."""
+        if self._elsewhere is None:
+            self._elsewhere = {each.name: each for each in entry_points(group=self._group)}
+        return self._elsewhere
+
+    def _load(self, found: EntryPoint) -> None:
+        """Take over what an entry point names.
+
+        Raises:
+            InputError: If it cannot be imported, or its name is taken.
+        """
+        package = f"the package {found.dist.name}" if found.dist else "another package"
+        if found.name in self._entries:
+            if getattr(self._entries[found.name], "__module__", "") == found.module:
+                # Somebody has imported its module, which added it.
+                self._of_other_packages().pop(found.name)
+                return
+            raise InputError(
+                f"{self.kind} '{found.name}' comes with facexfer, {package} has another one; uninstall that package or "
+                "let it choose another name"
+            )
+        try:
+            entry = found.load()
+        except Exception as error:
+            raise InputError(
+                f"{self.kind} '{found.name}' of {package} cannot be imported from {found.value}: "
+                f"{type(error).__name__}: {error}; mend or uninstall it"
+            ) from error
+        self._of_other_packages().pop(found.name)
+        # Its module may have added it while it was imported.
+        if found.name not in self._entries:
+            self.add(found.name, entry)
+
+
+def modules_of(package: str, path: Iterable[str]) -> Iterator[ModuleType]:
+    """Import the modules of a folder, so that a new file in it needs no mention anywhere else.
+
+    Args:
+        package: The folder's ``__name__``.
+        path: Its ``__path__``.
+
+    Yields:
+        The modules by name; folders within are left out.
+    """
+    for module in sorted(iter_modules(path), key=lambda module: module.name):
+        if not module.ispkg:
+            yield import_module(f"{package}.{module.name}")
+
+
+def _is_again(entry: object, known: object) -> bool:
+    """Tell whether two functions or classes are one that was defined twice."""
+    first, second = ([getattr(each, part, None) for part in ("__module__", "__qualname__")] for each in (entry, known))
+    return None not in first and first == second

@@ -31,7 +31,7 @@ MAY = {
                "backbones"},
     "measure": {"errors", "recipe", "runtime", "files", "runs", "data", "eval", "backbones"},
     "deploy": {"errors", "recipe", "runtime", "files", "measure", "runs", "data", "eval", "backbones"},
-    "comparison": {"errors", "registry", "recipe", "files", "grids", "runs"},
+    "comparison": {"errors", "registry", "recipe", "files", "grids", "runs", "tasks"},
 }  # fmt: skip
 # Only these know the pages and pictures, and the rooms that everything else is below.
 ON_TOP = {"reports": {"commands"}, "commands": {"cli", "commands"}, "cli": {"__main__"}}
@@ -44,8 +44,9 @@ NEVER = {
     "facexfer/errors.py": ["torch"],
 }
 # The only places of eval/ that may know torch.
-TORCH_IN_EVAL = {"eval/pairwise/pairs.py", "eval/pairwise/cuts.py", "eval/pairwise/brackets.py", "eval/collect.py",
-                 "eval/scores.py"}  # fmt: skip
+TORCH_IN_EVAL = {"eval/collect.py", "eval/scores.py",
+                 *(f"eval/pairwise/{name}.py" for name in ("inputs", "pairs", "cuts", "brackets", "between",
+                                                           "between_on_gpu"))}  # fmt: skip
 # What backbones may import of facexfer beside themselves.
 BACKBONES_MAY = {"facexfer.backbones", "facexfer.registry", "facexfer.errors"}
 

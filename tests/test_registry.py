@@ -14,6 +14,19 @@ def test_a_duplicate_name_is_an_error():
     assert registry["a"] == 1
 
 
+def test_what_is_defined_again_takes_its_own_place():
+    registry = Registry("method")
+    for value in (1, 2):
+
+        @registry.register("mine")
+        def mine(value=value):
+            return value
+
+    assert registry["mine"]() == 2
+    with pytest.raises(ValueError, match="method 'mine' is registered already"):
+        registry.add("mine", pytest.raises)
+
+
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
     registry = Registry("head")
     registry.register("arcface")(1)

@@ -7,11 +7,12 @@ repeated. The ranks of a distributed run share the blocks; each gets the same re
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, distributed
 
+from facexfer.eval.pairwise.between import Found, pairs_between
 from facexfer.eval.pairwise.brackets import Bracket, next_above, sampled_bracket
 from facexfer.eval.pairwise.pairs import PairScores, PairSet
 
@@ -76,57 +77,19 @@ class _Band:
         self._bracket, self._room = bracket, room
         self._to_top = _reaches_top(pairs, ranks)
         self._low, self._high = bracket.limits(ranks[-1], room, self._to_top)
-        device = pairs.rows.device
-        self._at_low = torch.zeros((), dtype=torch.int64, device=device)
-        self._inside = torch.zeros((), dtype=torch.int64, device=device)
-        self._by_image = torch.zeros(len(pairs.rows) + len(pairs.columns), dtype=torch.int64, device=device)
-        self._columns_from = len(pairs.rows)
-        self._memory: list[Tensor] = []
-        self._growing = _Kept(device, room)
-        self._kept: PairScores
-
-    def add(self, block: Tensor, top: int, left: int) -> None:
-        inside, mask = self._masks(block)
-        torch.gt(block, self._low, out=inside)
-        if self._low > -math.inf:
-            self._at_low += torch.eq(block, self._low, out=mask).count_nonzero()
-        if self._high < math.inf:
-            torch.ge(block, self._high, out=mask)
-            self._by_image[top : top + block.shape[0]] += mask.sum(dim=1)
-            first = self._columns_from + left
-            self._by_image[first : first + block.shape[1]] += mask.sum(dim=0)
-            inside.logical_and_(mask.logical_not_())
-        places = inside.nonzero()
-        if len(places):
-            rows, columns = places[:, 0], places[:, 1]
-            self._inside += len(places)
-            self._growing.add(block[rows, columns], rows + top, columns + left)
-
-    def _masks(self, block: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the memory of two masks, for the reason that `PairSet` keeps its blocks' memory."""
-        if not self._memory or self._memory[0].shape != block.shape:
-            self._memory = [torch.empty_like(block, dtype=torch.bool) for _ in range(2)]
-        return self._memory[0], self._memory[1]
+        self._device, self._columns_from = pairs.rows.device, len(pairs.rows)
+        sides = (len(pairs.rows), len(pairs.columns))
+        self._between = pairs_between(self._low, self._high, room, sides, self._device)
+        self.add = self._between.add
+        self._found: Found
 
     def close(self) -> None:
         """Put what was kept in order, over all ranks."""
-        device = self._by_image.device
-        kept = self._growing.all()
+        found = self._between.found()
         if distributed.is_initialized():
-            everybodys: list[PairScores] = [kept] * distributed.get_world_size()
-            distributed.all_gather_object(
-                everybodys, PairScores(kept.scores.cpu(), kept.rows.cpu(), kept.columns.cpu())
-            )
-            kept = _joined(
-                [PairScores(p.scores.to(device), p.rows.to(device), p.columns.to(device)) for p in everybodys]
-            )
-            for counts in (self._at_low, self._inside, self._by_image):
-                distributed.all_reduce(counts)
-            # The blocks' order differs with the number of ranks; scores that tie need one order.
-            order = torch.argsort(kept.rows.long() * (2**31) + kept.columns)
-            kept = PairScores(kept.scores[order], kept.rows[order], kept.columns[order])
-        order = torch.argsort(kept.scores, descending=True, stable=True)
-        self._kept = PairScores(kept.scores[order], kept.rows[order], kept.columns[order])
+            found = _over_all_ranks(found, self._device)
+        order = torch.argsort(found.kept.scores, descending=True, stable=True)
+        self._found = replace(found, kept=_chosen(found.kept, order))
 
     def cut(self, rank: int) -> Cut | None:
         """Find the threshold with so many scores above, or None if it is not known yet."""
@@ -136,10 +99,11 @@ class _Band:
         everybody = self._low == -math.inf and place == inside
         if inside > self._room or not (0 <= place < inside + at_low or everybody):
             return None
-        threshold = float(self._kept.scores[place]) if place < inside else self._low
-        accepted = int((self._kept.scores > threshold).sum())
-        above = PairScores(self._kept.scores[:accepted], self._kept.rows[:accepted], self._kept.columns[:accepted])
-        by_image = self._by_image.clone()
+        kept = self._found.kept
+        threshold = float(kept.scores[place]) if place < inside else self._low
+        accepted = int((kept.scores > threshold).sum())
+        above = _chosen(kept, slice(accepted))
+        by_image = self._found.high_by_image.clone()
         by_image += torch.bincount(above.rows, minlength=len(by_image))
         by_image += torch.bincount(above.columns + self._columns_from, minlength=len(by_image))
         return Cut(threshold, already + accepted, by_image, above if self._to_top else None)
@@ -152,7 +116,7 @@ class _Band:
             return known.within(self._high, known.high, known.base, already - known.base)
         if rank < already + inside:
             # Too many to keep: those that were kept are a sample.
-            return sampled_bracket(next_above(self._low), self._high, already, inside, self._kept.scores)
+            return sampled_bracket(next_above(self._low), self._high, already, inside, self._found.kept.scores)
         above = already + inside
         if rank < above + at_low:
             return known.within(self._low, next_above(self._low), above, at_low)
@@ -161,40 +125,8 @@ class _Band:
 
     def _counts(self) -> tuple[int, int, int]:
         """Give how many lie at or above the upper limit, between the limits, and at the lower one."""
-        return int(self._by_image[: self._columns_from].sum()), int(self._inside), int(self._at_low)
-
-
-class _Kept:
-    """A growing list of scores with their images, in one piece: many small ones would tear the heap to pieces.
-
-    Of more than there is room for, every second is dropped, again and again.
-    """
-
-    def __init__(self, device: torch.device, room: int) -> None:
-        self._count, self._room, self._stride = 0, room, 1
-        self._columns = [
-            torch.empty(1024, device=device, dtype=each) for each in (torch.float32, torch.int32, torch.int32)
-        ]
-
-    def add(self, *values: Tensor) -> None:
-        thinned = [value[:: self._stride] for value in values]
-        while self._count + len(thinned[0]) > self._room:
-            halves = [column[: self._count : 2].clone() for column in self._columns]
-            self._count = len(halves[0])
-            for column, half in zip(self._columns, halves, strict=True):
-                column[: self._count] = half
-            thinned = [value[::2] for value in thinned]
-            self._stride *= 2
-        end = self._count + len(thinned[0])
-        if end > len(self._columns[0]):
-            room = max(end, min(2 * len(self._columns[0]), self._room)) - self._count
-            self._columns = [torch.cat([each[: self._count], each.new_empty(room)]) for each in self._columns]
-        for column, value in zip(self._columns, thinned, strict=True):
-            column[self._count : end] = value
-        self._count = end
-
-    def all(self) -> PairScores:
-        return PairScores(*(column[: self._count] for column in self._columns))
+        already = int(self._found.high_by_image[: self._columns_from].sum())
+        return already, self._found.inside, self._found.at_low
 
 
 def _grouped(pairs: PairSet, ranks: list[int]) -> list[list[int]]:
@@ -269,9 +201,19 @@ def _fill(pairs: PairSet, bands: list[_Band]) -> None:
         band.close()
 
 
-def _joined(parts: list[PairScores]) -> PairScores:
-    return PairScores(
-        torch.cat([part.scores for part in parts]),
-        torch.cat([part.rows for part in parts]),
-        torch.cat([part.columns for part in parts]),
-    )
+def _over_all_ranks(found: Found, device: torch.device) -> Found:
+    """Put together what the ranks have found, in an order that does not depend on how many there are."""
+    mine = PairScores(found.kept.scores.cpu(), found.kept.rows.cpu(), found.kept.columns.cpu())
+    everybodys: list[PairScores] = [mine] * distributed.get_world_size()
+    distributed.all_gather_object(everybodys, mine)
+    sides = [torch.cat([getattr(each, side) for each in everybodys]) for side in ("scores", "rows", "columns")]
+    kept = PairScores(*(side.to(device) for side in sides))
+    counts = torch.tensor([found.inside, found.at_low], device=device)
+    for each in (counts, found.high_by_image):
+        distributed.all_reduce(each)
+    order = torch.argsort(kept.rows.long() * (2**31) + kept.columns)
+    return Found(int(counts[0]), int(counts[1]), found.high_by_image, _chosen(kept, order))
+
+
+def _chosen(pairs: PairScores, which: Tensor | slice) -> PairScores:
+    return PairScores(pairs.scores[which], pairs.rows[which], pairs.columns[which])

@@ -5,6 +5,7 @@ float32.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,27 @@ import torch
 from torch import Tensor
 
 from facexfer.errors import InputError
+from facexfer.eval.pairwise.inputs import (
+    Vectors,
+    checked_captures,
+    checked_labels,
+    label_codes,
+    pairs_of_one_capture,
+    unit_embeddings,
+)
 
 BLOCK = 1024
+"""Rows and columns of a block on a CPU, whose caches it should not leave by far."""
+GPU_BLOCK = (2048, 131_072)
+"""Rows and columns of a block on a GPU: a GiB of scores a kernel. Of the rows squared, half is computed in vain."""
+STRIP = 128
+"""Rows of a block of genuine pairs on a CPU: neighbouring identities share one."""
+GPU_STRIP = 1024
+
+
+def shape_of_blocks(device: torch.device) -> tuple[int, int, int]:
+    """Give a device's rows and columns of a block, and rows of a block of genuine pairs."""
+    return (BLOCK, BLOCK, STRIP) if device.type == "cpu" else (*GPU_BLOCK, GPU_STRIP)
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,8 @@ class PairSet:
     ) -> None:
         self.identities = int(max(row_labels.max(), column_labels.max())) + 1
         self.one_set = one_set
-        self._buffers: dict[tuple[int, int], Tensor] = {}
+        self._height, self._width, self._strip = shape_of_blocks(rows.device)
+        self._memory = torch.empty(0, device=rows.device)
         self.row_order = torch.argsort(row_labels, stable=True)
         self.rows, self.row_identities = rows[self.row_order], row_labels[self.row_order]
         if one_set:
@@ -68,6 +89,9 @@ class PairSet:
             self.column_order = torch.argsort(column_labels, stable=True)
             self.columns, self.column_identities = columns[self.column_order], column_labels[self.column_order]
         self.left_out = self._sorted_places(left_out)
+        # What decides how to go about a block is looked up without waiting for a device.
+        self._row_people, self._column_people = self.row_identities.cpu(), self.column_identities.cpu()
+        self._left_out = self.left_out.cpu()
         self.row_counts = torch.bincount(self.row_identities, minlength=self.identities)
         self.column_counts = torch.bincount(self.column_identities, minlength=self.identities)
         self.genuine_by_identity = self._count_genuine()
@@ -80,7 +104,7 @@ class PairSet:
             raise InputError("expected at least one impostor pair, got none; all images are of one person")
 
     @classmethod
-    def within(cls, embeddings: np.ndarray, labels: np.ndarray, device: str = "cpu") -> "PairSet":
+    def within(cls, embeddings: Vectors, labels: np.ndarray, device: str = "cpu") -> "PairSet":
         """Take every unordered pair of one set.
 
         Args:
@@ -94,16 +118,16 @@ class PairSet:
         Raises:
             InputError: If shapes do not fit, an embedding is zero or not finite, or a kind of pair is missing.
         """
-        units = _units(embeddings, "embeddings").to(device)
-        codes = _codes(labels, len(units), "labels").to(device)
+        units = unit_embeddings(embeddings, "embeddings", torch.device(device))
+        codes = label_codes(labels, len(units), "labels").to(device)
         return cls(units, units, codes, codes, torch.empty((0, 2), dtype=torch.int64, device=device), one_set=True)
 
     @classmethod
     def against(
         cls,
-        gallery: np.ndarray,
+        gallery: Vectors,
         gallery_labels: np.ndarray,
-        probe: np.ndarray,
+        probe: Vectors,
         probe_labels: np.ndarray,
         gallery_captures: np.ndarray | None = None,
         probe_captures: np.ndarray | None = None,
@@ -126,17 +150,19 @@ class PairSet:
         Raises:
             InputError: As for `within`, or if the embeddings differ in size.
         """
-        rows, columns = _units(gallery, "gallery").to(device), _units(probe, "probe").to(device)
+        rows, columns = (
+            unit_embeddings(each, what, torch.device(device)) for each, what in ((gallery, "gallery"), (probe, "probe"))
+        )
         if rows.shape[1] != columns.shape[1]:
             raise InputError(
                 f"expected gallery and probe embeddings of one size, got {rows.shape[1]} and {columns.shape[1]}; "
                 "embed both with one network"
             )
-        both = [_checked_labels(gallery_labels, len(rows), "gallery labels")]
-        both.append(_checked_labels(probe_labels, len(columns), "probe labels"))
+        both = [checked_labels(gallery_labels, len(rows), "gallery labels")]
+        both.append(checked_labels(probe_labels, len(columns), "probe labels"))
         codes = torch.from_numpy(np.unique(np.concatenate(both), return_inverse=True)[1].astype(np.int64)).to(device)
-        shots = _pairs_of_one_capture(
-            _checked_captures(gallery_captures, len(rows)), _checked_captures(probe_captures, len(columns))
+        shots = pairs_of_one_capture(
+            checked_captures(gallery_captures, len(rows)), checked_captures(probe_captures, len(columns))
         )
         return cls(rows, columns, codes[: len(rows)], codes[len(rows) :], shots.to(device), one_set=False)
 
@@ -144,8 +170,8 @@ class PairSet:
         """Give the corners (first row, first column) of all blocks: of one set, the upper triangle alone."""
         return [
             (top, left)
-            for top in range(0, len(self.rows), BLOCK)
-            for left in range(top if self.one_set else 0, len(self.columns), BLOCK)
+            for top in range(0, len(self.rows), self._height)
+            for left in range(top if self.one_set else 0, len(self.columns), self._width)
         ]
 
     def impostor_scores(self, top: int, left: int) -> Tensor:
@@ -156,44 +182,65 @@ class PairSet:
             left: Its first column.
 
         Returns:
-            (rows, columns) float32, each at most `BLOCK`; the next call of the same shape overwrites them.
+            (rows, columns) float32; the next call overwrites them.
         """
-        rows, columns = self.rows[top : top + BLOCK], self.columns[left : left + BLOCK]
-        scores = torch.mm(rows, columns.T, out=self._buffer(len(rows), len(columns)))
-        people = self.row_identities[top : top + BLOCK], self.column_identities[left : left + BLOCK]
-        if people[0][-1] >= people[1][0] and people[1][-1] >= people[0][0]:
-            scores.masked_fill_(people[0][:, None] == people[1][None, :], -torch.inf)
+        bottom, right = min(top + self._height, len(self.rows)), min(left + self._width, len(self.columns))
+        scores = self._block(bottom - top, right - left)
+        with _full_precision():
+            torch.mm(self.rows[top:bottom], self.columns[left:right].T, out=scores)
+        first, last = self._columns_of(top, bottom)
+        first, last = max(first, left), min(last, right)
+        if first < last:
+            same = self.row_identities[top:bottom, None] == self.column_identities[None, first:last]
+            scores[:, first - left : last - left].masked_fill_(same, -torch.inf)
         if self.one_set and top == left:
-            scores.masked_fill_(torch.ones_like(scores, dtype=torch.bool).tril(), -torch.inf)
-        if len(self.left_out):
-            first, last = torch.searchsorted(
-                self.left_out[:, 0].contiguous(), self.left_out.new_tensor([top, top + BLOCK])
-            ).tolist()
-            places = self.left_out[first:last] - self.left_out.new_tensor([top, left])
-            places = places[(places[:, 1] >= 0) & (places[:, 1] < scores.shape[1])]
+            square = scores[:, : bottom - top]
+            square.masked_fill_(torch.ones_like(square, dtype=torch.bool).tril(), -torch.inf)
+        places = self._left_out_in(top, bottom, left, right).to(scores.device)
+        if len(places):
             scores[places[:, 0], places[:, 1]] = -torch.inf
         return scores
 
-    def genuine_scores(self, first: int = 0, step: int = 1) -> Iterator[tuple[int, PairScores]]:
-        """Compute the scores of the pairs of one person, at most a few million at a time.
+    def genuine_blocks(self) -> list[tuple[int, int]]:
+        """Give rows (first, last + 1) that split the images into blocks for `genuine_scores`."""
+        people = self._row_people
+        blocks, row = [], 0
+        while row < len(people):
+            # Whole identities where they fit.
+            last = row + self._strip
+            bottom = int(torch.searchsorted(people, people[last])) if last < len(people) else len(people)
+            if bottom <= row:
+                bottom = min(int(torch.searchsorted(people, people[row], right=True)), row + self._height)
+            blocks.append((row, bottom))
+            row = bottom
+        return blocks
+
+    def genuine_scores(self, top: int, bottom: int) -> tuple[Tensor, int]:
+        """Compute the scores of some images' genuine pairs, with minus infinity wherever there is none that counts.
 
         Args:
-            first: Start with this identity.
-            step: And take each ``step``-th.
+            top: The first row.
+            bottom: After the last, as `genuine_blocks` gives them.
 
-        Yields:
-            An identity's number and some of its pairs; all pairs of an identity follow one another.
+        Returns:
+            (bottom - top, columns) float32 and the first column's place.
         """
-        row_ends, column_ends = self.row_counts.cumsum(0).tolist(), self.column_counts.cumsum(0).tolist()
-        row_counts, column_counts = self.row_counts.tolist(), self.column_counts.tolist()
-        pairs = self.genuine_by_identity.tolist()
-        for identity in range(first, self.identities, step):
-            if not pairs[identity]:
-                continue
-            end = row_ends[identity]
-            left, right = column_ends[identity] - column_counts[identity], column_ends[identity]
-            for top in range(end - row_counts[identity], end, BLOCK):
-                yield identity, self._genuine_strip(top, min(top + BLOCK, end), left, right)
+        left, right = self._columns_of(top, bottom)
+        with _full_precision():
+            scores = torch.mm(self.rows[top:bottom], self.columns[left:right].T)
+        counted = self.row_identities[top:bottom, None] == self.column_identities[None, left:right]
+        if self.one_set:
+            counted = counted.triu(diagonal=1 + top - left)
+        places = self._left_out_in(top, bottom, left, right).to(scores.device)
+        if len(places):
+            counted[places[:, 0], places[:, 1]] = False
+        return scores.masked_fill_(counted.logical_not_(), -torch.inf), left
+
+    def genuine_pairs_of(self, top: int, bottom: int) -> PairScores:
+        """Give the genuine pairs of some images, as `genuine_scores`, as a list in the order of the rows."""
+        scores, left = self.genuine_scores(top, bottom)
+        rows, columns = (scores > -torch.inf).nonzero(as_tuple=True)
+        return PairScores(scores[rows, columns], rows + top, columns + left)
 
     def identity_counts(self) -> tuple[np.ndarray, float]:
         """Count the impostor pairs of each identity, and the sum of squares of those of each two identities.
@@ -222,26 +269,27 @@ class PairSet:
                 counts -= torch.bincount(side[strangers], minlength=self.identities).numpy()
         return counts, float(squares)
 
-    def _buffer(self, height: int, width: int) -> Tensor:
-        """Give the block's memory: fresh blocks between small results that stay would tear the heap to pieces."""
-        if (height, width) not in self._buffers:
-            self._buffers[height, width] = torch.empty((height, width), device=self.rows.device)
-        return self._buffers[height, width]
+    def _block(self, height: int, width: int) -> Tensor:
+        """Give the blocks' memory: fresh blocks between small results that stay would tear the heap to pieces."""
+        if len(self._memory) < height * width:
+            self._memory = torch.empty(height * width, device=self.rows.device)
+        return self._memory[: height * width].view(height, width)
 
-    def _genuine_strip(self, top: int, bottom: int, left: int, right: int) -> PairScores:
-        scores = self.rows[top:bottom] @ self.columns[left:right].T
-        counted = torch.ones_like(scores, dtype=torch.bool)
-        if self.one_set:
-            counted = counted.triu(diagonal=1 + top - left)
-        if len(self.left_out):
-            first, last = torch.searchsorted(
-                self.left_out[:, 0].contiguous(), self.left_out.new_tensor([top, bottom])
-            ).tolist()
-            places = self.left_out[first:last]
-            places = places[(places[:, 1] >= left) & (places[:, 1] < right)]
-            counted[places[:, 0] - top, places[:, 1] - left] = False
-        places = counted.nonzero()
-        return PairScores(scores[counted], places[:, 0] + top, places[:, 1] + left)
+    def _columns_of(self, top: int, bottom: int) -> tuple[int, int]:
+        """Give the columns (first, last + 1) of the identities from one row's to another's."""
+        ends = self._row_people[[top, bottom - 1]]
+        first = int(torch.searchsorted(self._column_people, ends[0]))
+        return first, int(torch.searchsorted(self._column_people, ends[1], right=True))
+
+    def _left_out_in(self, top: int, bottom: int, left: int, right: int) -> Tensor:
+        """Give the places within a block of the pairs that do not count."""
+        if not len(self._left_out):
+            return self._left_out
+        ends = torch.tensor([top, bottom])
+        first, last = torch.searchsorted(self._left_out[:, 0].contiguous(), ends).tolist()
+        places = self._left_out[first:last]
+        places = places[(places[:, 1] >= left) & (places[:, 1] < right)]
+        return places - torch.tensor([top, left])
 
     def _sorted_places(self, left_out: Tensor) -> Tensor:
         """Turn pairs of given places into sorted pairs of sorted places."""
@@ -262,64 +310,12 @@ class PairSet:
         return counts - torch.bincount(people[0][people[0] == people[1]], minlength=self.identities)
 
 
-def _units(embeddings: np.ndarray, what: str) -> Tensor:
-    array = np.asarray(embeddings)
-    if array.ndim != 2 or 0 in array.shape:
-        raise InputError(f"expected {what} of shape (N, D), got {array.shape}; give one row an image")
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"expected {what} of real numbers, got {array.dtype}; save the vectors themselves")
-    with np.errstate(over="ignore"):
-        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    lengths = tensor.norm(dim=1)
-    bad = ~(torch.isfinite(lengths) & (lengths > 0))
-    if bad.any():
-        # Squares of very large or small numbers leave float32, the vectors themselves are sound.
-        rows = array[bad.numpy()].astype(np.float64)
-        largest = np.abs(rows).max(axis=1, keepdims=True)
-        sound = np.isfinite(largest[:, 0]) & (largest[:, 0] > 0)
-        places = bad.nonzero()[:, 0][torch.from_numpy(sound)]
-        tensor[places] = torch.from_numpy((rows[sound] / largest[sound]).astype(np.float32))
-        lengths[places] = tensor[places].norm(dim=1)
-        bad[places] = False
-    if bad.any():
-        raise InputError(
-            f"expected finite {what} of positive length, got {int(bad.sum())} with NaN, infinity or only zeros, "
-            f"the first in row {int(bad.nonzero()[0])}; leave failed images out and count them as failures"
-        )
-    units: Tensor = tensor / lengths[:, None]
-    return units
-
-
-def _codes(labels: np.ndarray, length: int, what: str) -> Tensor:
-    array = _checked_labels(labels, length, what)
-    return torch.from_numpy(np.unique(array, return_inverse=True)[1].astype(np.int64))
-
-
-def _checked_labels(labels: np.ndarray, length: int, what: str) -> np.ndarray:
-    array = np.asarray(labels)
-    if array.shape != (length,):
-        raise InputError(f"expected {what} of shape ({length},), got {array.shape}; give one an embedding")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        missing = np.isnan(array)
-        raise InputError(
-            f"expected {what} without NaN, got {int(missing.sum())}, the first at {int(missing.argmax())}; an image of "
-            "nobody is in no pair: leave it out"
-        )
-    return array
-
-
-def _checked_captures(captures: np.ndarray | None, length: int) -> list[str | None]:
-    if captures is None:
-        return []
-    if len(captures) != length:
-        raise InputError(f"expected {length} captures, got {len(captures)}; give one an embedding, or None")
-    return [None if capture is None else str(capture) for capture in captures]
-
-
-def _pairs_of_one_capture(gallery: list[str | None], probe: list[str | None]) -> Tensor:
-    rows: dict[str, list[int]] = {}
-    for row, capture in enumerate(gallery):
-        if capture is not None:
-            rows.setdefault(capture, []).append(row)
-    shots = [(row, column) for column, shot in enumerate(probe) if shot is not None for row in rows.get(shot, [])]
-    return torch.tensor(shots, dtype=torch.int64).reshape(-1, 2)
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Multiply float32 as such, also where a recipe lets training use TF32."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

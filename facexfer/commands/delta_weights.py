@@ -18,7 +18,6 @@ def delta_weights(
     """Measure DELTA's channel weights: train the head alone, then the rise of the loss without each channel."""
     from facexfer.engine.knowledge import SourceKnowledge
     from facexfer.engine.source import make_source, settle_source
-    from facexfer.engine.train import train
     from facexfer.errors import InputError
     from facexfer.files.atomic import write_text
     from facexfer.recipe import read_recipe
@@ -45,7 +44,7 @@ def delta_weights(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: expected a folder to write into, got: {error}; give another --out") from error
-    rises = SourceKnowledge(read, run, task, source, train).channel_rises(layers)
+    rises = SourceKnowledge(read, run, task, source).channel_rises(layers)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["layer", "channel", "rise", "weight"])

@@ -15,6 +15,7 @@ from facexfer.errors import InputError
 from facexfer.files.packaged import packaged_toml
 from facexfer.recipe import Recipe, Section, read_recipe
 from facexfer.registry import unknown_name_message
+from facexfer.tasks.keys import check_keys
 
 
 class Choice(Section):
@@ -112,7 +113,9 @@ def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
         chosen = ((override.method, cell.method), (override.network, cell.network), (override.dataset, cell.dataset))
         if all(wanted in (None, name) for wanted, name in chosen):
             settings += override.settings
-    return read_recipe(method.recipe or grid.recipe, [*settings, *more])
+    recipe = read_recipe(method.recipe or grid.recipe, [*settings, *more])
+    check_keys(recipe)
+    return recipe
 
 
 def read_grid(name: str | Path) -> Grid:

@@ -1,6 +1,5 @@
 """Training runs, each in a process of its own, several at a time, none of which outlives the comparison."""
 
-import json
 import os
 import queue
 import signal
@@ -20,6 +19,7 @@ from facexfer.errors import InputError
 from facexfer.files.atomic import write_bytes, write_text
 from facexfer.recipe import Recipe, dump_recipe
 from facexfer.runs.folder import RunFolder
+from facexfer.tasks.keys import idle_keys
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ class RunPool:
                 run.check_resumable(recipe)
             except InputError as error:
                 return Finished(None, str(error))
-            return Finished(json.loads(run.result_file.read_text()))
+            return Finished(run.read_result())
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Not with_suffix, which takes the .001 of alpha0.001 for a suffix.
         file = folder.with_name(f"{folder.name}.toml")
-        write_text(file, dump_recipe(recipe))
+        write_text(file, dump_recipe(recipe, idle_keys(recipe.task)))
         _lend_channel_weights(folder)
         words = [sys.executable, "-m", "facexfer", "train", str(file), "--out", str(folder)]
         if run.recipe_file.exists():
@@ -116,7 +116,7 @@ class RunPool:
             failure = lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
             self._say(f"{name}: failed: {failure}")
             return Finished(None, failure)
-        result = json.loads(run.result_file.read_text())
+        result = run.read_result()
         self._say(f"{name}: finished")
         return Finished(result)
 

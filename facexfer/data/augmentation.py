@@ -8,7 +8,7 @@ from albumentations.core.composition import TransformsSeqType
 from facexfer.data.nir_simulation import SimulateNIR
 from facexfer.registry import Registry
 
-PRESETS: Registry[Callable[[], TransformsSeqType]] = Registry("augmentation")
+PRESETS: Registry[Callable[[], TransformsSeqType]] = Registry("augmentation", "augmentations")
 """Preset name -> what makes its transforms."""
 
 

@@ -2,8 +2,6 @@
 
 import copy
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +14,14 @@ from facexfer.engine.schedule import epoch_batches
 from facexfer.errors import InputError
 from facexfer.heads import HEADS, Head, class_means
 from facexfer.networks.embedding import embed_dataset
-from facexfer.recipe import MethodSection, Recipe
+from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runs.state import load_state, save_state
 from facexfer.tasks.task import Task
 from facexfer.transfer.attention import SpatialAttention
 from facexfer.transfer.channel_weights import loss_rises, weights_from_rises
 from facexfer.transfer.prototypes import PrototypeClassifier
-from facexfer.transfer.stages import Need, Stage
+from facexfer.transfer.stages import SAM_STAGE, Need, Stage
 from facexfer.transfer.taps import FeatureTap, map_shapes
 
 # DELTA's published implementation: 4 training batches of 32.
@@ -70,18 +68,10 @@ class SourceKnowledge:
         run: Its folder.
         task: The problem.
         source: The source network, frozen; asked only after its statistics are final.
-        train: Trains a recipe into a folder, for the attention that `mean_attention` needs.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        run: RunFolder,
-        task: Task,
-        source: BackboneModule,
-        train: Callable[[Recipe, Path, bool], object],
-    ) -> None:
-        self._recipe, self._run, self._task, self._source, self._train = recipe, run, task, source, train
+    def __init__(self, recipe: Recipe, run: RunFolder, task: Task, source: BackboneModule) -> None:
+        self._recipe, self._run, self._task, self._source = recipe, run, task, source
         self._device = next(source.parameters()).device
 
     def classifier(self, old_task: str, scale: float) -> nn.Module:
@@ -115,12 +105,7 @@ class SourceKnowledge:
 
     def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Give a SAM's mean output over the training images, trained by AST alone in ``attention/`` of the folder."""
-        options = {key: value for key, value in self._recipe.method.options.items() if key in _AST_OPTIONS}
-        method = MethodSection(name="afa", layers=self._recipe.method.layers, variant="spatial", **options)  # type: ignore[call-arg]
-        recipe = self._recipe.model_copy(update={"method": method})
-        folder = RunFolder(self._run.path / "attention")
-        self._train(recipe, folder.path, folder.recipe_file.exists())
-        state = load_state(folder.stage_file("ast"))["terms"]
+        state = load_state(RunFolder(self._run.path / SAM_STAGE).stage_file(SAM_STAGE))["terms"]
         shapes = map_shapes(self._source, layers, self._source.info.input_size)
         attentions = nn.ModuleList(SpatialAttention(height, width) for _, height, width in shapes).to(self._device)
         prefix = "spatial.attentions."
@@ -134,9 +119,6 @@ class SourceKnowledge:
         for value in self._source.state_dict().values():
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-
-_AST_OPTIONS = ("spatial_alpha", "head_decay", "taps")
 
 
 def channel_rises(source: BackboneModule, task: Task, recipe: Recipe, layers: tuple[str, ...]) -> tuple[Tensor, ...]:

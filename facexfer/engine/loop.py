@@ -20,12 +20,11 @@ from facexfer.engine.run_log import RunLog
 from facexfer.engine.schedule import split_steps, stage_rate
 from facexfer.engine.setup import Setup
 from facexfer.engine.source import settle_source
-from facexfer.engine.stage import choose_reference, make_head, make_objective, make_optimizer
+from facexfer.engine.stage import choose_reference, make_average, make_head, make_objective, make_optimizer
 from facexfer.errors import RunError
 from facexfer.heads import Head
 from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.synced_batchnorm import sync_batchnorm
-from facexfer.networks.weight_average import WeightAverage
 from facexfer.transfer.objective import Objective
 from facexfer.transfer.stages import Stage
 
@@ -55,7 +54,7 @@ class Training:
         """Train all stages, evaluate, and save the network and the result."""
         if resume and self.run.finished:
             self.fabric.print(f"{self.run.path} is finished; its figures are in {self.run.result_file.name}")
-            return {}
+            return self.run.read_result()
         checkpoint = self.run.load_checkpoint() if resume else None
         steps = sum(self.stage_steps)
         self.log = RunLog(self.fabric, self.run, steps, checkpoint["step"] if checkpoint else None)
@@ -107,12 +106,12 @@ class Training:
             self.log.say(f"warning: {warning}")
         self.head = make_head(self.setup)
         self.trained = nn.ModuleDict({"backbone": self.backbone, "head": self.head})
-        self.average = None if settings.average_decay is None else WeightAverage(self.trained, settings.average_decay)
+        self.average = None if settings.average_decay is None else make_average(self.trained, settings.average_decay)
         if checkpoint:
             self.step, self.skipped_steps = checkpoint["step"], checkpoint["skipped_steps"]
             self.best.load_state(checkpoint["best"])
             if self.average:
-                self.average.load_state(checkpoint["average"])
+                self.average.load_state_dict(checkpoint["average"])
 
     def _fit_stage(self, index: int, checkpoint: dict[str, Any] | None) -> None:
         stage, first = self.stages[index], sum(self.stage_steps[:index])
@@ -142,7 +141,7 @@ class Training:
                 self._clip(wrapped, wrapped_optimizer)
                 wrapped_optimizer.step()
                 if self.average:
-                    self.average.update(self.trained)
+                    self.average.update_parameters(self.trained)
                 self.step += 1
                 window.add(self.step, rate, losses)
                 is_logged = self.step == end or self.step % self.recipe.runtime.log_every_steps == 0
@@ -217,7 +216,7 @@ class Training:
     @property
     def evaluated(self) -> tuple[BackboneModule, Head]:
         """The network and the head that are measured and saved: the averages of the weights, if there are any."""
-        modules = cast(nn.ModuleDict, self.average.network) if self.average else self.trained
+        modules = cast(nn.ModuleDict, self.average.module) if self.average else self.trained
         return cast(BackboneModule, modules["backbone"]), cast(Head, modules["head"])
 
     def _check_weights(self) -> None:
@@ -247,7 +246,7 @@ class Training:
                 "terms": dict(objective.terms.state_dict()) if objective else None,
                 "reference": dict(reference) if reference else None,
                 "optimizer": optimizer.state_dict() if optimizer else None,
-                "average": self.average.state() if self.average else None,
+                "average": dict(self.average.state_dict()) if self.average else None,
                 "best": self.best.state(),
                 "skipped_steps": self.skipped_steps,
             },

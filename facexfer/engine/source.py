@@ -35,7 +35,7 @@ def settle_source(source: BackboneModule, settings: SourceSection, task: Task, s
         task: Its training images are what the statistics come from.
         say: Shows a line of progress.
     """
-    if source.folded and settings.revive_batchnorm:
+    if settings.revive_batchnorm and source.folded:
         say("reviving folded BatchNorm from the training images")
         revive_on(source, task.plain_training_set)
     # Left folded on request, it must not refuse to train.

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.setup import Setup
@@ -100,6 +101,40 @@ def make_objective(
         say(f"compiling stage {stage.name}, which takes minutes")
         objective.compile()
     return objective
+
+
+def make_average(network: nn.Module, decay: float) -> AveragedModel:
+    """Make a copy of a network that follows it slowly: ``average += (1 - decay) * (network - average)`` a step.
+
+    Early on, when the copy is still the start, it follows faster: by ``(1 + n) / (10 + n)`` after n steps. Statistics
+    follow too, counters are taken over.
+
+    Args:
+        network: The network in training.
+        decay: Between 0 and 1; 0.999 remembers about a thousand steps.
+
+    Example:
+        >>> network = nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.zeros_(network.weight)
+        >>> average = make_average(network, decay=0.0)
+        >>> _ = nn.init.ones_(network.weight)
+        >>> average.update_parameters(network)
+        >>> average.module.weight.item()
+        1.0
+    """
+
+    def follow(averages: Any, weights: Any, _: object) -> None:
+        if not averages[0].is_floating_point():
+            torch._foreach_copy_(averages, weights)
+            return
+        # Of the buffer itself: what comes here lies on the device, and reading it there would make the step wait.
+        updates = int(average.n_averaged)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + updates) / (10 + updates)))
+
+    average = AveragedModel(network, multi_avg_fn=follow, use_buffers=True).eval().requires_grad_(False)
+    # At 0 torch takes the first step's weights as they are; the start counts here.
+    average.n_averaged.fill_(1)
+    return average
 
 
 def make_optimizer(objective: Objective, stage: Stage, settings: OptimizerSection) -> torch.optim.SGD:

@@ -1,5 +1,6 @@
 """Train a recipe into a folder: everything that can be wrong is checked before the work, then the loop runs."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,34 +16,45 @@ from facexfer.engine.resume import is_resumed
 from facexfer.engine.setup import Setup
 from facexfer.engine.source import make_source
 from facexfer.errors import InputError
-from facexfer.heads import HEADS
-from facexfer.recipe import Recipe
+from facexfer.heads import check_head
+from facexfer.recipe import Recipe, as_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runtime import make_fabric, memory_format, seed_everything, weights_dtype
 from facexfer.tasks import TASKS
+from facexfer.tasks.keys import check_keys, idle_keys
 from facexfer.tasks.task import Task
 from facexfer.transfer import methods
 from facexfer.transfer.stages import Stage
 
 
-def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
+def train(recipe: Recipe | Mapping[str, Any] | str | Path, out: str | Path, resume: bool = False) -> dict[str, Any]:
     """Run a recipe into a folder.
 
     Args:
-        recipe: The run.
+        recipe: The run: a `Recipe`, a nested mapping of its sections, a TOML file, or the name of a packaged recipe.
         out: The run folder; new, or with a run of the same recipe to resume.
         resume: Go on from the newest checkpoint; a finished run is left as it is.
 
     Returns:
-        The result, as in ``result.json``.
+        The result, as in ``result.json``: ``result["figures"]`` holds the figures by name. Of a finished run too.
 
     Raises:
         InputError: If the recipe, the weights, the data or the folder is not fit; nothing has been trained yet.
         RunError: If the loss became non-finite or a file could not be written; the last checkpoint is intact.
+
+    Example:
+        >>> train({"methd": {"name": "afa"}}, "runs/mine")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facexfer.errors.InputError: recipe: unknown key 'methd'; did you mean 'method'? keys: ...
     """
-    run = RunFolder(out)
+    recipe = as_recipe(recipe)
+    check_keys(recipe)
     stages = methods.create(recipe.method.name, **recipe.method.options)
-    HEADS[recipe.head.name]  # an unknown head is an error before any work
+    check_head(recipe.head.name, recipe.head.options)
+    return _train_stages(recipe, RunFolder(Path(out)), stages, resume)
+
+
+def _train_stages(recipe: Recipe, run: RunFolder, stages: tuple[Stage, ...], resume: bool) -> dict[str, Any]:
     best = BestMetric(recipe)
     resume = is_resumed(run, recipe, resume)
     seed_everything(recipe.seed)
@@ -55,11 +67,15 @@ def train(recipe: Recipe, out: Path, resume: bool) -> dict[str, Any]:
     fabric.barrier()
     with _held(run, fabric):
         if not resume and fabric.is_global_zero:
-            run.start(recipe)
+            run.start(recipe, idle_keys(recipe.task))
         fabric.barrier()
+        for first in (stage.restarts_after for stage in stages if not run.finished):
+            if first is not None:
+                before = RunFolder(run.path / first.name)
+                _train_stages(recipe, before, (first,), before.recipe_file.exists())
         source = source.to(fabric.device, weights_dtype(recipe.runtime))
         source = source.to(memory_format=memory_format(recipe.runtime))
-        knowledge = SourceKnowledge(recipe, run, task, source, train)
+        knowledge = SourceKnowledge(recipe, run, task, source)
         return Training(Setup(fabric, recipe, run, stages, task, source, batches, best, knowledge)).fit(resume)
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from facexfer.transfer.taps import FeatureTap
 
@@ -61,8 +62,8 @@ def fold_batchnorm(network: nn.Module, layers: Sequence[str], input_size: tuple[
         layer = cast(Any, folded.get_submodule(name))
         if layer in tapped:
             continue
-        batchnorm = cast(Any, folded.get_submodule(batchnorm_name))
-        _fold(layer, batchnorm)
+        # A linear layer is fused alike: only the first dimension of its weight counts.
+        folded.set_submodule(name, fuse_conv_bn_eval(layer, cast(Any, folded.get_submodule(batchnorm_name))))
         folded.set_submodule(batchnorm_name, nn.Identity())
         count += 1
     after = _outputs(folded, layers, images)
@@ -116,13 +117,3 @@ def _pairs(network: nn.Module, images: Tensor) -> list[tuple[str, str]]:
         for name, batchnorm in pairs
         if runs[name] == runs[batchnorm] == 1 and readers[name] == [batchnorm]
     ]
-
-
-@torch.no_grad()
-def _fold(layer: Any, batchnorm: Any) -> None:
-    deviation = (batchnorm.running_var + batchnorm.eps).sqrt()
-    factor = (torch.ones_like(deviation) if batchnorm.weight is None else batchnorm.weight) / deviation
-    shift = torch.zeros_like(factor) if batchnorm.bias is None else batchnorm.bias
-    bias = torch.zeros_like(factor) if layer.bias is None else layer.bias
-    layer.weight.mul_(factor.view(-1, *[1] * (layer.weight.ndim - 1)))
-    layer.bias = nn.Parameter((bias - batchnorm.running_mean) * factor + shift, requires_grad=False)

@@ -1,7 +1,6 @@
 """Figure 4: accuracy against how many training images a class has."""
 
 import csv
-import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def read_samples(comparison: Path, figure: str) -> dict[str, dict[int, list[floa
         if not run.finished:
             continue
         count = read_recipe(run.recipe_file).data.images_per_class
-        value = json.loads(run.result_file.read_text(encoding="utf-8"))["figures"].get(figure)
+        value = run.read_result()["figures"].get(figure)
         if count is not None and value is not None:
             row = next(row for row in rows if row["run"] == folder)
             name = row["method"] if len(networks) == 1 else f"{row['method']}, {row['network']}"

@@ -94,7 +94,9 @@ def _stages(run: Path) -> Iterator[_Stage]:
     if not folder.finished:
         raise InputError(f"{run}: expected a finished run, found none; finish it with --resume")
     recipe = read_recipe(folder.recipe_file)
-    for number, stage in enumerate(methods.create(recipe.method.name, **recipe.method.options)):
+    stages = list(enumerate(methods.create(recipe.method.name, **recipe.method.options)))
+    stages += [(0, stage.restarts_after) for _, stage in stages if stage.restarts_after]
+    for number, stage in stages:
         if not folder.stage_file(stage.name).is_file():
             continue
         state = load_state(folder.stage_file(stage.name))

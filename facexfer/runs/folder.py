@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,15 +101,19 @@ class RunFolder:
         busy = "expected a folder that no other process trains in, one is at work there"
         return hold_folder(self.path, "a folder to write to", busy)
 
-    def start(self, recipe: Recipe) -> None:
+    def start(self, recipe: Recipe, idle: Collection[str] = ()) -> None:
         """Make the folder for a new run.
+
+        Args:
+            recipe: The run.
+            idle: Dotted keys that its task does not read; they are not written down.
 
         Raises:
             InputError: If there is a run in it already.
         """
         self.check_new()
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        write_text(self.recipe_file, dump_recipe(recipe))
+        write_text(self.recipe_file, dump_recipe(recipe, idle))
 
     def check_resumable(self, recipe: Recipe) -> None:
         """Check that the run in this folder is one of this recipe; where it computes may differ.
@@ -185,6 +189,20 @@ class RunFolder:
     def save_result(self, result: dict[str, Any]) -> None:
         """Save the metrics, which marks the run as finished."""
         write_text(self.result_file, json.dumps(result, indent=2) + "\n")
+
+    def read_result(self) -> dict[str, Any]:
+        """Read the figures of a finished run.
+
+        Raises:
+            InputError: If the run is not finished, or the file is damaged.
+        """
+        try:
+            result: dict[str, Any] = json.loads(self.result_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.result_file}: expected the result of a finished run, got: {error}; finish it with --resume"
+            ) from error
+        return result
 
 
 def _metadata(backbone: BackboneModule, recipe: Recipe) -> dict[str, str]:

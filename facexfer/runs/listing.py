@@ -1,6 +1,5 @@
 """Runs side by side: in what their recipes differ, how far they came, and what they measured."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,5 +72,5 @@ def _progress(run: RunFolder) -> tuple[bool, int, dict[str, float | None]]:
         steps = max(steps, record["step"])
         figures = record.get("figures", figures)
     if run.finished:
-        figures = json.loads(run.result_file.read_text(encoding="utf-8"))["figures"]
+        figures = run.read_result()["figures"]
     return run.finished, steps, figures

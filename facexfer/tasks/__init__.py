@@ -1,15 +1,11 @@
 """The things in which faces and image classification differ."""
 
-from collections.abc import Callable
-
-from facexfer.backbones.parts.info import BackboneInfo
-from facexfer.recipe import Recipe
 from facexfer.registry import Registry
-from facexfer.tasks.face import face_task
-from facexfer.tasks.image import image_task
-from facexfer.tasks.task import Task
+from facexfer.tasks.face import FACE
+from facexfer.tasks.image import IMAGE
+from facexfer.tasks.task import TaskKind
 
-TASKS: Registry[Callable[[Recipe, BackboneInfo], Task]] = Registry("task")
-"""Task name -> what makes the task from a recipe; every error in the data is raised there, before training."""
-TASKS.add("face", face_task)
-TASKS.add("image", image_task)
+TASKS: Registry[TaskKind] = Registry("task", "tasks")
+"""Task name -> what makes the task from a recipe, and the keys that it reads."""
+TASKS.add("face", FACE)
+TASKS.add("image", IMAGE)

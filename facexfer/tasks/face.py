@@ -18,7 +18,7 @@ from facexfer.errors import InputError
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import DataSection, EvaluationSection, PairsSection, Recipe
-from facexfer.tasks.task import Task
+from facexfer.tasks.task import Task, TaskKind
 
 
 def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
@@ -251,3 +251,15 @@ class FaceEvaluator:
             for point in points:
                 figures[f"{each.name}/tar@{point.far:g}"] = point.tar if point.supported else None
         return figures
+
+
+FACE = TaskKind(
+    face_task,
+    reads=(
+        "data.manifest", "data.modality", "data.train_split", "data.val_split", "data.images_per_identity",
+        "data.search_identities", "data.draw_seed", "data.cache",
+        "source_data.manifest", "source_data.modality", "source_data.split", "companions.*", "pool.*",
+        "evaluation.fars", "evaluation.pairs", "evaluation.best_far", "evaluation.patience",
+    ),
+)  # fmt: skip
+"""The task ``face``."""

@@ -16,7 +16,7 @@ from facexfer.errors import InputError
 from facexfer.eval.classification import cross_entropy, per_class_accuracy, top_k_accuracy
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import PairsSection, Recipe
-from facexfer.tasks.task import Task
+from facexfer.tasks.task import Task, TaskKind
 
 
 def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
@@ -148,3 +148,13 @@ def _fingerprint(images: Sequence[LabelledImage]) -> str:
     for image in images:
         digest.update(f"{image.path.name} {image.path.stat().st_size} {image.label}\n".encode())
     return digest.hexdigest()
+
+
+IMAGE = TaskKind(
+    image_task,
+    reads=(
+        "data.dataset", "data.root", "data.images_per_class", "data.search_share", "data.draw_seed",
+        "source_data.dataset", "source_data.root",
+    ),
+)  # fmt: skip
+"""The task ``image``."""

@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import nn
 
+from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.companions import Companions
 from facexfer.data.mixture import Mixture, Part
 from facexfer.data.training_set import TrainingSet
-from facexfer.recipe import PairsSection
+from facexfer.recipe import PairsSection, Recipe
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,21 @@ class Task:
         """All that batches are drawn from: the training images first."""
         share = 1 - sum(part.share for part in self.more)
         return Mixture([Part("training", self.training_set, share, is_labelled=True), *self.more])
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A task by its name: what makes it from a recipe, and what it reads there.
+
+    Attributes:
+        make: Makes the task of a recipe; every error in the data is raised there, before training.
+        reads: Dotted keys of the recipe that only tasks read, those that this one does; ``section.*`` for all of a
+            section. A recipe of this task that sets a key which only others read is an error.
+    """
+
+    make: Callable[[Recipe, BackboneInfo], Task]
+    reads: tuple[str, ...]
+
+    def __call__(self, recipe: Recipe, info: BackboneInfo) -> Task:
+        """Make the task of a recipe for the backbone of these facts."""
+        return self.make(recipe, info)

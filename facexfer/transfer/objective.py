@@ -127,25 +127,27 @@ class Objective(nn.Module):
         with nullcontext() if self._trains_backbone else torch.no_grad():
             embeddings = self.backbone(images)
         target_maps = self._taps[0].maps
-        losses = self._classify(embeddings, labels)
+        losses, logits = self._classify(embeddings, labels)
         if len(self.terms) > 0:
             source_maps, source_embeddings = self._run_source(images)
             source_batch = None
             if source_images is not None and source_labels is not None and source_weight is not None:
                 source_batch = SourceBatch(self.backbone(source_images), source_labels, source_weight)
-            passes = Passes(labels, source_maps, target_maps, source_embeddings, embeddings, source_batch, companions)
+            passes = Passes(
+                labels, source_maps, target_maps, source_embeddings, embeddings, source_batch, logits, companions
+            )
             for name, term in self.terms.items():
                 losses[name] = self._alphas[name] * term(passes)
         return losses
 
-    def _classify(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the cross-entropy, the mean over the images whose class is known."""
+    def _classify(self, embeddings: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Compute the cross-entropy, the mean over the images whose class is known, and the logits that it is of."""
         if self._classification == 0:
-            return {}
+            return {}, None
         logits = self.head(embeddings, labels)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         total = F.cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="sum")
-        return {CLASSIFICATION: self._classification * total / (labels != NO_LABEL).sum().clamp(min=1)}
+        return {CLASSIFICATION: self._classification * total / (labels != NO_LABEL).sum().clamp(min=1)}, logits
 
     @torch.no_grad()
     def _run_source(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:

@@ -11,6 +11,9 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+SAM_STAGE = "attention"
+"""The stage that learns the attention which a later one holds fixed."""
+
 
 class Reference(StrEnum):
     """The frozen network that a stage compares the target network with."""
@@ -55,6 +58,8 @@ class Passes:
         source_embeddings: (N, D), or None if no term reads the reference network.
         target_embeddings: (N, D).
         source_batch: A batch of the source's own images, or None if no term reads them.
+        logits: (N, K) of the head on the target's embeddings, float32 or wider, with whatever margin the head has in
+            training; None where nothing classifies.
         companions: (N, D) the unit embeddings of each image's companion by the untouched source, zero where an image
             has none; None if no term reads them.
     """
@@ -65,6 +70,7 @@ class Passes:
     source_embeddings: Tensor | None
     target_embeddings: Tensor
     source_batch: SourceBatch | None = None
+    logits: Tensor | None = None
     companions: Tensor | None = None
 
 
@@ -106,7 +112,7 @@ class Knowledge(Protocol):
         ...
 
     def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Give a trained SAM's output (H, W) of the layers, a mean over the training images."""
+        """Give the output (H, W) of the SAM that `SAM_STAGE` has trained, a mean over the training images."""
         ...
 
 
@@ -174,6 +180,8 @@ class Stage:
         head_decay: Weight decay of the head.
         taps: How many layers are tapped.
         needs: What must be there before the run starts.
+        restarts_after: Is run first, as a run of its own in the folder of its name; then the method starts from the
+            source again.
         classification: The weight of the classification loss; with 0 the head is not trained and no label is read.
     """
 
@@ -187,4 +195,5 @@ class Stage:
     head_decay: float = 0.01
     taps: int = 4
     needs: frozenset[Need] = frozenset()
+    restarts_after: "Stage | None" = None
     classification: float = 1.0

@@ -135,8 +135,16 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(manifest, finished, tmp
 
 def test_a_finished_run_is_left_alone(manifest, finished):
     before = {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
-    train(recipe_for(manifest), finished, resume=True)
+    result = train(recipe_for(manifest), finished, resume=True)
+    assert result == json.loads(RunFolder(finished).result_file.read_text())
     assert {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()} == before
+
+
+def test_a_recipe_may_be_a_mapping_and_a_folder_a_string(manifest, tmp_path):
+    values = recipe_for(manifest).model_dump(exclude_none=True)
+    result = train(values, str(tmp_path / "run"))
+    assert result == train(values, str(tmp_path / "run"), resume=True)
+    assert set(result["figures"]) == {"nir/tar@0.1", "vis-nir/tar@0.1"}
 
 
 def test_a_run_that_diverges_stops_with_the_cause_and_the_last_checkpoint_stays(manifest, tmp_path):

@@ -70,7 +70,10 @@ def test_residual_squares_against_the_whole_matrix():
     expected = ((accepted - 0.2 * pairs)[upper] ** 2).sum()
     accepted, pairs = accepted[upper], pairs[upper]
     some = accepted > 0
-    assert residual_squares(accepted[some], pairs[some], 0.2, float((pairs**2).sum())) == pytest.approx(expected)
+    squares = float((pairs**2).sum())
+    assert residual_squares(accepted[some], pairs[some], np.ones(some.sum()), 0.2, squares) == pytest.approx(expected)
+    kinds, times = np.unique(np.stack([accepted[some], pairs[some]]), axis=1, return_counts=True)
+    assert residual_squares(*kinds, times, 0.2, squares) == pytest.approx(expected)
 
 
 def simulated(generator, identities, images, identity_sd, pair_sd):
@@ -105,7 +108,8 @@ def test_coverage_is_between_92_and_98_percent(identity_sd, pair_sd, threshold):
         false_hits[upper] = (impostor[upper] > threshold).sum(1)
         total = (int(false_hits.sum()), len(upper[0]) * images)
         some = false_hits[false_hits > 0]
-        squares = residual_squares(some, np.full(len(some), images), total[0] / total[1], len(upper[0]) * images**2)
+        couples = some, np.full(len(some), images), np.ones(len(some))
+        squares = residual_squares(*couples, total[0] / total[1], len(upper[0]) * images**2)
         both = false_hits.sum(0) + false_hits.sum(1)
         far = identity_interval(both, np.full(identities, images * (identities - 1)), squares, total)
         far_plain = wilson_interval(*total)

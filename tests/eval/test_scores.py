@@ -139,7 +139,7 @@ def test_scores_that_nearly_all_tie_need_no_room(monkeypatch, values):
     whole = all_pairs(embeddings, labels, fars)
     room = []
     close = cuts._Band.close
-    monkeypatch.setattr(cuts._Band, "close", lambda band: (room.append(len(band._growing.all().scores)), close(band)))
+    monkeypatch.setattr(cuts._Band, "close", lambda band: (close(band), room.append(len(band._found.kept.scores))))
     monkeypatch.setattr(cuts, "KEPT", 100)
     assert figures(all_pairs(embeddings, labels, fars)) == figures(whole)
     assert max(room) <= cuts._LEAST_ROOM
@@ -157,12 +157,34 @@ def test_5000_by_5000_cross_spectral_pairs_equal_brute_force():
     assert_equal_points(points, brute_force(gallery, gallery_labels, probe, probe_labels, counted, fars))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("kept", [4_000_000, 100])
-def test_the_same_on_a_gpu(monkeypatch, kept):
+@pytest.mark.parametrize("kept", [4_000_000, 300])
+def test_wide_blocks_and_any_strips_change_nothing(monkeypatch, kept):
+    """As a GPU takes them; an identity of many images does not fit one strip."""
+    embeddings, labels = people(400)
+    labels[:150] = 0
+    captures = np.array([f"c{i % 60}" for i in range(200)], dtype=object)
+    cross = (embeddings[:200], labels[:200], embeddings[200:], labels[200:], FARS, captures, captures)
+    plain = all_pairs(embeddings, labels, FARS), gallery_probe_pairs(*cross)
     monkeypatch.setattr(cuts, "KEPT", kept)
-    embeddings, labels = people(3000)
-    assert_equal_points(all_pairs(embeddings, labels, FARS, "cuda"), all_pairs(embeddings, labels, FARS))
+    for block, strip in (((8, 100), 3), ((50, 1000), 70)):
+        monkeypatch.setattr(pairs, "shape_of_blocks", lambda device, shape=(*block, strip): shape)
+        for points, expected in zip(
+            (all_pairs(embeddings, labels, FARS), gallery_probe_pairs(*cross)), plain, strict=True
+        ):
+            assert_equal_points(points, expected)
+
+
+def test_tensors_are_taken_as_they_are():
+    embeddings, labels = people(60)
+    assert all_pairs(torch.from_numpy(embeddings), labels, FARS) == all_pairs(embeddings, labels, FARS)
+    with pytest.raises(InputError, match="of real numbers, got torch.complex64"):
+        all_pairs(torch.from_numpy(embeddings).to(torch.complex64), labels, FARS)
+    before = embeddings.copy()
+    embeddings[:, 0] = 1e25
+    kept = embeddings.copy()
+    all_pairs(embeddings, labels, FARS)
+    assert (embeddings == kept).all()
+    assert not (before == kept).all()
 
 
 def test_labels_may_be_names():

@@ -9,7 +9,7 @@ from torch import nn
 from facexfer.heads import ArcFaceHead, LinearHead
 from facexfer.transfer.methods import create
 from facexfer.transfer.objective import Objective, make_terms
-from facexfer.transfer.stages import StageSetting
+from facexfer.transfer.stages import Stage, StageSetting, Term, WeightedTerm
 
 LAYERS = ("0", "3")
 SHAPES = ((8, 12, 12), (8, 6, 6))
@@ -160,3 +160,23 @@ def test_margin_softmax_and_distances_stay_in_float32_under_bfloat16():
         losses = module.train()(*batch())
     assert seen == [(torch.bfloat16, torch.float32)]
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
+
+
+class Confidence(Term):
+    """The mean of the true class's logit, as a custom term may want it."""
+
+    def forward(self, passes):
+        return passes.logits.gather(1, passes.labels[:, None]).mean()
+
+
+def test_a_term_sees_the_logits_with_their_gradient():
+    network, head = backbone(), ArcFaceHead(8, 5)
+    stage = Stage("custom", (WeightedTerm("confidence", 0.5, lambda setting: Confidence()),))
+    terms = make_terms(stage, StageSetting((), 8, 5, network, network))
+    module = Objective(network, head, stage, terms, (), network)
+    images, labels = batch()
+    losses = module(images, labels)
+    expected = head(network(images), labels).gather(1, labels[:, None]).mean() / 2
+    assert losses["confidence"].item() == pytest.approx(expected.item(), rel=1e-5)
+    losses["confidence"].backward()
+    assert head.weight.grad.abs().sum() > 0

@@ -30,6 +30,7 @@ from facexfer.backbones.parts.prelu import PReLU
 from facexfer.heads import ArcFaceHead
 from facexfer.networks.folded import fold_batchnorm
 from facexfer.runtime import prepare_cpu
+from facexfer.transfer.alignment import FixedAttention
 from facexfer.transfer.methods import create
 from facexfer.transfer.methods.delta import WeightedChannelAlignment
 from facexfer.transfer.objective import Objective, make_terms
@@ -96,7 +97,7 @@ def make_way(network: str, method: str, **options: Any) -> Callable[[Tensor, Ten
     if method == "delta":
         # Uniform channel weights: finding them is no part of a step.
         terms: dict[str, Any] = {
-            "feature": WeightedChannelAlignment(tuple(torch.full((c,), 1 / c) for c, _, _ in shapes))
+            "feature": WeightedChannelAlignment(FixedAttention(torch.full((c,), 1 / c)) for c, _, _ in shapes)
         }
     else:
         setting = StageSetting(shapes, source.info.embedding_size, CLASSES, source, target)

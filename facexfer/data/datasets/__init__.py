@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from facexfer.data.datasets.caltech256 import caltech256
-from facexfer.data.datasets.cub200 import cub200
-from facexfer.data.datasets.folders import folders
-from facexfer.data.datasets.mit67 import mit67
-from facexfer.data.datasets.stanford_dogs import stanford_dogs
 from facexfer.data.image_set import ImageSet
-from facexfer.registry import Registry
+from facexfer.registry import Registry, modules_of
 
-DATASETS: Registry[Callable[[Path, int], ImageSet]] = Registry("data set")
-"""Layout name -> what reads it: (the set's folder, the seed of a draw where the set has no official split)."""
-for _layout in (caltech256, cub200, folders, mit67, stanford_dogs):
-    DATASETS.add(_layout.__name__, _layout)
+DATASETS: Registry[Callable[[Path, int], ImageSet]] = Registry("data set", "datasets")
+"""Layout name -> what reads it: (the set's folder, the seed of a draw where the set has no official split).
+
+It is the function of the same name of every file here.
+"""
+for _module in modules_of(__name__, __path__):
+    _name = _module.__name__.rpartition(".")[2]
+    DATASETS.add(_name, getattr(_module, _name))

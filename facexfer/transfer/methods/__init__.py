@@ -2,28 +2,44 @@
 
 import inspect
 from collections.abc import Callable
+from typing import TypeVar
 
 import pydantic
 
 from facexfer.errors import InputError
-from facexfer.registry import Registry, unknown_name_message
-from facexfer.transfer.methods.adabn import adabn
-from facexfer.transfer.methods.afa import afa
-from facexfer.transfer.methods.csd import csd
-from facexfer.transfer.methods.delta import delta
-from facexfer.transfer.methods.dfa import dfa
-from facexfer.transfer.methods.l2 import l2
-from facexfer.transfer.methods.l2_fe import l2_fe
-from facexfer.transfer.methods.l2_sp import l2_sp
-from facexfer.transfer.methods.lwf import lwf
-from facexfer.transfer.methods.soft_ft import soft_ft
+from facexfer.registry import Registry, modules_of, unknown_name_message
 from facexfer.transfer.stages import Stage
 
 Method = Callable[..., tuple[Stage, ...]]
+M = TypeVar("M", bound=Method)
 
-METHODS: Registry[Method] = Registry("method")
-for _method in (adabn, afa, csd, delta, dfa, l2, l2_fe, l2_sp, lwf, soft_ft):
-    METHODS.add(_method.__name__, _method)
+METHODS: Registry[Method] = Registry("method", "methods")
+"""A method's name -> what makes its stages; the function of the same name of every file here."""
+for _module in modules_of(__name__, __path__):
+    _name = _module.__name__.rpartition(".")[2]
+    METHODS.add(_name, getattr(_module, _name))
+
+
+def register_method(name: str) -> Callable[[M], M]:
+    """Return a decorator that makes a method of one's own known by a name, for recipes and `create`.
+
+    Args:
+        name: As ``method.name`` in a recipe.
+
+    Returns:
+        The decorator; the function's own arguments, with types and defaults, are the method's options.
+
+    Raises:
+        ValueError: If another method has the name.
+
+    Example:
+        >>> @register_method("head_alone")
+        ... def head_alone(decay: float = 0.01) -> tuple[Stage, ...]:
+        ...     return (Stage("head", trains_backbone=False, head_decay=decay),)
+        >>> create("head_alone", decay=0.1)[0].head_decay
+        0.1
+    """
+    return lambda method: METHODS.add(name, method)  # type: ignore[return-value]
 
 
 def create(name: str, **options: object) -> tuple[Stage, ...]:

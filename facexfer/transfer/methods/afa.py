@@ -2,97 +2,26 @@
 
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
-
 from facexfer.errors import InputError
+from facexfer.transfer.alignment import AttentiveAlignment, FixedAttention
 from facexfer.transfer.attention import ChannelAttention, SpatialAttention
-from facexfer.transfer.stages import Passes, Reference, Stage, StageSetting, Term, WeightedTerm
+from facexfer.transfer.stages import SAM_STAGE, Reference, Stage, StageSetting, Term, WeightedTerm
 from facexfer.transfer.terms import channel_distance, spatial_distance
 
 Attention = Literal["learned", "fixed"]
 Variant = Literal["two_stage", "spatial", "channel", "one_stage", "reversed"]
 
 
-class SpatialAlignment(Term):
-    """AST: the tapped layers' `spatial_distance` under learned attention, one module a layer (Eqs. 5 and 6)."""
+class SpatialAlignment(AttentiveAlignment):
+    """AST: the tapped layers' `spatial_distance`; its attention learned (Eqs. 5 and 6) or fixed (Table 9)."""
 
-    reads_maps = True
-
-    def __init__(self, map_shapes: tuple[tuple[int, int, int], ...]) -> None:
-        super().__init__()
-        self.attentions = nn.ModuleList(SpatialAttention(height, width) for _, height, width in map_shapes)
-
-    def forward(self, passes: Passes) -> Tensor:
-        """Sum the distances over the tapped layers."""
-        layers = zip(self.attentions, passes.source_maps, passes.target_maps, strict=True)
-        return torch.stack(
-            [spatial_distance(source, target, attend(source)) for attend, source, target in layers]
-        ).sum()
+    distance = staticmethod(spatial_distance)
 
 
-class ChannelAlignment(Term):
-    """ACT: the tapped layers' `channel_distance` under learned attention, one module a layer (Eqs. 7 and 8)."""
+class ChannelAlignment(AttentiveAlignment):
+    """ACT: the tapped layers' `channel_distance`; its attention learned (Eqs. 7 and 8) or fixed (Table 9)."""
 
-    reads_maps = True
-
-    def __init__(self, map_shapes: tuple[tuple[int, int, int], ...]) -> None:
-        super().__init__()
-        self.attentions = nn.ModuleList(ChannelAttention(*shape) for shape in map_shapes)
-
-    def forward(self, passes: Passes) -> Tensor:
-        """Sum the distances over the tapped layers."""
-        layers = zip(self.attentions, passes.source_maps, passes.target_maps, strict=True)
-        return torch.stack(
-            [channel_distance(source, target, attend(source)) for attend, source, target in layers]
-        ).sum()
-
-
-class FixedSpatialAlignment(Term):
-    """AST with attention that is the same for all samples (Table 9).
-
-    Args:
-        weights: (H, W) a layer, each summing to 1.
-    """
-
-    reads_maps = True
-
-    def __init__(self, weights: tuple[Tensor, ...]) -> None:
-        super().__init__()
-        for index, each in enumerate(weights):
-            self.register_buffer(f"weights_{index}", each.clone())
-
-    def forward(self, passes: Passes) -> Tensor:
-        """Sum the distances over the tapped layers."""
-        layers = zip(self.buffers(), passes.source_maps, passes.target_maps, strict=True)
-        return torch.stack(
-            [
-                spatial_distance(source, target, weights.expand(len(source), -1, -1))
-                for weights, source, target in layers
-            ]
-        ).sum()
-
-
-class FixedChannelAlignment(Term):
-    """ACT with attention that is the same for all samples (Table 9).
-
-    Args:
-        weights: (C,) a layer, each summing to 1.
-    """
-
-    reads_maps = True
-
-    def __init__(self, weights: tuple[Tensor, ...]) -> None:
-        super().__init__()
-        for index, each in enumerate(weights):
-            self.register_buffer(f"weights_{index}", each.clone())
-
-    def forward(self, passes: Passes) -> Tensor:
-        """Sum the distances over the tapped layers."""
-        layers = zip(self.buffers(), passes.source_maps, passes.target_maps, strict=True)
-        return torch.stack(
-            [channel_distance(source, target, weights.expand(len(source), -1)) for weights, source, target in layers]
-        ).sum()
+    distance = staticmethod(channel_distance)
 
 
 def afa(
@@ -145,6 +74,8 @@ def afa(
     }
     if not 0 < first_share < 1:
         raise InputError(f"afa: expected first_share between 0 and 1; got {first_share}; 0.5 is published")
+    learns_first = attention == "fixed" and variant != "channel"
+    sam = Stage(SAM_STAGE, (WeightedTerm("spatial", spatial_alpha, _make_spatial),), head_decay=head_decay, taps=taps)
     later = Reference.SOURCE if keep_source else Reference.PREVIOUS
     shares = (1.0,) if len(stages[variant]) == 1 else (first_share, 1 - first_share)
     return tuple(
@@ -156,25 +87,26 @@ def afa(
             rate_factor=second_rate if index else 1.0,
             head_decay=head_decay,
             taps=taps,
+            restarts_after=sam if learns_first and not index else None,
         )
         for index, (name, terms) in enumerate(stages[variant])
     )
 
 
 def _make_spatial(setting: StageSetting) -> Term:
-    return SpatialAlignment(setting.map_shapes)
+    return SpatialAlignment(SpatialAttention(height, width) for _, height, width in setting.map_shapes)
 
 
 def _make_channel(setting: StageSetting) -> Term:
-    return ChannelAlignment(setting.map_shapes)
+    return ChannelAlignment(ChannelAttention(*shape) for shape in setting.map_shapes)
 
 
 def _make_fixed_spatial(setting: StageSetting) -> Term:
-    return FixedSpatialAlignment(setting.answers.mean_attention(setting.layers))
+    return SpatialAlignment(map(FixedAttention, setting.answers.mean_attention(setting.layers)))
 
 
 def _make_fixed_channel(setting: StageSetting) -> Term:
-    return FixedChannelAlignment(setting.answers.channel_weights(setting.layers))
+    return ChannelAlignment(map(FixedAttention, setting.answers.channel_weights(setting.layers)))
 
 
 _MAKERS = {"learned": (_make_spatial, _make_channel), "fixed": (_make_fixed_spatial, _make_fixed_channel)}

@@ -1,30 +1,19 @@
 """DELTA: align feature maps channel by channel, by fixed weights (Li et al., ICLR 2019)."""
 
-import torch
 from torch import Tensor
 
-from facexfer.transfer.stages import Passes, Stage, StageSetting, Term, WeightedTerm
+from facexfer.transfer.alignment import AttentiveAlignment, FixedAttention
+from facexfer.transfer.stages import Stage, StageSetting, Term, WeightedTerm
 from facexfer.transfer.terms import delta_distance
 
 
-class WeightedChannelAlignment(Term):
-    """The tapped layers' `delta_distance` under weights that are the same for all samples (Li 2019, Eq. 5).
+class WeightedChannelAlignment(AttentiveAlignment):
+    """The tapped layers' `delta_distance` under weights that are the same for all samples (Li 2019, Eq. 5)."""
 
-    Args:
-        weights: (C,) a layer, each summing to 1.
-    """
-
-    reads_maps = True
-
-    def __init__(self, weights: tuple[Tensor, ...]) -> None:
-        super().__init__()
-        for index, each in enumerate(weights):
-            self.register_buffer(f"weights_{index}", each.clone())
-
-    def forward(self, passes: Passes) -> Tensor:
-        """Sum the distances over the tapped layers."""
-        layers = zip(self.buffers(), passes.source_maps, passes.target_maps, strict=True)
-        return torch.stack([delta_distance(source, target, weights) for weights, source, target in layers]).sum()
+    @staticmethod
+    def distance(source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        """Compare the maps of one layer under the first sample's weights, which are every sample's."""
+        return delta_distance(source, target, weights[0])
 
 
 def delta(alpha: float = 0.64, head_decay: float = 0.01, taps: int = 4) -> tuple[Stage, ...]:
@@ -49,4 +38,4 @@ def delta(alpha: float = 0.64, head_decay: float = 0.01, taps: int = 4) -> tuple
 
 
 def _make(setting: StageSetting) -> Term:
-    return WeightedChannelAlignment(setting.answers.channel_weights(setting.layers))
+    return WeightedChannelAlignment(map(FixedAttention, setting.answers.channel_weights(setting.layers)))

@@ -1,0 +1,121 @@
+"""What anybody gives as embeddings, labels and captures, checked and brought into one form on one device."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facexfer.errors import InputError
+
+Vectors = np.ndarray | Tensor
+
+
+def unit_embeddings(embeddings: Vectors, what: str, device: torch.device) -> Tensor:
+    """Give embeddings the length 1.
+
+    Args:
+        embeddings: (N, D), of any length; a tensor may already be on the device.
+        what: What to call them in errors.
+        device: Where they go before anything is computed.
+
+    Returns:
+        (N, D) float32.
+
+    Raises:
+        InputError: If they have no such shape, are no real numbers, or one is zero or not finite.
+    """
+    tensor = _as_float32(embeddings, what, device)
+    lengths = tensor.norm(dim=1)
+    bad = ~(torch.isfinite(lengths) & (lengths > 0))
+    if bad.any():
+        # Squares of very large or small numbers leave float32, the vectors themselves are sound.
+        places = bad.nonzero()[:, 0]
+        rows = _rows(embeddings, places)
+        largest = rows.abs().amax(dim=1, keepdim=True)
+        sound = torch.isfinite(largest[:, 0]) & (largest[:, 0] > 0)
+        places = places[sound.to(device)]
+        tensor = tensor.clone()
+        tensor[places] = (rows[sound] / largest[sound]).float().to(device)
+        lengths[places] = tensor[places].norm(dim=1)
+        bad[places] = False
+    if bad.any():
+        raise InputError(
+            f"expected finite {what} of positive length, got {int(bad.sum())} with NaN, infinity or only zeros, "
+            f"the first in row {int(bad.nonzero()[0])}; leave failed images out and count them as failures"
+        )
+    units: Tensor = tensor / lengths[:, None]
+    return units
+
+
+def label_codes(labels: np.ndarray, length: int, what: str) -> Tensor:
+    """Number the identities in the order of their labels.
+
+    Args:
+        labels: (N,) of any kind, equal for one person.
+        length: N.
+        what: What to call them in errors.
+
+    Returns:
+        (N,) int64.
+
+    Raises:
+        InputError: If the shape does not fit or a label is NaN.
+    """
+    array = checked_labels(labels, length, what)
+    return torch.from_numpy(np.unique(array, return_inverse=True)[1].astype(np.int64))
+
+
+def checked_labels(labels: np.ndarray, length: int, what: str) -> np.ndarray:
+    """Check labels as `label_codes` does, and give them as an array."""
+    array = np.asarray(labels)
+    if array.shape != (length,):
+        raise InputError(f"expected {what} of shape ({length},), got {array.shape}; give one an embedding")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        missing = np.isnan(array)
+        raise InputError(
+            f"expected {what} without NaN, got {int(missing.sum())}, the first at {int(missing.argmax())}; an image of "
+            "nobody is in no pair: leave it out"
+        )
+    return array
+
+
+def checked_captures(captures: np.ndarray | None, length: int) -> list[str | None]:
+    """Give captures as names; none at all where there are none.
+
+    Raises:
+        InputError: If there are not as many as embeddings.
+    """
+    if captures is None:
+        return []
+    if len(captures) != length:
+        raise InputError(f"expected {length} captures, got {len(captures)}; give one an embedding, or None")
+    return [None if capture is None else str(capture) for capture in captures]
+
+
+def pairs_of_one_capture(gallery: list[str | None], probe: list[str | None]) -> Tensor:
+    """List the pairs (gallery, probe) that show one capture, (E, 2) int64."""
+    rows: dict[str, list[int]] = {}
+    for row, capture in enumerate(gallery):
+        if capture is not None:
+            rows.setdefault(capture, []).append(row)
+    shots = [(row, column) for column, shot in enumerate(probe) if shot is not None for row in rows.get(shot, [])]
+    return torch.tensor(shots, dtype=torch.int64).reshape(-1, 2)
+
+
+def _as_float32(embeddings: Vectors, what: str, device: torch.device) -> Tensor:
+    given = embeddings if isinstance(embeddings, Tensor) else np.asarray(embeddings)
+    if given.ndim != 2 or 0 in given.shape:
+        raise InputError(f"expected {what} of shape (N, D), got {tuple(given.shape)}; give one row an image")
+    is_real = not given.is_complex() if isinstance(given, Tensor) else given.dtype.kind in "fiub"
+    if not is_real:
+        raise InputError(f"expected {what} of real numbers, got {given.dtype}; save the vectors themselves")
+    if isinstance(given, Tensor):
+        return given.detach().to(device, torch.float32)
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.ascontiguousarray(given, dtype=np.float32)).to(device)
+
+
+def _rows(embeddings: Vectors, places: Tensor) -> Tensor:
+    """Give some rows as float64 on the places' device."""
+    if isinstance(embeddings, Tensor):
+        return embeddings.detach()[places.to(embeddings.device)].to(places.device, torch.float64)
+    return torch.from_numpy(np.asarray(embeddings)[places.cpu().numpy()].astype(np.float64)).to(places.device)

@@ -1,0 +1,108 @@
+"""Which keys of a recipe a task reads; one that it does not read is an error, so that nothing set does nothing."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from types import UnionType
+from typing import Any, TypeGuard, get_args
+
+from pydantic import BaseModel
+
+from facexfer.errors import InputError
+from facexfer.recipe import Recipe
+from facexfer.tasks import TASKS
+
+READ_FOR_EVERY_TASK = (
+    "task", "seed", "plugins", "source.*", "head.*", "method.*", "optimizer.*", "runtime.*",
+    "data.augmentation", "data.identities_per_batch",
+    "evaluation.every_epochs", "evaluation.untouched", "evaluation.test_loss",
+)  # fmt: skip
+"""Patterns of the keys that the training loop reads itself, whatever the task; each task declares its own beside."""
+
+WITHOUT_EFFECT_ALONE = {
+    "data.draw_seed": (
+        "data.images_per_identity", "data.search_identities", "data.images_per_class", "data.search_share",
+        "data.dataset",
+    ),
+    "evaluation.patience": ("evaluation.best_far",),
+    "optimizer.drop_factor": ("optimizer.drops",),
+}  # fmt: skip
+"""Key -> keys of which one must say something, or it does nothing."""
+
+
+def all_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
+    """Give every key of a recipe, dotted: ``seed``, ``data.manifest``; of a list of sections its own key alone."""
+    for name, field in section.model_fields.items():
+        alternatives = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
+        inner = next((each for each in alternatives if _is_section(each)), None)
+        if inner is None:
+            yield f"{prefix}{name}"
+        else:
+            yield from all_keys(inner, f"{prefix}{name}.")
+
+
+def is_read(key: str, task: str) -> bool:
+    """Say whether a recipe of a task reads a key.
+
+    Example:
+        >>> is_read("data.cache", "face"), is_read("data.cache", "image")
+        (True, False)
+    """
+    return any(fnmatchcase(key, pattern) for pattern in (*READ_FOR_EVERY_TASK, *TASKS[task].reads))
+
+
+def idle_keys(task: str) -> frozenset[str]:
+    """Give the keys that recipes of a task must not set."""
+    return frozenset(key for key in all_keys() if not is_read(key, task))
+
+
+def check_keys(recipe: Recipe) -> None:
+    """Check that every key that a recipe sets is read.
+
+    Args:
+        recipe: The run.
+
+    Raises:
+        InputError: If the task does not read a key, or the key does nothing without another one; or the task is
+            unknown.
+
+    Example:
+        >>> from facexfer.recipe import parse_recipe
+        >>> values = {"source": {"backbone": "mbf"}, "method": {"name": "l2"}, "optimizer": {"epochs": 1}}
+        >>> check_keys(parse_recipe({**values, "data": {"search_share": 0.2}}, "my.toml"))
+        Traceback (most recent call last):
+        facexfer.errors.InputError: expected keys that the face task reads, got data.search_share, which the image task reads; leave it out
+    """  # noqa: E501
+    given = dict(_set_keys(recipe))
+    for key in given:
+        if not is_read(key, recipe.task):
+            others = [name for name in TASKS if is_read(key, name)]
+            who = " and ".join(f"the {name} task reads" for name in others) or "no task reads"
+            raise InputError(f"expected keys that the {recipe.task} task reads, got {key}, which {who}; leave it out")
+    for key in WITHOUT_EFFECT_ALONE.keys() & given.keys():
+        if not any(_value(recipe, other) for other in WITHOUT_EFFECT_ALONE[key]):
+            known = [other for other in WITHOUT_EFFECT_ALONE[key] if is_read(other, recipe.task)]
+            raise InputError(
+                f"{key}: expected {' or '.join(known)} beside it, got none; it does nothing alone, leave it out"
+            )
+
+
+def _is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _set_keys(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if name not in section.model_fields_set:
+            continue
+        if isinstance(value, BaseModel):
+            yield from _set_keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _value(recipe: Recipe, key: str) -> Any:
+    value: Any = recipe
+    for part in key.split("."):
+        value = getattr(value, part, None)
+    return value

@@ -1,0 +1,197 @@
+"""Every key of every section, for every task: a run reads it, or setting it is an error."""
+
+import sys
+import tomllib
+from collections import defaultdict
+
+import pytest
+from pydantic import BaseModel
+from small_faces import write_small_set
+from small_pictures import write_pictures
+
+from facexfer.engine.train import train
+from facexfer.errors import InputError
+from facexfer.recipe import Recipe, dump_recipe, parse_recipe
+from facexfer.runs.folder import RunFolder
+from facexfer.tasks import TASKS
+from facexfer.tasks.keys import all_keys, check_keys, idle_keys, is_read
+
+# A value that fits, where the key's type does not tell one.
+VALUES = {
+    "evaluation.pairs": [{"probe": "vis"}],
+    "evaluation.fars": [0.1],
+    "head.start": "random",
+    "runtime.precision": "32-true",
+    "companions.match": "capture",
+    "optimizer.schedule": "cosine",
+}
+# What a section must hold, whatever else is set in it.
+BESIDE = {"companions": {"match": "capture"}, "pool": {"manifest": "pool.csv"}}
+COMMON = {
+    "method": {"name": "lwf", "old_task": "source_set"},
+    "optimizer": {"epochs": 2, "batch_size": 4},
+    "runtime": {"accelerator": "cpu", "log_every_steps": 1},
+}
+# Runs of each task that together read all that it reads; a new optional section needs a run that has it.
+RUNS = {
+    "face": [
+        {
+            "source": {"backbone": "mobilefacenet_slim"},
+            "data": {"manifest": "{faces}/images.csv", "images_per_identity": 2},
+            "source_data": {"modality": "vis"},
+            "evaluation": {"fars": [0.1], "best_far": 0.1, "patience": 3},
+        },
+        {
+            "source": {"backbone": "mobilefacenet_slim"},
+            "data": {"manifest": "{faces}/images.csv"},
+            "companions": {"match": "capture"},
+            "pool": {"manifest": "{pool}/images.csv", "split": "train"},
+            "method": {"name": "csd"},
+            "evaluation": {"fars": [0.1]},
+        },
+    ],
+    "image": [
+        {
+            "source": {"backbone": "mobilenet_v2", "input_size": 32},
+            "data": {"dataset": "folders", "root": "{images}", "augmentation": "flip"},
+            "source_data": {"dataset": "folders", "root": "{images}"},
+            "head": {"name": "linear"},
+        },
+    ],
+}
+
+
+def at(key, value):
+    """Nest a value: ``a.b`` -> {"a": {"b": value}}."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def sections_of(model=Recipe, prefix=""):
+    """Give the class of every section with its place."""
+    places = defaultdict(set)
+    places[model].add(prefix)
+    for key in all_keys():
+        section, _, _ = key.rpartition(".")
+        if section:
+            annotation = Recipe.model_fields[section].annotation
+            alternatives = getattr(annotation, "__args__", (annotation,))
+            places[next(each for each in alternatives if issubclass(each, BaseModel))].add(f"{section}.")
+    return places
+
+
+def value_for(key):
+    """Give some value that the key's type takes."""
+    for value in (VALUES.get(key), 1, 0.5, True, "some", ["some"], [0.5]):
+        if value is None:
+            continue
+        try:
+            parse_recipe(with_key("face", key, value), "test")
+        except InputError as error:
+            if "unknown key" in str(error):
+                raise
+            continue
+        return value
+    raise AssertionError(f"give a value for {key} in VALUES")
+
+
+def minimal(task):
+    return {
+        "task": task, "source": {"backbone": "mbf"}, "data": {}, "method": {"name": "l2"},
+        "optimizer": {"iterations": 1},
+    }  # fmt: skip
+
+
+def with_key(task, key, value):
+    section = key.partition(".")[0]
+    return merged({**minimal(task), **({section: BESIDE[section]} if section in BESIDE else {})}, at(key, value))
+
+
+def merged(first, second):
+    if not (isinstance(first, dict) and isinstance(second, dict)):
+        return second
+    return {key: merged(first.get(key), second[key]) if key in second else first[key] for key in {**first, **second}}
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Collect the dotted keys that are read while the block runs, but for the check itself."""
+    seen = set()
+    places = sections_of()
+    plain = BaseModel.__getattribute__
+
+    def recorded(self, name):
+        caller = sys._getframe(1).f_globals["__name__"]
+        if name in type(self).model_fields and caller != "facexfer.tasks.keys":
+            seen.update(f"{place}{name}" for place in places.get(type(self), ()))
+        return plain(self, name)
+
+    for section in places:
+        monkeypatch.setattr(section, "__getattribute__", recorded, raising=False)
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_every_key_that_a_task_may_set_is_read_by_its_runs(task, reads, tmp_path):
+    places = {
+        "faces": write_small_set(tmp_path / "faces", train=2, val=2, images=2).parent,
+        "images": write_pictures(tmp_path / "images"),
+        "pool": write_small_set(tmp_path / "pool", train=2, val=0, images=2, modalities=("vis",)).parent,
+    }
+    recipes = []
+    for number, sections in enumerate(RUNS[task]):
+        method = {"method": sections["method"]} if "method" in sections else {}
+        filled = {
+            section: {key: value.format(**places) if isinstance(value, str) else value for key, value in values.items()}
+            for section, values in {**merged(COMMON, sections), **method}.items()
+        }
+        recipes.append(parse_recipe({"task": task, **filled}, "test"))
+        reads.clear() if number == 0 else None
+        train(recipes[-1], tmp_path / f"run{number}", resume=False)
+    allowed = set(all_keys()) - idle_keys(task)
+    # What a recipe's file is, and what its plugins are, is read where the file is.
+    assert allowed - reads - {"plugins"} == set()
+    written = RunFolder(tmp_path / "run0").recipe_file.read_text()
+    assert written == dump_recipe(recipes[0], idle_keys(task))
+    check_keys(parse_recipe(tomllib.loads(written), "written"))
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+@pytest.mark.parametrize("key", sorted(set(all_keys()) - {"task"}))
+def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task, key):
+    others = [name for name in TASKS if is_read(key, name)]
+    assert others, f"no task reads {key}: declare it in the task that does"
+    if is_read(key, task):
+        return
+    recipe = parse_recipe(with_key(task, key, value_for(key)), "test")
+    section = key.partition(".")[0]
+    named = rf"{section}\.\w+" if section in BESIDE else key
+    with pytest.raises(
+        InputError, match=rf"expected keys that the {task} task reads, got .*{named}.* the {others[0]} task"
+    ):
+        check_keys(recipe)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"data": {"draw_seed": 1}}, "data.draw_seed: expected .*data.search_identities.* beside it, got none"),
+        ({"optimizer": {"drops": [], "drop_factor": 0.5}}, "optimizer.drop_factor: expected optimizer.drops beside it"),
+        ({"evaluation": {"patience": 2}}, "evaluation.patience: expected evaluation.best_far beside it"),
+    ],
+)
+def test_a_key_that_does_nothing_alone_is_an_error(sections, message):
+    with pytest.raises(InputError, match=message):
+        check_keys(parse_recipe(merged(minimal("face"), sections), "test"))
+
+
+def test_a_default_that_is_written_out_is_refused_as_any_other_value():
+    with pytest.raises(InputError, match="got data.modality, which the face task reads"):
+        check_keys(parse_recipe(merged(minimal("image"), {"data": {"modality": "nir"}}), "test"))
+
+
+def test_an_unknown_task_is_an_error():
+    with pytest.raises(InputError, match="unknown task 'faces'; did you mean 'face'"):
+        check_keys(parse_recipe(minimal("faces"), "test"))

@@ -7,6 +7,8 @@ choice here gives exactly the parameter counts of Table 6.
 import torch
 from torch import Tensor, nn
 
+from facexfer.transfer.entropy_floor import raise_entropy
+
 
 class SpatialAttention(nn.Module):
     """Weigh the positions of a feature map (SAM, Eq. 5).
@@ -56,6 +58,8 @@ class ChannelAttention(nn.Module):
         channels: C of the maps.
         height: H of the maps.
         width: W of the maps.
+        temperature: The scores are divided by it; above 1 the weights are flatter. 1 is published.
+        entropy_floor: Of every sample's weights (`raise_entropy`), as a part of log C; published: 0, none.
 
     Example:
         >>> attention = ChannelAttention(2048, 7, 7)
@@ -65,8 +69,11 @@ class ChannelAttention(nn.Module):
         torch.Size([2, 16])
     """
 
-    def __init__(self, channels: int, height: int, width: int) -> None:
+    def __init__(
+        self, channels: int, height: int, width: int, temperature: float = 1.0, entropy_floor: float = 0.0
+    ) -> None:
         super().__init__()
+        self._temperature, self._entropy_floor = temperature, entropy_floor
         self.reduce = nn.Linear(height * width, height, bias=False)
         self.score = nn.Linear(height, 1, bias=False)
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -81,4 +88,4 @@ class ChannelAttention(nn.Module):
             (N, C); every sample's weights sum to 1.
         """
         scores = self.score(self.reduce(maps.flatten(2)).relu()).squeeze(2)
-        return torch.softmax(scores + self.bias, dim=1)
+        return raise_entropy(torch.softmax((scores + self.bias) / self._temperature, dim=1), self._entropy_floor)

@@ -1,5 +1,6 @@
 """Attentive Feature Alignment (Xie et al., Neural Networks 138, 2021): the method and its published variants."""
 
+from functools import partial
 from typing import Literal
 
 from facexfer.errors import InputError
@@ -8,7 +9,7 @@ from facexfer.transfer.attention import ChannelAttention, SpatialAttention
 from facexfer.transfer.stages import SAM_STAGE, Reference, Stage, StageSetting, Term, WeightedTerm
 from facexfer.transfer.terms import channel_distance, spatial_distance
 
-Attention = Literal["learned", "fixed"]
+Attention = Literal["learned", "detached", "fixed"]
 Variant = Literal["two_stage", "spatial", "channel", "one_stage", "reversed"]
 
 
@@ -34,6 +35,8 @@ def afa(
     taps: int = 4,
     first_share: float = 0.5,
     second_rate: float = 0.1,
+    temperature: float = 1.0,
+    entropy_floor: float = 0.0,
 ) -> tuple[Stage, ...]:
     """Align attended positions (stage I, AST), then attended channels (stage II, ACT); Algorithm 1.
 
@@ -44,27 +47,32 @@ def afa(
         channel_alpha: The weight of ACT; 0.15 is published for ResNet-101 on Dogs (MobileNetV2: 0.04).
         variant: ``two_stage``; ``spatial`` or ``channel`` alone (Table 4); ``one_stage``, the sum of both (Table 7);
             ``reversed``, ACT before AST (Table 8).
-        attention: ``learned``, or ``fixed`` for all samples (Table 9): over positions the mean output of a trained SAM
-            over the training images, over channels DELTA's weights.
+        attention: ``learned``; ``fixed`` for all samples (Table 9): over positions the mean output of a trained SAM
+            over the training images, over channels DELTA's weights; or ``detached`` (ours), where the gradient of the
+            distance does not reach the channel attention, which so stays as it was drawn.
         keep_source: Keep the first source network in stage II (Table 10).
         head_decay: The factor of ``1/2 ||W||^2`` of the head (published: 0.01; the backbone has none).
         taps: How many layers are aligned: 4, 8 or 12 in Table 11.
         first_share: Stage I's part of the iterations, between 0 and 1; published: a half.
         second_rate: Stage II's first learning rate as a factor of the run's; 0.1 (published) is stage I's last.
+        temperature: Of the channel attention's softmax; 1 is published, above it the weights are flatter.
+        entropy_floor: The least entropy of the channel attention (`raise_entropy`), a part of log C; published: none.
 
     Returns:
         One or two stages.
 
     Raises:
-        InputError: ``first_share`` leaves one of two stages without iterations.
+        InputError: ``first_share`` leaves one of two stages without iterations, or ``temperature`` or
+            ``entropy_floor`` is out of range or beside fixed attention.
 
     Example:
         >>> [(stage.name, str(stage.reference)) for stage in afa()]
         [('ast', 'source'), ('act', 'previous')]
     """
-    make_spatial, make_channel = _MAKERS[attention]
-    spatial = WeightedTerm("spatial", spatial_alpha, make_spatial)
-    channel = WeightedTerm("channel", channel_alpha, make_channel)
+    _check_form(attention, temperature, entropy_floor)
+    spatial = WeightedTerm("spatial", spatial_alpha, _make_fixed_spatial if attention == "fixed" else _make_spatial)
+    learned = partial(_make_channel, temperature, entropy_floor, attention == "learned")
+    channel = WeightedTerm("channel", channel_alpha, _make_fixed_channel if attention == "fixed" else learned)
     stages: dict[Variant, tuple[tuple[str, tuple[WeightedTerm, ...]], ...]] = {
         "two_stage": (("ast", (spatial,)), ("act", (channel,))),
         "reversed": (("act", (channel,)), ("ast", (spatial,))),
@@ -93,12 +101,22 @@ def afa(
     )
 
 
+def _check_form(attention: Attention, temperature: float, entropy_floor: float) -> None:
+    if temperature <= 0:
+        raise InputError(f"afa: expected a temperature above 0, got {temperature}; 1 is published")
+    if not 0 <= entropy_floor < 1:
+        raise InputError(f"afa: expected entropy_floor from 0 to below 1, got {entropy_floor}; 0 sets none")
+    if attention == "fixed" and (temperature, entropy_floor) != (1, 0):
+        raise InputError("afa: expected temperature and entropy_floor beside learned attention, got fixed; leave them")
+
+
 def _make_spatial(setting: StageSetting) -> Term:
     return SpatialAlignment(SpatialAttention(height, width) for _, height, width in setting.map_shapes)
 
 
-def _make_channel(setting: StageSetting) -> Term:
-    return ChannelAlignment(ChannelAttention(*shape) for shape in setting.map_shapes)
+def _make_channel(temperature: float, entropy_floor: float, is_trained: bool, setting: StageSetting) -> Term:
+    term = ChannelAlignment(ChannelAttention(*shape, temperature, entropy_floor) for shape in setting.map_shapes)
+    return term.requires_grad_(is_trained)
 
 
 def _make_fixed_spatial(setting: StageSetting) -> Term:
@@ -107,6 +125,3 @@ def _make_fixed_spatial(setting: StageSetting) -> Term:
 
 def _make_fixed_channel(setting: StageSetting) -> Term:
     return ChannelAlignment(map(FixedAttention, setting.answers.channel_weights(setting.layers)))
-
-
-_MAKERS = {"learned": (_make_spatial, _make_channel), "fixed": (_make_fixed_spatial, _make_fixed_channel)}

@@ -1,11 +1,15 @@
 """AFA's stages: the published schedule and every variant."""
 
+import math
+
 import pytest
+import torch
 
 from facexfer.errors import InputError
 from facexfer.transfer.methods import METHODS, create
 from facexfer.transfer.methods.afa import ChannelAlignment, SpatialAlignment
-from facexfer.transfer.stages import Reference, StageSetting
+from facexfer.transfer.stages import Passes, Reference, StageSetting
+from facexfer.transfer.terms import feature_distance
 
 SHAPES = ((256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7))
 
@@ -64,6 +68,64 @@ def test_bad_options_are_errors():
         create("afa", tapps=3)
     with pytest.raises(InputError, match="method afa, option variant: .* got 'spacial'"):
         create("afa", variant="spacial")
+
+
+def channel_term(**options):
+    torch.manual_seed(0)
+    (stage,) = create("afa", variant="channel", **options)
+    return stage.terms[0].make(StageSetting(((16, 4, 4),), 8, 2, None, None))
+
+
+def passes():
+    generator = torch.Generator().manual_seed(1)
+    source, target = torch.randn(2, 3, 16, 4, 4, generator=generator)
+    return Passes(torch.zeros(3), (source,), (target.requires_grad_(),), None, torch.zeros(3, 8))
+
+
+def test_learned_channel_attention_is_reached_by_the_gradient_and_detached_is_not():
+    learned, detached, batch = channel_term(), channel_term(attention="detached"), passes()
+    values = [term(batch) for term in (learned, detached)]
+    assert values[0].item() == values[1].item()
+    for value in values:
+        value.backward()
+        assert batch.target_maps[0].grad.abs().sum() > 0
+        batch.target_maps[0].grad = None
+    assert all(each.grad.abs().sum() > 0 for each in learned.parameters())
+    assert all(each.grad is None and not each.requires_grad for each in detached.parameters())
+
+
+@pytest.mark.parametrize("options", [{"temperature": 1e6}, {"entropy_floor": 1 - 1e-6}])
+def test_a_high_temperature_and_a_high_floor_make_the_channel_term_dfa(options):
+    batch = passes()
+    expected = feature_distance(batch.source_maps[0], batch.target_maps[0]).item()
+    assert channel_term(**options)(batch).item() == pytest.approx(expected, rel=1e-2)
+
+
+def test_the_entropy_floor_holds_for_attention_that_has_collapsed():
+    term, batch = channel_term(entropy_floor=0.9), passes()
+    with torch.no_grad():
+        term.attentions[0].bias[5] = 1e3
+    distances = (batch.target_maps[0] - batch.source_maps[0]).square().sum(dim=(2, 3)) / 2
+    collapsed = 16 * distances[:, 5].mean().item()
+    uniform = distances.sum(dim=1).mean().item()
+    share = (term(batch).item() - uniform) / (collapsed - uniform)
+    weight = share + (1 - share) / 16
+    others = (1 - weight) / 15
+    entropy = -weight * math.log(weight) - 15 * others * math.log(others)
+    assert entropy == pytest.approx(0.9 * math.log(16), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"entropy_floor": 1.0}, "expected entropy_floor from 0 to below 1, got 1"),
+        ({"temperature": 0.0}, "expected a temperature above 0, got 0"),
+        ({"attention": "fixed", "entropy_floor": 0.5}, "beside learned attention, got fixed"),
+    ],
+)
+def test_limits_that_do_not_fit_are_errors(options, message):
+    with pytest.raises(InputError, match=message):
+        create("afa", **options)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

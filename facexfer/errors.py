@@ -21,3 +21,7 @@ class RunError(RuntimeError):
         Traceback (most recent call last):
         facexfer.errors.RunError: loss part 'spatial' became nan in stage ast at step 12 (learning rate 0.1)
     """
+
+
+class DivergedError(RunError):
+    """A training that came to nothing: it must not go on, and its network must not be used. Exit status 1."""

@@ -25,6 +25,9 @@ def export(
         float | None,
         typer.Option(help="Of a bundle: TAR that may be lost, a fraction; 0.001, for int8 0.01 if not."),
     ] = None,
+    even_if_failed: Annotated[
+        bool, typer.Option("--even-if-failed", help="Also a run that diverged or ended far below its source.")
+    ] = False,
     detector: Annotated[
         Path | None, typer.Option(help="Of a bundle: an InsightFace detector to put in, for its FaceAnalysis.")
     ] = None,
@@ -39,6 +42,10 @@ def export(
         raise InputError(f"{source}: expected a run folder, or weights with --backbone NAME; check the path")
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected an existing folder, {out.parent} is none; make it first")
+    if backbone is None and not even_if_failed:
+        from facexfer.runs.folder import RunFolder
+
+        RunFolder(source).check_not_failed("train anew, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":
         if precision is not None or far is not None or max_loss is not None or detector is not None:
             raise InputError(

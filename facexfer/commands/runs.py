@@ -15,6 +15,8 @@ def runs(
     listed = list_runs(folder)
     for run in listed:
         typer.echo(f"{run.name}: {'finished' if run.finished else 'not finished'}, {run.steps} steps")
+        if run.failure is not None:
+            typer.echo(f"    failed: {run.failure}")
         if run.settings:
             typer.echo("    " + "  ".join(f"{key}={_text(value)}" for key, value in run.settings.items()))
         for pairs, values in _by_pairs(run.figures).items():

@@ -98,6 +98,8 @@ class RunPool:
                 run.check_resumable(recipe)
             except InputError as error:
                 return Finished(None, str(error))
+            if run.failure is not None:
+                return Finished(None, run.failure)
             return Finished(run.read_result())
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Not with_suffix, which takes the .001 of alpha0.001 for a suffix.

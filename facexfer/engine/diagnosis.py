@@ -1,5 +1,6 @@
 """What is going wrong in a run, its likely cause, and the option to change; read off the run's own metrics."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from facexfer.transfer.objective import CLASSIFICATION
 
 # An alignment loss is said to explode when it is this many times the smallest it has been in its stage.
 _EXPLODED = 10.0
+# The classification has come apart when its loss is this many times that of a guess, or of the run's start if larger.
+_WORSE_THAN_GUESSES = 1.5
 # Classification losses below this are small whatever the head: the head has learnt what there is to learn.
 _LEARNT = 0.5
 # A head whose loss fell by less than this part over a whole stage has not learnt.
@@ -24,9 +27,15 @@ class Diagnosis:
 
     It is fed every record of the metrics in order, on a resumed run those of the file first, so that it says the same
     whether a run was stopped or not.
+
+    Args:
+        classes: How many the head tells apart.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int) -> None:
+        self._guess = math.log(classes)
+        self._at_start: float | None = None
+        self._explosions: dict[str, str] = {}
         self._stage = ""
         self._first: dict[str, float] = {}
         self._last: dict[str, float] = {}
@@ -50,7 +59,24 @@ class Diagnosis:
         for part, loss in self._last.items():
             self._first.setdefault(part, loss)
             self._smallest[part] = min(loss, self._smallest.get(part, loss))
+        if self._at_start is None:
+            self._at_start = self._last.get(CLASSIFICATION, 0.0)
         return warnings + [warning for part in self._last if (warning := self._exploded(part))]
+
+    @property
+    def classification_is_lost(self) -> bool:
+        """Whether the classification loss of the last record is far above a guess's and the run's start's."""
+        return self._last.get(CLASSIFICATION, 0.0) > _WORSE_THAN_GUESSES * max(self._guess, self._at_start or 0.0)
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the last record looks like that of a run that comes to nothing."""
+        return self.classification_is_lost or any(self._outweighs(part) for part in self._last)
+
+    def symptoms(self) -> str:
+        """Name what has exploded in the run, and what the classification loss came to."""
+        lost = f"the classification loss is {self._last.get(CLASSIFICATION, 0.0):.3g}"
+        return "; ".join([*self._explosions.values(), *([lost] if self.classification_is_lost else [])])
 
     def end_stage(self) -> list[str]:
         """Say whether the stage that ends has taught the head anything, and forget the stage."""
@@ -68,15 +94,22 @@ class Diagnosis:
 
     def _exploded(self, part: str) -> str | None:
         now, least = self._last[part], self._smallest[part]
-        dominates = now > max(1.0, self._last.get(CLASSIFICATION, 0.0))
-        if part == CLASSIFICATION or part in self._said or not dominates or now < _EXPLODED * least or least <= 0:
+        if not self._outweighs(part):
+            return None
+        grown = f"the loss part '{part}' has grown from {least:.3g} to {now:.3g} in stage '{self._stage}'"
+        self._explosions[part] = grown
+        if part in self._said:
             return None
         self._said.add(part)
         return (
-            f"the loss part '{part}' has grown from {least:.3g} to {now:.3g} in stage '{self._stage}' and outweighs "
-            "the classification: its alpha or the learning rate is too large; lower the method's alpha, "
-            "optimizer.learning_rate or the stage's rate"
+            f"{grown} and outweighs the classification: its alpha or the learning rate is too large; lower the "
+            "method's alpha, optimizer.learning_rate or the stage's rate"
         )
+
+    def _outweighs(self, part: str) -> bool:
+        now, least = self._last[part], self._smallest[part]
+        dominates = now > max(1.0, self._last.get(CLASSIFICATION, 0.0))
+        return part != CLASSIFICATION and dominates and now >= _EXPLODED * least > 0
 
 
 def compare_with_untouched(figures: Mapping[str, float | None], untouched: Mapping[str, float | None]) -> list[str]:

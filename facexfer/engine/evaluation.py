@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.run_log import RunLog
 from facexfer.engine.setup import Setup
+from facexfer.engine.verdict import SourceFigure
 from facexfer.heads import Head
 from facexfer.runs.folder import load_backbone_file
 from facexfer.runtime import describe_environment
@@ -25,6 +26,9 @@ class Evaluation:
         self._setup, self._log, self._steps = setup, log, steps
         every = setup.recipe.evaluation.every_epochs * setup.batches.steps_per_epoch
         self._every = max(1, round(every))
+        settings = setup.recipe.evaluation
+        self._source = SourceFigure(settings, lambda: setup.task.evaluate(setup.source, None, settings.pairs[:1]))
+        self.is_behind = False
 
     def is_due(self, step: int) -> bool:
         """Say whether the network is measured after a step; after the last one it is at any rate."""
@@ -45,6 +49,7 @@ class Evaluation:
         setup = self._setup
         figures = setup.task.evaluate(backbone, head, setup.recipe.evaluation.pairs[:1])
         self._log.figures(step, figures)
+        self.is_behind = self._source.shortfall(figures) != ""
         if setup.best.see(step, figures) and setup.fabric.is_global_zero:
             setup.run.save_best(backbone, head, setup.recipe, setup.task.classes)
 
@@ -61,7 +66,7 @@ class Evaluation:
             untouched: Figures of the untouched source.
 
         Returns:
-            The result, as in ``result.json``.
+            The result, as in ``result.json``; ``failure`` says why the run came to nothing, if it did.
         """
         setup, log, best = self._setup, self._log, self._setup.best
         pairs = setup.recipe.evaluation.pairs
@@ -74,11 +79,13 @@ class Evaluation:
             head.load_state_dict(load_file(setup.run.best_head_file))
             figures = setup.task.evaluate(chosen, head, pairs)
             log.figures(best.step, figures)
+        failure = self._failure(figures)
         log.end(step, figures, untouched)
         result = {
             "method": setup.recipe.method.name,
             "seed": setup.recipe.seed,
             "steps": trained_steps,
+            "failure": failure,
             "figures": figures,
             "untouched": untouched,
             **({"best": best.state()} if best.name else {}),
@@ -89,6 +96,19 @@ class Evaluation:
         if setup.fabric.is_global_zero:
             setup.run.save_model(chosen, setup.recipe)
             setup.run.save_head(head, setup.recipe, setup.task.classes)
+            if failure is not None:
+                setup.run.save_failure(failure)
             setup.run.save_result(result)
         setup.fabric.barrier()
         return result
+
+    def _failure(self, figures: dict[str, float | None]) -> str | None:
+        """Say why the run came to nothing: a TAR far below the source's, a loss far above a guess's where none is."""
+        shortfall = self._source.shortfall(figures)
+        if not shortfall and not (self._setup.task.is_closed and self._log.classification_is_lost):
+            return None
+        symptoms = "; ".join(filter(None, (shortfall, self._log.symptoms())))
+        return (
+            f"the run came to nothing: {symptoms}; lower optimizer.learning_rate, change the method's alpha or set "
+            "optimizer.clip_norm"
+        )

@@ -21,7 +21,7 @@ from facexfer.engine.schedule import split_steps, stage_rate
 from facexfer.engine.setup import Setup
 from facexfer.engine.source import settle_source
 from facexfer.engine.stage import choose_reference, make_average, make_head, make_objective, make_optimizer
-from facexfer.errors import RunError
+from facexfer.errors import DivergedError, RunError
 from facexfer.heads import Head
 from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.synced_batchnorm import sync_batchnorm
@@ -57,24 +57,29 @@ class Training:
             return self.run.read_result()
         checkpoint = self.run.load_checkpoint() if resume else None
         steps = sum(self.stage_steps)
-        self.log = RunLog(self.fabric, self.run, steps, checkpoint["step"] if checkpoint else None)
+        resumed_at = checkpoint["step"] if checkpoint else None
+        self.log = RunLog(self.fabric, self.run, steps, len(self.setup.task.classes), resumed_at)
         self.evaluation = Evaluation(self.setup, steps, self.log)
         # From here on one rank writes what all have read.
         self.fabric.barrier()
         try:
             with self.log:
                 return self._fit_stages(checkpoint)
+        except DivergedError as error:
+            if self.fabric.is_global_zero:
+                self.run.save_failure(str(error))
+            raise
         except OSError as error:
             raise RunError(
                 f"{self.run.path}: expected to write into the run's folder, got: {error}; free some space and go on "
-                f"with --resume; the last good checkpoint is of step {self.checkpoints.last_step}"
+                f"with --resume; {self.checkpoints.describe_good()}"
             ) from error
         except RuntimeError as error:
             if self.fabric.world_size == 1 or _LOST_RANK not in str(error):
                 raise
             raise RunError(
                 f"rank {self.fabric.global_rank} lost another rank after step {self.step}; look for that one's "
-                f"message, then go on with --resume; the last good checkpoint is of step {self.checkpoints.last_step}"
+                f"message, then go on with --resume; {self.checkpoints.describe_good()}"
             ) from error
 
     def _fit_stages(self, checkpoint: dict[str, Any] | None) -> dict[str, Any]:
@@ -89,7 +94,10 @@ class Training:
         if self.recipe.optimizer.final_batchnorm:
             self.log.say("measuring the trained network's BatchNorm statistics on the training images")
             recalibrate_batchnorm(backbone, self.setup.task.plain_training_set)
-        return self.evaluation.finish(self.step, self.step - self.skipped_steps, backbone, head, self.untouched)
+        result = self.evaluation.finish(self.step, self.step - self.skipped_steps, backbone, head, self.untouched)
+        if result["failure"] is not None:
+            raise DivergedError(f"{result['failure']}; {self.checkpoints.describe_good()}")
+        return result
 
     def _start(self, checkpoint: dict[str, Any] | None) -> None:
         """Settle the source, and make of it and a head what is trained."""
@@ -110,6 +118,8 @@ class Training:
         if checkpoint:
             self.step, self.skipped_steps = checkpoint["step"], checkpoint["skipped_steps"]
             self.best.load_state(checkpoint["best"])
+            self.checkpoints.restore(checkpoint)
+            self.evaluation.is_behind = checkpoint["is_behind"]
             if self.average:
                 self.average.load_state_dict(checkpoint["average"])
 
@@ -192,7 +202,7 @@ class Training:
             )
 
     def _log(self, window: LossWindow) -> None:
-        record = window.summarise(self.checkpoints.last_step, self.fabric.all_reduce)
+        record = window.summarise(self.checkpoints.describe_good(), self.fabric.all_reduce)
         self.log.losses(self.step, self.step / self.steps_per_epoch, record)
 
     def _evaluate(self, stage: Stage, objective: Objective, end: int) -> None:
@@ -222,9 +232,9 @@ class Training:
     def _check_weights(self) -> None:
         """Neither measure nor keep a network that the last step broke; its loss would show it only in the next."""
         if not nn.utils.get_total_norm(self.trained.parameters()).isfinite():
-            raise RunError(
+            raise DivergedError(
                 f"the network's weights are no longer finite after step {self.step}; lower optimizer.learning_rate or "
-                f"the method's alpha; the last good checkpoint is of step {self.checkpoints.last_step}"
+                f"the method's alpha; {self.checkpoints.describe_good()}"
             )
 
     def _restore_networks(self, checkpoint: dict[str, Any]) -> None:
@@ -249,5 +259,7 @@ class Training:
                 "average": dict(self.average.state_dict()) if self.average else None,
                 "best": self.best.state(),
                 "skipped_steps": self.skipped_steps,
+                "is_behind": self.evaluation.is_behind,
             },
+            self.log.is_wrong or self.evaluation.is_behind,
         )

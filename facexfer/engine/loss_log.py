@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from facexfer.data.training_set import TrainingSet
-from facexfer.errors import RunError
+from facexfer.errors import DivergedError
 from facexfer.transfer.objective import Objective
 
 
@@ -31,25 +31,25 @@ class LossWindow:
         self._names = list(losses)
         self._losses.append(torch.stack([loss.detach().float() for loss in losses.values()]))
 
-    def summarise(self, last_good_step: int, over_ranks: Callable[[Tensor], Any]) -> dict[str, Any]:
+    def summarise(self, last_good: str, over_ranks: Callable[[Tensor], Any]) -> dict[str, Any]:
         """Give the means since the last call, and forget.
 
         Args:
-            last_good_step: The step of the last checkpoint, for the error.
+            last_good: Which checkpoint is the last good one, for the error.
             over_ranks: The mean over all ranks, so that each has the same record and the same errors.
 
         Raises:
-            RunError: If a loss was not finite, with the step, the part and the learning rate.
+            DivergedError: If a loss was not finite, with the step, the part and the learning rate.
         """
         values: Tensor = over_ranks(torch.stack(self._losses)).cpu()
         bad = (~values.isfinite()).nonzero()
         if len(bad) > 0:
             row, part = (int(index) for index in bad[0])
             step, rate = self._steps[row]
-            raise RunError(
+            raise DivergedError(
                 f"loss part '{self._names[part]}' became {values[row, part].item()} in stage {self.stage} "
                 f"at step {step} (learning rate {rate:g}); lower the learning rate or the method's alpha; "
-                f"the last good checkpoint is of step {last_good_step}"
+                f"{last_good}"
             )
         means = values.mean(dim=0).tolist()
         record = {

@@ -28,10 +28,15 @@ def is_resumed(run: RunFolder, recipe: Recipe, asked: bool) -> bool:
     Raises:
         InputError: If there is a run in the folder of a new one, none in that of one to resume, or one of another
             recipe.
+        DivergedError: If the run to resume has come to nothing.
     """
     resume = run.recipe_file.exists() if is_restarted() else asked
     if resume:
         run.check_resumable(recipe)
+        run.check_not_failed(
+            f"the same recipe would fail again: start anew with another --out and what it names changed by --set, or "
+            f"remove {run.failure_file.name} to go on all the same"
+        )
     else:
         run.check_new()
     return resume
@@ -49,15 +54,30 @@ class Checkpoints:
     def __init__(self, fabric: Fabric, run: RunFolder, seconds: float) -> None:
         self._fabric, self._run, self._seconds = fabric, run, seconds
         self._saved_at = time.monotonic()
-        self.last_step = 0
+        self._was_wrong = False
+        self.good_step = 0
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from a state that `save` saved."""
+        self._was_wrong, self.good_step = checkpoint["is_wrong"], checkpoint["good_step"]
+
+    def describe_good(self) -> str:
+        """Say where the last state is that nothing was wrong with."""
+        beside = f", {self._run.good_file.name}" if self._was_wrong and self.good_step else ""
+        return f"the last good checkpoint is of step {self.good_step}{beside}"
 
     def are_due(self) -> bool:
         """Say whether the time has come; the first rank's clock counts."""
         due = time.monotonic() - self._saved_at >= self._seconds
         return self._fabric.broadcast(due) if self._fabric.world_size > 1 else due
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
+    def save(self, step: int, state: dict[str, Any], is_wrong: bool) -> None:
         """Save a state with the random numbers of every rank; each rank must call it.
+
+        Args:
+            step: How far the run is.
+            state: What is saved.
+            is_wrong: Whether the run looks as if it came to nothing; the last good state is kept then beside this one.
 
         Raises:
             RunError: If the file cannot be written; the old one is intact.
@@ -65,8 +85,14 @@ class Checkpoints:
         random = all_random_states()
         if self._fabric.is_global_zero:
             precision = self._fabric.strategy.precision.state_dict()
-            self._run.save_checkpoint({"step": step, **state, "random": random, "precision": precision})
-        self._saved_at, self.last_step = time.monotonic(), step
+            if is_wrong and not self._was_wrong:
+                self._run.keep_good_checkpoint()
+            wrong = {"is_wrong": is_wrong, "good_step": self.good_step if is_wrong else step}
+            self._run.save_checkpoint({"step": step, **state, **wrong, "random": random, "precision": precision})
+            if not is_wrong:
+                self._run.good_file.unlink(missing_ok=True)
+        self._saved_at, self._was_wrong = time.monotonic(), is_wrong
+        self.good_step = self.good_step if is_wrong else step
 
 
 def restore_stage(

@@ -20,14 +20,15 @@ class RunLog:
         fabric: The ranks.
         run: The folder.
         steps: Of the whole run.
+        classes: How many the head tells apart.
         resumed_at: The step that a resumed run goes on from: its warnings are not said again.
     """
 
-    def __init__(self, fabric: Fabric, run: RunFolder, steps: int, resumed_at: int | None) -> None:
+    def __init__(self, fabric: Fabric, run: RunFolder, steps: int, classes: int, resumed_at: int | None) -> None:
         self._run, self._resumed_at = run, resumed_at
         self._writes = fabric.is_global_zero
         self._progress = TrainingProgress(steps, shown=self._writes)
-        self._diagnosis = Diagnosis()
+        self._diagnosis = Diagnosis(classes)
         if resumed_at is not None:
             for record in run.metrics():
                 self._diagnosis.see(record)
@@ -45,6 +46,20 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the last losses look like those of a run that comes to nothing."""
+        return self._diagnosis.is_wrong
+
+    @property
+    def classification_is_lost(self) -> bool:
+        """Whether the head does far worse than a guess."""
+        return self._diagnosis.classification_is_lost
+
+    def symptoms(self) -> str:
+        """Say what the losses showed of a run that came to nothing."""
+        return self._diagnosis.symptoms()
 
     def say(self, line: str) -> None:
         """Show a line."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from facexfer.backbones import create_backbone
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.parts.carried import facts_from_metadata, facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
-from facexfer.errors import InputError
+from facexfer.errors import DivergedError, InputError
 from facexfer.files.atomic import write_text
 from facexfer.files.lock import hold_folder
 from facexfer.heads import Head
@@ -55,6 +56,21 @@ class RunFolder:
     def channel_file(self) -> Path:
         """DELTA's channel weights with the fingerprint of what they were measured on."""
         return self.path / "channel-weights.safetensors"
+
+    @property
+    def good_file(self) -> Path:
+        """The last training state from before a run went wrong; there while it is wrong."""
+        return self.path / "checkpoints" / "good.safetensors"
+
+    @property
+    def failure_file(self) -> Path:
+        """Why the run came to nothing, in one line; there only if it did."""
+        return self.path / "failure.txt"
+
+    @property
+    def failure(self) -> str | None:
+        """What `failure_file` says, if it is there."""
+        return self.failure_file.read_text(encoding="utf-8").strip() if self.failure_file.is_file() else None
 
     @property
     def best_file(self) -> Path:
@@ -115,6 +131,18 @@ class RunFolder:
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_text(self.recipe_file, dump_recipe(recipe, idle))
 
+    def check_not_failed(self, way_out: str) -> None:
+        """Check that the run in this folder has not come to nothing.
+
+        Args:
+            way_out: What may be done if it has, the end of the message.
+
+        Raises:
+            DivergedError: If it has; with the cause.
+        """
+        if self.failure is not None:
+            raise DivergedError(f"{self.path}: this run failed: {self.failure}; {way_out}")
+
     def check_resumable(self, recipe: Recipe) -> None:
         """Check that the run in this folder is one of this recipe; where it computes may differ.
 
@@ -133,6 +161,13 @@ class RunFolder:
         """Save the training state and where in the metrics it stands."""
         length = self.metrics_file.stat().st_size if self.metrics_file.exists() else 0
         save_state(self.checkpoint_file, {**state, "metrics_length": length})
+
+    def keep_good_checkpoint(self) -> None:
+        """Keep a copy of the newest training state before one of a run gone wrong replaces it."""
+        if self.checkpoint_file.exists():
+            beside = self.good_file.with_name(f".{self.good_file.name}.writing")
+            shutil.copyfile(self.checkpoint_file, beside)
+            os.replace(beside, self.good_file)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Load the newest training state and cut the metrics back to it; None if there is none yet."""
@@ -185,6 +220,10 @@ class RunFolder:
     def save_head(self, head: Head, recipe: Recipe, classes: Sequence[str]) -> None:
         """Save the trained head and the names of its classes, which an image classifier needs beside the backbone."""
         write_safetensors(self.path / "head.safetensors", dict(head.state_dict()), _head_metadata(recipe, classes))
+
+    def save_failure(self, cause: str) -> None:
+        """Mark the run as one that came to nothing."""
+        write_text(self.failure_file, " ".join(cause.split()) + "\n")
 
     def save_result(self, result: dict[str, Any]) -> None:
         """Save the metrics, which marks the run as finished."""

@@ -17,6 +17,7 @@ class ListedRun:
         settings: The recipe's values, dotted key -> value, in which the listed runs differ.
         finished: Whether it came to its end.
         steps: Optimizer steps that its metrics tell of.
+        failure: Why it came to nothing, if it did.
         figures: The finished run's metrics by name as fractions, or those of its last evaluation.
     """
 
@@ -24,6 +25,7 @@ class ListedRun:
     settings: dict[str, object]
     finished: bool
     steps: int
+    failure: str | None
     figures: dict[str, float | None]
 
 
@@ -65,7 +67,7 @@ def _pick(recipe: Recipe, keys: list[str]) -> dict[str, object]:
     return values
 
 
-def _progress(run: RunFolder) -> tuple[bool, int, dict[str, float | None]]:
+def _progress(run: RunFolder) -> tuple[bool, int, str | None, dict[str, float | None]]:
     steps = 0
     figures: dict[str, float | None] = {}
     for record in run.metrics():
@@ -73,4 +75,4 @@ def _progress(run: RunFolder) -> tuple[bool, int, dict[str, float | None]]:
         figures = record.get("figures", figures)
     if run.finished:
         figures = run.read_result()["figures"]
-    return run.finished, steps, figures
+    return run.finished, steps, run.failure, figures

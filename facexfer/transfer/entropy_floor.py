@@ -52,4 +52,5 @@ def _mix(weights: Tensor, share: Tensor) -> Tensor:
 
 
 def _entropy(weights: Tensor) -> Tensor:
-    return -torch.special.xlogy(weights, weights).sum(dim=1, keepdim=True)
+    entropy: Tensor = torch.special.entr(weights).sum(dim=1, keepdim=True)
+    return entropy

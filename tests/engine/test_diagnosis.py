@@ -4,7 +4,7 @@ from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched
 
 
 def warnings_of(*losses, stage="ast", part="spatial"):
-    diagnosis = Diagnosis()
+    diagnosis = Diagnosis(255)
     said = []
     for classification, alignment in losses:
         said += diagnosis.see({"stage": stage, "losses": {"classification": classification, part: alignment}})
@@ -33,11 +33,30 @@ def test_a_head_that_does_not_learn_is_said_at_the_end_of_the_stage():
 
 
 def test_the_next_stage_starts_afresh():
-    diagnosis = Diagnosis()
+    diagnosis = Diagnosis(255)
     assert diagnosis.see({"stage": "ast", "losses": {"classification": 9.0}}) == []
     assert diagnosis.see({"step": 3, "figures": {}}) == []
     assert len(diagnosis.see({"stage": "act", "losses": {"classification": 9.0, "channel": 50.0}})) == 1
     assert diagnosis.see({"stage": "act", "losses": {"classification": 1.0, "channel": 60.0}}) == []
+
+
+def test_a_run_is_wrong_for_as_long_as_a_part_outweighs_the_classification():
+    diagnosis = Diagnosis(255)
+    states = []
+    for channel in (1.4, 697.0, 900.0, 2.0):
+        diagnosis.see({"stage": "act", "losses": {"classification": 0.3, "channel": channel}})
+        states.append(diagnosis.is_wrong)
+    assert states == [False, True, True, False]
+    assert diagnosis.symptoms() == "the loss part 'channel' has grown from 1.4 to 900 in stage 'act'"
+
+
+def test_a_classification_far_above_a_guess_is_lost_and_one_that_only_rises_is_not():
+    diagnosis = Diagnosis(255)
+    states = []
+    for loss in (0.2, 6.0, 8.4, 1.0):
+        diagnosis.see({"stage": "", "losses": {"classification": loss}})
+        states.append(diagnosis.classification_is_lost)
+    assert states == [False, False, True, False]
 
 
 def test_figures_behind_the_source_are_listed():

@@ -9,10 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_faces import write_small_set
+from typer.testing import CliRunner
 
+from facexfer.cli import app
+from facexfer.engine import verdict
 from facexfer.engine.loop import Training
 from facexfer.engine.train import train
-from facexfer.errors import InputError, RunError
+from facexfer.errors import DivergedError, InputError, RunError
 from facexfer.recipe import parse_recipe
 from facexfer.runs.folder import RunFolder, load_backbone
 
@@ -153,6 +156,33 @@ def test_a_run_that_diverges_stops_with_the_cause_and_the_last_checkpoint_stays(
         train(recipe, tmp_path / "run", resume=False)
     assert not RunFolder(tmp_path / "run").finished
     assert not RunFolder(tmp_path / "run").model_file.exists()
+    with pytest.raises(DivergedError, match="no longer finite .*with another --out and what it names changed by --set"):
+        train(recipe, tmp_path / "run", resume=True)
+
+
+def test_a_run_far_below_its_source_fails_with_its_cause_and_is_neither_resumed_nor_exported(
+    manifest, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(verdict, "KEPT", 1e9)
+    # The untrained source's TAR is 0 within NIR.
+    across = {"pairs": [{"probe": "nir", "gallery": "vis"}], "untouched": False}
+    small = {"backbone": "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"}
+    recipe = recipe_for(manifest, {"name": "l2"}, source=small, optimizer={"iterations": 2}, evaluation=across)
+    run = tmp_path / "run"
+    with pytest.raises(DivergedError, match="far below .* of the network that it started from; lower .*of step 2"):
+        train(recipe, run, resume=False)
+    result = json.loads(RunFolder(run).result_file.read_text())
+    assert "vis-nir/tar@0.1 is" in result["failure"]
+    with pytest.raises(DivergedError, match="this run failed: the run came to nothing"):
+        train(recipe, run, resume=True)
+    file = tmp_path / "network.onnx"
+    refused = CliRunner().invoke(app, ["export", str(run), "--out", str(file)])
+    assert isinstance(refused.exception, DivergedError)
+    assert "--even-if-failed" in str(refused.exception)
+    assert not file.exists()
+    words = ["export", str(run), "--out", str(file), "--opset", "17", "--even-if-failed"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert file.exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_part_stage_step_and_rate(manifest, tmp_path, monkeypatch):

@@ -30,6 +30,9 @@ def test_settings_are_what_differs_and_figures_the_newest(tmp_path):
     assert (second.name, second.finished, second.steps) == ("deep/b", True, 4)
     assert second.figures == {"nir/tar@0.01": 0.75, "nir/tar@1e-06": None}
     assert first.settings == {"method.name": "l2"}
+    assert (first.failure, second.failure) == (None, None)
+    finished.save_failure("it diverged")
+    assert list_runs(tmp_path)[1].failure == "it diverged"
     assert second.settings == {"method.name": "afa"}
 
 

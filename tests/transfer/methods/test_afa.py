@@ -62,7 +62,7 @@ def test_terms_hold_one_module_a_layer_with_the_published_parameter_counts():
 
 
 def test_bad_options_are_errors():
-    with pytest.raises(InputError, match=r"unknown method 'afaa'; did you mean 'afa'\? methods: afa, "):
+    with pytest.raises(InputError, match=r"unknown method 'afaa'; did you mean 'afa'\? methods: .*afa, "):
         create("afaa")
     with pytest.raises(InputError, match=r"unknown afa option 'tapps'; did you mean 'taps'\?"):
         create("afa", tapps=3)
@@ -129,5 +129,6 @@ def test_limits_that_do_not_fit_are_errors(options, message):
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_the_shares_of_every_method_sum_to_one(name):
-    assert sum(stage.share for stage in create(name)) == pytest.approx(1)
+def test_the_shares_of_every_method_that_trains_sum_to_one(name):
+    stages = create(name)
+    assert sum(stage.share for stage in stages) == pytest.approx(1 if stages else 0)

@@ -1,0 +1,48 @@
+"""Checkpoints: the last good one stays for as long as a run looks wrong."""
+
+import pytest
+from lightning.fabric import Fabric
+
+from facexfer.engine.resume import Checkpoints
+from facexfer.recipe import parse_recipe
+from facexfer.runs.folder import RunFolder
+from facexfer.runs.state import load_state
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    values = {"source": {"backbone": "mbf"}, "data": {}, "method": {"name": "l2"}, "optimizer": {"iterations": 9}}
+    folder.start(parse_recipe(values, "test"))
+    return folder
+
+
+def checkpoints_of(run):
+    return Checkpoints(Fabric(accelerator="cpu", devices=1), run, 0)
+
+
+def test_the_last_good_checkpoint_is_kept_beside_those_of_a_run_gone_wrong(run):
+    checkpoints = checkpoints_of(run)
+    for step, is_wrong in ((2, False), (4, True), (6, True)):
+        checkpoints.save(step, {}, is_wrong)
+    assert load_state(run.good_file)["step"] == 2
+    assert run.load_checkpoint()["step"] == 6
+    assert checkpoints.describe_good() == "the last good checkpoint is of step 2, good.safetensors"
+
+
+def test_a_resumed_run_still_knows_what_was_good(run):
+    first, second = checkpoints_of(run), checkpoints_of(run)
+    first.save(2, {}, False)
+    first.save(4, {}, True)
+    second.restore(run.load_checkpoint())
+    second.save(6, {}, True)
+    assert load_state(run.good_file)["step"] == 2
+    assert "of step 2" in second.describe_good()
+
+
+def test_a_run_that_recovers_has_one_good_checkpoint_again(run):
+    checkpoints = checkpoints_of(run)
+    for step, is_wrong in ((2, True), (4, True), (6, False)):
+        checkpoints.save(step, {}, is_wrong)
+        assert not run.good_file.exists()
+    assert checkpoints.describe_good() == "the last good checkpoint is of step 6"

@@ -1,0 +1,51 @@
+"""When a run has come to nothing: the figure that decides, and what it is compared with."""
+
+import pytest
+
+from facexfer.engine.verdict import SourceFigure
+from facexfer.recipe import EvaluationSection, PairsSection
+
+SETTINGS = EvaluationSection(
+    fars=(1e-3, 1e-2, 1e-1), pairs=(PairsSection(probe="nir"), PairsSection(probe="vis", gallery="nir"))
+)
+
+
+def source_of(**figures):
+    measured = []
+
+    def measure():
+        measured.append(figures)
+        return {f"nir/tar@{far.replace('_', '.')}": value for far, value in figures.items()}
+
+    return SourceFigure(SETTINGS, measure), measured
+
+
+@pytest.mark.parametrize(("now", "is_far"), [(0.0066, True), (0.64, True), (0.65, False), (0.74, False), (0.9, False)])
+def test_far_below_is_less_than_three_quarters_of_the_source(now, is_far):
+    source, _ = source_of(**{"0_1": 0.857})
+    said = source.shortfall({"nir/tar@0.1": now})
+    assert (said != "") == is_far
+    if is_far:
+        assert said == f"nir/tar@0.1 is {100 * now:.2f} %, far below the 85.70 % of the network that it started from"
+
+
+def test_the_source_is_measured_once_and_only_where_it_may_decide():
+    source, measured = source_of(**{"0_1": 1.0})
+    assert source.shortfall({"nir/tar@0.1": 0.76}) == ""
+    assert measured == []
+    assert source.shortfall({"nir/tar@0.1": 0.7}) != ""
+    assert source.shortfall({"nir/tar@0.1": 0.6}) != ""
+    assert len(measured) == 1
+
+
+def test_the_largest_far_that_is_supported_decides_and_other_pairs_do_not():
+    source, _ = source_of(**{"0_1": None, "0_01": 0.98})
+    figures = {"nir/tar@0.1": None, "nir/tar@0.01": 0.95, "nir/tar@0.001": 0.1, "nir-vis/tar@0.1": 0.1}
+    assert source.shortfall(figures) == ""
+    assert "nir/tar@0.01" in source.shortfall({**figures, "nir/tar@0.01": 0.5})
+
+
+def test_a_task_without_tar_has_no_shortfall():
+    source, measured = source_of()
+    assert source.shortfall({"top1": 0.1}) == ""
+    assert measured == []

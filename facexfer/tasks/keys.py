@@ -79,7 +79,8 @@ def check_keys(recipe: Recipe) -> None:
             who = " and ".join(f"the {name} task reads" for name in others) or "no task reads"
             raise InputError(f"expected keys that the {recipe.task} task reads, got {key}, which {who}; leave it out")
     for key in WITHOUT_EFFECT_ALONE.keys() & given.keys():
-        if not any(_value(recipe, other) for other in WITHOUT_EFFECT_ALONE[key]):
+        # A run's own recipe.toml has every default written out, and a default changes nothing.
+        if given[key] != _default(key) and not any(_value(recipe, other) for other in WITHOUT_EFFECT_ALONE[key]):
             known = [other for other in WITHOUT_EFFECT_ALONE[key] if is_read(other, recipe.task)]
             raise InputError(
                 f"{key}: expected {' or '.join(known)} beside it, got none; it does nothing alone, leave it out"
@@ -99,6 +100,11 @@ def _set_keys(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, objec
             yield from _set_keys(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+def _default(key: str) -> object:
+    section, name = key.split(".")
+    return Recipe.model_fields[section].annotation.model_fields[name].default  # type: ignore[union-attr]
 
 
 def _value(recipe: Recipe, key: str) -> Any:

@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from collections import defaultdict
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
@@ -20,15 +21,8 @@ from facexfer.tasks.keys import all_keys, check_keys, idle_keys, is_read
 VALUES = {
     "evaluation.pairs": [{"probe": "vis"}],
     "evaluation.fars": [0.1],
-    "head.start": "random",
-    "runtime.precision": "32-true",
-    "companions.match": "capture",
-    "optimizer.schedule": "cosine",
 }
-# What a section must hold, whatever else is set in it.
-BESIDE = {"companions": {"match": "capture"}, "pool": {"manifest": "pool.csv"}}
 COMMON = {
-    "method": {"name": "lwf", "old_task": "source_set"},
     "optimizer": {"epochs": 2, "batch_size": 4},
     "runtime": {"accelerator": "cpu", "log_every_steps": 1},
 }
@@ -39,13 +33,14 @@ RUNS = {
             "source": {"backbone": "mobilefacenet_slim"},
             "data": {"manifest": "{faces}/images.csv", "images_per_identity": 2},
             "source_data": {"modality": "vis"},
+            "method": {"name": "lwf", "old_task": "source_set"},
             "evaluation": {"fars": [0.1], "best_far": 0.1, "patience": 3},
         },
         {
             "source": {"backbone": "mobilefacenet_slim"},
             "data": {"manifest": "{faces}/images.csv"},
-            "companions": {"match": "capture"},
-            "pool": {"manifest": "{pool}/images.csv", "split": "train"},
+            "companions": {"match": "capture", "keep": 0.25},
+            "pool": {"manifest": "{faces}/images.csv", "split": "train", "share": 0.25, "keep": 0.25},
             "method": {"name": "csd"},
             "evaluation": {"fars": [0.1]},
         },
@@ -56,6 +51,7 @@ RUNS = {
             "data": {"dataset": "folders", "root": "{images}", "augmentation": "flip"},
             "source_data": {"dataset": "folders", "root": "{images}"},
             "head": {"name": "linear"},
+            "method": {"name": "lwf", "old_task": "source_set"},
         },
     ],
 }
@@ -81,9 +77,25 @@ def sections_of(model=Recipe, prefix=""):
     return places
 
 
+def field_of(key):
+    """Give what pydantic knows of a key, and its section."""
+    section, _, name = key.rpartition(".")
+    model = next((model for model, places in sections_of().items() if f"{section}." in places), Recipe)
+    return model, model.model_fields[name]
+
+
+def with_key(task, key, value):
+    """Give the values of a recipe that sets a key, and what else its section must have."""
+    model, _ = field_of(key)
+    needed = {name: "some" for name, field in model.model_fields.items() if field.is_required()}
+    section = key.rpartition(".")[0]
+    return merged(merged(at(section, needed) if section else {}, minimal(task)), at(key, value))
+
+
 def value_for(key):
     """Give some value that the key's type takes."""
-    for value in (VALUES.get(key), 1, 0.5, True, "some", ["some"], [0.5]):
+    choices = get_args(field_of(key)[1].annotation)
+    for value in (VALUES.get(key), *choices, 1, 0.5, True, "some", ["some"], [0.5]):
         if value is None:
             continue
         try:
@@ -101,11 +113,6 @@ def minimal(task):
         "task": task, "source": {"backbone": "mbf"}, "data": {}, "method": {"name": "l2"},
         "optimizer": {"iterations": 1},
     }  # fmt: skip
-
-
-def with_key(task, key, value):
-    section = key.partition(".")[0]
-    return merged({**minimal(task), **({section: BESIDE[section]} if section in BESIDE else {})}, at(key, value))
 
 
 def merged(first, second):
@@ -138,14 +145,12 @@ def test_every_key_that_a_task_may_set_is_read_by_its_runs(task, reads, tmp_path
     places = {
         "faces": write_small_set(tmp_path / "faces", train=2, val=2, images=2).parent,
         "images": write_pictures(tmp_path / "images"),
-        "pool": write_small_set(tmp_path / "pool", train=2, val=0, images=2, modalities=("vis",)).parent,
     }
     recipes = []
     for number, sections in enumerate(RUNS[task]):
-        method = {"method": sections["method"]} if "method" in sections else {}
         filled = {
             section: {key: value.format(**places) if isinstance(value, str) else value for key, value in values.items()}
-            for section, values in {**merged(COMMON, sections), **method}.items()
+            for section, values in merged(COMMON, sections).items()
         }
         recipes.append(parse_recipe({"task": task, **filled}, "test"))
         reads.clear() if number == 0 else None
@@ -166,10 +171,10 @@ def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task
     if is_read(key, task):
         return
     recipe = parse_recipe(with_key(task, key, value_for(key)), "test")
-    section = key.partition(".")[0]
-    named = rf"{section}\.\w+" if section in BESIDE else key
+    # Where a section must have a key, that one may be named instead.
+    named = key if not any(field.is_required() for field in field_of(key)[0].model_fields.values()) else ""
     with pytest.raises(
-        InputError, match=rf"expected keys that the {task} task reads, got .*{named}.* the {others[0]} task"
+        InputError, match=rf"expected keys that the {task} task reads, got {named}.*, which the {others[0]} task"
     ):
         check_keys(recipe)
 
@@ -185,6 +190,11 @@ def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task
 def test_a_key_that_does_nothing_alone_is_an_error(sections, message):
     with pytest.raises(InputError, match=message):
         check_keys(parse_recipe(merged(minimal("face"), sections), "test"))
+
+
+def test_a_recipe_with_every_default_written_out_is_good(tmp_path):
+    recipe = parse_recipe(minimal("face"), "test")
+    check_keys(parse_recipe(tomllib.loads(dump_recipe(recipe, idle_keys("face"))), "written"))
 
 
 def test_a_default_that_is_written_out_is_refused_as_any_other_value():

@@ -14,7 +14,7 @@ from facexfer.backbones.parts.carried import facts_from_metadata
 from facexfer.backbones.parts.info import Backbone, BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.revive import folded_layers
-from facexfer.backbones.sources import find_pack, find_source, is_pack
+from facexfer.backbones.sources import find_source, find_weights
 from facexfer.backbones.spelling import join_name, split_name
 from facexfer.errors import InputError
 from facexfer.registry import modules_of
@@ -67,7 +67,7 @@ def create_backbone(
         return network
     if weights is None:
         return network
-    path = find_pack(str(weights)) if is_pack(str(weights)) and not Path(weights).exists() else Path(weights)
+    path = find_weights(str(weights))
     said = []
     network.info = replace(network.info, licence="unknown", source=path.name)
     if path.suffix == ".params":

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from facexfer.backbones.parts.info import BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.parts.prelu import PReLU
-from facexfer.backbones.parts.stages import STAGES, stage_taps
+from facexfer.backbones.parts.stages import stage_blocks, stage_taps
 from facexfer.backbones.registry import BACKBONES
 
 
@@ -115,13 +115,7 @@ class MobileFaceNet112x96(BackboneModule):
         super().__init__(info)
         self.conv1 = ActivatedConvBlock(3, 64, (3, 3), 2, 1)
         self.dw_conv1 = ActivatedConvBlock(64, 64, (3, 3), 1, 1, groups=64)
-        blocks = []
-        channels_in = 64
-        for expansion, channels, count, stride in STAGES:
-            for index in range(count):
-                blocks.append(Bottleneck(channels_in, channels, stride if index == 0 else 1, expansion))
-                channels_in = channels
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = stage_blocks(Bottleneck)
         self.conv2 = ActivatedConvBlock(128, 512, (1, 1))
         self.linear7 = ConvBlock(512, 512, (7, 6), groups=512)
         self.linear1 = ConvBlock(512, 128, (1, 1))

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from facexfer.backbones.parts.info import BackboneInfo, BackboneModule, Tap
-from facexfer.backbones.parts.stages import STAGES, stage_taps
+from facexfer.backbones.parts.stages import stage_blocks, stage_taps
 from facexfer.backbones.registry import BACKBONES
 
 
@@ -121,13 +121,7 @@ class MobileFaceNetReLU6(BackboneModule):
         super().__init__(info)
         self.conv1 = ConvReLU6(3, 64, 3, 2)
         self.dw_conv = DepthwiseSeparable(64)
-        blocks = []
-        channels_in = 64
-        for expansion, channels, count, stride in STAGES:
-            for index in range(count):
-                blocks.append(InvertedResidual(channels_in, channels, stride if index == 0 else 1, expansion))
-                channels_in = channels
-        self.features = nn.Sequential(*blocks)
+        self.features = stage_blocks(InvertedResidual)
         self.conv2 = ConvReLU6(128, 512, 1)
         self.gdconv = GlobalDepthwise(512)
         self.conv3 = nn.Conv2d(512, 128, 1)

@@ -1,21 +1,14 @@
 """Where public face networks come from, what their files hash to, and what their licence allows."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 from facexfer.errors import InputError
+from facexfer.files.digest import file_digest
+from facexfer.files.packs import PACKS, find_pack
 
 _RESEARCH = "non-commercial research only"
 _INSIGHTFACE = "InsightFace model zoo, https://github.com/deepinsight/insightface/tree/master/model_zoo"
-_PACKS = {
-    "buffalo_sc": "w600k_mbf.onnx",
-    "buffalo_s": "w600k_mbf.onnx",
-    "buffalo_m": "w600k_r50.onnx",
-    "buffalo_l": "w600k_r50.onnx",
-    "antelopev2": "glintr100.onnx",
-}
 
 
 @dataclass(frozen=True)
@@ -110,48 +103,28 @@ def find_source(path: Path) -> WeightSource | None:
     Returns:
         The source with the file's SHA-256; else the one of its name where no SHA-256 is known; else None.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_digest(path)
     same = [source for source in SOURCES if source.sha256 == digest]
     named = [source for source in SOURCES if source.file == path.name and not source.sha256]
     return next(iter([*same, *named]), None)
 
 
-def find_pack(name: str) -> Path:
-    """Give the recognition model of an InsightFace pack, downloaded by insightface itself where it is not there yet.
+def find_weights(name: str) -> Path:
+    """Give a file of weights, or by its pack's name the recognition model of an InsightFace pack.
 
     Args:
-        name: The pack's, e.g. ``buffalo_sc``.
+        name: A path, or e.g. ``buffalo_sc``, which insightface itself downloads where it is not there yet.
 
     Returns:
-        The ONNX file.
+        The path, which may not be there; a pack's ONNX file is.
 
     Raises:
-        InputError: If the pack is not known, or not there and not to be had.
+        InputError: If the pack is not there and not to be had.
     """
-    if name not in _PACKS:
-        raise InputError(f"expected a file or one of the packs {', '.join(_PACKS)}, got '{name}'; check the path")
-    # Imported here: insightface takes seconds, and most weights come as files.
-    from insightface.utils.storage import ensure_available
-
-    try:
-        folder = Path(ensure_available("models", name))
-    except (OSError, RuntimeError, ValueError, BadZipFile) as error:
-        raise InputError(
-            f"expected a network connection to download the pack '{name}', got: {error}; download its zip elsewhere "
-            f"and give the path of {_PACKS[name]}"
-        ) from error
-    found = sorted(folder.rglob(_PACKS[name]))
+    if name not in PACKS or Path(name).exists():
+        return Path(name)
+    folder = find_pack(name)
+    found = sorted(folder.rglob(PACKS[name]))
     if not found:
-        raise InputError(f"{folder}: expected {_PACKS[name]}, there is none; remove the folder and try again")
+        raise InputError(f"{folder}: expected {PACKS[name]}, there is none; remove the folder and try again")
     return found[0]
-
-
-def is_pack(name: str) -> bool:
-    """Say whether InsightFace has a pack of that name.
-
-    Example:
-        >>> is_pack("buffalo_sc"), is_pack("model.onnx")
-        (True, False)
-    """
-    return name in _PACKS

@@ -7,6 +7,7 @@ import numpy as np
 
 from facexfer.errors import InputError
 from facexfer.eval.intervals import identity_interval
+from facexfer.eval.unit_length import unit_length
 from facexfer.eval.verification import OperatingPoint, tar_at_far
 
 _CHUNK = 4096
@@ -95,8 +96,8 @@ def make_templates(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarr
     """
     names, codes = np.unique(np.asarray(labels), return_inverse=True)
     sums = np.zeros((len(names), np.asarray(embeddings).shape[1]), dtype=np.float64)
-    np.add.at(sums, codes, _units(np.asarray(embeddings)))
-    return _units(sums).astype(np.float32), names
+    np.add.at(sums, codes, unit_length(np.asarray(embeddings)))
+    return unit_length(sums).astype(np.float32), names
 
 
 def identify(
@@ -134,7 +135,7 @@ def identify(
     gallery_labels, probe_labels = np.asarray(gallery_labels), np.asarray(probe_labels)
     if len(np.unique(gallery_labels)) != len(gallery_labels):
         raise InputError("expected one gallery entry an identity, got several; average them into templates first")
-    entries, looked_up = _units(np.asarray(gallery)).astype(np.float32), _units(np.asarray(probes)).astype(np.float32)
+    entries, looked_up = (unit_length(np.asarray(each)).astype(np.float32) for each in (gallery, probes))
     order = np.argsort(gallery_labels)
     entries, names = entries[order], gallery_labels[order]
     place = np.minimum(np.searchsorted(names, probe_labels), len(names) - 1)
@@ -185,13 +186,3 @@ def _open_set(
             )
         )
     return tuple(points)
-
-
-def _units(embeddings: np.ndarray) -> np.ndarray:
-    if embeddings.ndim != 2:
-        raise InputError(f"expected embeddings of shape (N, D), got {embeddings.shape}; give one row an image")
-    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
-    if not np.isfinite(lengths).all() or (lengths == 0).any():
-        raise InputError("expected finite embeddings of positive length, got others; leave failed images out")
-    units: np.ndarray = embeddings / lengths
-    return units

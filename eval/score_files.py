@@ -1,6 +1,5 @@
 """Score files of any other toolkit: two .npy files, or a CSV of pairs; similarities or distances."""
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from facexfer.errors import InputError
 from facexfer.eval.arrays import read_array
 from facexfer.eval.curves import area_under_roc, curve_of_scores
+from facexfer.files.rows import read_rows
 
 _GENUINE = {"1", "true", "genuine", "same"}
 _IMPOSTOR = {"0", "false", "impostor", "different"}
@@ -93,21 +93,11 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: expected two .npy files, genuine and impostor scores, got one; give both, or one CSV"
         )
     kinds: tuple[list[float], list[float]] = ([], [])
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = {"score", "same"} - set(reader.fieldnames or ())
-            if missing:
-                raise InputError(
-                    f"{path}, line 1: expected the columns score and same, got {', '.join(reader.fieldnames or ())}"
-                )
-            for row in reader:
-                same = (row["same"] or "").strip().lower()
-                if same not in _GENUINE | _IMPOSTOR:
-                    raise InputError(f"{path}, line {reader.line_num}, field same: expected 1 or 0, got '{same}'")
-                kinds[same in _IMPOSTOR].append(_number(row["score"], path, reader.line_num))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected a readable CSV, got: {error}; check the file") from error
+    for line, row, _ in read_rows(path, ("score", "same")):
+        same = row["same"].strip().lower()
+        if same not in _GENUINE | _IMPOSTOR:
+            raise InputError(f"{path}, line {line}, field same: expected 1 or 0, got '{same}'")
+        kinds[same in _IMPOSTOR].append(_number(row["score"], path, line))
     if not kinds[0] or not kinds[1]:
         raise InputError(
             f"{path}: expected pairs of both kinds, got {len(kinds[0])} genuine and {len(kinds[1])} impostor ones"
@@ -115,9 +105,9 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(kinds[0]), np.array(kinds[1])
 
 
-def _number(text: str | None, path: Path, line: int) -> float:
+def _number(text: str, path: Path, line: int) -> float:
     try:
-        number = float(text or "")
+        number = float(text)
     except ValueError:
         number = np.nan
     if not np.isfinite(number):

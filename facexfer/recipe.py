@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import pydantic
 import tomli_w
@@ -12,8 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from facexfer import recipes
 from facexfer.errors import InputError
-from facexfer.files.packaged import packaged_toml
-from facexfer.registry import unknown_name_message
+from facexfer.files.packaged import read_toml
+from facexfer.validation import first_problem
 
 
 def expand_path(value: object) -> object:
@@ -261,7 +261,7 @@ def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
     Raises:
         InputError: If the file is missing or no TOML, a key is unknown, or a value does not fit.
     """
-    values = _read_toml(Path(recipe))
+    values = read_toml(recipe, recipes, "recipe")
     for setting in settings:
         _apply_setting(values, setting)
     return parse_recipe(values, str(recipe))
@@ -302,15 +302,7 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except pydantic.ValidationError as error:
-        errors = error.errors()
-        unknown = [each for each in errors if each["type"] == "extra_forbidden"]
-        first = (unknown or errors)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        if unknown:
-            message = unknown_name_message("key", place, _keys_beside(first["loc"]))
-        else:
-            message = f"{place}: {first['msg']}, got {first['input']!r}"
-        raise InputError(f"{origin}: {message}") from error
+        raise InputError(f"{origin}: {first_problem(error, Recipe)}") from error
 
 
 def dump_recipe(recipe: Recipe, idle: Collection[str] = ()) -> str:
@@ -344,18 +336,6 @@ def differences(first: Recipe, second: Recipe) -> dict[str, tuple[object, object
     }
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    packaged = packaged_toml(recipes)
-    try:
-        if path.is_file():
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-        if str(path) in packaged:
-            return tomllib.loads(packaged[str(path)].read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: expected a recipe in TOML, got: {error}; mend the file") from error
-    raise InputError(f"no such file; {unknown_name_message('recipe', str(path), packaged)}")
-
-
 def _apply_setting(values: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     if not equals or not key.strip():
@@ -372,16 +352,6 @@ def _apply_setting(values: dict[str, Any], setting: str) -> None:
                 f"expected a section before the last dot of '{key}', '{section}' is a value; check the key"
             )
     values[last] = value
-
-
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Recipe
-    *parents, _ = location
-    for part in parents:
-        model = model.model_fields[part].annotation if isinstance(part, str) else PairsSection
-        model = next((each for each in get_args(model) if each is not type(None)), model)
-    prefix = "".join(f"{part}." for part in parents)
-    return [f"{prefix}{name}" for name in model.model_fields]
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:

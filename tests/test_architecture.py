@@ -15,15 +15,16 @@ MAY = {
     "errors": set(),
     "registry": {"errors"},
     "heads": {"errors", "registry"},
-    "files": {"errors"},
-    "recipe": {"errors", "registry", "files", "recipes"},
+    "files": {"errors", "registry"},
+    "validation": {"registry"},
+    "recipe": {"errors", "registry", "files", "validation", "recipes"},
     "runtime": {"errors", "recipe"},
     "recipes": set(),
     "grids": set(),
-    "transfer": {"errors", "registry"},
+    "transfer": {"errors", "registry", "validation"},
     "data": {"errors", "registry", "files"},
     "eval": {"errors", "files"},
-    "backbones": {"errors", "registry"},
+    "backbones": {"errors", "registry", "files"},
     "networks": {"errors", "data", "transfer", "backbones"},
     "runs": {"errors", "recipe", "heads", "files", "backbones"},
     "tasks": {"errors", "registry", "recipe", "networks", "data", "eval", "backbones"},
@@ -31,7 +32,7 @@ MAY = {
                "backbones"},
     "measure": {"errors", "recipe", "runtime", "files", "runs", "data", "eval", "backbones"},
     "deploy": {"errors", "recipe", "runtime", "files", "measure", "runs", "data", "eval", "backbones"},
-    "comparison": {"errors", "registry", "recipe", "files", "grids", "runs", "tasks"},
+    "comparison": {"errors", "registry", "recipe", "validation", "files", "grids", "runs", "tasks"},
 }  # fmt: skip
 # Only these know the pages and pictures, and the rooms that everything else is below.
 ON_TOP = {"reports": {"commands"}, "commands": {"cli", "commands"}, "cli": {"__main__"}}
@@ -48,7 +49,7 @@ TORCH_IN_EVAL = {"eval/collect.py", "eval/scores.py",
                  *(f"eval/pairwise/{name}.py" for name in ("inputs", "pairs", "cuts", "brackets", "between",
                                                            "between_on_gpu"))}  # fmt: skip
 # What backbones may import of facexfer beside themselves.
-BACKBONES_MAY = {"facexfer.backbones", "facexfer.registry", "facexfer.errors"}
+BACKBONES_MAY = {"facexfer.backbones", "facexfer.registry", "facexfer.errors", "facexfer.files"}
 
 
 def imports_of(file):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
@@ -16,18 +15,11 @@ from facexfer.backbones.parts.carried import facts_from_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.errors import InputError
+from facexfer.files.onnx_refusals import onnx_refusals
 
 TOLERANCE = 1e-3
 """The largest difference between the original's and our embeddings that an import may have."""
 _CHECKED_IMAGES = 2
-_REFUSALS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
 
 
 def load_onnx(network: BackboneModule, path: Path) -> float:
@@ -100,7 +92,7 @@ def _embeddings(network: BackboneModule, path: Path, *, pixels: bool) -> tuple[n
         fed = fed.astype(np.float16 if declared.type == "tensor(float16)" else np.float32)
         # One at a time: the file may have a fixed batch.
         theirs = np.concatenate([session.run(None, {declared.name: image[None]})[0] for image in fed])
-    except _REFUSALS as error:
+    except onnx_refusals() as error:
         raise InputError(f"{path}: expected a file that onnxruntime runs, got: {error}; export it again") from error
     if theirs.shape != ours.shape:
         raise InputError(f"{path}: expected embeddings {ours.shape}, got {theirs.shape}; is it another network?")

@@ -1,5 +1,9 @@
 """The stages that the PyTorch MobileFaceNets share, from the paper's table (Chen et al., CCBR 2018)."""
 
+from collections.abc import Callable
+
+from torch import nn
+
 from facexfer.backbones.parts.info import Tap
 
 # (expansion, channels, blocks, stride of the first block)
@@ -25,3 +29,18 @@ def stage_taps(prefix: str) -> tuple[Tap, ...]:
         stride *= first_stride
         taps.extend([Tap(f"{prefix}.{len(taps) + index}", channels, stride) for index in range(count)])
     return tuple(taps)
+
+
+def stage_blocks(make: Callable[[int, int, int, int], nn.Module]) -> nn.Sequential:
+    """Make the blocks of all stages, from 64 channels on.
+
+    Args:
+        make: Of channels in, channels out, stride and expansion makes a block.
+    """
+    blocks: list[nn.Module] = []
+    channels_in = 64
+    for expansion, channels, count, stride in STAGES:
+        for index in range(count):
+            blocks.append(make(channels_in, channels, stride if index == 0 else 1, expansion))
+            channels_in = channels
+    return nn.Sequential(*blocks)

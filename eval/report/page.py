@@ -1,34 +1,102 @@
-"""What every page is made of: its style, tables, figures, images and facts; nothing comes from anywhere else."""
+"""A page of headed sections that needs nothing from anywhere else; ``page.html`` beside this file lays it out."""
 
 import base64
-import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import jinja2
 
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
 
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fdfdfb; max-width: 78rem; margin: 2rem auto;
-  padding: 0 1.2rem; }
-h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-p.lead { color: #555; margin-top: 0; }
-table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e2e2dd; }
-th { font-weight: 600; color: #444; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; }
-td { white-space: nowrap; } td.mark { color: #a2510d; text-align: left; font-size: .9em; white-space: normal; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; flex: 1 1 26rem; }
-figure svg { width: 100%; height: auto; } figcaption { color: #555; font-size: .9em; }
-.pairs { display: flex; flex-wrap: wrap; gap: .8rem; } .pair { font-size: .85em; color: #444; max-width: 15rem; }
-figure.sheet { flex: none; } figure.sheet img { max-width: 100%; height: auto; border-radius: 3px; }
-.pair img { width: 112px; height: auto; margin-right: 2px; border-radius: 3px; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; } dt { color: #555; }
-dd { margin: 0; overflow-wrap: anywhere; }
-@media print { body { background: white; max-width: none; margin: 0; font-size: 11px; } h2 { break-after: avoid; }
-  table, figure, .pair { break-inside: avoid; } }
-"""
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text; a cell in a tuple is marked, and a row's remark, where it has one, stands below it."""
+
+    macro: ClassVar = "table"
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | tuple[str]]]
+    remarks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Plots:
+    """Plots side by side: SVG, and the text below."""
+
+    macro: ClassVar = "plots"
+    drawn: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A PNG within the page itself, and what stands in its place where it is not shown."""
+
+    macro: ClassVar = "sheet"
+    png: bytes
+    description: str
+
+
+@dataclass(frozen=True)
+class ShownPair:
+    """A pair of images that a verifier gets wrong first.
+
+    Attributes:
+        kind: ``false accept`` or ``false reject``.
+        score: Of the pair.
+        captions: What the two images are.
+        pictures: The two files' bytes, PNG; empty where images are left out.
+    """
+
+    kind: str
+    score: float
+    captions: tuple[str, str]
+    pictures: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of images."""
+
+    macro: ClassVar = "pairs"
+    shown: Sequence[ShownPair]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts by name; a mapping inside is a list again."""
+
+    macro: ClassVar = "facts"
+    listed: Mapping[str, Any]
+
+
+Part = str | Table | Plots | Sheet | Pairs | Facts
+"""What a section is made of; a text is a paragraph."""
+Section = tuple[str, Sequence[Part]]
+"""A heading and what stands below it."""
+
+
+def make_html(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """Make a page; all text is escaped.
+
+    Args:
+        title: Plain text.
+        lead: One sentence below it.
+        sections: From the top.
+
+    Returns:
+        HTML text that needs nothing else.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters["base64"] = lambda png: base64.b64encode(png).decode()
+    return environment.get_template("page.html").render(title=title, lead=lead, sections=sections) + "\n"
 
 
 def write_pages(folder: Path, files: Mapping[str, str]) -> None:
@@ -49,59 +117,6 @@ def write_pages(folder: Path, files: Mapping[str, str]) -> None:
         raise InputError(f"{folder}: expected a folder for the report, got: {error}; choose another") from error
 
 
-def make_html(title: str, parts: Sequence[str]) -> str:
-    """Make a page of its parts.
-
-    Args:
-        title: Plain text.
-        parts: HTML, from the top.
-
-    Returns:
-        HTML text that needs nothing else.
-    """
-    return (
-        f'<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
-
-
-def facts(listed: Mapping[str, Any]) -> str:
-    """List facts; a mapping inside one is a list again."""
-    rows = "".join(
-        f"<dt>{escape(str(name))}</dt><dd>{facts(value) if isinstance(value, dict) else escape(str(value))}</dd>"
-        for name, value in listed.items()
-    )
-    return f"<dl>{rows}</dl>"
-
-
-def figure(svg: str, caption: str) -> str:
-    """Put an SVG into the page with plain text below."""
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]], remarks: Sequence[str] = ()) -> str:
-    """Make a table; a cell in a tuple is marked, and a row's remark, where it has one, stands below it."""
-    columns = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td class=mark>{escape(cell[0])}</td>" if isinstance(cell, tuple) else f"<td>{escape(cell)}</td>"
-            for cell in row
-        )
-        + "</tr>"
-        + (f"<tr><td class=mark colspan={len(head)}>{escape(remark)}</td></tr>" if remark else "")
-        for row, remark in zip(rows, remarks or [""] * len(rows), strict=True)
-    )
-    return f"<table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def picture(png: bytes, description: str = "") -> str:
-    """Put a PNG into the page itself."""
-    return f'<img alt="{escape(description)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-
-
 def percent(rate: float | None) -> str:
     """Show a fraction; nothing where it is None."""
     return "" if rate is None else f"{100 * rate:.2f} %"
@@ -110,8 +125,3 @@ def percent(rate: float | None) -> str:
 def interval(bounds: tuple[float, float] | None) -> str:
     """Show an interval of fractions; nothing where it is None."""
     return "" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f} %"
-
-
-def escape(text: str) -> str:
-    """Make plain text fit for HTML."""
-    return html.escape(text)

@@ -2,35 +2,28 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from facexfer.eval.curves import area_under_roc, equal_error_rate
 from facexfer.eval.identification import Identification
 from facexfer.eval.report.as_json import findings_to_json
 from facexfer.eval.report.definitions import DEFINITIONS
 from facexfer.eval.report.findings import BeforeAfter, Findings, Slice, WithFailures
-from facexfer.eval.report.page import escape, facts, figure, interval, make_html, percent, picture, table, write_pages
+from facexfer.eval.report.page import (
+    Facts,
+    Pairs,
+    Part,
+    Plots,
+    Section,
+    ShownPair,
+    Table,
+    interval,
+    make_html,
+    percent,
+    write_pages,
+)
 from facexfer.eval.report.plots import draw_cmc, draw_det, draw_histogram, draw_roc
 from facexfer.eval.verification import OperatingPoint
-
-
-@dataclass(frozen=True)
-class ShownPair:
-    """A pair of images that a verifier gets wrong first.
-
-    Attributes:
-        kind: ``false accept`` or ``false reject``.
-        score: Of the pair.
-        captions: What the two images are.
-        pictures: The two files' bytes, PNG; empty where images are left out.
-    """
-
-    kind: str
-    score: float
-    captions: tuple[str, str]
-    pictures: tuple[bytes, ...] = ()
 
 
 def write_report(folder: Path, findings: Findings, shown: Sequence[ShownPair] = ()) -> None:
@@ -60,44 +53,48 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
         HTML text.
     """
     first = findings.points[0]
-    parts = [
-        f"<h1>Face verification: {escape(findings.comparison)}</h1>",
-        f"<p class=lead>{first.genuine_pairs:,} genuine and {first.impostor_pairs:,} impostor pairs"
+    lead = (
+        f"{first.genuine_pairs:,} genuine and {first.impostor_pairs:,} impostor pairs"
         + (f" of {first.identities:,} identities with genuine pairs" if first.identities else "")
-        + f"; {'distances' if findings.distances else 'cosine similarities'}.</p>",
-        "<h2>True accept rate at false accept rates</h2>",
-        _points(findings.points, findings.distances),
-        _summary(findings),
-        "<h2>Curves</h2><div class=figures>",
-        figure(draw_roc(findings.curve, findings.band), "ROC; the band is the 95 % CI of TAR (by identity)"),
-        figure(draw_det(findings.curve, findings.band), "DET on normal-deviate axes, with the same band"),
-        figure(
+        + f"; {'distances' if findings.distances else 'cosine similarities'}."
+    )
+    points: list[Part] = [_points(findings.points, findings.distances), _summary(findings)]
+    sections: list[Section] = [
+        ("True accept rate at false accept rates", points),
+        ("Curves", [_plots(findings)]),
+    ]
+    if findings.identification is not None:
+        sections.append(("Identification", _identification(findings.identification)))
+    if findings.failures is not None:
+        sections.append(("Failures to acquire", _failures(findings.points, findings.failures)))
+    if findings.before is not None:
+        sections.append(("Before and after", _before(findings.before, findings.points)))
+    if findings.visible is not None:
+        sections.append(("What it cost in visible light", [_differences(findings.visible)]))
+    if findings.elsewhere:
+        sections.append(("Thresholds chosen elsewhere, applied here", [_elsewhere(findings)]))
+    sections += [(f"By {column}", [_slices(slices)]) for column, slices in findings.slices.items()]
+    if shown:
+        sections.append(("The worst pairs", [Pairs(shown)]))
+    sections += [("What was measured", [Facts(findings.facts)]), ("Definitions", [Facts(DEFINITIONS)])]
+    return make_html(f"Face verification: {findings.comparison}", lead, sections)
+
+
+def _plots(findings: Findings) -> Plots:
+    drawn = [
+        (draw_roc(findings.curve, findings.band), "ROC; the band is the 95 % CI of TAR (by identity)"),
+        (draw_det(findings.curve, findings.band), "DET on normal-deviate axes, with the same band"),
+        (
             draw_histogram(findings.curve, findings.points, findings.distances),
             "Scores of all pairs; dashed: the thresholds for the FARs of the table",
         ),
     ]
     if findings.identification is not None:
-        parts.append(figure(draw_cmc(findings.identification), "CMC: the right person within the first entries"))
-    parts.append("</div>")
-    if findings.identification is not None:
-        parts += ["<h2>Identification</h2>", _identification(findings.identification)]
-    if findings.failures is not None:
-        parts += ["<h2>Failures to acquire</h2>", _failures(findings.points, findings.failures)]
-    if findings.before is not None:
-        parts += ["<h2>Before and after</h2>", _before(findings.before, findings.points)]
-    if findings.visible is not None:
-        parts += ["<h2>What it cost in visible light</h2>", _differences(findings.visible)]
-    if findings.elsewhere:
-        parts += ["<h2>Thresholds chosen elsewhere, applied here</h2>", _elsewhere(findings)]
-    for column, slices in findings.slices.items():
-        parts += [f"<h2>By {escape(column)}</h2>", _slices(slices)]
-    if shown:
-        parts += ["<h2>The worst pairs</h2>", _pairs(shown)]
-    parts += ["<h2>What was measured</h2>", facts(findings.facts), "<h2>Definitions</h2>", facts(DEFINITIONS)]
-    return make_html(f"Face verification: {findings.comparison}", parts)
+        drawn.append((draw_cmc(findings.identification), "CMC: the right person within the first entries"))
+    return Plots(drawn)
 
 
-def _points(points: Sequence[OperatingPoint], distances: bool) -> str:
+def _points(points: Sequence[OperatingPoint], distances: bool) -> Table:
     rows = [
         [
             f"{point.far:g}", percent(point.tar), interval(point.tar_ci95), interval(point.tar_ci95_wilson),
@@ -118,13 +115,13 @@ def _points(points: Sequence[OperatingPoint], distances: bool) -> str:
         f"95 % CI {of}",
         "95 % CI (Wilson)",
     ]
-    return table(head, rows, [point.remark for point in points])
+    return Table(head, rows, [point.remark for point in points])
 
 
 def _summary(findings: Findings) -> str:
     area, equal = area_under_roc(findings.curve), equal_error_rate(findings.curve)
     words = [
-        f"AUC {area.value:.6f}" + (f" (&plusmn; {area.error:.1g}, binned)" if area.error else ""),
+        f"AUC {area.value:.6f}" + (f" (± {area.error:.1g}, binned)" if area.error else ""),
         f"EER {100 * equal.value:.3f} %",
     ]
     words += [
@@ -133,20 +130,20 @@ def _summary(findings: Findings) -> str:
     ]
     if findings.folds is not None:
         words.append(
-            f"{len(findings.folds.folds)}-fold accuracy {100 * findings.folds.mean:.2f} &plusmn; "
+            f"{len(findings.folds.folds)}-fold accuracy {100 * findings.folds.mean:.2f} ± "
             f"{100 * findings.folds.standard_error:.2f} %"
         )
-    return f"<p>{'; '.join(words)}.</p>"
+    return f"{'; '.join(words)}."
 
 
-def _identification(found: Identification) -> str:
+def _identification(found: Identification) -> list[Part]:
     low, high = found.rank1_ci95
     text = (
-        f"<p>{found.mated_probes:,} probes against {found.enrolled:,} enrolled people: rank 1 {percent(found.rank1)} "
-        f"(95 % CI (by identity): {100 * low:.2f} to {100 * high:.2f} %).</p>"
+        f"{found.mated_probes:,} probes against {found.enrolled:,} enrolled people: rank 1 {percent(found.rank1)} "
+        f"(95 % CI (by identity): {100 * low:.2f} to {100 * high:.2f} %)."
     )
     if not found.open_set:
-        return text
+        return [text]
     rows = [
         [
             f"{point.far:g}", percent(point.tar), interval(point.tar_ci95), _number(point.threshold),
@@ -155,25 +152,25 @@ def _identification(found: Identification) -> str:
         for point in found.open_set
     ]  # fmt: skip
     head = ["alarms of strangers", "DIR", "95 % CI (by identity)", "threshold", "achieved"]
-    return (
-        f"{text}<p>Open set, half of the identities not enrolled: {found.open_set[0].impostor_pairs:,} probes of "
-        f"strangers.</p>{table(head, rows, [point.remark for point in found.open_set])}"
+    open_set = (
+        f"Open set, half of the identities not enrolled: {found.open_set[0].impostor_pairs:,} probes of strangers."
     )
+    return [text, open_set, Table(head, rows, [point.remark for point in found.open_set])]
 
 
-def _failures(points: Sequence[OperatingPoint], failures: WithFailures) -> str:
+def _failures(points: Sequence[OperatingPoint], failures: WithFailures) -> list[Part]:
     rows = [
         [f"{point.far:g}", percent(point.tar), percent(tar), _rate(point.achieved_far), _rate(far)]
         for point, tar, far in zip(points, failures.tar, failures.far, strict=True)
     ]
     head = ["FAR", "TAR of crops", "TAR, failures rejected", "achieved FAR of crops", "achieved FAR, failures rejected"]
-    return f"<p>{sum(failures.failures):,} photos gave no crop.</p>{table(head, rows)}"
+    return [f"{sum(failures.failures):,} photos gave no crop.", Table(head, rows)]
 
 
-def _before(before: BeforeAfter, new: Sequence[OperatingPoint]) -> str:
-    text = _differences(before)
+def _before(before: BeforeAfter, new: Sequence[OperatingPoint]) -> list[Part]:
+    differences = _differences(before)
     if not before.mixed:
-        return f"{text}<p>The embeddings of the two networks differ in size: everybody must be re-enrolled.</p>"
+        return [differences, "The embeddings of the two networks differ in size: everybody must be re-enrolled."]
     at_old = dict(
         zip((p.far for p in before.old if p.threshold is not None), before.mixed_at_old_thresholds, strict=True)
     )
@@ -191,11 +188,11 @@ def _before(before: BeforeAfter, new: Sequence[OperatingPoint]) -> str:
         "FAR", "old gallery, old probe", "old gallery, new probe", "95 % CI (by identity)", "new gallery, new probe",
         "old gallery, new probe at the old threshold", "achieved FAR there",
     ]  # fmt: skip
-    return f"{text}<p>Must everybody be re-enrolled? TAR with galleries kept:</p>{table(head, rows)}"
+    return [differences, "Must everybody be re-enrolled? TAR with galleries kept:", Table(head, rows)]
 
 
-def _differences(before: BeforeAfter) -> str:
-    rows = []
+def _differences(before: BeforeAfter) -> Table:
+    rows: list[list[str | tuple[str]]] = []
     for difference in before.differences:
         if difference is None:
             continue
@@ -209,10 +206,10 @@ def _differences(before: BeforeAfter) -> str:
             ]
         )  # fmt: skip
     head = ["FAR", "old TAR", "new TAR", "difference, points", "95 % CI (by identity, paired)", "p", ""]
-    return table(head, rows)
+    return Table(head, rows)
 
 
-def _elsewhere(findings: Findings) -> str:
+def _elsewhere(findings: Findings) -> Table:
     rows = [
         [
             f"{far:g}", _number(point.threshold, -1 if findings.distances else 1), _rate(point.achieved_far),
@@ -220,11 +217,11 @@ def _elsewhere(findings: Findings) -> str:
         ]
         for far, point in findings.elsewhere
     ]  # fmt: skip
-    return table(["chosen for FAR", "threshold", "achieved FAR here", "95 % CI", "TAR here", "95 % CI"], rows)
+    return Table(["chosen for FAR", "threshold", "achieved FAR here", "95 % CI", "TAR here", "95 % CI"], rows)
 
 
-def _slices(slices: Sequence[Slice]) -> str:
-    rows: list[list[Any]] = []
+def _slices(slices: Sequence[Slice]) -> Table:
+    rows: list[list[str | tuple[str]]] = []
     for part in slices:
         if not part.points:
             rows.append([part.value, f"{part.images:,}", "", "", "", "", "", (part.remark,)])
@@ -235,17 +232,7 @@ def _slices(slices: Sequence[Slice]) -> str:
             ]
             for point in part.points
         ]  # fmt: skip
-    return table(["value", "images", "threshold", "TAR", "95 % CI", "FAR", "95 % CI", ""], rows)
-
-
-def _pairs(shown: Sequence[ShownPair]) -> str:
-    parts = []
-    for pair in shown:
-        pictures = "".join(picture(each) for each in pair.pictures)
-        captions = "<br>".join(escape(caption) for caption in pair.captions)
-        text = f"{escape(pair.kind)}, score {pair.score:.4f}<br>{captions}"
-        parts.append(f"<div class=pair>{pictures}<div>{text}</div></div>")
-    return f"<div class=pairs>{''.join(parts)}</div>"
+    return Table(["value", "images", "threshold", "TAR", "95 % CI", "FAR", "95 % CI", ""], rows)
 
 
 def _rate(rate: float | None) -> str:

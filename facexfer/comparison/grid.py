@@ -1,21 +1,20 @@
 """A comparison as typed data: which methods, networks, data sets and seeds, read from TOML."""
 
 import itertools
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pydantic
 from pydantic import Field
 
 from facexfer import grids
 from facexfer.errors import InputError
-from facexfer.files.packaged import packaged_toml
+from facexfer.files.packaged import read_toml
 from facexfer.recipe import Recipe, Section, read_recipe
 from facexfer.registry import unknown_name_message
 from facexfer.tasks.keys import check_keys
+from facexfer.validation import first_problem
 
 
 class Choice(Section):
@@ -130,24 +129,10 @@ def read_grid(name: str | Path) -> Grid:
     Raises:
         InputError: If the file is missing or no TOML, a key is unknown or a value does not fit.
     """
-    packaged = packaged_toml(grids)
-    path = Path(name)
     try:
-        if path.is_file():
-            text = path.read_text(encoding="utf-8")
-        elif str(name) in packaged:
-            text = packaged[str(name)].read_text(encoding="utf-8")
-        else:
-            raise InputError(f"no such file; {unknown_name_message('grid', str(name), packaged)}")
-        values: dict[str, Any] = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{name}: expected a grid in TOML, got: {error}; mend the file") from error
-    try:
-        grid = Grid.model_validate(values)
+        grid = Grid.model_validate(read_toml(name, grids, "grid"))
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{name}: {place}: {first['msg']}, got {first['input']!r}") from error
+        raise InputError(f"{name}: {first_problem(error, Grid)}") from error
     _check(grid, str(name))
     return grid
 

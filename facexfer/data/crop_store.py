@@ -1,7 +1,6 @@
 """Decoded crops as bytes: in memory, or in a memory-mapped file that all processes share."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from facexfer.data.image_set import LabelledImage
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import FaceImage
 from facexfer.errors import InputError
+from facexfer.files.atomic import replacing
 
 _MEMORY_BYTES = 4 * 2**30
 _CHUNK = 256
@@ -79,16 +79,12 @@ class CropStore:
         shape = (self._kept, *self._size, 3)
         path = folder / f"crops-{self._fingerprint()[:32]}.npy"
         if not path.exists():
-            beside = path.with_name(f".{path.name}.{os.getpid()}.writing")
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                try:
+                with replacing(path) as beside:
                     crops = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
                     self._fill(crops)
                     crops.flush()
-                    os.replace(beside, path)
-                finally:
-                    beside.unlink(missing_ok=True)
             except OSError as error:
                 raise InputError(f"{folder}: expected a folder to keep crops in, got: {error}; free space?") from error
         try:

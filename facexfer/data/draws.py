@@ -11,6 +11,7 @@ from facexfer.data.manifest import read_manifest, write_manifest
 from facexfer.data.protocols import Draw, Listed, draw_splits
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
+from facexfer.files.rows import read_rows
 
 
 def write_draws(
@@ -65,8 +66,7 @@ def write_draws(
 
 def _failed(path: Path) -> list[dict[str, str]]:
     read_failures(path)  # Its checks.
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+    return [row for _, row, _ in read_rows(path, ("identity",))]
 
 
 def _text(rows: list[dict[str, str]], original: list[dict[str, str]]) -> str:

@@ -1,10 +1,10 @@
 """Photos without a crop: they take part in the evaluation as rejects, or an easy set would look good."""
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from facexfer.errors import InputError
+from facexfer.files.rows import read_rows
 
 UNKNOWN = "(unknown)"
 """The identity of a photo that nothing tells the identity of: it belongs to no pair."""
@@ -46,27 +46,18 @@ def read_failures(path: Path) -> tuple[Failure, ...]:
     Raises:
         InputError: If the file is damaged, the column is missing, or an identity is empty.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            if "identity" not in (reader.fieldnames or ()):
-                came = ", ".join(reader.fieldnames or ()) or "an empty file"
-                raise InputError(f"{path}, line 1: expected the column identity, got {came}; is it a failures.csv?")
-            failures = []
-            for row in reader:
-                if not row["identity"]:
-                    raise InputError(
-                        f"{path}, line {reader.line_num}, field identity: expected a value, got nothing; a "
-                        "failure that belongs to nobody cannot be counted as a reject"
-                    )
-                if row["identity"] == UNKNOWN or row.get("reason") in NO_ATTEMPT:
-                    continue
-                optional = {key: row.get(key) or None for key in ("modality", "split", "capture")}
-                failures.append(
-                    Failure(row["identity"], **optional, reason=row.get("reason") or "", path=row.get("path") or "")
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected a readable CSV, got: {error}; check the path") from error
+    failures = []
+    for line, row, _ in read_rows(path, ("identity",)):
+        if not row["identity"]:
+            raise InputError(
+                f"{path}, line {line}, field identity: expected a value, got nothing; a failure that belongs to nobody "
+                "cannot be counted as a reject"
+            )
+        if row["identity"] != UNKNOWN and row.get("reason") not in NO_ATTEMPT:
+            optional = {key: row.get(key) or None for key in ("modality", "split", "capture")}
+            failures.append(
+                Failure(row["identity"], **optional, reason=row.get("reason", ""), path=row.get("path", ""))
+            )
     return tuple(failures)
 
 

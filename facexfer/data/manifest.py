@@ -14,6 +14,7 @@ import numpy as np
 
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
+from facexfer.files.rows import Row, check_columns, read_rows
 
 REQUIRED = ("path", "identity", "modality", "split")
 LANDMARKS = tuple(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
@@ -133,11 +134,9 @@ def read_manifest(path: Path) -> Manifest:
             and field.
     """
     path = Path(path)
-    try:
-        rows = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected a readable manifest, got: {error}; check the path") from error
-    images = tuple(_parse(row, line, path) for line, row in rows)
+    is_parquet = path.suffix == ".parquet"
+    rows = _read_parquet(path) if is_parquet else read_rows(path, REQUIRED, "manifest")
+    images = tuple(_parse(row, line, surplus, path) for line, row, surplus in rows)
     if not images:
         raise InputError(f"{path}: expected at least one image, got an empty manifest; add rows")
     return Manifest(path, images)
@@ -162,25 +161,7 @@ def write_manifest(path: Path, images: Iterable[FaceImage]) -> None:
     write_text(path, text.getvalue())
 
 
-def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, strict=True)
-        header = next(reader, [])
-        _check_header(header, path)
-        rows = []
-        for values in reader:
-            if not values:
-                continue
-            if len(values) != len(header):
-                raise InputError(
-                    f"{path}, line {reader.line_num}: expected {len(header)} fields, got {len(values)}; "
-                    "quote values that hold a comma"
-                )
-            rows.append((reader.line_num, dict(zip(header, values, strict=True))))
-    return rows
-
-
-def _read_parquet(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _read_parquet(path: Path) -> Iterable[Row]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -188,30 +169,20 @@ def _read_parquet(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise InputError(f"{path}: expected pyarrow for a Parquet file, it is absent; pip install pyarrow") from error
     try:
         table: Any = pyarrow.parquet.read_table(path)
-    except pyarrow.ArrowException as error:
+    except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{path}: expected a Parquet manifest, got: {error}; write it again") from error
-    _check_header(table.column_names, path)
+    check_columns(path, table.column_names, REQUIRED)
     return [
-        (line, {key: "" if value is None else str(value) for key, value in row.items()})
+        (line, {key: "" if value is None else str(value) for key, value in row.items()}, 0)
         for line, row in enumerate(table.to_pylist(), start=1)
     ]
 
 
-def _check_header(header: list[str], path: Path) -> None:
-    missing = [column for column in REQUIRED if column not in header]
-    if missing:
+def _parse(row: dict[str, str], line: int, surplus: int, path: Path) -> FaceImage:
+    if surplus:
         raise InputError(
-            f"{path}, line 1: expected the columns {', '.join(REQUIRED)}, {', '.join(missing)} is missing; got "
-            f"{', '.join(header) or 'an empty file'}"
+            f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; quote values that hold a comma"
         )
-    if len(set(header)) != len(header):
-        raise InputError(f"{path}, line 1: expected distinct columns, got {', '.join(header)}; rename one")
-    some = [column for column in LANDMARKS if column in header]
-    if some and len(some) != len(LANDMARKS):
-        raise InputError(f"{path}, line 1: expected all of {', '.join(LANDMARKS)} or none, got {', '.join(some)}")
-
-
-def _parse(row: dict[str, str], line: int, path: Path) -> FaceImage:
     for column in REQUIRED:
         if not row[column].strip():
             raise InputError(f"{path}, line {line}, field {column}: expected a value, got nothing; fill it in")
@@ -233,6 +204,9 @@ def _parse(row: dict[str, str], line: int, path: Path) -> FaceImage:
 
 
 def _parse_landmarks(row: dict[str, str], line: int, path: Path) -> Landmarks | None:
+    some = [column for column in LANDMARKS if column in row]
+    if some and len(some) != len(LANDMARKS):
+        raise InputError(f"{path}, line 1: expected all of {', '.join(LANDMARKS)} or none, got {', '.join(some)}")
     texts = [row.get(column, "").strip() for column in LANDMARKS]
     if not any(texts):
         return None

@@ -1,6 +1,5 @@
 """Lists of pairs to verify: LFW's ``pairs.txt``, or a CSV of paths."""
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from facexfer.data.failures import Failure
 from facexfer.data.manifest import Manifest
 from facexfer.errors import InputError
+from facexfer.files.rows import read_rows
 
 _NUMBER = re.compile("[0-9]{1,9}")
 
@@ -54,7 +54,7 @@ def read_pairs(path: Path, manifest: Manifest, failures: Sequence[Failure] = ())
         raise InputError(f"{path}: expected a readable list of pairs, got: {error}; check the path") from error
     lines = text.splitlines()
     if lines and "first" in lines[0].split(","):
-        return _read_csv(path, text, manifest, failures)
+        return _read_csv(path, manifest, failures)
     return _read_lfw(path, lines, manifest, failures)
 
 
@@ -118,11 +118,7 @@ def _place(places: dict[tuple[str, int], int | None], name: str, word: str, path
     return places[name, int(word)]
 
 
-def _read_csv(path: Path, text: str, manifest: Manifest, failures: Sequence[Failure]) -> tuple[ListedPair, ...]:
-    reader = csv.DictReader(text.splitlines())
-    missing = {"first", "second", "same", "fold"} - set(reader.fieldnames or ())
-    if missing:
-        raise InputError(f"{path}, line 1: expected the columns first, second, same and fold, got {reader.fieldnames}")
+def _read_csv(path: Path, manifest: Manifest, failures: Sequence[Failure]) -> tuple[ListedPair, ...]:
     home = manifest.path.parent
     # Where the crop of a failed photo would be.
     places: dict[Path, int | None] = dict.fromkeys(
@@ -130,20 +126,19 @@ def _read_csv(path: Path, text: str, manifest: Manifest, failures: Sequence[Fail
     )
     places.update((image.path.resolve(), place) for place, image in enumerate(manifest.images))
     pairs = []
-    for row in reader:
+    for line, row, _ in read_rows(path, ("first", "second", "same", "fold")):
         found = []
         for column in ("first", "second"):
-            image = (manifest.path.parent / (row[column] or "")).resolve()
+            image = (manifest.path.parent / row[column]).resolve()
             if image not in places:
                 raise InputError(
-                    f"{path}, line {reader.line_num}, field {column}: expected an image of the manifest, got "
+                    f"{path}, line {line}, field {column}: expected an image of the manifest, got "
                     f"'{row[column]}'; add it, or give the --failures that it is among"
                 )
             found.append(places[image])
-        if row["same"] not in ("0", "1") or not _NUMBER.fullmatch(row["fold"] or ""):
+        if row["same"] not in ("0", "1") or not _NUMBER.fullmatch(row["fold"]):
             raise InputError(
-                f"{path}, line {reader.line_num}: expected same 0 or 1 and fold a number, got '{row['same']}' and "
-                f"'{row['fold']}'"
+                f"{path}, line {line}: expected same 0 or 1 and fold a number, got '{row['same']}' and '{row['fold']}'"
             )
         pairs.append(ListedPair(found[0], found[1], row["same"] == "1", int(row["fold"])))
     return tuple(pairs)

@@ -11,6 +11,7 @@ import numpy as np
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import Manifest
 from facexfer.eval.paired import Difference
+from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import Embedder, OnnxEmbedder
 from facexfer.measure.pair_sets import Comparison, compare
 from facexfer.measure.providers import CPU, CUDA, working_provider
@@ -165,9 +166,8 @@ def largest_distance(first: Comparison, second: Comparison) -> float:
     sides = [(first.probe, second.probe)]
     if first.gallery is not None and second.gallery is not None:
         sides.append((first.gallery, second.gallery))
-    return max(
-        float(np.linalg.norm(_units(one.embeddings) - _units(other.embeddings), axis=1).max()) for one, other in sides
-    )
+    units = [[unit_length(side.embeddings) for side in pair] for pair in sides]
+    return max(float(np.linalg.norm(one - other, axis=1).max()) for one, other in units)
 
 
 def _milliseconds(embedder: Embedder, crop: np.ndarray, batch: int) -> float:
@@ -179,8 +179,3 @@ def _milliseconds(embedder: Embedder, crop: np.ndarray, batch: int) -> float:
         embedder.embed(crops)
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times)
-
-
-def _units(embeddings: np.ndarray) -> np.ndarray:
-    units: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return units

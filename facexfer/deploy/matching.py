@@ -11,6 +11,7 @@ from facexfer.data.preparation.choose import choose_face
 from facexfer.data.preparation.detect import Detector, open_detector
 from facexfer.deploy.contract import MODEL, read_contract
 from facexfer.errors import InputError
+from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import OnnxEmbedder
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".webp")
@@ -75,8 +76,7 @@ class Matcher:
             if not faces:
                 raise InputError(f"{photo}: expected a face, {self._detector.name} finds none; take another photo")
             crop = align(image, choose_face(faces, image.shape[:2]).landmarks, size)
-        embedding = self._embedder.embed(crop[None])[0]
-        unit: np.ndarray = embedding / np.linalg.norm(embedding)
+        unit: np.ndarray = unit_length(self._embedder.embed(crop[None]))[0]
         return unit
 
     def enrol(self, folder: Path) -> dict[str, np.ndarray]:
@@ -95,8 +95,7 @@ class Matcher:
         for person in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ():
             photos = sorted(path for path in person.iterdir() if path.suffix.lower() in _PICTURES)
             if photos:
-                mean = np.sum([self.embed(photo) for photo in photos], axis=0)
-                people[person.name] = mean / np.linalg.norm(mean)
+                people[person.name] = unit_length(np.sum([[self.embed(photo)] for photo in photos], axis=0))[0]
         if not people:
             raise InputError(f"{folder}: expected a subfolder of photos for each person, found none; check the path")
         return people

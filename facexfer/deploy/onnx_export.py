@@ -1,7 +1,6 @@
 """A backbone as one ONNX file that takes pixels and gives embeddings."""
 
 import json
-import os
 import tempfile
 import warnings
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from facexfer.backbones.parts.info import BackboneInfo, BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.deploy.fast_prelu import rewrite_prelu
 from facexfer.errors import InputError, RunError
+from facexfer.files.atomic import replacing
 
 INPUT, OUTPUT = "input", "embedding"
 NORMALISATION = ("Sub_normalize", "Mul_normalize")
@@ -82,15 +82,12 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
         proto.metadata_props.add(key=_METADATA, value=json.dumps(asdict(backbone.info)))
         proto.metadata_props.add(key=_CONTRACT, value=json.dumps(preprocessing(backbone.info)))
         onnx.checker.check_model(proto)
-        beside = path.with_name(f".{path.name}.writing")
         try:
-            beside.write_bytes(proto.SerializeToString())
-            difference = _largest_difference(network, beside, (batch,) if batch else _CHECKED_BATCHES)
-            os.replace(beside, path)
+            with replacing(path) as beside:
+                beside.write_bytes(proto.SerializeToString())
+                difference = _largest_difference(network, beside, (batch,) if batch else _CHECKED_BATCHES)
         except OSError as error:
             raise RunError(f"expected to write {path}, got: {error}; check space and rights") from error
-        finally:
-            beside.unlink(missing_ok=True)
     finally:
         backbone.train(was_training).to(device)
     return difference

@@ -1,7 +1,27 @@
 """Write files so that none is ever half there: beside, then renamed."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+HALF_WRITTEN = ".*.writing"
+"""The names beside, as a pattern: what a killed process has left."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside a file, to be written to; at the end it takes the file's place, after an error it is removed.
+
+    Raises:
+        OSError: If it cannot be renamed; the old file is intact.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -11,10 +31,5 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file beside and rename, so that it is never half there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
+    with replacing(path) as beside:
         beside.write_bytes(data)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

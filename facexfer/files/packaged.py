@@ -1,20 +1,38 @@
-"""Files that come with the package: recipes and grids by name."""
+"""TOML files: a user's by path, or one that comes with the package by name."""
 
+import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from facexfer.errors import InputError
+from facexfer.registry import unknown_name_message
 
 _ENDING = ".toml"
 
 
-def packaged_toml(folder: ModuleType) -> dict[str, Traversable]:
-    """List the TOML files of a folder of the package.
+def read_toml(name: str | Path, folder: ModuleType, kind: str) -> dict[str, Any]:
+    """Read a TOML file.
 
     Args:
+        name: A path, or the name of a file of the package without its ending.
         folder: `facexfer.recipes` or `facexfer.grids`.
+        kind: What it is, for the errors.
 
     Returns:
-        Name without its ending -> file.
+        The nested mapping.
+
+    Raises:
+        InputError: If the file is missing or no TOML.
     """
-    files = resources.files(folder).iterdir()
-    return {file.name.removesuffix(_ENDING): file for file in files if file.name.endswith(_ENDING)}
+    files = {file.name.removesuffix(_ENDING): file for file in resources.files(folder).iterdir()}
+    packaged = {name: file for name, file in files.items() if file.name.endswith(_ENDING)}
+    file: Path | Traversable | None = Path(name) if Path(name).is_file() else packaged.get(str(name))
+    if file is None:
+        raise InputError(f"no such file; {unknown_name_message(kind, str(name), packaged)}")
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{name}: expected a {kind} in TOML, got: {error}; mend the file") from error

@@ -8,28 +8,18 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from facexfer.backbones import create_backbone
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
-from facexfer.backbones.sources import find_pack, is_pack
+from facexfer.backbones.sources import find_weights
 from facexfer.data.images import read_crop
 from facexfer.errors import InputError
 from facexfer.files.digest import file_digest
+from facexfer.files.onnx_refusals import onnx_refusals
 from facexfer.measure.providers import CPU, choose_provider
 from facexfer.runs.folder import RunFolder, load_backbone, load_backbone_file
 from facexfer.runtime import prepare_cpu
-
-_ORT_REFUSALS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-)
-
 
 # The maps of more crops than a few leave a CPU's cache, which costs more than the calls.
 _CPU_BATCH = 4
@@ -98,7 +88,7 @@ class OnnxEmbedder:
         self.fingerprint = file_digest(path)
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=[provider or choose_provider()])
-        except _ORT_REFUSALS as error:
+        except onnx_refusals() as error:
             raise InputError(f"{path}: expected an ONNX model, got: {error}; export it again") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape: list[Any] = inputs[0].shape
@@ -178,8 +168,8 @@ def open_embedder(model: Path, backbone: str | None = None) -> Embedder:
         return OnnxEmbedder(model / "model.onnx")
     if model.is_dir():
         return TorchEmbedder(load_backbone(model), model.name, file_digest(RunFolder(model).model_file))
-    if backbone is not None and is_pack(str(model)) and not model.exists():
-        model = find_pack(str(model))
+    if backbone is not None:
+        model = find_weights(str(model))
     if not model.is_file():
         raise InputError(f"{model}: expected a run folder, an ONNX file or weights, there is none; check the path")
     if backbone is not None:

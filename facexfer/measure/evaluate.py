@@ -14,7 +14,7 @@ from facexfer.eval.collect import curve_of_pairs, worst_pairs
 from facexfer.eval.curves import curve_of_scores
 from facexfer.eval.report.bands import envelope_of_curve, envelope_of_pairs
 from facexfer.eval.report.findings import Findings
-from facexfer.eval.report.verification_page import ShownPair
+from facexfer.eval.report.page import ShownPair
 from facexfer.eval.score_files import ScoreSet
 from facexfer.eval.scores import operating_points, points_at_thresholds
 from facexfer.eval.verification import OperatingPoint, point_at, tar_at_far

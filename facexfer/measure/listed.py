@@ -11,7 +11,7 @@ from facexfer.data.pairs_file import ListedPair
 from facexfer.errors import InputError
 from facexfer.eval.folds import fold_accuracy
 from facexfer.eval.report.findings import Findings
-from facexfer.eval.report.verification_page import ShownPair
+from facexfer.eval.report.page import ShownPair
 from facexfer.eval.score_files import ScoreSet
 from facexfer.measure.evaluate import Request, evaluate_scores, show_pair
 from facexfer.measure.pair_sets import Side

@@ -10,7 +10,7 @@ from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.pairs_file import ListedPair, read_pairs
 from facexfer.errors import InputError
 from facexfer.eval.report.findings import Findings
-from facexfer.eval.report.verification_page import ShownPair
+from facexfer.eval.report.page import ShownPair
 from facexfer.measure.embedder import Embedder, FlipEmbedder, open_embedder
 from facexfer.measure.evaluate import Request, evaluate_comparison, show_worst
 from facexfer.measure.listed import evaluate_list, list_defines_pairs, show_worst_listed

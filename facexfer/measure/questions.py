@@ -15,6 +15,7 @@ from facexfer.eval.paired import paired_differences
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.report.findings import BeforeAfter, Slice, WithFailures
 from facexfer.eval.scores import operating_points, points_at_thresholds
+from facexfer.eval.unit_length import unit_length
 from facexfer.eval.verification import OperatingPoint
 from facexfer.measure.pair_sets import Comparison, Side
 
@@ -159,7 +160,7 @@ def listed_scores(side: Side, pairs: Sequence[ListedPair]) -> np.ndarray:
     Returns:
         (P,) float64.
     """
-    units = side.embeddings / np.linalg.norm(side.embeddings, axis=1, keepdims=True)
+    units = unit_length(side.embeddings)
     scores = np.full(len(pairs), -1.0)
     for place, pair in enumerate(pairs):
         if pair.first is not None and pair.second is not None:

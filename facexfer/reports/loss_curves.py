@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from facexfer.errors import InputError
+from facexfer.eval.report.plots import make_axes, to_svg
 from facexfer.runs.folder import RunFolder
 from facexfer.transfer.objective import CLASSIFICATION
 
@@ -35,10 +36,9 @@ def loss_curves(runs: Mapping[str, Path]) -> Figure:
     for number, (name, run) in enumerate(runs.items()):
         training, testing = read_curves(run)
         for axes, part in zip(panels, (CLASSIFICATION, _TOTAL), strict=True):
-            _draw(axes, training[part], name, f"C{number}", "-")
-            _draw(axes, testing[part], f"{name}, test", f"C{number}", "o--")
+            _draw(axes, training[part], name, f"C{number}-")
+            _draw(axes, testing[part], f"{name}, test", f"C{number}o--")
     for axes, title in zip(panels, ("cross-entropy", "total loss"), strict=True):
-        axes.set_yscale("log")
         axes.set_xlabel("step")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(title, fontsize=10)
@@ -46,6 +46,25 @@ def loss_curves(runs: Mapping[str, Path]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False, fontsize=8)
     return figure
+
+
+def loss_parts(runs: Mapping[str, Path]) -> str:
+    """Draw the parts of the objective in training over the steps of some runs.
+
+    Args:
+        runs: Run folders by the name that the legend gives them.
+
+    Returns:
+        SVG text.
+    """
+    figure, axes = make_axes("step", "loss")
+    for name, run in runs.items():
+        records = [record for record in RunFolder(run).metrics() if "losses" in record]
+        for part in dict.fromkeys(part for record in records for part in record["losses"]):
+            points = [(record["step"], record["losses"][part]) for record in records if part in record["losses"]]
+            _draw(axes, points, f"{name}: {part}")
+    axes.legend(frameon=False)
+    return to_svg(figure)
 
 
 _TOTAL = "total"
@@ -84,6 +103,7 @@ def _curves(records: Iterator[tuple[int, dict[str, float]]]) -> dict[str, Points
     return curves
 
 
-def _draw(axes: Axes, points: Points, label: str, colour: str, style: str) -> None:
+def _draw(axes: Axes, points: Points, label: str, style: str = "") -> None:
     if points:
-        axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1.3, markersize=3, label=label)
+        axes.plot(*zip(*points, strict=True), style, linewidth=1.4, markersize=3, label=label)
+        axes.set_yscale("log")

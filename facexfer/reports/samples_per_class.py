@@ -1,6 +1,5 @@
 """Figure 4: accuracy against how many training images a class has."""
 
-import csv
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 
 from facexfer.errors import InputError
 from facexfer.eval.report.plots import make_axes
+from facexfer.files.rows import read_rows
 from facexfer.recipe import read_recipe
 from facexfer.runs.folder import RunFolder
 
@@ -55,7 +55,7 @@ def read_samples(comparison: Path, figure: str) -> dict[str, dict[int, list[floa
         raise InputError(
             f"{comparison}: expected the folder of a comparison with {table.name}, found none; run it first"
         )
-    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    rows = [row for _, row, _ in read_rows(table, ("run", "network", "method"), "table")]
     networks = {row["network"] for row in rows}
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for folder in dict.fromkeys(row["run"] for row in rows):

@@ -1,39 +1,15 @@
-"""Plots of a run: its losses, and what its attention looks at."""
+"""Pictures of a run: what its attention looks at, and faces."""
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from facexfer.eval.report.plots import make_axes, to_svg
+from facexfer.eval.report.plots import to_svg
 from facexfer.reports.attention import channel_attention, spatial_overlays
 from facexfer.reports.trained_attention import AttentionMaps
-from facexfer.runs.folder import RunFolder
 
 _GAP = 4
-
-
-def draw_losses(runs: Mapping[str, Path]) -> str:
-    """Draw the parts of the objective over the steps of some runs.
-
-    Args:
-        runs: Run folders by the name that the legend gives them.
-
-    Returns:
-        SVG text.
-    """
-    figure, axes = make_axes("step", "loss")
-    for name, run in runs.items():
-        lines = RunFolder(run).metrics_file.read_text(encoding="utf-8").splitlines()
-        records = [record for record in map(json.loads, lines) if "losses" in record]
-        for part in dict.fromkeys(part for record in records for part in record["losses"]):
-            points = [(record["step"], record["losses"][part]) for record in records if part in record["losses"]]
-            axes.plot(*zip(*points, strict=True), linewidth=1.4, label=f"{name}: {part}")
-    axes.set_yscale("log")
-    axes.legend(frameon=False)
-    return to_svg(figure)
 
 
 def draw_spatial_attention(crops: np.ndarray, attention: Sequence[AttentionMaps]) -> bytes:

@@ -16,7 +16,7 @@ from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.parts.carried import facts_from_metadata, facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.errors import DivergedError, InputError
-from facexfer.files.atomic import write_text
+from facexfer.files.atomic import HALF_WRITTEN, replacing, write_text
 from facexfer.files.lock import hold_folder
 from facexfer.heads import Head
 from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
@@ -165,12 +165,13 @@ class RunFolder:
     def keep_good_checkpoint(self) -> None:
         """Keep a copy of the newest training state before one of a run gone wrong replaces it."""
         if self.checkpoint_file.exists():
-            beside = self.good_file.with_name(f".{self.good_file.name}.writing")
-            shutil.copyfile(self.checkpoint_file, beside)
-            os.replace(beside, self.good_file)
+            with replacing(self.good_file) as beside:
+                shutil.copyfile(self.checkpoint_file, beside)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Load the newest training state and cut the metrics back to it; None if there is none yet."""
+        for half in self.path.rglob(HALF_WRITTEN):
+            half.unlink(missing_ok=True)
         if not self.checkpoint_file.exists():
             self.metrics_file.unlink(missing_ok=True)
             return None

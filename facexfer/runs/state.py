@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, distributed
 
 from facexfer.errors import InputError, RunError
+from facexfer.files.atomic import replacing
 
 STATE_FORMAT = "facexfer-state-1"
 
@@ -38,13 +39,12 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
     Raises:
         RunError: If the file cannot be written; nothing at ``path`` has changed.
     """
-    beside = path.with_name(f".{path.name}.writing")
     try:
-        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, beside, metadata)
-        _flush(beside)
-        os.replace(beside, path)
+        with replacing(path) as beside:
+            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, beside, metadata)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
     except (OSError, SafetensorError) as error:
-        beside.unlink(missing_ok=True)
         raise RunError(f"expected to write {path}, got: {error}; free some space or check the rights") from error
 
 
@@ -66,11 +66,6 @@ def load_state(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected a facexfer checkpoint, got: {error}; use an earlier one") from error
     state: dict[str, Any] = _decode(json.loads(metadata["skeleton"]), tensors)
     return state
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:

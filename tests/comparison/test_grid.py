@@ -74,8 +74,10 @@ def test_mistakes_are_named(tmp_path, monkeypatch):
         read('AFA = ["98.1"]', 'AFAA = ["98.1"]')
     with pytest.raises(InputError, match="expected both alpha and alphas for method 'AFA'"):
         read("alphas = [0.1, 0.2]", "")
-    with pytest.raises(InputError, match="seed: Extra inputs"):
+    with pytest.raises(InputError, match=r"bad\.toml: unknown key 'seed'; did you mean 'seeds'\? keys: "):
         read("seeds", "seed")
+    with pytest.raises(InputError, match=r"'methods\.AFA\.setings'; did you mean 'methods\.AFA\.settings'\?"):
+        read('settings = ["method', 'setings = ["method')
     with pytest.raises(InputError, match="unknown grid 'tabel3'; did you mean 'table3'"):
         read_grid("tabel3")
 

@@ -1,6 +1,7 @@
 """Training state: round trip, atomic writing, damage."""
 
 import errno
+import os
 
 import pytest
 import torch
@@ -35,10 +36,10 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     file = tmp_path / "a.safetensors"
     save_state(file, {"step": 1})
 
-    def full_disk(path):
+    def full_disk(file):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(state, "_flush", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(RunError, match="No space left on device; free some space"):
         save_state(file, {"step": 2})
     assert load_state(file) == {"step": 1}

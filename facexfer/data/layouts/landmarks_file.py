@@ -1,6 +1,5 @@
 """Landmarks that somebody has already: a CSV of five points, or two eye centres, a photo."""
 
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.manifest import LANDMARKS, Landmarks
 from facexfer.errors import InputError
+from facexfer.files.rows import read_rows
 
 _EYES = LANDMARKS[:4]
 
@@ -40,34 +40,23 @@ def with_landmarks(entries: Iterable[PhotoEntry], path: Path) -> Iterator[PhotoE
 
 
 def _read(path: Path) -> dict[str, Landmarks]:
-    found = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = LANDMARKS if set(LANDMARKS) <= set(reader.fieldnames or ()) else _EYES
-            missing = {"path", *columns} - set(reader.fieldnames or ())
-            if missing:
-                raise InputError(
-                    f"{path}, line 1: expected the columns path and x1,y1 ... x5,y5 (or x1,y1,x2,y2), missing: "
-                    f"{', '.join(sorted(missing))}"
-                )
-            for row in reader:
-                if row["path"] in found or None in row:
-                    came = "another line for it" if row["path"] in found else "more fields than columns"
-                    raise InputError(
-                        f"{path}, line {reader.line_num}: expected one line of landmarks for '{row['path']}', got "
-                        f"{came}; mend the file"
-                    )
-                found[row["path"]] = _points(row, columns, f"{path}, line {reader.line_num}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected a readable CSV, got: {error}; check the path") from error
+    found: dict[str, Landmarks] = {}
+    called = "path and x1,y1 ... x5,y5 (or x1,y1,x2,y2)"
+    for line, row, surplus in read_rows(path, ("path", *_EYES), called=called):
+        if row["path"] in found or surplus > 0:
+            came = "another line for it" if row["path"] in found else "more fields than columns"
+            raise InputError(
+                f"{path}, line {line}: expected one line of landmarks for '{row['path']}', got {came}; mend the file"
+            )
+        columns = LANDMARKS if row.keys() >= set(LANDMARKS) else _EYES
+        found[row["path"]] = _points(row, columns, f"{path}, line {line}")
     return found
 
 
 def _points(row: dict[str, str], columns: tuple[str, ...], place: str) -> Landmarks:
     try:
-        values = [float(row[column] or "") for column in columns]
-    except (TypeError, ValueError) as error:
+        values = [float(row[column]) for column in columns]
+    except ValueError as error:
         raise InputError(f"{place}: expected {len(columns)} numbers in pixels, got: {error}; mend the line") from error
     # NaN stays: the geometry guard names it.
     return tuple((float(x), float(y)) for x, y in np.reshape(values, (-1, 2)))

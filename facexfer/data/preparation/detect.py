@@ -7,13 +7,17 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from facexfer.data.preparation.detector_packs import find_pack_detector
 from facexfer.errors import InputError
+from facexfer.files.onnx_refusals import onnx_refusals
+from facexfer.files.packs import PACKS, find_pack
 
 # YuNet finds faces of about 10 to 300 pixels: larger photos are shown to it at this longer side.
 _LONG_SIDE = 640
 _DETECTION_SIZE = (640, 640)
 _BLANK = np.zeros((64, 64, 3), dtype=np.uint8)
+
+# What insightface's own code raises of other files.
+_NO_DETECTOR: tuple[type[Exception], ...] = (cv2.error, ValueError, IndexError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class InsightFaceDetector:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._network: Any = get_model(str(path), providers=["CPUExecutionProvider"], sess_options=options)
-        except _refusals() as error:
+        except (*onnx_refusals(), *_NO_DETECTOR) as error:
             raise InputError(f"{path}: expected an ONNX model, got: {error}; download it again") from error
         # Called SCRFD or RetinaFace, by version; both have the same form.
         if getattr(self._network, "taskname", "") != "detection" or not self._network.use_kps:
@@ -172,7 +176,7 @@ class DetectorFile:
             detector = InsightFaceDetector(self.path, min_score, threads)
         try:
             detector.detect(_BLANK)
-        except _refusals() as error:
+        except (*onnx_refusals(), *_NO_DETECTOR) as error:
             raise InputError(
                 f"{self.path}: expected a detector, it fails on a blank picture: {error}; give YuNet, SCRFD or "
                 "RetinaFace"
@@ -195,7 +199,14 @@ def find_detector(model: str) -> DetectorFile:
     """
     path = Path(model)
     if path.suffix != ".onnx":
-        path = find_pack_detector(model)
+        folder = find_pack(model)
+        found = sorted(folder.rglob("det_*.onnx"))
+        if not found:
+            raise InputError(
+                f"expected a detector's .onnx file or an InsightFace pack, got '{model}'; there is no det_*.onnx in "
+                f"{folder} (published packs: {', '.join(sorted(PACKS))})"
+            )
+        path = found[0]
     if not path.is_file():
         raise InputError(f"{path}: expected a detector's ONNX file, there is none; check the path")
     outputs = _output_names(path)
@@ -222,14 +233,6 @@ def _output_names(path: Path) -> list[str]:
     except (DecodeError, OSError) as error:
         raise InputError(f"{path}: expected an ONNX model, got: {error}; download it again") from error
     return [output.name for output in model.graph.output]
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    # Imported when something fails: a process that looks with YuNet needs no onnxruntime.
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-    return (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented,
-            errors.RuntimeException, cv2.error, ValueError, IndexError, TypeError)  # fmt: skip
 
 
 def _box(corner: np.ndarray, extent: np.ndarray) -> tuple[float, float, float, float]:

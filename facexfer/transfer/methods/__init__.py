@@ -9,6 +9,7 @@ import pydantic
 from facexfer.errors import InputError
 from facexfer.registry import Registry, modules_of, unknown_name_message
 from facexfer.transfer.stages import Stage
+from facexfer.validation import first_problem
 
 Method = Callable[..., tuple[Stage, ...]]
 M = TypeVar("M", bound=Method)
@@ -68,6 +69,4 @@ def create(name: str, **options: object) -> tuple[Stage, ...]:
     try:
         return pydantic.validate_call(method)(**options)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"method {name}, option {place}: {first['msg']}, got {first['input']!r}") from error
+        raise InputError(f"method {name}, option {first_problem(error)}") from error

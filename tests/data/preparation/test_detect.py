@@ -77,10 +77,11 @@ def test_an_insightface_model_finds_what_its_network_says(tmp_path):
 def test_a_pack_is_found_by_its_name(tmp_path, monkeypatch):
     from insightface.utils import storage
 
-    monkeypatch.setattr("facexfer.data.preparation.detector_packs._PACKS", tmp_path)
-    (tmp_path / "mine" / "mine").mkdir(parents=True)
-    write_bright_cell_detector(tmp_path / "mine" / "mine" / "det_500m.onnx")
-    (tmp_path / "mine" / "genderage.onnx").write_bytes(b"not looked at")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    packs = tmp_path / ".insightface" / "models"
+    (packs / "mine" / "mine").mkdir(parents=True)
+    write_bright_cell_detector(packs / "mine" / "mine" / "det_500m.onnx")
+    (packs / "mine" / "genderage.onnx").write_bytes(b"not looked at")
     assert open_detector("mine").name == "det_500m.onnx"
     with pytest.raises(InputError, match="or an InsightFace pack, got 'other'; there is no det_"):
         open_detector("other")
@@ -91,7 +92,7 @@ def test_a_pack_is_found_by_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "ensure_available", refuse)
     with pytest.raises(InputError, match="a network connection to download the pack 'buffalo_sc', got: no route"):
         open_detector("buffalo_sc")
-    monkeypatch.setattr(storage, "ensure_available", lambda *_: str(tmp_path / "mine"))
+    monkeypatch.setattr(storage, "ensure_available", lambda *_: str(packs / "mine"))
     assert open_detector("buffalo_sc").name == "det_500m.onnx"
 
 

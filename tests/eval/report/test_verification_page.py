@@ -12,7 +12,8 @@ from facexfer.eval.curves import curve_of_scores
 from facexfer.eval.folds import FoldAccuracy
 from facexfer.eval.identification import identify
 from facexfer.eval.report.findings import Findings, Slice, WithFailures
-from facexfer.eval.report.verification_page import ShownPair, make_page, write_report
+from facexfer.eval.report.page import ShownPair
+from facexfer.eval.report.verification_page import make_page, write_report
 from facexfer.eval.verification import tar_at_far
 
 

@@ -1,0 +1,56 @@
+"""Read tables of rows with a heading: one CSV reader for all files of the kind."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from facexfer.errors import InputError
+
+Row = tuple[int, dict[str, str], int]
+"""A line's number, its value in each column of the file, and how many fields it has too many (too few: below 0)."""
+
+
+def read_rows(path: Path, required: Sequence[str], what: str = "CSV", called: str = "") -> Iterator[Row]:
+    """Read a CSV, row by row.
+
+    Args:
+        path: The file; blank lines do not count.
+        required: Columns that must be there, in any order, among others.
+        what: What the file is, for the errors.
+        called: What the errors call the required columns; nothing lists them.
+
+    Yields:
+        The rows; fields that are missing at the end of a line are empty.
+
+    Raises:
+        InputError: If the file cannot be read, or a column is missing or there twice.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            columns = next(reader, [])
+            check_columns(path, columns, required, called)
+            for values in filter(None, reader):
+                filled = zip_longest(columns, values[: len(columns)], fillvalue="")
+                yield reader.line_num, dict(filled), len(values) - len(columns)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a readable {what}, got: {error}; check the path") from error
+
+
+def check_columns(path: Path, columns: Sequence[str], required: Sequence[str], called: str = "") -> None:
+    """Check the heading of a table.
+
+    Raises:
+        InputError: If a required column is missing, or one is there twice.
+    """
+    missing = [column for column in required if column not in columns]
+    if missing:
+        *others, last = required
+        called = called or (f"{', '.join(others)} and {last}" if others else last)
+        raise InputError(
+            f"{path}, line 1: expected the {'columns' if others else 'column'} {called}, got "
+            f"{', '.join(columns) or 'an empty file'}; {', '.join(missing)} is missing"
+        )
+    if len(set(columns)) != len(columns):
+        raise InputError(f"{path}, line 1: expected distinct columns, got {', '.join(columns)}; rename one")

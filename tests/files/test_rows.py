@@ -1,0 +1,32 @@
+"""The CSV reader of every table: what it gives, and the line of what it refuses."""
+
+import pytest
+
+from facexfer.errors import InputError
+from facexfer.files.rows import read_rows
+
+
+def test_rows_come_with_their_lines_and_blank_lines_do_not_count(tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text('\ufeffname,note\n\na,"two\nlines"\nb\nc,d,e\n', encoding="utf-8")
+    assert list(read_rows(file, ("name",))) == [
+        (4, {"name": "a", "note": "two\nlines"}, 0),
+        (5, {"name": "b", "note": ""}, -1),
+        (6, {"name": "c", "note": "d"}, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: expected the columns name and note, got an empty file; name, note is missing"),
+        ("name\na\n", "line 1: .* got name; note is missing"),
+        ("name,note,name\n", "line 1: expected distinct columns"),
+        ('name,note\n"a"b,c\n', "expected a readable table, got: "),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path, text, message):
+    file = tmp_path / "table.csv"
+    file.write_text(text)
+    with pytest.raises(InputError, match=rf"table\.csv.*{message}"):
+        list(read_rows(file, ("name", "note"), "table"))

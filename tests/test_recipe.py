@@ -23,7 +23,8 @@ def test_packaged_recipes_are_good(name, monkeypatch):
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
     monkeypatch.setenv("FACEXFER_DEMO", "runs/demo")
     recipe = read_recipe(name.removesuffix(".toml"))
-    assert create(recipe.method.name, **recipe.method.options)
+    # A method without stages takes no steps.
+    assert bool(create(recipe.method.name, **recipe.method.options)) == (recipe.optimizer.epochs != 0)
 
 
 def test_a_resolved_recipe_reads_as_the_same(tmp_path):

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from facexfer.data.image_set import LabelledImage
 from facexfer.data.manifest import FaceImage, Manifest
 from facexfer.data.training_set import TrainingSet
 from facexfer.errors import InputError
@@ -12,15 +13,28 @@ from facexfer.files.digest import file_digest
 
 
 @dataclass(frozen=True)
-class Companions:
-    """Pictures that the source network sees once, and which of them belong to each training image.
+class Pictures:
+    """Pictures that the source network sees once, before training.
 
     Attributes:
         images: The pictures, as they are.
-        of_image: For every training image the places of its companions in `images`; empty where it has none.
+        fingerprint: Of their files' bytes, by which embeddings of them are found again.
     """
 
     images: TrainingSet
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Which pictures belong to each training image.
+
+    Attributes:
+        pictures: All of them.
+        of_image: For every training image the places of its companions in `pictures`; empty where it has none.
+    """
+
+    pictures: Pictures
     of_image: tuple[tuple[int, ...], ...]
 
     @property
@@ -29,9 +43,9 @@ class Companions:
         return sum(not places for places in self.of_image)
 
 
-def own_companions(images: TrainingSet) -> Companions:
+def own_companions(pictures: Pictures) -> Companions:
     """Take every training image, as it is before its augmentation, for its own companion."""
-    return Companions(images, tuple((place,) for place in range(len(images))))
+    return Companions(pictures, tuple((place,) for place in range(len(pictures.images))))
 
 
 def match_companions(
@@ -80,7 +94,7 @@ def _what_is_left(training: Manifest, candidates: Manifest) -> str:
     )
 
 
-def bytes_fingerprint(images: Sequence[FaceImage]) -> str:
+def bytes_fingerprint(images: Sequence[FaceImage | LabelledImage]) -> str:
     """Hash the files of some images in their order (SHA-256, hex).
 
     Raises:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from facexfer.data.companions import Pictures
 from facexfer.data.training_set import TrainingSet
 
 
@@ -18,14 +19,14 @@ class Part:
         images: The set.
         share: Its part of every batch, 0 to 1.
         is_labelled: Whether its labels are classes of the head; those of the others are given as -1.
-        plain: The set as it is, where each image is its own companion.
+        pictures: The set as it is, where each image is its own companion.
     """
 
     name: str
     images: TrainingSet
     share: float
     is_labelled: bool
-    plain: TrainingSet | None = None
+    pictures: Pictures | None = None
 
 
 class Mixture:

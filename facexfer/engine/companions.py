@@ -1,17 +1,18 @@
 """Where the frozen, untouched source puts every training image's companion: worked out once, before training."""
 
 import hashlib
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from facexfer.data.companions import Pictures
 from facexfer.data.training_set import TrainingSet
 from facexfer.engine.setup import Setup
 from facexfer.networks.embedding import embed_dataset
+from facexfer.networks.fingerprint import weights_digest
 from facexfer.runs.state import load_state, save_state
 from facexfer.tasks.task import Task
 from facexfer.transfer.stages import Need, Stage
@@ -33,20 +34,17 @@ def companion_targets(setup: Setup) -> Tensor | None:
     """
     if not any(Need.COMPANIONS in stage.needs for stage in setup.stages):
         return None
-    task, fabric = setup.task, setup.fabric
-    fingerprint = _fingerprint(setup.source, task)
-    file = (setup.recipe.data.cache or setup.run.path) / f"companions-{fingerprint[:16]}.safetensors"
-    # One rank looks, so that all of them go the same way.
-    if not fabric.broadcast(file.is_file()):
-        targets = _embed(setup.source, task)
-        if fabric.is_global_zero:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            save_state(file, {"fingerprint": fingerprint, "targets": targets})
-        fabric.barrier()
-    else:
-        targets = _read(file)
+    companions, network = setup.task.companions, weights_digest(setup.source)
+    targets = []
+    for part in setup.task.mixture.parts:
+        if part.pictures is not None:
+            targets.append(_embeddings(setup, part.pictures, network))
+        elif companions is None:
+            targets.append(torch.zeros(len(part.images), setup.source.info.embedding_size))
+        else:
+            targets.append(_of_images(_embeddings(setup, companions.pictures, network), companions.of_image))
     weights = next(setup.source.parameters())
-    return targets.to(weights.device, weights.dtype)
+    return torch.cat(targets).to(weights.device, weights.dtype)
 
 
 def describe_companions(task: Task, stages: tuple[Stage, ...]) -> list[str]:
@@ -59,18 +57,20 @@ def describe_companions(task: Task, stages: tuple[Stage, ...]) -> list[str]:
     return [f"{missing:,} of {images:,} training images have no companion; the distillation leaves them out"]
 
 
-def _embed(source: nn.Module, task: Task) -> Tensor:
-    parts = task.mixture.parts
-    pictures = {part.name: _both_ways(source, part.plain) for part in parts if part.plain is not None}
-    targets = []
-    for part in parts:
-        if part.plain is not None:
-            targets.append(pictures[part.name])
-        elif task.companions is None:
-            targets.append(torch.zeros(len(part.images), source.info.embedding_size))  # type: ignore[union-attr, arg-type]
-        else:
-            targets.append(_of_images(_both_ways(source, task.companions.images), task.companions.of_image))
-    return torch.cat(targets)
+def _embeddings(setup: Setup, pictures: Pictures, network: str) -> Tensor:
+    """Give the pictures' embeddings, from the file that holds them if they were worked out before."""
+    fingerprint = hashlib.sha256(f"{network} {pictures.fingerprint}".encode()).hexdigest()
+    file = (setup.recipe.data.cache or setup.run.path) / f"companions-{fingerprint[:16]}.safetensors"
+    # One rank looks, so that all of them go the same way.
+    if setup.fabric.broadcast(file.is_file()):
+        known: Tensor = load_state(file)["embeddings"]
+        return known
+    embeddings = _both_ways(setup.source, pictures.images)
+    if setup.fabric.is_global_zero:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_state(file, {"embeddings": embeddings})
+    setup.fabric.barrier()
+    return embeddings
 
 
 def _of_images(pictures: Tensor, of_image: tuple[tuple[int, ...], ...]) -> Tensor:
@@ -98,17 +98,3 @@ class _Mirrored(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image, label = self._images[index]
         return image.flip(2), label
-
-
-def _fingerprint(source: nn.Module, task: Task) -> str:
-    digest = hashlib.sha256(repr(sorted(task.fingerprints.items())).encode())
-    digest.update(repr([(part.name, len(part.images)) for part in task.mixture.parts]).encode())
-    for value in source.state_dict().values():
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _read(file: Path) -> Tensor:
-    state: dict[str, Any] = load_state(file)
-    targets: Tensor = state["targets"]
-    return targets

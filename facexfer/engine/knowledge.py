@@ -14,6 +14,7 @@ from facexfer.engine.schedule import epoch_batches
 from facexfer.errors import InputError
 from facexfer.heads import HEADS, Head, class_means
 from facexfer.networks.embedding import embed_dataset
+from facexfer.networks.fingerprint import weights_digest
 from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runs.state import load_state, save_state
@@ -52,7 +53,7 @@ def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -
             f"expected a source network with its own classifier, {source.info.name} came without one; set "
             'method.old_task = "source_set" with images in [source_data], or for lwf "training_set"'
         )
-    if Need.COMPANIONS in needs and task.companions is None and not any(part.plain for part in task.more):
+    if Need.COMPANIONS in needs and task.companions is None and not any(part.pictures for part in task.more):
         raise InputError(
             "expected companions of the training images for this method, got none; add [companions] with the modality "
             'that the source knows (match = "capture", "identity" or "simulated"), or [pool] with visible-light '
@@ -115,10 +116,8 @@ class SourceKnowledge:
     def _fingerprint(self, layers: tuple[str, ...]) -> str:
         settings = self._recipe.optimizer
         how = (self._recipe.seed, self._recipe.head, settings.learning_rate, settings.momentum, settings.batch_size)
-        digest = hashlib.sha256(repr((layers, sorted(self._task.fingerprints.items()), how)).encode())
-        for value in self._source.state_dict().values():
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        what = (layers, sorted(self._task.fingerprints.items()), how, weights_digest(self._source))
+        return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
 def channel_rises(source: BackboneModule, task: Task, recipe: Recipe, layers: tuple[str, ...]) -> tuple[Tensor, ...]:

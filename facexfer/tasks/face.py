@@ -1,13 +1,14 @@
 """Face recognition: crops from a manifest, identities as classes, TAR at FAR on other identities."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from torch import nn
 
 from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.augmentation import training_transform
-from facexfer.data.companions import Companions, bytes_fingerprint, match_companions, own_companions
+from facexfer.data.companions import Companions, Pictures, bytes_fingerprint, match_companions, own_companions
 from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops
@@ -118,24 +119,26 @@ def _companions(
     """Find what accompanies the training images, and what the batches hold beside them."""
     chosen, companions, more = recipe.companions, None, []
     if chosen is not None and chosen.match == "simulated":
-        companions = own_companions(plain)
-        more += _parts("companions", training, plain, recipe, (("flip", chosen.keep),))
+        pictures = Pictures(plain, bytes_fingerprint(training.images))
+        companions = own_companions(pictures)
+        more += _parts("companions", training, pictures, recipe, (("flip", chosen.keep),))
     elif chosen is not None:
         candidates = manifest if chosen.manifest is None else read_manifest(chosen.manifest)
         candidates = candidates.select(modality=chosen.modality)
         candidates = candidates.select(identities=set(candidates.identities) - set(validation.identities))
         images, of_image = match_companions(training, candidates, by_capture=chosen.match == "capture")
         accompanying = Manifest(candidates.path, images)
-        pictures = _plain(accompanying, plain)
+        pictures = _as_they_are(accompanying, plain.size)
         companions = Companions(pictures, of_image)
         more += _parts("companions", accompanying, pictures, recipe, (("flip", chosen.keep),))
-        fingerprints["companions"] = bytes_fingerprint(images)
+        fingerprints["companions"] = pictures.fingerprint
     if recipe.pool is not None:
         pool = read_manifest(recipe.pool.manifest).select(split=recipe.pool.split, modality=recipe.pool.modality)
         check_disjoint(pool, validation)
         uses = ((recipe.pool.augmentation, recipe.pool.share), ("flip", recipe.pool.keep))
-        more += _parts("pool", pool, _plain(pool, plain), recipe, uses)
-        fingerprints["pool"] = bytes_fingerprint(pool.images)
+        photos = _as_they_are(pool, plain.size)
+        more += _parts("pool", pool, photos, recipe, uses)
+        fingerprints["pool"] = photos.fingerprint
     if (shares := sum(part.share for part in more)) > 1 + 1e-9:
         raise InputError(
             f"expected pool.share, pool.keep and companions.keep to sum to at most 1, got {shares:g}; they are parts "
@@ -145,33 +148,24 @@ def _companions(
 
 
 def _parts(
-    name: str, images: Manifest, plain: CropDataset, recipe: Recipe, uses: tuple[tuple[str, float], ...]
+    name: str, images: Manifest, pictures: Pictures, recipe: Recipe, uses: tuple[tuple[str, float], ...]
 ) -> list[Part]:
     """Make the parts of a batch that show some images, one for each augmentation with a share."""
-    return [
-        Part(
-            f"{name} ({preset})",
-            CropDataset(
-                images.images,
-                plain.labels,
-                plain.size,
-                training_transform(preset, recipe.seed),
-                recipe.seed,
-                plain.store,
-            ),
-            share,
-            is_labelled=False,
-            plain=plain,
-        )
-        for preset, share in uses
-        if share > 0
-    ]
+    plain = cast(CropDataset, pictures.images)
+    parts = []
+    for preset, share in uses:
+        if share > 0:
+            transform = training_transform(preset, recipe.seed)
+            crops = CropDataset(images.images, plain.labels, plain.size, transform, recipe.seed, plain.store)
+            parts.append(Part(f"{name} ({preset})", crops, share, is_labelled=False, pictures=pictures))
+    return parts
 
 
-def _plain(images: Manifest, like: CropDataset) -> CropDataset:
-    check_crops(images.images, like.size)
+def _as_they_are(images: Manifest, size: tuple[int, int]) -> Pictures:
+    check_crops(images.images, size)
     labels = [int(label) for label in images.labels()]
-    return CropDataset(images.images, labels, like.size, training_transform("none", 0))
+    plain = CropDataset(images.images, labels, size, training_transform("none", 0))
+    return Pictures(plain, bytes_fingerprint(images.images))
 
 
 def _source_images(recipe: Recipe, manifest: Manifest, validation: Manifest) -> Manifest:

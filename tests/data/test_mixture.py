@@ -2,6 +2,7 @@ from collections import Counter
 
 import torch
 
+from facexfer.data.companions import Pictures
 from facexfer.data.mixture import Mixture, Part
 
 
@@ -22,7 +23,10 @@ class Numbers:
 
 def mixture():
     return Mixture(
-        [Part("training", Numbers(5, 7), 0.5, True), Part("pool", Numbers(3, 9), 0.5, False, plain=Numbers(3, 9))]
+        [
+            Part("training", Numbers(5, 7), 0.5, True),
+            Part("pool", Numbers(3, 9), 0.5, False, pictures=Pictures(Numbers(3, 9), "f")),
+        ]
     )
 
 

@@ -65,7 +65,7 @@ def captured_targets(recipe, folder, monkeypatch):
 def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(manifest, tmp_path, monkeypatch):
     recipe = recipe_for(manifest, source={"recalibrate_batchnorm": False}, optimizer={"iterations": 1})
     setup, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
-    source, images = setup.source.eval(), setup.task.companions.images
+    source, images = setup.source.eval(), setup.task.companions.pictures.images
     picture = ((images[5][0].float() - 127.5) / 128)[None]
     with torch.no_grad():
         both = [torch.nn.functional.normalize(source(view)) for view in (picture, picture.flip(3))]

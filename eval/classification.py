@@ -4,7 +4,17 @@ A tie is a miss: the true class counts as among the first k only if fewer than k
 so a network that gives every class the same score has no accuracy to show for it.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
+
+from facexfer.registry import Registry
+
+CLASSIFICATION_METRICS: Registry[Callable[[np.ndarray, np.ndarray], float]] = Registry(
+    "classification metric", "classification_metrics"
+)
+"""Name in a run's figures -> (logits (N, K), labels (N,)) -> number; all of them are measured in every image run."""
 
 
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -87,3 +97,13 @@ def _check(scores: np.ndarray, labels: np.ndarray) -> None:
         raise ValueError(f"expected scores (N, K) and labels (N,), got {scores.shape} and {labels.shape}")
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise ValueError(f"expected labels in 0..{scores.shape[1] - 1}, got {labels.min()} to {labels.max()}")
+
+
+def _mean_class(scores: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.nanmean(per_class_accuracy(scores, labels)))
+
+
+CLASSIFICATION_METRICS.add("top1", partial(top_k_accuracy, k=1))
+CLASSIFICATION_METRICS.add("top5", partial(top_k_accuracy, k=5))
+CLASSIFICATION_METRICS.add("mean_class", _mean_class)
+CLASSIFICATION_METRICS.add("test/classification", cross_entropy)

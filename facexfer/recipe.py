@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from facexfer import recipes
 from facexfer.errors import InputError
 from facexfer.files.packaged import read_toml
+from facexfer.plugins import resolved_plugins
 from facexfer.validation import first_problem
 
 
@@ -31,6 +32,7 @@ def expand_path(value: object) -> object:
 
 
 ExpandedPath = Annotated[Path, BeforeValidator(expand_path)]
+PluginPath = Annotated[ExpandedPath, AfterValidator(Path.resolve)]
 
 
 class Section(BaseModel):
@@ -236,6 +238,8 @@ class Recipe(Section):
 
     task: str = "face"
     seed: int = 0
+    plugins: tuple[PluginPath, ...] = ()
+    """Python files that add methods, backbones, heads and the like; relative paths start at the recipe's folder."""
     source: SourceSection
     data: DataSection
     source_data: SourceDataSection | None = None
@@ -262,6 +266,8 @@ def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
         InputError: If the file is missing or no TOML, a key is unknown, or a value does not fit.
     """
     values = read_toml(recipe, recipes, "recipe")
+    if "plugins" in values:
+        values["plugins"] = resolved_plugins(values["plugins"], Path(recipe).parent)
     for setting in settings:
         _apply_setting(values, setting)
     return parse_recipe(values, str(recipe))
@@ -297,7 +303,7 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     Example:
         >>> parse_recipe({"sed": 1}, "my.toml")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        facexfer.errors.InputError: my.toml: unknown key 'sed'; did you mean 'seed'? keys: data, evaluation, head, ...
+        facexfer.errors.InputError: my.toml: unknown key 'sed'; did you mean 'seed'? keys: companions, data, ...
     """
     try:
         return Recipe.model_validate(values)

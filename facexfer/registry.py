@@ -55,8 +55,7 @@ class Registry(Generic[T], Mapping[str, T]):
     """
 
     def __init__(self, kind: str, group: str = "") -> None:
-        self.kind = kind
-        self._group = f"{__package__}.{group}"
+        self.kind, self.group = kind, group
         self._entries: dict[str, T] = {}
         self._elsewhere: dict[str, EntryPoint] | None = None if group else {}
 
@@ -95,7 +94,7 @@ class Registry(Generic[T], Mapping[str, T]):
     def _of_other_packages(self) -> dict[str, EntryPoint]:
         """Give the entry points that have not been loaded yet, by name."""
         if self._elsewhere is None:
-            self._elsewhere = {each.name: each for each in entry_points(group=self._group)}
+            self._elsewhere = {each.name: each for each in entry_points(group=f"{__package__}.{self.group}")}
         return self._elsewhere
 
     def _load(self, found: EntryPoint) -> None:

@@ -1,9 +1,18 @@
 """The registry's errors."""
 
+import sys
+
 import pytest
 
+from facexfer.backbones import BACKBONES
+from facexfer.data.augmentation import PRESETS
+from facexfer.data.datasets import DATASETS
+from facexfer.data.layouts import LAYOUTS
 from facexfer.errors import InputError
+from facexfer.heads import HEADS
 from facexfer.registry import Registry
+from facexfer.tasks import TASKS
+from facexfer.transfer.methods import METHODS
 
 
 def test_a_duplicate_name_is_an_error():
@@ -34,3 +43,57 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
         registry["x"]
     assert "x" not in registry
     assert list(registry) == ["arcface"]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Install a package, as far as Python can tell: a module and what its wheel says about it."""
+
+    def install(entry_points, module):
+        (tmp_path / "some_package.py").write_text(module)
+        folder = tmp_path / "some_package-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: some-package\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(entry_points)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "some_package", raising=False)
+
+    return install
+
+
+def test_other_packages_add_by_entry_points(package):
+    package("[facexfer.colours]\nblue = some_package:blue\n", "blue = '#00f'\n")
+    colours = Registry("colour", "colours")
+    colours.add("red", "#f00")
+    assert list(colours) == ["red", "blue"]
+    assert (len(colours), "blue" in colours) == (2, True)
+    assert "some_package" not in sys.modules
+    assert colours["blue"] == "#00f"
+    assert dict(colours) == {"red": "#f00", "blue": "#00f"}
+    with pytest.raises(InputError, match="unknown colour 'blu'; did you mean 'blue'. colours: blue, red"):
+        colours["blu"]
+
+
+def test_an_entry_point_that_cannot_be_imported_is_one_line(package):
+    package("[facexfer.colours]\nblue = some_package:blue\n", "raise OSError('no paint')\n")
+    colours = Registry("colour", "colours")
+    for _ in range(2):
+        with pytest.raises(InputError, match="'blue' of the package some-package cannot be imported .* no paint"):
+            colours["blue"]
+
+
+def test_an_entry_point_must_not_take_a_name(package):
+    package("[facexfer.colours]\nred = some_package:red\n", "red = '#e00'\n")
+    colours = Registry("colour", "colours")
+    colours.add("red", "#f00")
+    for _ in range(2):
+        with pytest.raises(InputError, match="colour 'red' comes with facexfer, the package some-package has another"):
+            colours["red"]
+
+
+@pytest.mark.parametrize("table", [METHODS, BACKBONES, LAYOUTS, HEADS, PRESETS, DATASETS, TASKS])
+def test_every_table_has_a_group(table, package):
+    package(f"[facexfer.{table.group}]\nof_another = some_package:thing\n", "thing = object()\n")
+    fresh = Registry(table.kind, table.group)
+    assert fresh["of_another"] is sys.modules["some_package"].thing
+    assert table.group == f"{table.kind.replace(' ', '')}s"

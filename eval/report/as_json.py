@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from facexfer.errors import InputError
-from facexfer.eval.curves import area_under_roc, equal_error_rate
 from facexfer.eval.identification import Identification
+from facexfer.eval.metrics import compute_metrics
 from facexfer.eval.paired import Difference
-from facexfer.eval.report.definitions import DEFINITIONS
+from facexfer.eval.report.definitions import all_definitions
 from facexfer.eval.report.findings import BeforeAfter, Findings, Slice, WithFailures
 from facexfer.eval.verification import OperatingPoint
 
@@ -25,15 +25,12 @@ def findings_to_json(findings: Findings) -> dict[str, Any]:
     Returns:
         The contract's form (see `points_to_json`) with more keys beside; rates as fractions.
     """
-    area, equal = area_under_roc(findings.curve), equal_error_rate(findings.curve)
     sign = -1 if findings.distances else 1
     result: dict[str, Any] = {
         **points_to_json(findings.points, sign),
         "comparison": findings.comparison,
         "accept": "distance below threshold" if findings.distances else "score above threshold",
-        "auc": {"value": area.value, "error": area.error},
-        "eer": {"value": equal.value, "error": equal.error},
-        **{f"fmr{round(1 / point.far)}": None if point.tar is None else 1 - point.tar for point in findings.standard},
+        **compute_metrics(findings.measured),
     }
     if findings.failures is not None:
         result["with_failures"] = _failures(findings.failures)
@@ -51,7 +48,7 @@ def findings_to_json(findings: Findings) -> dict[str, Any]:
         ]
     if findings.folds is not None:
         result["folds"] = asdict(findings.folds)
-    return {**result, **findings.facts, "definitions": DEFINITIONS}
+    return {**result, **findings.facts, "definitions": all_definitions()}
 
 
 def points_to_json(points: Sequence[OperatingPoint], sign: int = 1) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The definitions that every report carries."""
+"""The definitions that every report carries; those of the metrics stand with them in `facexfer.eval.metrics`."""
+
+from facexfer.eval.metrics import metric_definitions
 
 DEFINITIONS = {
     "threshold": (
@@ -19,11 +21,6 @@ DEFINITIONS = {
         "as if all pairs were independent and the threshold given."
     ),
     "rules": ("Rule of three: at least 3 false accepts must be expected at the target. Rule of thirty: at least 30."),
-    "EER, AUC": (
-        "EER: where FAR equals the false reject rate, on the line between two thresholds. AUC: how likely a "
-        "genuine pair scores above an impostor pair, ties counting half."
-    ),
-    "FMR100": ("The false reject rate at FAR 1/100; FMR1000 and FMR10000 likewise."),
     "failures": ("Photos without a crop: every pair with one counts as rejected, genuine or not; thresholds stay."),
     "identification": (
         "Each identity is enrolled with its first capture, or with the mean of half of its captures; no probe "
@@ -39,3 +36,8 @@ DEFINITIONS = {
         "Pairs whose images both have the value; against a gallery, whose probe has it. At the thresholds of the whole."
     ),
 }
+
+
+def all_definitions() -> dict[str, str]:
+    """Give these definitions and those of the metrics."""
+    return DEFINITIONS | metric_definitions()

@@ -7,6 +7,7 @@ from typing import Any
 from facexfer.eval.curves import Curve
 from facexfer.eval.folds import FoldAccuracy
 from facexfer.eval.identification import Identification
+from facexfer.eval.metrics import Measured
 from facexfer.eval.paired import Difference
 from facexfer.eval.verification import OperatingPoint
 
@@ -100,3 +101,8 @@ class Findings:
     elsewhere: tuple[tuple[float, OperatingPoint], ...] = ()
     folds: FoldAccuracy | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> Measured:
+        """What the metrics are computed from."""
+        return Measured(self.curve, self.points, self.standard)

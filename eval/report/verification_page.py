@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from facexfer.eval.curves import area_under_roc, equal_error_rate
 from facexfer.eval.identification import Identification
+from facexfer.eval.metrics import show_metrics
 from facexfer.eval.report.as_json import findings_to_json
-from facexfer.eval.report.definitions import DEFINITIONS
+from facexfer.eval.report.definitions import all_definitions
 from facexfer.eval.report.findings import BeforeAfter, Findings, Slice, WithFailures
 from facexfer.eval.report.page import (
     Facts,
@@ -76,7 +76,7 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
     sections += [(f"By {column}", [_slices(slices)]) for column, slices in findings.slices.items()]
     if shown:
         sections.append(("The worst pairs", [Pairs(shown)]))
-    sections += [("What was measured", [Facts(findings.facts)]), ("Definitions", [Facts(DEFINITIONS)])]
+    sections += [("What was measured", [Facts(findings.facts)]), ("Definitions", [Facts(all_definitions())])]
     return make_html(f"Face verification: {findings.comparison}", lead, sections)
 
 
@@ -119,15 +119,7 @@ def _points(points: Sequence[OperatingPoint], distances: bool) -> Table:
 
 
 def _summary(findings: Findings) -> str:
-    area, equal = area_under_roc(findings.curve), equal_error_rate(findings.curve)
-    words = [
-        f"AUC {area.value:.6f}" + (f" (± {area.error:.1g}, binned)" if area.error else ""),
-        f"EER {100 * equal.value:.3f} %",
-    ]
-    words += [
-        f"FMR{round(1 / point.far)} {percent(None if point.tar is None else 1 - point.tar) or 'unsupported'}"
-        for point in findings.standard
-    ]
+    words = show_metrics(findings.measured)
     if findings.folds is not None:
         words.append(
             f"{len(findings.folds.folds)}-fold accuracy {100 * findings.folds.mean:.2f} ± "

@@ -20,15 +20,19 @@ def delta_weights(
     from facexfer.engine.source import make_source, settle_source
     from facexfer.errors import InputError
     from facexfer.files.atomic import write_text
+    from facexfer.plugins import load_plugins
     from facexfer.recipe import read_recipe
     from facexfer.runs.folder import RunFolder
     from facexfer.runtime import make_fabric, memory_format, seed_everything
     from facexfer.tasks import TASKS
+    from facexfer.tasks.keys import check_keys
     from facexfer.transfer import methods
     from facexfer.transfer.channel_weights import weights_from_rises
     from facexfer.transfer.taps import map_shapes
 
     read = read_recipe(recipe, settings or [])
+    load_plugins(read.plugins)
+    check_keys(read)
     run = RunFolder(out)
     if run.recipe_file.exists():
         run.check_resumable(read)

@@ -61,6 +61,9 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write report.html and report.json into this folder.")] = None,
     pictures: Annotated[bool, typer.Option(help="Show the worst pairs' pictures in the report.")] = True,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="A Python file with a metric of your own. May come again.")
+    ] = None,
 ) -> None:
     """Measure TAR at FAR over all pairs, exactly: of a model, of embeddings, or of scores."""
     from facexfer.eval.report.verification_page import write_report
@@ -68,8 +71,10 @@ def evaluate(
     from facexfer.measure.evaluate import Request, evaluate_comparison, evaluate_scores
     from facexfer.measure.model import ImageChoice, MeasuredModel
     from facexfer.measure.pair_sets import compare_arrays
+    from facexfer.plugins import load_plugins
     from facexfer.runtime import best_device
 
+    load_plugins(plugin or ())
     sources = {"--model": model, "--embeddings": embeddings, "--scores": scores}
     given = [option for option, value in sources.items() if value]
     if len(given) != 1:

@@ -17,7 +17,7 @@ def prepare(
         str,
         typer.Option(
             help="Its form: folders, polyu-nirfd, cbsr-nir, casia-nir-vis2, lfw, manifest, insightface-rec, "
-            "insightface-bin."
+            "insightface-bin, or one of a plugin."
         ),
     ],
     out: Annotated[Path, typer.Option(help="A new folder; or the one of a run that was stopped, to go on.")],
@@ -33,23 +33,28 @@ def prepare(
         str, typer.Option(help="Of several faces: largest-central, largest, central, surest, only.")
     ] = "largest-central",
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    modality: Annotated[str, typer.Option(help="Of the photos, where the layout does not tell.")] = "nir",
+    modality: Annotated[
+        str | None, typer.Option(help="Of the photos, where the layout does not tell; nir if it is left out.")
+    ] = None,
     identity_regex: Annotated[
         str | None, typer.Option(help="Takes the identity from the path, such as '^(\\d+)_'.")
     ] = None,
-    fold: Annotated[str, typer.Option(help="Of casia-nir-vis2: 1 to 10, or dev.")] = "1",
+    fold: Annotated[str | None, typer.Option(help="Of casia-nir-vis2: 1 (if left out) to 10, or dev.")] = None,
     protocol: Annotated[
         str | None, typer.Option(help="Split: polyu-nirfd, identity-disjoint, vis-nir, vis-nir-one.")
     ] = None,
-    draw: Annotated[int, typer.Option(min=0, help="Which draw of the protocol.")] = 0,
+    draw: Annotated[int | None, typer.Option(min=0, help="Which draw of the protocol; 0 if it is left out.")] = None,
     val_identities: Annotated[int | None, typer.Option(help="How many to hold out; else a fifth.")] = None,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Fainter detections are no faces.")] = 0.6,
     min_eye_distance: Annotated[float, typer.Option(min=0, help="In pixels of the photo.")] = 8.0,
     min_sharpness: Annotated[float, typer.Option(min=0, help="Less is too blurred; 0 takes all.")] = 0.01,
     max_pixels: Annotated[int, typer.Option(min=1, help="Larger photos are refused unread.")] = 64_000_000,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="A Python file with a layout of your own. May come again.")
+    ] = None,
 ) -> None:
     """Detect, choose, align and crop the faces of a folder; write images.csv, failures.csv and a contact sheet."""
-    from facexfer.data.layouts import LAYOUTS, NOTES, LayoutOptions
+    from facexfer.data.layouts import LAYOUTS, layout_options
     from facexfer.data.layouts.landmarks_file import with_landmarks
     from facexfer.data.layouts.walk import count_others
     from facexfer.data.preparation.choose import CHOICES
@@ -57,20 +62,28 @@ def prepare(
     from facexfer.data.preparation.crop import CropOptions
     from facexfer.data.preparation.outputs import write_tables
     from facexfer.data.preparation.prepare import prepare as make_crops
+    from facexfer.plugins import load_plugins
 
     if size not in _SIZES:
         raise InputError(f"expected --size {' or '.join(_SIZES)} (height x width), got '{size}'; choose one")
     if pre_cropped and (detector is not None or landmarks is not None):
         raise InputError("expected --pre-cropped alone, got --detector or --landmarks beside it; leave one out")
-    if not modality.strip():
+    if modality is not None and not modality.strip():
         raise InputError("expected a name after --modality, got nothing; give vis, nir or the like")
+    idle = [
+        option for option, value in {"--draw": draw, "--val-identities": val_identities}.items() if value is not None
+    ]
+    if protocol is None and idle:
+        raise InputError(f"expected --protocol beside {' and '.join(idle)}, got none; name one or leave them out")
     CHOICES[choose]
+    load_plugins(plugin or ())
     _check_apart(photos, out)
-    listed = LAYOUTS[layout](photos, LayoutOptions(modality, identity_regex, fold))
+    given = {"modality": modality, "identity_regex": identity_regex, "fold": fold}
+    listed = LAYOUTS[layout](photos, layout_options(layout, given))
     entries = list(with_landmarks(listed, landmarks) if landmarks is not None else listed)
     facts: dict[str, Any] = {"layout": layout}
     if protocol is not None:
-        entries, facts["split"] = _split(entries, protocol, draw, val_identities)
+        entries, facts["split"] = _split(entries, protocol, draw or 0, val_identities)
     options = CropOptions(_SIZES[size], choose, min_eye_distance, min_sharpness, max_pixels, pre_cropped)
     with _progress() as bar:
         task = bar.add_task("photos", total=len(entries))
@@ -84,8 +97,8 @@ def prepare(
     write_contact_sheet(out / "contact-sheet.png", out, prepared)
     for line in _lines(summary):
         typer.echo(" ".join(line.split()))
-    if layout in NOTES:
-        typer.echo(f"note: {NOTES[layout]}")
+    if LAYOUTS[layout].note:
+        typer.echo(f"note: {LAYOUTS[layout].note}")
     if not summary["crops"]:
         raise RunError(f"{out}: expected at least one crop, got none of {summary['photos']} photos; see failures.csv")
     typer.echo(f"Look at {out / 'contact-sheet.png'} before you rely on the crops.")

@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from facexfer.eval.metrics import show_metrics
 from facexfer.eval.report.findings import Findings
 
 
@@ -42,7 +43,8 @@ def show_findings(findings: Findings) -> None:
             else " to ".join(f"{bound:.1e}".replace("e-0", "e-") for bound in point.far_ci95),
         )
     console.print(table)
-    for line in [point.remark for point in points if point.remark] + _lines(findings):
+    remarks = [point.remark for point in points if point.remark]
+    for line in [*remarks, "; ".join(show_metrics(findings.measured)), *_lines(findings)]:
         console.print(line, highlight=False)
 
 

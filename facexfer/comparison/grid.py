@@ -11,7 +11,8 @@ from pydantic import Field
 from facexfer import grids
 from facexfer.errors import InputError
 from facexfer.files.packaged import read_toml
-from facexfer.recipe import Recipe, Section, read_recipe
+from facexfer.plugins import load_plugins, resolved_plugins
+from facexfer.recipe import Recipe, Section, expand_path, read_recipe
 from facexfer.registry import unknown_name_message
 from facexfer.tasks.keys import check_keys
 from facexfer.validation import first_problem
@@ -54,6 +55,8 @@ class Grid(Section):
 
     title: str
     recipe: str
+    plugins: tuple[str, ...] = ()
+    """Python files that every recipe of the grid gets beside its own; relative paths start at the grid's folder."""
     figures: tuple[str, ...] = Field(min_length=1)
     """Names of metrics in ``result.json``; the first decides which methods are best."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
@@ -113,6 +116,9 @@ def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
         if all(wanted in (None, name) for wanted, name in chosen):
             settings += override.settings
     recipe = read_recipe(method.recipe or grid.recipe, [*settings, *more])
+    plugins = tuple(Path(str(expand_path(file))) for file in grid.plugins)
+    recipe = recipe.model_copy(update={"plugins": tuple(dict.fromkeys((*plugins, *recipe.plugins)))})
+    load_plugins(recipe.plugins)
     check_keys(recipe)
     return recipe
 
@@ -129,8 +135,11 @@ def read_grid(name: str | Path) -> Grid:
     Raises:
         InputError: If the file is missing or no TOML, a key is unknown or a value does not fit.
     """
+    values = read_toml(name, grids, "grid")
+    if "plugins" in values:
+        values["plugins"] = resolved_plugins(values["plugins"], Path(name).parent)
     try:
-        grid = Grid.model_validate(read_toml(name, grids, "grid"))
+        grid = Grid.model_validate(values)
     except pydantic.ValidationError as error:
         raise InputError(f"{name}: {first_problem(error, Grid)}") from error
     _check(grid, str(name))

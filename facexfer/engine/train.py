@@ -17,6 +17,7 @@ from facexfer.engine.setup import Setup
 from facexfer.engine.source import make_source
 from facexfer.errors import InputError
 from facexfer.heads import check_head
+from facexfer.plugins import load_plugins
 from facexfer.recipe import Recipe, as_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runtime import make_fabric, memory_format, seed_everything, weights_dtype
@@ -48,6 +49,7 @@ def train(recipe: Recipe | Mapping[str, Any] | str | Path, out: str | Path, resu
         facexfer.errors.InputError: recipe: unknown key 'methd'; did you mean 'method'? keys: ...
     """
     recipe = as_recipe(recipe)
+    load_plugins(recipe.plugins)
     check_keys(recipe)
     stages = methods.create(recipe.method.name, **recipe.method.options)
     check_head(recipe.head.name, recipe.head.options)

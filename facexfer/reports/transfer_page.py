@@ -10,7 +10,7 @@ import numpy as np
 
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import Manifest
-from facexfer.eval.report.definitions import DEFINITIONS
+from facexfer.eval.report.definitions import all_definitions
 from facexfer.eval.report.page import (
     Facts,
     Part,
@@ -102,7 +102,7 @@ def make_transfer_page(findings: NetworkFindings, shown: Shown) -> str:
         ("Curves", [Plots(drawn)]),
         *_attention(shown),
         ("What was run", [Facts(shown.facts)]),
-        ("Definitions", [Facts(DEFINITIONS)]),
+        ("Definitions", [Facts(all_definitions())]),
     ]
     return make_html(shown.title, shown.lead, sections)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from facexfer.backbones import create_backbone
+from facexfer.backbones import BACKBONES, create_backbone
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.parts.carried import facts_from_metadata, facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
@@ -19,6 +19,7 @@ from facexfer.errors import DivergedError, InputError
 from facexfer.files.atomic import HALF_WRITTEN, replacing, write_text
 from facexfer.files.lock import hold_folder
 from facexfer.heads import Head
+from facexfer.plugins import load_plugins
 from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
 from facexfer.runs.state import STATE_FORMAT, load_state, save_state, write_safetensors
 
@@ -298,8 +299,17 @@ def load_backbone_file(file: Path) -> BackboneModule:
         raise InputError(
             f"{file}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example"
         )
+    _load_plugins_beside(file, name)
     size = json.loads(metadata.get("input_size", "null"))
     backbone = create_backbone(name, input_size=tuple(size) if size else None)
     backbone.info = facts_from_metadata(backbone.info, metadata)
     load_entries(backbone, weights, str(file))
     return backbone.eval()
+
+
+def _load_plugins_beside(file: Path, backbone: str) -> None:
+    """Run the plugins of the run that a file is of, where they are what knows its backbone."""
+    bare = backbone.partition("(")[0]
+    recipe = next((each / "recipe.toml" for each in file.parents[:2] if (each / "recipe.toml").is_file()), None)
+    if recipe is not None and ":" not in bare and bare not in BACKBONES:
+        load_plugins(read_recipe(recipe).plugins)

@@ -13,7 +13,7 @@ from facexfer.data.datasets import DATASETS
 from facexfer.data.image_dataset import ImageDataset, image_store
 from facexfer.data.image_set import ImageSet, LabelledImage
 from facexfer.errors import InputError
-from facexfer.eval.classification import cross_entropy, per_class_accuracy, top_k_accuracy
+from facexfer.eval.classification import CLASSIFICATION_METRICS, per_class_accuracy
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import PairsSection, Recipe
 from facexfer.tasks.task import Task, TaskKind
@@ -84,6 +84,11 @@ def image_set(recipe: Recipe) -> ImageSet:
     return images
 
 
+def measure_scores(scores: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    """Compute all of `CLASSIFICATION_METRICS` of logits (N, K) and labels (N,), by name."""
+    return {name: measure(scores, labels) for name, measure in CLASSIFICATION_METRICS.items()}
+
+
 class ImageEvaluator:
     """Accuracy of a backbone with its head on the test images.
 
@@ -113,12 +118,7 @@ class ImageEvaluator:
         if head is None:
             return {}
         scores = self._scores(backbone, head)
-        return {
-            "top1": top_k_accuracy(scores, self._labels, 1),
-            "top5": top_k_accuracy(scores, self._labels, 5),
-            "mean_class": float(np.nanmean(per_class_accuracy(scores, self._labels))),
-            "test/classification": cross_entropy(scores, self._labels),
-        }
+        return measure_scores(scores, self._labels)
 
     def details(self, backbone: nn.Module, head: nn.Module) -> dict[str, Any]:
         """Give every class's top-1 accuracy, which image was right, and the set's notes."""

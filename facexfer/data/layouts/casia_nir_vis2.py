@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.data.layouts.walk import find_lists, walk_photos
 from facexfer.errors import InputError
 
@@ -16,6 +16,7 @@ _MISSING = ("missing-file", "listed, but there is no such picture")
 _SESSION = re.compile(r"s\d+", re.IGNORECASE)
 
 
+@register_layout("casia-nir-vis2", reads=("fold",))
 def casia_nir_vis2(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List CASIA NIR-VIS 2.0 by the lists in ``protocols``: ``nir_train_1.txt``, ``vis_gallery_1.txt`` and the like.
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.data.layouts.walk import find_lists, walk_photos
 from facexfer.errors import InputError
 
 
+@register_layout("cbsr-nir", reads=("modality",))
 def cbsr_nir(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List the CBSR NIR set by its ``.txt`` lists of ``0001-00-a-g.bmp,197,345,325,349``.
 

@@ -1,11 +1,14 @@
 """What every layout gives: one entry a photo, or one problem for what is no photo."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
+
+from facexfer.errors import InputError
+from facexfer.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class LayoutOptions:
     fold: str = "1"
 
 
-class Layout(Protocol):
+class ListPhotos(Protocol):
     """Lists the photos of a set in its published form."""
 
     def __call__(self, root: Path, options: LayoutOptions) -> Iterable[PhotoEntry]:
@@ -82,3 +85,72 @@ class Layout(Protocol):
             InputError: If this is not the layout's form.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A published form of a set.
+
+    Attributes:
+        list_photos: Lists the photos of a set.
+        reads: The fields of `LayoutOptions` that it reads; one that it does not read must not be given.
+        note: What a person must know who relies on it.
+    """
+
+    list_photos: ListPhotos
+    reads: tuple[str, ...] = ()
+    note: str = ""
+
+    def __call__(self, root: Path, options: LayoutOptions) -> Iterable[PhotoEntry]:
+        """List the photos of a set."""
+        return self.list_photos(root, options)
+
+
+LAYOUTS: Registry[Layout] = Registry("layout", "layouts")
+"""Layout name -> what lists the photos of a set."""
+
+L = TypeVar("L", bound=ListPhotos)
+
+
+def register_layout(name: str, reads: tuple[str, ...] = (), note: str = "") -> Callable[[L], L]:
+    """Return a decorator that makes a layout known by a name.
+
+    Args:
+        name: As after ``--layout``.
+        reads: The fields of `LayoutOptions` that it reads.
+        note: What a person must know who relies on it.
+
+    Raises:
+        ValueError: If another layout has the name.
+    """
+
+    def add(list_photos: L) -> L:
+        LAYOUTS.add(name, Layout(list_photos, reads, note))
+        return list_photos
+
+    return add
+
+
+def layout_options(name: str, given: Mapping[str, str | None]) -> LayoutOptions:
+    """Take the options that a user gives for a layout.
+
+    Args:
+        name: One of `LAYOUTS`.
+        given: Field of `LayoutOptions` -> value, None for one that is left to the layout.
+
+    Returns:
+        The options, with defaults where nothing is given.
+
+    Raises:
+        InputError: If the layout is unknown, or does not read what is given.
+    """
+    chosen = {field: value for field, value in given.items() if value is not None}
+    for field in chosen:
+        if field not in LAYOUTS[name].reads:
+            readers = " and ".join(other for other, layout in LAYOUTS.items() if field in layout.reads)
+            option = f"--{field.replace('_', '-')}"
+            raise InputError(
+                f"expected options that the layout {name} reads, got {option}, which {readers or 'no layout'} would "
+                f"read; leave {option} out"
+            )
+    return LayoutOptions(**chosen)

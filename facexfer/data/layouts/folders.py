@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.data.layouts.walk import walk_photos
 from facexfer.errors import InputError
 
 
+@register_layout("folders", reads=("modality", "identity_regex"))
 def folder_per_identity(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List a folder per identity: ``root/IDENTITY/.../photo.jpg``.
 

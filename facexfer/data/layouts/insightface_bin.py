@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 
 from facexfer.data.layouts.array_pickle import read_array_pickle
-from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.errors import InputError
 
 
+@register_layout("insightface-bin", reads=("modality",))
 def insightface_bin(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List a ``.bin``: photos 2i and 2i + 1 are a pair, flag i says whether of one person.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.errors import InputError
 
 _MAGIC = 0xCED7230A
@@ -16,6 +16,7 @@ _LENGTH_BITS = 29
 _NUMBER = re.compile("[0-9]{1,18}")
 
 
+@register_layout("insightface-rec", reads=("modality",))
 def insightface_rec(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List ``train.rec`` by ``train.idx``: identity headers first, then photos with an identity as label.
 

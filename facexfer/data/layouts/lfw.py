@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.data.layouts.walk import find_lists, walk_photos
 from facexfer.errors import InputError
 
@@ -12,6 +12,7 @@ _NUMBER = re.compile("[0-9]{1,9}")
 _FORM = re.compile(r"^(?P<name>.+)_(?P<number>\d{4})$")
 
 
+@register_layout("lfw", reads=("modality",))
 def lfw(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List the set, and what its ``pairs.txt`` names without a photo as ``missing-file``.
 

@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.data.manifest import read_manifest
 
 
+@register_layout("manifest")
 def own_manifest(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List the photos of a manifest (CSV or Parquet), or of ``images.csv`` in a folder.
 

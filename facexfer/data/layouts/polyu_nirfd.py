@@ -3,10 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
+from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.data.layouts.folders import folder_per_identity
 
 
+@register_layout(
+    "polyu-nirfd",
+    reads=("modality", "identity_regex"),
+    note="the published naming of PolyU-NIRFD could not be verified for this layout: check that there are 335 "
+    "identities, and look at the contact sheet",
+)
 def polyu_nirfd(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List PolyU-NIRFD: a folder per identity, or the identity in the file name by ``--identity-regex``.
 

@@ -1,0 +1,228 @@
+"""What one file adds: a method, a backbone, a head, an augmentation, a layout; by a recipe, a grid or an option."""
+
+import itertools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_faces import write_small_set
+
+from facexfer.cli import main
+from facexfer.comparison.cells import run_cells
+from facexfer.comparison.grid import read_grid
+from facexfer.engine.train import train
+from facexfer.errors import InputError
+from facexfer.plugins import load_plugins
+from facexfer.recipe import read_recipe
+from facexfer.runs.folder import RunFolder, load_backbone
+from facexfer.transfer.methods import create
+
+EVERYTHING = """
+import albumentations as A
+from torch import nn
+
+from facexfer import Stage, Term, WeightedTerm, register_method
+from facexfer.backbones import BACKBONES
+from facexfer.data.augmentation import PRESETS
+from facexfer.heads import HEADS, LinearHead
+
+
+class Confidence(Term):
+    def forward(self, passes):
+        return passes.logits.logsumexp(dim=1).mean()
+
+
+@register_method("confident_N")
+def confident(alpha: float = 0.1):
+    return (Stage("confident_N", (WeightedTerm("confidence", alpha, lambda setting: Confidence()),)),)
+
+
+@BACKBONES.register("mine_N")
+def mine():
+    return BACKBONES["mobilefacenet_slim"]()
+
+
+@PRESETS.register("turned_N")
+def turned():
+    return [A.Rotate(5)]
+
+
+@HEADS.register("scaled_N")
+class ScaledHead(LinearHead):
+    def __init__(self, embedding_size, classes, scale=2.0):
+        super().__init__(embedding_size, classes)
+        self.scale = scale
+
+    def forward(self, embeddings, labels):
+        return self.scale * super().forward(embeddings, labels)
+"""
+
+RECIPE = """
+plugins = ["mine.py"]
+[source]
+backbone = "mine_N"
+[data]
+manifest = "{manifest}"
+augmentation = "turned_N"
+[head]
+name = "scaled_N"
+scale = 3.0
+[method]
+name = "confident_N"
+alpha = 0.2
+[optimizer]
+iterations = 1
+batch_size = 4
+[evaluation]
+fars = [0.1]
+untouched = false
+[runtime]
+accelerator = "cpu"
+log_every_steps = 1
+"""
+
+LAYOUT = """
+from facexfer.data.layouts import PhotoEntry, register_layout
+
+
+@register_layout("by_prefix", reads=("modality",))
+def by_prefix(root, options):
+    for path in sorted(root.glob("*.png")):
+        yield PhotoEntry(path.name, path, path.name.split("-")[0], options.modality)
+"""
+METRIC = """
+import numpy as np
+
+from facexfer.eval.classification import CLASSIFICATION_METRICS
+from facexfer.eval.metrics import METRICS, Metric
+
+METRICS.add(
+    "tar_at_best",
+    Metric(
+        compute=lambda measured: float((measured.curve.tar - measured.curve.far).max()),
+        show=lambda value: f"best TAR minus FAR {100 * value:.2f} %",
+        definition="The largest difference of TAR and FAR over all thresholds.",
+    ),
+)
+CLASSIFICATION_METRICS.add("error", lambda scores, labels: float(np.mean(scores.argmax(axis=1) != labels)))
+"""
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A recipe in a folder of its own, with the plugin beside it; the process is elsewhere."""
+    manifest = write_small_set(tmp_path / "faces", train=2, val=2, images=2)
+    (tmp_path / "recipes").mkdir()
+    # A process knows a name once, and here every test has a file of its own.
+    number = f"_{next(_NUMBERS)}"
+    (tmp_path / "recipes" / "mine.py").write_text(EVERYTHING.replace("_N", number))
+    (tmp_path / "recipes" / "mine.toml").write_text(RECIPE.format(manifest=manifest).replace("_N", number))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["facexfer", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
+@pytest.mark.slow
+def test_a_recipe_trains_what_one_file_adds(written):
+    train(written / "recipes" / "mine.toml", written / "run")
+    folder = RunFolder(written / "run")
+    assert read_recipe(folder.recipe_file).plugins == (written / "recipes" / "mine.py",)
+    losses = [record["losses"] for record in folder.metrics() if "losses" in record]
+    assert [set(each) for each in losses] == [{"classification", "confidence"}]
+    train(written / "recipes" / "mine.toml", written / "run", resume=True)
+    assert load_backbone(written / "run").info.embedding_size == 128
+
+
+@pytest.mark.slow
+def test_a_grid_gives_its_plugins_to_the_processes_of_its_runs(written):
+    recipe = written / "recipes" / "mine.toml"
+    recipe.write_text(recipe.read_text().replace('plugins = ["mine.py"]', ""))
+    (written / "grids").mkdir()
+    (written / "grids" / "mine.toml").write_text(
+        f'title = "t"\nrecipe = "{recipe}"\nplugins = ["../recipes/mine.py"]\nfigures = ["nir/tar@0.1"]\nseeds = [0]\n'
+        "[methods.mine]\n"
+    )
+    (outcome,) = run_cells(read_grid(written / "grids" / "mine.toml"), written / "out", 1, print)
+    assert outcome.failure == ""
+    assert json.loads((outcome.folder / "result.json").read_text())["method"].startswith("confident")
+
+
+def test_prepare_takes_a_layout_of_ones_own(tmp_path, monkeypatch, capsys):
+    (tmp_path / "layout.py").write_text(LAYOUT)
+    photos = write_small_set(tmp_path / "set", train=1, val=1, images=1).parent
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in photos.glob("nir/*/*.png"):
+        path.rename(flat / f"{path.parent.name}-{path.name}")
+    words = ["prepare", flat, "--layout", "by_prefix", "--pre-cropped", "--plugin", tmp_path / "layout.py", "--out"]
+    assert run(monkeypatch, *words, tmp_path / "crops") == 0
+    assert "2 identities" in capsys.readouterr().out
+    assert run(monkeypatch, *words, tmp_path / "others", "--fold", "2") == 2
+    assert "got --fold, which casia-nir-vis2 would read; leave --fold out" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_metric_of_ones_own_is_in_the_table_the_json_the_page_and_image_runs(tmp_path):
+    # In processes of their own, so that the other tests see the metrics of the package alone.
+    (tmp_path / "metric.py").write_text(METRIC)
+    np.save(tmp_path / "genuine.npy", np.array([0.9, 0.8, 0.3]))
+    np.save(tmp_path / "impostor.npy", np.array([0.5, 0.2, 0.1]))
+    words = ["evaluate", "--scores", "genuine.npy", "impostor.npy", "--far", "0.5", "--plugin", "metric.py",
+             "--json", "out.json", "--report", "report"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "facexfer", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "best TAR minus FAR 66.67 %" in done.stdout
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["tar_at_best"] == pytest.approx(2 / 3)
+    assert found["definitions"]["tar_at_best"].startswith("The largest difference")
+    assert "best TAR minus FAR 66.67 %" in (tmp_path / "report" / "report.html").read_text()
+    program = (
+        "from pathlib import Path; import numpy as np; from torch import nn\n"
+        "from facexfer.plugins import load_plugins; from facexfer.tasks.image import measure_scores\n"
+        "load_plugins([Path('metric.py')]); print(measure_scores(np.eye(2), np.array([0, 0])))"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "'error': 0.5" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nonsense_that_is_not_there", r"plugin .*bad.py, line 1: ModuleNotFoundError: .*; mend the file"),
+        ("x = 1\ny = (", r"plugin .*bad.py, line 2: SyntaxError"),
+        ("\nraise SystemExit(0)", r"plugin .*bad.py, line 2: SystemExit"),
+        (
+            "from facexfer import register_method\nregister_method('afa')(lambda: ())",
+            r"line 2: ValueError: method 'afa' is registered already; choose another name",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_one_line(tmp_path, text, message):
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_plugins([tmp_path / "bad.py"])
+
+
+def test_a_missing_plugin_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"plugin .*none.py: expected a Python file, got: No such file"):
+        load_plugins([tmp_path / "none.py"])
+
+
+def test_a_plugin_that_was_mended_is_run_again(tmp_path):
+    file = tmp_path / "mended.py"
+    text = "from facexfer import Stage, register_method\n@register_method('mended')\ndef mended():\n    {}\n"
+    file.write_text(text.format("return ()"))
+    load_plugins([file])
+    file.write_text(text.format("return (Stage('new'),)"))
+    load_plugins([file, file])
+    assert create("mended")[0].name == "new"

@@ -174,6 +174,14 @@ class PairSet:
             for left in range(top if self.one_set else 0, len(self.columns), self._width)
         ]
 
+    def blocks(self) -> list[tuple[int, int, int, int]]:
+        """Give all blocks whole: first row, first column, and after the last row and the last column."""
+        ends = len(self.rows), len(self.columns)
+        return [
+            (top, left, min(top + self._height, ends[0]), min(left + self._width, ends[1]))
+            for top, left in self.block_starts()
+        ]
+
     def impostor_scores(self, top: int, left: int) -> Tensor:
         """Compute a block's scores, with minus infinity wherever there is no impostor pair that counts.
 

@@ -4,7 +4,7 @@ One AFA step against plain fine-tuning, DFA, DELTA, and 8 and 12 attention modul
 the same step done in the published way, in a process of its own, as the allocator's setting is the process's; and what
 loading, augmentation and logging add. Weights and images are random: the work is the same. Seconds are the fastest of
 the rounds, ratios the median over them; CPU seconds, which other processes disturb less, stand beside them. On a GPU
-our ways run under bfloat16 autocast; that has not been tried.
+our ways run under bfloat16 autocast; `tools/gpu_campaign.py` measures more there.
 """
 
 import argparse
@@ -21,23 +21,16 @@ import cv2
 import numpy as np
 import torch
 from measuring import in_child, peak_megabytes
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from training_steps import StepSetting, batch_of, make_published_way, make_way
 
 from facexfer.backbones import create_backbone
-from facexfer.backbones.parts.prelu import PReLU
-from facexfer.heads import ArcFaceHead
-from facexfer.networks.folded import fold_batchnorm
 from facexfer.runtime import prepare_cpu
-from facexfer.transfer.alignment import FixedAttention
-from facexfer.transfer.methods import create
-from facexfer.transfer.methods.delta import WeightedChannelAlignment
-from facexfer.transfer.objective import Objective, make_terms
-from facexfer.transfer.stages import StageSetting
-from facexfer.transfer.taps import map_shapes
 
-CLASSES = 255
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+OURS = StepSetting(DEVICE, autocast=torch.bfloat16 if DEVICE == "cuda" else None)
+PUBLISHED = StepSetting(DEVICE, channels_last=False)
 BARS = {"l2": 1.35, "delta": 1.03}
 
 
@@ -83,104 +76,6 @@ def _print_ratio(name: str, ones: list[dict[str, float]], others: list[dict[str,
     print(f"{name:20} {by_time:.3f} by time, {by_cpu:.3f} by CPU time ({bar})")
 
 
-def make_way(network: str, method: str, **options: Any) -> Callable[[Tensor, Tensor], None]:
-    """Make one training step as the engine takes it."""
-    torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    source = create_backbone(network).eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-    target = create_backbone(network).to(device, memory_format=torch.channels_last)
-    target.load_state_dict(source.state_dict())
-    name = "dfa" if method == "delta" else method
-    stage = create(name, **options)[0]
-    layers = tuple(tap.layer for tap in source.info.even_taps(stage.taps))
-    shapes = map_shapes(source, layers, source.info.input_size)
-    if method == "delta":
-        # Uniform channel weights: finding them is no part of a step.
-        terms: dict[str, Any] = {
-            "feature": WeightedChannelAlignment(FixedAttention(torch.full((c,), 1 / c)) for c, _, _ in shapes)
-        }
-    else:
-        setting = StageSetting(shapes, source.info.embedding_size, CLASSES, source, target)
-        terms = make_terms(stage, setting)
-    frozen = fold_batchnorm(source, layers, source.info.input_size).network.to(memory_format=torch.channels_last)
-    head = ArcFaceHead(source.info.embedding_size, CLASSES)
-    objective = Objective(target, head, stage, terms, layers, frozen).to(device).train()
-    optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-4, momentum=0.9)
-
-    def step(images: Tensor, labels: Tensor) -> None:
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            losses = objective(images, labels)
-        optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
-        optimizer.step()
-
-    return step
-
-
-def make_published_way(network: str) -> Callable[[Tensor, Tensor], None]:
-    """Make the same AFA step as the public implementations take it.
-
-    Contiguous NCHW float32; hooks that stay on both networks; the unfolded source; the channels' distance written as
-    products of whole maps; every loss read by the host in every step; torch's own layers and allocator settings.
-    """
-    torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    source = create_backbone(network).eval().requires_grad_(False).to(device)
-    target = create_backbone(network).train().to(device)
-    target.load_state_dict(source.state_dict())
-    for module in (*source.modules(), *target.modules()):
-        if isinstance(module, PReLU):
-            module.__class__ = nn.PReLU
-    head = ArcFaceHead(source.info.embedding_size, CLASSES).to(device)
-    maps: dict[str, list[Tensor]] = {"source": [], "target": []}
-    for name, each in (("source", source), ("target", target)):
-        for tap in source.info.taps:
-            each.get_submodule(tap.layer).register_forward_hook(
-                lambda module, inputs, output, name=name: maps[name].append(output)
-            )
-    layers = tuple(tap.layer for tap in source.info.taps)
-    shapes = map_shapes(source, layers, source.info.input_size)
-    modules = make_terms(create("afa")[0], StageSetting(shapes, source.info.embedding_size, CLASSES, source, target))
-    attention: Any = modules["spatial"].to(device)
-    optimizer = torch.optim.SGD(
-        [
-            {"params": target.parameters(), "weight_decay": 0.0},
-            {"params": head.parameters(), "weight_decay": 0.01},
-            {"params": attention.parameters(), "weight_decay": 0.0},
-        ],
-        lr=1e-4,
-        momentum=0.9,
-    )
-
-    def step(images: Tensor, labels: Tensor) -> None:
-        for each in maps.values():
-            each.clear()
-        loss = F.cross_entropy(head(target(images), labels), labels)
-        with torch.no_grad():
-            source(images)
-        alignment = torch.zeros((), device=device)
-        for attend, theirs, mine in zip(attention.attentions, maps["source"], maps["target"], strict=True):
-            samples, channels, height, width = mine.shape
-            weights = attend(theirs).view(samples, 1, height * width) * height * width
-            difference = (mine - theirs.detach()).view(samples, channels, height * width) * weights
-            alignment = alignment + 0.5 * torch.norm(difference) ** 2 / samples
-        total = loss + 0.1 * alignment
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        for value in (loss, alignment, total):
-            value.item()
-
-    return step
-
-
-def batch_of(size: int, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    images = torch.randn(size, 3, 112, 112, generator=generator).to(device).contiguous(memory_format=layout)
-    return images, torch.randint(CLASSES, (size,), generator=generator).to(device)
-
-
 def measure(
     ways: dict[str, Callable[[Tensor, Tensor], None]], batch: tuple[Tensor, Tensor], rounds: int
 ) -> dict[str, list[dict[str, float]]]:
@@ -200,7 +95,7 @@ def measure(
 
 def count_and_peak(network: str, batch: tuple[Tensor, Tensor]) -> dict[str, Any]:
     """Count an AFA step's floating-point operations, and measure a bare matrix product: bfloat16 on a GPU."""
-    step = make_way(network, "afa")
+    step = make_way(network, "afa", OURS)
     with FlopCounterMode(display=False) as counter:
         step(*batch)
     on_gpu = torch.cuda.is_available()
@@ -258,12 +153,11 @@ def child(case: str, network: str, size: int, rounds: int) -> None:
     if case == "around":
         print(json.dumps(around_the_step(size, rounds)))
         return
-    layout = torch.contiguous_format if case == "published" else torch.channels_last
-    batch = batch_of(size, layout)
+    batch = batch_of(size, PUBLISHED if case == "published" else OURS, network)
     if case == "peak":
         print(json.dumps(count_and_peak(network, batch)))
     elif case in ("published", "afa"):
-        step = make_published_way(network) if case == "published" else make_way(network, "afa")
+        step = make_published_way(network, PUBLISHED) if case == "published" else make_way(network, "afa", OURS)
         (rows,) = measure({case: step}, batch, rounds).values()
         on_gpu = torch.cuda.is_available()
         print(
@@ -275,10 +169,10 @@ def child(case: str, network: str, size: int, rounds: int) -> None:
             )
         )
     else:
-        ways = {name: make_way(network, name) for name in ("l2", "dfa", "delta", "afa")}
+        ways = {name: make_way(network, name, OURS) for name in ("l2", "dfa", "delta", "afa")}
         for taps in (8, 12):
             if taps <= len(create_backbone(network).info.blocks):
-                ways[f"afa {taps}"] = make_way(network, "afa", taps=taps)
+                ways[f"afa {taps}"] = make_way(network, "afa", OURS, taps=taps)
         print(json.dumps({"ways": measure(ways, batch, rounds)}))
 
 

@@ -1,0 +1,245 @@
+"""Forward passes, training steps and whole runs on a GPU, against the CPU."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_faces import write_small_set
+
+from facexfer.backbones import create_backbone
+from facexfer.engine.loop import Training
+from facexfer.engine.train import train
+from facexfer.heads import ArcFaceHead, LinearHead
+from facexfer.networks.folded import fold_batchnorm
+from facexfer.recipe import parse_recipe
+from facexfer.runs.folder import RunFolder
+from facexfer.transfer.methods import create
+from facexfer.transfer.objective import Objective, make_terms
+from facexfer.transfer.prototypes import PrototypeClassifier
+from facexfer.transfer.stages import StageSetting
+from facexfer.transfer.taps import map_shapes
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+CLASSES = 5
+METHODS = {
+    "l2": {}, "l2_fe": {}, "l2_sp": {}, "dfa": {}, "delta": {}, "afa": {"variant": "one_stage"},
+    "lwf": {"old_task": "training_set"}, "soft_ft": {"old_task": "source_set"},
+}  # fmt: skip
+FACES = ("mobilefacenet", "lresnet34e_ir", "mbf")
+
+
+@pytest.fixture(autouse=True)
+def plain_float32():
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+
+
+class Known:
+    def __init__(self, shapes, size):
+        self.shapes, self.size = shapes, size
+
+    def classifier(self, old_task, scale):
+        return PrototypeClassifier(torch.randn(3, self.size, generator=torch.Generator().manual_seed(1)), scale)
+
+    def channel_weights(self, layers):
+        return tuple(torch.linspace(-1, 1, c).softmax(0) for c, _, _ in self.shapes)
+
+    def mean_attention(self, layers):
+        return tuple(torch.full((h, w), 1 / (h * w)) for _, h, w in self.shapes)
+
+
+def make_objective(network, method, device, channels_last=True):
+    """The same weights on any device: all are drawn on the CPU."""
+    torch.manual_seed(0)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    source = create_backbone(network).eval().requires_grad_(False)
+    target = create_backbone(network)
+    # As in the engine: the networks are on the device before a term takes hold of their weights.
+    source, target = (each.to(device, memory_format=layout) for each in (source, target))
+    stage = create(method, **METHODS[method])[0]
+    info = source.info
+    layers = tuple(tap.layer for tap in info.even_taps(stage.taps))
+    shapes = map_shapes(source, layers, info.input_size)
+    setting = StageSetting(
+        shapes, info.embedding_size, CLASSES, source, target, layers, Known(shapes, info.embedding_size)
+    )
+    terms = make_terms(stage, setting)
+    frozen = fold_batchnorm(source, layers, info.input_size).network.to(memory_format=layout)
+    head = ArcFaceHead(info.embedding_size, CLASSES, scale=16.0, margin=0.1)
+    objective = Objective(target, head, stage, terms, layers, frozen).to(device).train()
+    return objective, stage
+
+
+def batch(objective, device, size=8):
+    generator = torch.Generator().manual_seed(2)
+    info = objective.backbone.info
+    images = torch.randn(size, 3, *info.input_size, generator=generator)
+    labels = torch.arange(size) % CLASSES
+    more = ()
+    if objective.reads_source_images:
+        more = (images.flip(0).to(device), (torch.arange(size) % 3).to(device), torch.tensor(0.5, device=device))
+    return (images.to(device), labels.to(device), *more)
+
+
+def step(objective, stage, given):
+    optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-3, momentum=0.9)
+    losses = objective(*given)
+    total = torch.stack(list(losses.values())).sum()
+    total.backward()
+    optimizer.step()
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def gradients(objective):
+    return {name: p.grad for name, p in objective.named_parameters() if p.grad is not None}
+
+
+def relative(one, other):
+    one, other = one.detach().double().cpu(), other.detach().double().cpu()
+    return float((one - other).norm() / other.norm().clamp(min=1e-12))
+
+
+@pytest.mark.parametrize("network", FACES)
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_embeddings_equal_the_cpus(network, channels_last):
+    torch.manual_seed(0)
+    backbone = create_backbone(network).eval()
+    images = torch.randn(8, 3, *backbone.info.input_size)
+    with torch.no_grad():
+        expected = backbone(images)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        found = backbone.cuda().to(memory_format=layout)(images.cuda().contiguous(memory_format=layout))
+    assert relative(found, expected) < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_training_step_equals_the_cpus(method):
+    found = {}
+    for device in ("cpu", "cuda"):
+        objective, stage = make_objective("mobilefacenet", method, device)
+        losses = step(objective, stage, batch(objective, device))
+        found[device] = losses, gradients(objective), dict(objective.state_dict())
+    (losses, grads, weights), (on_gpu, gpu_grads, gpu_weights) = found["cpu"], found["cuda"]
+    assert losses.keys() == on_gpu.keys()
+    for name, loss in losses.items():
+        assert on_gpu[name].device.type == "cuda"
+        assert float(on_gpu[name]) == pytest.approx(float(loss), rel=1e-3, abs=1e-7)
+    assert grads.keys() == gpu_grads.keys()
+    whole = torch.cat([g.flatten() for g in grads.values()])
+    assert relative(torch.cat([gpu_grads[name].flatten() for name in grads]), whole) < 1e-3
+    floats = [key for key, value in weights.items() if value.is_floating_point()]
+    assert max(relative(gpu_weights[key], weights[key]) for key in floats) < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_that_is_trained_and_the_source_live_on_the_gpu(method):
+    objective, _ = make_objective("mobilefacenet", method, "cuda")
+    tensors = [
+        *objective.parameters(),
+        *objective.buffers(),
+        *objective.source.parameters(),
+        *objective.source.buffers(),
+    ]
+    assert {tensor.device.type for tensor in tensors} == {"cuda"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_never_waits_for_the_gpu(method):
+    objective, stage = make_objective("mobilefacenet", method, "cuda")
+    given = batch(objective, "cuda")
+    optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-3, momentum=0.9)
+
+    def whole_step():
+        losses = objective(*given)
+        optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+
+    whole_step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        whole_step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [(torch.bfloat16, 0.05), (torch.float16, 0.02)])
+@pytest.mark.parametrize("method", ["l2", "afa"])
+def test_mixed_precision_is_finite_and_close(method, kind, tolerance):
+    objective, _ = make_objective("mobilefacenet", method, "cuda")
+    given = batch(objective, "cuda")
+    expected = objective(*given)
+    scaler = torch.amp.GradScaler("cuda", enabled=kind == torch.float16)
+    with torch.autocast("cuda", kind):
+        losses = objective(*given)
+    scaler.scale(torch.stack(list(losses.values())).sum()).backward()
+    for name, loss in losses.items():
+        assert loss.isfinite()
+        assert float(loss) == pytest.approx(float(expected[name]), rel=tolerance, abs=1e-6)
+    assert all(gradient.isfinite().all() for gradient in gradients(objective).values())
+
+
+@pytest.mark.parametrize("method", ["afa"])
+def test_a_compiled_step_equals_the_eager_one(method):
+    objective, _ = make_objective("mobilefacenet_slim", method, "cuda")
+    given = batch(objective, "cuda")
+    expected = {name: loss.detach() for name, loss in objective(*given).items()}
+    objective.compile()
+    for name, loss in objective(*given).items():
+        assert float(loss) == pytest.approx(float(expected[name]), rel=1e-3)
+
+
+def test_a_linear_head_and_images_take_a_step():
+    torch.manual_seed(0)
+    network = create_backbone("mobilenet_v2").train().cuda().to(memory_format=torch.channels_last)
+    head = LinearHead(network.info.embedding_size, CLASSES).cuda()
+    images = torch.randn(4, 3, *network.info.input_size, device="cuda").contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(4, device="cuda")
+    loss = torch.nn.functional.cross_entropy(head(network(images), labels), labels)
+    loss.backward()
+    assert loss.isfinite()
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_small_set(tmp_path_factory.mktemp("faces"))
+
+
+def recipe_for(manifest, **runtime):
+    return parse_recipe(
+        {
+            "source": {"backbone": "mobilefacenet_slim"},
+            "data": {"manifest": str(manifest)},
+            "head": {"scale": 16.0, "margin": 0.1},
+            "method": {"name": "afa", "spatial_alpha": 1e-4, "channel_alpha": 1e-4},
+            "optimizer": {"iterations": 4, "batch_size": 8},
+            "evaluation": {"fars": [0.1], "untouched": False},
+            "runtime": {"accelerator": "cuda", "checkpoint_seconds": 0, "log_every_steps": 1, **runtime},
+        },
+        "test",
+    )
+
+
+@pytest.mark.parametrize("runtime", [{}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"tf32": True}])
+def test_a_resumed_run_equals_an_unbroken_one(manifest, tmp_path, monkeypatch, runtime):
+    """To 1e-3 of the weights: kernels that add in any order may differ in the last bits."""
+    recipe = recipe_for(manifest, **runtime)
+    train(recipe, tmp_path / "whole", resume=False)
+    log = Training._log
+
+    def stop(self, window):
+        log(self, window)
+        if self.step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_log", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "run", resume=False)
+    train(recipe, tmp_path / "run", resume=True)
+    whole, resumed = (load_file(RunFolder(tmp_path / name).model_file) for name in ("whole", "run"))
+    assert max(relative(resumed[key].float(), whole[key].float()) for key in whole) < 1e-3
+    result = json.loads(RunFolder(tmp_path / "whole").result_file.read_text())
+    assert result["environment"]["devices"] == [torch.cuda.get_device_name(0)]

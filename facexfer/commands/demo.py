@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from facexfer.measure.transfers import NetworkFindings
 
 _FARS = (1e-2, 1e-3)
-_SOURCE, _PLAIN, _AFA = "source, untouched", "plain fine-tuning", "AFA"
+_SOURCE, _PLAIN, _AFA, _CSD = "source, untouched", "plain fine-tuning", "AFA", "CSD"
 _HEADS = {"vis": "VIS - VIS", "nir": "NIR - NIR", "vis-nir": "VIS - NIR"}
 
 
@@ -37,12 +37,13 @@ def demo(
         list[str] | None, typer.Option("--set", help="Change one value of both recipes: section.key=value.")
     ] = None,
 ) -> None:
-    """See the whole way once, without any data: faces drawn by formulas, a small network, AFA, ONNX, a report."""
+    """See the whole way once, without any data: faces drawn by formulas, a small network, ONNX, a report."""
     console = Console(highlight=False, soft_wrap=True)
     folder = _new_folder(out)
     started = time.monotonic()
     console.print("[bold]What this shows:[/] a face network that was trained in visible light (VIS) is poor in near")
-    console.print("infrared (NIR). AFA adapts it with few NIR pictures while it stays close to what it knew.\n")
+    console.print("infrared (NIR). Three ways of adapting it with few NIR pictures: what each gains there, and what it")
+    console.print("loses in VIS. CSD, cross-spectral distillation, is this project's own; it reads no identity.\n")
     with _step(console, 1, "Drawing people who do not exist, each seen by a VIS and by a NIR camera at once."):
         manifest = _draw(console, folder, (train_people, val_people), shots, seed)
     source = folder / "source.safetensors"
@@ -50,19 +51,21 @@ def demo(
     with resources.as_file(packaged) as file:
         shutil.copyfile(file, source)
     common = [f"data.manifest={manifest}", f"source.weights={source}", f"seed={seed}", *(settings or [])]
-    with _step(console, 2, "Plain fine-tuning on NIR pictures, the usual way: what AFA has to be compared with."):
+    with _step(console, 2, "Plain fine-tuning on NIR pictures, the usual way: what the others have to beat."):
         _train("demo-l2", common, folder / "plain")
     with _step(console, 3, "AFA: stage I holds attended positions near the source, stage II attended channels."):
         _train("demo-afa", common, folder / "afa")
-    with _step(console, 4, "Measuring all three networks on people that none of them has seen."):
+    with _step(console, 4, "CSD: each NIR picture goes where the source puts the VIS picture of the same shot."):
+        _train("demo-csd", common, folder / "csd")
+    with _step(console, 5, "Measuring all networks on people that none of them has seen."):
         findings = _measure(folder, source)
         console.print(_as_table(findings))
         console.print("VIS - NIR: a gallery of VIS pictures, probes in NIR; no shot is compared with itself.\n")
         console.print(*_verdicts(findings), sep="\n")
-    with _step(console, 5, "Exporting to ONNX, and measuring the exported file on the same NIR pairs."):
+    with _step(console, 6, "Exporting the CSD network to ONNX, and measuring the exported file on the same NIR pairs."):
         exported = _export(folder, findings)
         console.print(exported)
-    with _step(console, 6, "Writing the page."):
+    with _step(console, 7, "Writing the page."):
         took = time.monotonic() - started
         _write_page(folder, findings, {"seed": seed, "export": exported, "seconds until the page": round(took)})
     console.print(_files(folder), soft_wrap=True)
@@ -84,7 +87,7 @@ def _new_folder(out: Path | None) -> Path:
 @contextmanager
 def _step(console: Console, number: int, what: str) -> Iterator[None]:
     started = time.monotonic()
-    console.print(f"[bold]{number}/6[/] {what}")
+    console.print(f"[bold]{number}/7[/] {what}")
     yield
     console.print(f"    [dim]{time.monotonic() - started:.0f} s[/]\n")
 
@@ -119,10 +122,11 @@ def _measure(folder: Path, source: Path) -> "NetworkFindings":
         _SOURCE: open_embedder(source, recipe.source.backbone),
         _PLAIN: open_embedder(folder / "plain"),
         _AFA: open_embedder(folder / "afa"),
+        _CSD: open_embedder(folder / "csd"),
     }
     assert recipe.data.manifest is not None
     images = read_manifest(recipe.data.manifest).select(split=recipe.data.val_split)
-    return measure_networks(networks, images, _FARS, ((_AFA, _SOURCE), (_AFA, _PLAIN)))
+    return measure_networks(networks, images, _FARS, ((_CSD, _SOURCE), (_CSD, _PLAIN), (_CSD, _AFA)))
 
 
 def _as_table(findings: "NetworkFindings") -> Table:
@@ -158,10 +162,10 @@ def _export(folder: Path, findings: "NetworkFindings") -> str:
     from facexfer.runs.folder import load_backbone
 
     model = folder / "model.onnx"
-    difference = export_onnx(load_backbone(folder / "afa"), model)
+    difference = export_onnx(load_backbone(folder / "csd"), model)
     images = read_manifest(folder / "data" / "images.csv").select(split="val")
     exported = verify(open_embedder(model), images, findings.fars[:1], "nir", None)[0].tar
-    trained = findings.measured["nir"][_AFA].points[0].tar
+    trained = findings.measured["nir"][_CSD].points[0].tar
     return (
         f"{model}: embeddings within {difference:.1g} of torch's; NIR - NIR at FAR {findings.fars[0]:g}: "
         f"{_percent(exported)} (in torch {_percent(trained)})"
@@ -175,7 +179,7 @@ def _write_page(folder: Path, findings: "NetworkFindings", facts: dict[str, Any]
     from facexfer.runs.folder import RunFolder, load_backbone
     from facexfer.runtime import describe_environment
 
-    runs = {_PLAIN: folder / "plain", _AFA: folder / "afa"}
+    runs = {_PLAIN: folder / "plain", _AFA: folder / "afa", _CSD: folder / "csd"}
     for name, run in runs.items():
         recipe = read_recipe(RunFolder(run).recipe_file)
         facts[name] = recipe.model_dump(mode="json", include={"method", "optimizer", "head"}, exclude_none=True)
@@ -194,13 +198,14 @@ def _files(folder: Path) -> str:
     return f"""[bold]Files[/]
     {folder / "report.html"}   the page: open it in a browser
     {folder / "report.json"}   its figures
-    {folder / "afa"}           the run: recipe.toml, metrics.jsonl, model.safetensors
+    {folder / "csd"}           the run: recipe.toml, metrics.jsonl, model.safetensors
     {folder / "model.onnx"}    the network to ship: pixels in, embedding out
 [bold]Next, with your own data[/]
-    facexfer prepare photos --layout folders --detector buffalo_sc --modality nir \\
-        --protocol identity-disjoint --out crops
-    facexfer train nir-afa --set data.manifest=crops/images.csv --out runs/mine
-    facexfer evaluate --model runs/mine --manifest crops/images.csv --split val --probe nir --report report
+    facexfer prepare nir-photos --layout folders --detector buffalo_sc --modality nir \\
+        --protocol identity-disjoint --out nir
+    facexfer prepare vis-photos --layout folders --detector buffalo_sc --modality vis --out vis
+    facexfer train nir-csd --set data.manifest=nir/images.csv companions.manifest=vis/images.csv --out runs/mine
+    facexfer evaluate --model runs/mine --manifest nir/images.csv --split val --probe nir --report report
     facexfer export --model runs/mine --out model.onnx"""
 
 

@@ -19,7 +19,14 @@ def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path):
     out = tmp_path / "demo"
     result = CliRunner().invoke(app, ["demo", "--out", str(out), *TINY])
     assert result.exit_code == 0, result.output
-    for file in ("report.html", "model.onnx", "afa/result.json", "plain/result.json", "source.safetensors"):
+    for file in (
+        "report.html",
+        "model.onnx",
+        "afa/result.json",
+        "csd/result.json",
+        "plain/result.json",
+        "source.safetensors",
+    ):
         assert (out / file).is_file(), file
     page = (out / "report.html").read_text()
     for words in (
@@ -30,6 +37,7 @@ def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path):
         "source, untouched",
         "plain fine-tuning",
         "AFA",
+        "CSD",
     ):
         assert words in page
     assert page.count("data:image/png;base64,") == 2
@@ -37,7 +45,7 @@ def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path):
     assert not any(f'{way}="http' in page for way in ("src", "href"))
     report = json.loads((out / "report.json").read_text())
     assert set(report["figures"]) == {"vis", "nir", "vis-nir"}
-    assert set(report["figures"]["nir"]) == {"source, untouched", "plain fine-tuning", "AFA"}
+    assert set(report["figures"]["nir"]) == {"source, untouched", "plain fine-tuning", "AFA", "CSD"}
     assert "facexfer train" in result.output
     assert "facexfer export" in result.output
 

@@ -7,11 +7,11 @@ import numpy as np
 from facexfer.errors import InputError
 
 
-def read_array(path: Path) -> np.ndarray:
+def read_array(source: np.ndarray | str | Path) -> np.ndarray:
     """Read a ``.npy`` file; no pickle inside it is ever run.
 
     Args:
-        path: The file.
+        source: The file; an array is given back as it is.
 
     Returns:
         The array.
@@ -19,6 +19,9 @@ def read_array(path: Path) -> np.ndarray:
     Raises:
         InputError: If the file is missing, damaged, or holds Python objects.
     """
+    if isinstance(source, np.ndarray):
+        return source
+    path = Path(source)
     try:
         with path.open("rb") as file:
             start = file.read(6)

@@ -30,13 +30,15 @@ class ScoreSet:
     distances: bool
 
 
-def read_scores(genuine: Path, impostor: Path | None = None, distances: bool = False) -> ScoreSet:
+def read_scores(
+    genuine: np.ndarray | str | Path, impostor: np.ndarray | str | Path | None = None, distances: bool = False
+) -> ScoreSet:
     """Read scores.
 
     Args:
-        genuine: A .npy file (P,), a text file of one score a line (after a heading, if any), or a CSV with ``score``
-            and ``same`` columns (1 or 0, true or false, genuine or impostor), which holds both kinds.
-        impostor: The other .npy or text file (N,); None for a CSV of both.
+        genuine: (P,) an array, a .npy file, a text file of one score a line (after a heading, if any), or a CSV with
+            ``score`` and ``same`` columns (1 or 0, true or false, genuine or impostor), which holds both kinds.
+        impostor: (N,) the other array or file; None for a CSV of both.
         distances: Whether lower means more alike.
 
     Returns:
@@ -46,21 +48,32 @@ def read_scores(genuine: Path, impostor: Path | None = None, distances: bool = F
         InputError: If a file is damaged, a score is not finite, a kind is missing, or genuine pairs score below
             impostor pairs, as they do when distances are taken for similarities.
     """
-    kinds = _read_csv(genuine) if impostor is None else (_read_kind(genuine), _read_kind(impostor))
+    if impostor is not None:
+        kinds = _read_kind(genuine, "genuine"), _read_kind(impostor, "impostor")
+    elif isinstance(genuine, np.ndarray):
+        raise InputError("expected genuine and impostor scores, got one array; give both, genuine first")
+    else:
+        kinds = _read_csv(Path(genuine))
     if distances:
         kinds = -kinds[0], -kinds[1]
     area = area_under_roc(curve_of_scores(*kinds)).value
     if area < 0.5:
         wrong, cure = ("distances", "without") if distances else ("similarities", "with")
         raise InputError(
-            f"{genuine}: expected {wrong}, but genuine pairs are less alike than impostor pairs (AUC {area:.3f}); "
-            f"run it {cure} --distances, or check the labels"
+            f"{_called(genuine, 'scores')}: expected {wrong}, but genuine pairs are less alike than impostor pairs "
+            f"(AUC {area:.3f}); run it {cure} --distances, or check the labels"
         )
     return ScoreSet(*kinds, distances)
 
 
-def _read_kind(path: Path) -> np.ndarray:
-    return _checked(_read_lines(path) if path.suffix in (".csv", ".txt") else read_array(path), path)
+def _read_kind(source: np.ndarray | str | Path, kind: str) -> np.ndarray:
+    if isinstance(source, np.ndarray) or Path(source).suffix not in (".csv", ".txt"):
+        return _checked(read_array(source), _called(source, kind))
+    return _checked(_read_lines(Path(source)), _called(source, kind))
+
+
+def _called(source: np.ndarray | str | Path, kind: str) -> str:
+    return kind if isinstance(source, np.ndarray) else str(source)
 
 
 def _read_lines(path: Path) -> np.ndarray:
@@ -73,7 +86,7 @@ def _read_lines(path: Path) -> np.ndarray:
     return np.array([_number(text, path, number) for number, text in scores])
 
 
-def _checked(scores: np.ndarray, path: Path) -> np.ndarray:
+def _checked(scores: np.ndarray, path: str) -> np.ndarray:
     if scores.ndim != 1 or not len(scores):
         raise InputError(f"{path}: expected scores of shape (P,) with P > 0, got {scores.shape}; flatten or add pairs")
     if not np.issubdtype(scores.dtype, np.floating) and not np.issubdtype(scores.dtype, np.integer):

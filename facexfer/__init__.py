@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from facexfer.engine.train import train
     from facexfer.eval.scores import all_pairs
     from facexfer.eval.verification import tar_at_far
+    from facexfer.measure.embed import embed
+    from facexfer.measure.embedder import load
+    from facexfer.measure.evaluation import evaluate
     from facexfer.recipe import Recipe
     from facexfer.transfer.methods import register_method
     from facexfer.transfer.stages import Stage, Term, WeightedTerm
@@ -29,6 +32,9 @@ __all__ = [
     "__version__",
     "all_pairs",
     "create_backbone",
+    "embed",
+    "evaluate",
+    "load",
     "register_method",
     "tar_at_far",
     "train",
@@ -46,6 +52,12 @@ if not TYPE_CHECKING:  # With it, a type checker would take any name for one of 
                 from facexfer.eval import scores as room
             case "tar_at_far":
                 from facexfer.eval import verification as room
+            case "embed":
+                from facexfer.measure import embed as room
+            case "load":
+                from facexfer.measure import embedder as room
+            case "evaluate":
+                from facexfer.measure import evaluation as room
             case "Recipe":
                 from facexfer import recipe as room
             case "register_method":

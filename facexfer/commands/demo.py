@@ -113,16 +113,16 @@ def _train(recipe: str, settings: list[str], run: Path) -> None:
 
 def _measure(folder: Path, source: Path) -> "NetworkFindings":
     from facexfer.data.manifest import read_manifest
-    from facexfer.measure.embedder import open_embedder
+    from facexfer.measure.embedder import load
     from facexfer.measure.transfers import measure_networks
     from facexfer.recipe import read_recipe
 
     recipe = read_recipe(folder / "afa" / "recipe.toml")
     networks = {
-        _SOURCE: open_embedder(source, recipe.source.backbone),
-        _PLAIN: open_embedder(folder / "plain"),
-        _AFA: open_embedder(folder / "afa"),
-        _CSD: open_embedder(folder / "csd"),
+        _SOURCE: load(source, recipe.source.backbone),
+        _PLAIN: load(folder / "plain"),
+        _AFA: load(folder / "afa"),
+        _CSD: load(folder / "csd"),
     }
     assert recipe.data.manifest is not None
     images = read_manifest(recipe.data.manifest).select(split=recipe.data.val_split)
@@ -157,14 +157,14 @@ def _verdicts(findings: "NetworkFindings") -> list[str]:
 def _export(folder: Path, findings: "NetworkFindings") -> str:
     from facexfer.data.manifest import read_manifest
     from facexfer.deploy.onnx_export import export_onnx
-    from facexfer.measure.embedder import open_embedder
+    from facexfer.measure.embedder import load
     from facexfer.measure.pair_sets import verify
     from facexfer.runs.folder import load_backbone
 
     model = folder / "model.onnx"
     difference = export_onnx(load_backbone(folder / "csd"), model)
     images = read_manifest(folder / "data" / "images.csv").select(split="val")
-    exported = verify(open_embedder(model), images, findings.fars[:1], "nir", None)[0].tar
+    exported = verify(load(model), images, findings.fars[:1], "nir", None)[0].tar
     trained = findings.measured["nir"][_CSD].points[0].tar
     return (
         f"{model}: embeddings within {difference:.1g} of torch's; NIR - NIR at FAR {findings.fars[0]:g}: "

@@ -1,19 +1,12 @@
 """``facexfer evaluate``: what a model, anybody's embeddings, or anybody's scores are worth."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from facexfer.commands.show_findings import show_findings
 from facexfer.errors import InputError
-from facexfer.eval.report.as_json import findings_to_json, read_thresholds
-from facexfer.eval.score_files import read_scores
 from facexfer.files.atomic import write_text
-
-_DEFAULT_FARS = [1e-2, 1e-3, 1e-4]
-_SHOWN_PAIRS = 12
 
 
 def evaluate(
@@ -66,71 +59,32 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure TAR at FAR over all pairs, exactly: of a model, of embeddings, or of scores."""
-    from facexfer.eval.report.verification_page import write_report
-    from facexfer.eval.verification import check_fars
-    from facexfer.measure.evaluate import Request, evaluate_comparison, evaluate_scores
-    from facexfer.measure.model import ImageChoice, MeasuredModel
-    from facexfer.measure.pair_sets import compare_arrays
+    from facexfer.measure import evaluation
     from facexfer.plugins import load_plugins
-    from facexfer.runtime import best_device
 
     load_plugins(plugin or ())
-    sources = {"--model": model, "--embeddings": embeddings, "--scores": scores}
-    given = [option for option, value in sources.items() if value]
-    if len(given) != 1:
-        raise InputError(f"expected one of {', '.join(sources)}, got {' and '.join(given) or 'none'}; choose one")
-    of_model = {
-        "--manifest": manifest, "--backbone": backbone, "--split": split, "--probe": probe, "--gallery": gallery,
-        "--slice-by": slice_by, "--before": before, "--before-backbone": before_backbone, "--pairs": pairs,
-        "--flip": flip, "--failures": failures,
+    arguments: dict[str, Any] = {
+        "model": model, "images": manifest, "backbone": backbone, "split": split, "probe": probe, "gallery": gallery,
+        "embeddings": embeddings, "labels": labels, "gallery_embeddings": gallery_embeddings,
+        "gallery_labels": gallery_labels, "scores": scores, "distances": distances,
+        "fars": far or evaluation.FARS, "flip": flip, "templates": templates, "identify": identify,
+        "slice_by": slice_by or (), "failures": failures, "before": before, "before_backbone": before_backbone,
+        "thresholds": thresholds, "pairs": pairs,
     }  # fmt: skip
-    of_vectors = {
-        "--labels": labels, "--gallery-embeddings": gallery_embeddings, "--gallery-labels": gallery_labels
-    }  # fmt: skip
-    _refuse_idle(given[0], of_model, "--model")
-    _refuse_idle(given[0], of_vectors, "--embeddings")
-    _refuse_idle(given[0], {"--distances": distances}, "--scores")
-    _refuse_idle(given[0], {"--identify": identify, "--templates": templates}, "--model or --embeddings")
-    _refuse_idle("--before" if before else "none", {"--before-backbone": before_backbone}, "--before")
-    _refuse_idle("--report" if report else "none", {"--no-pictures": not pictures}, "--report")
-    fars = tuple(far or _DEFAULT_FARS)
-    check_fars(fars)
-    known = read_thresholds(thresholds, distances) if thresholds is not None else ()
+    evaluation.check_arguments(arguments, _as_option)
+    if not pictures and report is None:
+        raise InputError("expected --report beside --no-pictures; leave --no-pictures out")
     _check_outputs(json_file, report)
-    shown = []
-    if scores:
-        if len(scores) > 2:
-            raise InputError(f"expected one CSV or two .npy files after --scores, got {len(scores)}; genuine first")
-        findings = evaluate_scores(
-            read_scores(scores[0], scores[1] if len(scores) == 2 else None, distances), Request(fars, known)
-        )
-    elif embeddings is not None:
-        comparison = compare_arrays(embeddings, labels, gallery_embeddings, gallery_labels)
-        findings = evaluate_comparison(comparison, Request(fars, known, identify, templates, device=best_device()))
-    else:
-        assert model is not None
-        if manifest is None:
-            raise InputError("expected --manifest beside --model, got none; name the CSV that lists the crops")
-        measured = MeasuredModel(ImageChoice(manifest, split, probe, gallery), flip, typer.echo)
-        request = Request(
-            fars, known, identify, templates, tuple(slice_by or ()), *measured.failures(failures), best_device()
-        )
-        findings = measured.evaluate((model, backbone), (before, before_backbone), request, pairs)
-        if report is not None:
-            shown = measured.worst(_SHOWN_PAIRS, pictures)
+    found = evaluation.evaluate(**arguments, say=typer.echo)
     if json_file is not None:
-        write_text(json_file, json.dumps(findings_to_json(findings), indent=2, allow_nan=False) + "\n")
+        write_text(json_file, found.to_json())
     if report is not None:
-        write_report(report, findings, shown)
-    show_findings(findings)
+        found.report(report, pictures)
+    typer.echo(found.table())
 
 
-def _refuse_idle(source: str, options: dict[str, Any], needed: str) -> None:
-    """Refuse options that would do nothing."""
-    idle = [option for option, value in options.items() if value]
-    if idle and source not in needed.split(" or "):
-        came = f", got {source}" if source != "none" else ""
-        raise InputError(f"expected {needed} beside {', '.join(idle)}{came}; leave {', '.join(idle)} out")
+def _as_option(argument: str) -> str:
+    return "--manifest" if argument == "images" else f"--{argument.replace('_', '-')}"
 
 
 def _check_outputs(json_file: Path | None, report: Path | None) -> None:

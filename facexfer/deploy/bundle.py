@@ -32,7 +32,7 @@ from facexfer.eval.scores import operating_points
 from facexfer.eval.verification import OperatingPoint
 from facexfer.files.atomic import write_text
 from facexfer.files.digest import file_digest
-from facexfer.measure.embedder import open_embedder
+from facexfer.measure.embedder import load
 from facexfer.measure.evaluate import Request, evaluate_comparison
 from facexfer.measure.pair_sets import Comparison, compare
 from facexfer.recipe import Recipe, read_recipe
@@ -98,7 +98,7 @@ def make_bundle(run: Path, out: Path, order: Order, say: Callable[[GateRow], Non
     manifest, pairs = read_manifest(recipe.data.manifest), recipe.evaluation.pairs[0]
     images = manifest.select(split=recipe.data.val_split)
     fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))
-    measured = compare(open_embedder(run), images, pairs.probe, pairs.gallery)
+    measured = compare(load(run), images, pairs.probe, pairs.gallery)
     choose_point(operating_points(measured.pairs(), fars), order.far)  # an unsupported FAR is an error before the work
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
         exported = Path(place) / "fp32.onnx"

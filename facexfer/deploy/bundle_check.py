@@ -8,7 +8,7 @@ from facexfer.deploy.contract import MODEL, read_contract
 from facexfer.deploy.gate import TOLERANCES, GateRow, Latency, Tolerance, measure, measure_latencies
 from facexfer.errors import InputError, RunError
 from facexfer.files.digest import file_digest
-from facexfer.measure.embedder import OnnxEmbedder, open_embedder
+from facexfer.measure.embedder import OnnxEmbedder, load
 from facexfer.measure.pair_sets import compare, verify
 from facexfer.recipe import parse_recipe
 
@@ -61,7 +61,7 @@ def verify_bundle(folder: Path, manifest: Path | None = None, run: Path | None =
         points = verify(OnnxEmbedder(file), images, list(contract.tars), pairs.probe, pairs.gallery)
         now = {point.far: point.tar or 0.0 for point in points}
     else:
-        reference = compare(open_embedder(run), images, pairs.probe, pairs.gallery)
+        reference = compare(load(run), images, pairs.probe, pairs.gallery)
         precision, tolerance = content["precision"], Tolerance(**content["gate"][0]["tolerance"])
         row, _ = measure(precision, file, reference, images, pairs, list(contract.tars), tolerance)
         if row.problems:

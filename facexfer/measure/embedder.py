@@ -1,8 +1,10 @@
-"""Anything that embeds crops: a run folder, an ONNX file, or foreign weights with the name of their network."""
+"""Anything that embeds crops: a run folder, an ONNX file, foreign weights with their network's name, a network."""
 
+import copy
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import onnx
@@ -49,9 +51,12 @@ class TorchEmbedder:
     """A torch backbone as an `Embedder`, on a GPU where there is one.
 
     Args:
-        backbone: The network.
+        backbone: The network; it is put into eval mode and moved.
         name: For reports.
         fingerprint: Of its weights.
+
+    Attributes:
+        network: The network, to go on with in torch.
     """
 
     def __init__(self, backbone: BackboneModule, name: str, fingerprint: str) -> None:
@@ -60,14 +65,14 @@ class TorchEmbedder:
         self.fingerprint = fingerprint
         self.input_size = backbone.info.input_size
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._backbone = backbone.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = backbone.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._normalize = Normalize(backbone.info).to(self._device)
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
         with torch.no_grad():
             images = self._normalize(torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2))
-            embeddings = self._backbone(images.contiguous(memory_format=torch.channels_last))
+            embeddings = self.network(images.contiguous(memory_format=torch.channels_last))
         return np.asarray(embeddings.float().cpu().numpy())
 
 
@@ -150,20 +155,50 @@ class FlipEmbedder:
         return both
 
 
-def open_embedder(model: Path, backbone: str | None = None) -> Embedder:
+Model: TypeAlias = str | Path | BackboneModule | Embedder
+"""Whatever a user calls a model: see `load`."""
+
+
+def load(model: Model, backbone: str | None = None) -> Embedder:
     """Open whatever a user calls a model.
 
     Args:
         model: A run folder, its model or checkpoint file, an ONNX file, a bundle, foreign weights, or with their
-            network's name an InsightFace pack.
+            network's name an InsightFace pack; a network of `facexfer.create_backbone`, of which a copy is taken; or
+            what this function gave.
         backbone: The network's name, needed for foreign weights alone.
 
     Returns:
-        The embedder.
+        The embedder: ``embed(crops)`` maps (N, H, W, 3) uint8 RGB to (N, D) float32; a torch network's has `network`.
 
     Raises:
         InputError: If the model is missing, damaged or of another kind.
+
+    Example:
+        >>> network = create_backbone("mobilefacenet")
+        >>> load(network).embed(np.zeros((2, 112, 112, 3), np.uint8)).shape
+        (2, 128)
+        >>> load("no-run")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facexfer.errors.InputError: no-run: expected a run folder, an ONNX file or weights, there is none; ...
     """
+    if isinstance(model, str | Path):
+        return _open(Path(model), backbone)
+    if backbone is not None:
+        raise InputError(
+            f"expected the name of a network beside a file of weights alone, got '{backbone}'; leave it out"
+        )
+    if isinstance(model, BackboneModule):
+        return TorchEmbedder(copy.deepcopy(model), model.info.name, _fingerprint(model))
+    if isinstance(model, torch.nn.Module):
+        raise InputError(
+            f"expected a network that says how its images are normalised, got a bare {type(model).__name__}; give it "
+            "to facexfer.create_backbone with its mean and scale"
+        )
+    return model
+
+
+def _open(model: Path, backbone: str | None) -> Embedder:
     if (model / "model.json").is_file():
         return OnnxEmbedder(model / "model.onnx")
     if model.is_dir():
@@ -200,3 +235,10 @@ def embed_images(embedder: Embedder, paths: Sequence[Path], batch_size: int = 64
         crops = [read_crop(path, embedder.input_size) for path in paths[start : start + batch_size]]
         parts.append(embedder.embed(np.stack(crops)))
     return np.concatenate(parts)
+
+
+def _fingerprint(network: BackboneModule) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from facexfer.data.failures import Failure, read_failures, select_failures
-from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.data.manifest import Manifest
 from facexfer.data.pairs_file import ListedPair, read_pairs
 from facexfer.errors import InputError
 from facexfer.eval.report.findings import Findings
 from facexfer.eval.report.page import ShownPair
-from facexfer.measure.embedder import Embedder, FlipEmbedder, open_embedder
+from facexfer.measure.embedder import Embedder, FlipEmbedder, Model, load
 from facexfer.measure.evaluate import Request, evaluate_comparison, show_worst
 from facexfer.measure.listed import evaluate_list, list_defines_pairs, show_worst_listed
 from facexfer.measure.pair_sets import Comparison, Side, compare, embed_side
@@ -25,13 +25,13 @@ class ImageChoice:
     """Which images of a manifest are compared.
 
     Attributes:
-        manifest: The CSV.
+        manifest: All images.
         split: Only this one; None takes all.
         probe: The probes' modality; None takes all images as one set.
         gallery: The gallery's modality; None compares the probes among themselves.
     """
 
-    manifest: Path
+    manifest: Manifest
     split: str | None = None
     probe: str | None = None
     gallery: str | None = None
@@ -46,12 +46,12 @@ class MeasuredModel:
         say: Shows a line.
 
     Raises:
-        InputError: If the manifest is bad or the choice selects nothing.
+        InputError: If the choice selects nothing.
     """
 
     def __init__(self, choice: ImageChoice, flip: bool, say: Callable[[str], None]) -> None:
         self._choice, self._flip, self._say = choice, flip, say
-        self._images: Manifest = read_manifest(choice.manifest).select(split=choice.split)
+        self._images: Manifest = choice.manifest.select(split=choice.split)
         self._comparison: Comparison | None = None
         self._listed: tuple[Side, tuple[ListedPair, ...]] | None = None
 
@@ -67,8 +67,8 @@ class MeasuredModel:
 
     def evaluate(
         self,
-        new: tuple[Path, str | None],
-        old: tuple[Path | None, str | None],
+        new: tuple[Model, str | None],
+        old: tuple[Model | None, str | None],
         request: Request,
         listed: Path | None,
     ) -> Findings:
@@ -125,8 +125,8 @@ class MeasuredModel:
             return show_worst_listed(*self._listed, count, pictures)
         return [] if self._comparison is None else show_worst(self._comparison, count, pictures)
 
-    def _open(self, model: Path, backbone: str | None) -> Embedder:
-        embedder = open_embedder(model, backbone)
+    def _open(self, model: Model, backbone: str | None) -> Embedder:
+        embedder = load(model, backbone)
         return FlipEmbedder(embedder) if self._flip else embedder
 
     def _compare(self, embedder: Embedder) -> Comparison:

@@ -169,12 +169,15 @@ def verify(
 
 
 def compare_arrays(
-    embeddings: Path, labels: Path | None, gallery_embeddings: Path | None, gallery_labels: Path | None
+    embeddings: np.ndarray | str | Path,
+    labels: np.ndarray | str | Path | None,
+    gallery_embeddings: np.ndarray | str | Path | None,
+    gallery_labels: np.ndarray | str | Path | None,
 ) -> Comparison:
-    """Read anybody's embeddings as a comparison.
+    """Take anybody's embeddings for a comparison.
 
     Args:
-        embeddings: (N, D), a ``.npy`` file.
+        embeddings: (N, D), an array or a ``.npy`` file.
         labels: Their labels (N,).
         gallery_embeddings: What they are compared with instead of among themselves.
         gallery_labels: Theirs.
@@ -193,11 +196,13 @@ def compare_arrays(
     return Comparison("gallery-probe", probe, _side(gallery_embeddings, gallery_labels))
 
 
-def _side(embeddings: Path, labels: Path) -> Side:
+def _side(embeddings: np.ndarray | str | Path, labels: np.ndarray | str | Path) -> Side:
     vectors, names = read_array(embeddings), read_array(labels)
     if vectors.ndim != 2 or names.shape != vectors.shape[:1]:
+        places = [f" in {each}" for each in (embeddings, labels) if not isinstance(each, np.ndarray)]
+        first, second = places if len(places) == 2 else ("", "")
         raise InputError(
-            f"expected embeddings (N, D) and labels (N,), got {vectors.shape} in {embeddings} and {names.shape} in "
-            f"{labels}; give one label a row"
+            f"expected embeddings (N, D) and labels (N,), got {vectors.shape}{first} and {names.shape}{second}; give "
+            "one label a row"
         )
     return Side(vectors, names, np.full(len(names), None, dtype=object))

@@ -17,7 +17,7 @@ from facexfer.data.images import read_crop
 from facexfer.deploy import gate
 from facexfer.deploy.contract import read_contract
 from facexfer.errors import InputError, RunError
-from facexfer.measure.embedder import open_embedder
+from facexfer.measure.embedder import load
 from facexfer.recipe import PairsSection, parse_recipe
 
 
@@ -147,12 +147,12 @@ def test_every_precision_must_pass(trained, monkeypatch):
 
 def test_the_difference_is_that_of_both_sides(bundle, trained):
     from facexfer.data.manifest import read_manifest
-    from facexfer.measure.embedder import open_embedder
+    from facexfer.measure.embedder import load
     from facexfer.measure.pair_sets import compare
 
     images = read_manifest(trained / "images.csv").select(split="val")
-    first = compare(open_embedder(trained / "run"), images, "nir", "vis")
-    second = compare(open_embedder(trained / "run"), images, "nir", "vis")
+    first = compare(load(trained / "run"), images, "nir", "vis")
+    second = compare(load(trained / "run"), images, "nir", "vis")
     assert gate.largest_distance(first, second) == 0
     second.gallery.embeddings[3] *= -1
     assert gate.largest_distance(first, second) == pytest.approx(2)
@@ -223,7 +223,7 @@ def test_a_run_keeps_what_its_file_says_of_normalisation(trained, tmp_path):
     assert load_backbone(tmp_path / "run").info.source == "theirs.onnx"
     crops = np.stack([read_crop(path, (112, 112)) for path in sorted((trained / "nir" / "p0").iterdir())])
     first, second, third = (
-        open_embedder(path).embed(crops)
+        load(path).embed(crops)
         for path in (weights, tmp_path / "run", tmp_path / "run" / "checkpoints" / "last.safetensors")
     )
     assert np.abs(first - second).max() < 1e-4

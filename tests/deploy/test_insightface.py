@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from facexfer import create_backbone
 from facexfer.cli import app
 from facexfer.data.preparation.align import align
-from facexfer.measure.embedder import open_embedder
+from facexfer.measure.embedder import load
 from facexfer.recipe import parse_recipe
 from facexfer.runs.folder import RunFolder
 
@@ -64,7 +64,7 @@ def photo(number):
 
 def ours(folder, image, points):
     crop = align(np.ascontiguousarray(image[:, :, ::-1]), points, (112, 112))
-    return open_embedder(folder / "run").embed(crop[None])[0]
+    return load(folder / "run").embed(crop[None])[0]
 
 
 def cosine(first, second):
@@ -111,7 +111,7 @@ def test_smaller_forms_are_recognition_models_too(folder, precision, least, tmp_
     model = model_zoo.get_model(str(tmp_path / "m.onnx"), **CPU)
     assert type(model).__name__ == "ArcFaceONNX"
     assert model.input_mean == 0
-    expected = open_embedder(folder / "run").embed(crops[:1])[0]
+    expected = load(folder / "run").embed(crops[:1])[0]
     assert cosine(model.get_feat(crops[0][:, :, ::-1]).ravel(), expected) > least
 
 

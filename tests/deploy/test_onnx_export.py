@@ -12,7 +12,7 @@ from facexfer.data.images import read_crop
 from facexfer.deploy import onnx_export
 from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx, onnx_info
 from facexfer.errors import InputError, RunError
-from facexfer.measure.embedder import open_embedder
+from facexfer.measure.embedder import load
 
 WEIGHTS = "weights/mobilefacenet-mxnet-y1/model-0000.params"
 CROPS = ("vis/p0000/000.jpg", "nir/p0000/000.jpg", "nir-mild/p0001/000.jpg")
@@ -57,8 +57,8 @@ def test_insightface_loads_it_and_gives_the_same_embedding(network, exported, cr
 
 def test_the_embedders_of_weights_and_file_agree(exported):
     crops = np.stack([read_crop(shared("data/lfw-nirsim") / crop) for crop in CROPS])
-    first = open_embedder(shared(WEIGHTS), "mobilefacenet").embed(crops)
-    second = open_embedder(exported).embed(crops)
+    first = load(shared(WEIGHTS), "mobilefacenet").embed(crops)
+    second = load(exported).embed(crops)
     assert first.shape == second.shape == (3, 128)
     assert np.abs(first - second).max() < 1e-4
 
@@ -77,7 +77,7 @@ def test_a_file_that_differs_is_not_written(network, tmp_path, monkeypatch):
 
 def test_a_file_that_wants_normalised_pixels_is_no_embedder_by_itself():
     with pytest.raises(InputError, match="expected an ONNX file that normalises pixels itself.* add --backbone NAME"):
-        open_embedder(shared("weights/mobilefacenet-relu6.onnx"))
+        load(shared("weights/mobilefacenet-relu6.onnx"))
 
 
 def test_a_file_of_a_fixed_batch_embeds_any_number_of_crops(exported, tmp_path):
@@ -85,9 +85,9 @@ def test_a_file_of_a_fixed_batch_embeds_any_number_of_crops(exported, tmp_path):
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     onnx.save(proto, tmp_path / "fixed.onnx")
     crops = np.stack([read_crop(shared("data/lfw-nirsim") / crop) for crop in CROPS])
-    fixed = open_embedder(tmp_path / "fixed.onnx").embed(crops)
+    fixed = load(tmp_path / "fixed.onnx").embed(crops)
     assert fixed.shape == (3, 128)
-    assert np.abs(fixed - open_embedder(exported).embed(crops)).max() < 1e-5
+    assert np.abs(fixed - load(exported).embed(crops)).max() < 1e-5
 
 
 def test_prelu_is_written_in_operators_of_the_fast_layout(network, exported):

@@ -7,7 +7,7 @@ from shared_data import shared
 from facexfer.data.manifest import read_manifest
 from facexfer.data.splits import limit_per_identity
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs
-from facexfer.measure.embedder import embed_images, open_embedder
+from facexfer.measure.embedder import embed_images, load
 
 FARS = [1e-2, 1e-3, 1e-4]
 BASELINE = {
@@ -26,7 +26,7 @@ def validation():
 
 @pytest.fixture(scope="module")
 def embedded(validation):
-    embedder = open_embedder(shared("weights/mobilefacenet-mxnet-y1/model-0000.params"), "mobilefacenet")
+    embedder = load(shared("weights/mobilefacenet-mxnet-y1/model-0000.params"), "mobilefacenet")
     selections = {modality: validation.select(modality=modality) for modality in ("vis", "nir", "nir-mild")}
     return {
         modality: (embed_images(embedder, [image.path for image in chosen.images]), chosen)

@@ -24,7 +24,7 @@ from facexfer.backbones.parts.carried import facts_to_metadata
 from facexfer.backbones.revive import revive_batchnorm
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.errors import InputError
-from facexfer.measure.embedder import open_embedder
+from facexfer.measure.embedder import load
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_packs_by_name(monkeypatch, exported, tmp_path):
         create_backbone("iresnet100", weights="antelopev2")
     (pack / "glintr100.onnx").write_bytes(exported.read_bytes())
     assert create_backbone("mbf", weights="antelopev2", **OPTIONS).info.embedding_size == 64
-    assert open_embedder(Path("antelopev2"), SMALL).embed(np.zeros((1, 112, 112, 3), np.uint8)).shape == (1, 64)
+    assert load(Path("antelopev2"), SMALL).embed(np.zeros((1, 112, 112, 3), np.uint8)).shape == (1, 64)
 
 
 @pytest.mark.slow

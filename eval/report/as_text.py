@@ -1,4 +1,6 @@
-"""What an evaluation prints."""
+"""Findings as text: a table of operating points, and a line for every other finding."""
+
+import io
 
 from rich.console import Console
 from rich.table import Table
@@ -6,14 +8,28 @@ from rich.table import Table
 from facexfer.eval.metrics import show_metrics
 from facexfer.eval.report.findings import Findings
 
+# Wider than any table: a narrow terminal breaks lines itself.
+_WIDE = 1000
 
-def show_findings(findings: Findings) -> None:
-    """Print the table of operating points, and a line for every other finding."""
-    console = Console()
+
+def findings_to_text(findings: Findings) -> str:
+    """Write the table of operating points, and a line for every other finding.
+
+    Args:
+        findings: Of one evaluation.
+
+    Returns:
+        Lines without a line's end at the end: rates of the table in percent, FARs as fractions.
+    """
     points = findings.points
-    console.print(
-        f"{points[0].genuine_pairs:,} genuine and {points[0].impostor_pairs:,} impostor pairs", highlight=False
-    )
+    head = f"{points[0].genuine_pairs:,} genuine and {points[0].impostor_pairs:,} impostor pairs"
+    remarks = [point.remark for point in points if point.remark]
+    metrics = "; ".join(show_metrics(findings.measured))
+    return "\n".join([head, *_table(findings), *remarks, metrics, *_lines(findings)])
+
+
+def _table(findings: Findings) -> list[str]:
+    points = findings.points
     interval = "(by pair)" if points[0].identities is None else "(by identity)"
     table = Table(box=None, pad_edge=False)
     for name in (
@@ -42,10 +58,9 @@ def show_findings(findings: Findings) -> None:
             if point.far_ci95 is None
             else " to ".join(f"{bound:.1e}".replace("e-0", "e-") for bound in point.far_ci95),
         )
-    console.print(table)
-    remarks = [point.remark for point in points if point.remark]
-    for line in [*remarks, "; ".join(show_metrics(findings.measured)), *_lines(findings)]:
-        console.print(line, highlight=False)
+    text = io.StringIO()
+    Console(file=text, width=_WIDE, color_system=None).print(table)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
 def _lines(findings: Findings) -> list[str]:

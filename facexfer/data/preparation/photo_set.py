@@ -1,0 +1,165 @@
+"""From a set of photos to a prepared folder: crops, manifest, split, failures, contact sheet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from facexfer.data.layouts import LAYOUTS, LayoutOptions
+from facexfer.data.layouts.entry import PhotoEntry
+from facexfer.data.layouts.landmarks_file import with_landmarks
+from facexfer.data.layouts.walk import count_others
+from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.data.preparation.choose import CHOICES
+from facexfer.data.preparation.contact_sheet import write_contact_sheet
+from facexfer.data.preparation.crop import CropOptions
+from facexfer.data.preparation.outputs import write_tables
+from facexfer.data.preparation.photos import MAX_PIXELS
+from facexfer.data.preparation.prepare import prepare as make_crops
+from facexfer.data.protocols import Listed, draw_splits
+from facexfer.errors import InputError, RunError
+
+
+@dataclass(frozen=True)
+class PreparedFolder:
+    """A folder of crops.
+
+    Attributes:
+        path: The folder.
+        summary: How many of how many, by person, and the settings: as in ``summary.json``.
+    """
+
+    path: Path
+    summary: dict[str, Any]
+
+    @property
+    def manifest_file(self) -> Path:
+        """The crops: ``images.csv``."""
+        return self.path / "images.csv"
+
+    @property
+    def failures_file(self) -> Path:
+        """The photos without a crop, each with its reason: ``failures.csv``."""
+        return self.path / "failures.csv"
+
+    @property
+    def contact_sheet(self) -> Path:
+        """Crops to look at before one relies on them: ``contact-sheet.png``."""
+        return self.path / "contact-sheet.png"
+
+    @property
+    def manifest(self) -> Manifest:
+        """The crops, read from `manifest_file`."""
+        return read_manifest(self.manifest_file)
+
+
+def prepare(
+    photos: str | Path,
+    out: str | Path,
+    *,
+    layout: str = "folders",
+    detector: str | Path | None = None,
+    landmarks: str | Path | None = None,
+    pre_cropped: bool = False,
+    size: tuple[int, int] = (112, 112),
+    choose: str = "largest-central",
+    jobs: int = 1,
+    modality: str = "nir",
+    identity_regex: str | None = None,
+    fold: str = "1",
+    protocol: str | None = None,
+    draw: int = 0,
+    val_identities: int | None = None,
+    min_score: float = 0.6,
+    min_eye_distance: float = 8.0,
+    min_sharpness: float = 0.01,
+    max_pixels: int = MAX_PIXELS,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> PreparedFolder:
+    """Detect, choose, align and crop the faces of a set of photos; what was begun and stopped goes on.
+
+    Args:
+        photos: The folder of photos, or the file of the set.
+        out: A new folder; or the one of a call that was stopped, to go on.
+        layout: The set's form, one of `facexfer.data.layouts.LAYOUTS`; ``folders`` is a folder per identity.
+        detector: A YuNet or InsightFace ONNX file, or the name of an InsightFace pack such as ``buffalo_sc``.
+        landmarks: CSV of ``path`` and ``x1,y1 ... x5,y5`` (or two eyes) instead of detection.
+        pre_cropped: The photos are aligned crops already.
+        size: (height, width) of a crop in pixels.
+        choose: Which of several faces, one of `facexfer.data.preparation.choose.CHOICES`.
+        jobs: Processes.
+        modality: Of the photos, where the layout does not tell.
+        identity_regex: Takes the identity from the path, such as ``^(\\d+)_``.
+        fold: Of casia-nir-vis2: 1 to 10, or dev.
+        protocol: Split: polyu-nirfd, identity-disjoint, vis-nir, vis-nir-one; None splits as the layout does.
+        draw: Which draw of the protocol.
+        val_identities: How many to hold out; None holds out a fifth.
+        min_score: Fainter detections are no faces, 0..1.
+        min_eye_distance: In pixels of the photo; below it a face is too small.
+        min_sharpness: Less is too blurred; 0 takes all.
+        max_pixels: Larger photos are refused unread.
+        advance: Told (done, all) after each photo.
+
+    Returns:
+        The folder; its `manifest` is what `facexfer.embed`, `facexfer.evaluate` and a recipe take.
+
+    Raises:
+        InputError: If the photos, the folder or what is asked is unfit.
+        RunError: If no photo gave a crop; the folder says why.
+
+    Example:
+        >>> prepare("no-photos", "crops")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        facexfer.errors.InputError: no-photos: expected a folder of photos or the file of a set, there is none; ...
+    """
+    photos, out = Path(photos), Path(out)
+    if pre_cropped and (detector is not None or landmarks is not None):
+        raise InputError("expected --pre-cropped alone, got --detector or --landmarks beside it; leave one out")
+    if not modality.strip():
+        raise InputError("expected a name after --modality, got nothing; give vis, nir or the like")
+    CHOICES[choose]
+    _check_apart(photos, out)
+    listed = LAYOUTS[layout](photos, LayoutOptions(modality, identity_regex, fold))
+    entries = list(with_landmarks(listed, Path(landmarks)) if landmarks is not None else listed)
+    facts: dict[str, Any] = {"layout": layout}
+    if protocol is not None:
+        entries, facts["split"] = _split(entries, protocol, draw, val_identities)
+    options = CropOptions(size, choose, min_eye_distance, min_sharpness, max_pixels, pre_cropped)
+    advance(0, len(entries))
+    model = None if detector is None else str(detector)
+    prepared = make_crops(entries, out, options, model, min_score, jobs, advance)
+    advance(len(entries), len(entries))
+    facts["files_not_looked_at"] = count_others(photos) if photos.is_dir() else {}
+    made = PreparedFolder(out, write_tables(out, prepared, facts))
+    write_contact_sheet(made.contact_sheet, out, prepared)
+    if not made.summary["crops"]:
+        raise RunError(
+            f"{out}: expected at least one crop, got none of {made.summary['photos']} photos; see failures.csv"
+        )
+    return made
+
+
+def _check_apart(photos: Path, out: Path) -> None:
+    if not photos.exists():
+        raise InputError(f"{photos}: expected a folder of photos or the file of a set, there is none; check the path")
+    if photos.is_dir() and photos.resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(
+            f"{out}: expected a folder outside of {photos}, or crops would be taken for photos; move --out"
+        )
+
+
+def _split(
+    entries: list[PhotoEntry], protocol: str, draw: int, held_out: int | None
+) -> tuple[list[PhotoEntry], dict[str, Any]]:
+    drawn = draw_splits(
+        [Listed(entry.name, entry.identity, entry.modality) for entry in entries], protocol, draw, held_out
+    )
+    split = [replace(entry, split=part) for entry, part in zip(entries, drawn.splits, strict=True)]
+    people = {part: sorted({entry.identity for entry in split if entry.split == part}) for part in ("train", "val")}
+    facts = {
+        "name": drawn.name,
+        "fingerprint": drawn.fingerprint,
+        "identities": {part: len(names) for part, names in people.items()},
+        "val": people["val"],
+    }
+    return split, facts

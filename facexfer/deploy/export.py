@@ -1,0 +1,95 @@
+"""Export whatever a user calls a model: as an ONNX file, or a run as a bundle with its evidence."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facexfer.backbones import create_backbone
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.deploy.bundle import Order, make_bundle
+from facexfer.deploy.gate import GateRow
+from facexfer.deploy.onnx_export import export_onnx
+from facexfer.errors import InputError
+from facexfer.runs.folder import load_backbone
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: The ONNX file, or the bundle's folder.
+        difference: Of a file: the largest difference between onnxruntime's and torch's embeddings of random images.
+        gate: Of a bundle: what was measured of each precision.
+    """
+
+    path: Path
+    difference: float | None = None
+    gate: tuple[GateRow, ...] = ()
+
+
+def export(
+    model: str | Path | BackboneModule,
+    out: str | Path,
+    *,
+    backbone: str | None = None,
+    precision: Sequence[str] | None = None,
+    far: float | None = None,
+    opset: int | None = None,
+    batch: int | None = None,
+    max_loss: float | None = None,
+    detector: str | Path | None = None,
+    say: Callable[[GateRow], None] = lambda row: None,
+) -> Exported:
+    """Write pixels 0..255 RGB in, embedding out: one ONNX file, or a bundle that passed the gate.
+
+    Args:
+        model: A run folder, foreign weights with `backbone`, or a network of `facexfer.create_backbone`.
+        out: A path that ends in ``.onnx`` for one file, another one for the folder of a bundle, which takes a run.
+        backbone: The network's name, for foreign weights.
+        precision: Of a bundle: fp32, fp16, int8, int8-dynamic. The first is shipped, all must pass the gate.
+        far: Of a bundle: decide by the threshold of this FAR; None takes the lowest sound one.
+        opset: The set of ONNX operators, 11 to 23; None takes the exporter's own.
+        batch: A fixed number of images, for compilers that need one.
+        max_loss: Of a bundle: TAR that may be lost, a fraction; None takes 0.001, for int8 0.01.
+        detector: Of a bundle: an InsightFace detector to put in, for its ``FaceAnalysis``.
+        say: Shows each row of the gate as it is measured.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: If the model is no run, network or weights, or what is asked does not fit the kind of `out`.
+        RunError: If the exported file differs from torch, or is worse than the gate allows; there is no file then.
+    """
+    out = Path(out)
+    if isinstance(model, str | Path):
+        model = Path(model)
+        if backbone is None and not model.is_dir():
+            raise InputError(f"{model}: expected a run folder, or weights with --backbone NAME; check the path")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: expected an existing folder, {out.parent} is none; make it first")
+    if out.suffix == ".onnx":
+        if precision is not None or far is not None or max_loss is not None or detector is not None:
+            raise InputError(
+                f"{out}: expected a folder beside --precision, --far, --max-loss and --detector, got a file; a single "
+                "file is fp32"
+            )
+        return Exported(out, export_onnx(_network(model, backbone), out, opset, batch))
+    if isinstance(model, BackboneModule) or backbone is not None:
+        raise InputError(f"{out}: expected a run for a bundle, got foreign weights; give a path ending in .onnx")
+    place = None if detector is None else Path(detector)
+    rows: list[GateRow] = []
+
+    def see(row: GateRow) -> None:
+        rows.append(row)
+        say(row)
+
+    make_bundle(model, out, Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, place), see)
+    return Exported(out, gate=tuple(rows))
+
+
+def _network(model: Path | BackboneModule, backbone: str | None) -> BackboneModule:
+    if isinstance(model, BackboneModule):
+        return model
+    return load_backbone(model) if backbone is None else create_backbone(backbone, weights=model)

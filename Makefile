@@ -27,6 +27,8 @@ check: $(STAMP)
 	rm -rf .typecheck && mkdir -p .typecheck/facexfer
 	ln -s $(CURDIR)/facexfer/* $(CURDIR)/backbones $(CURDIR)/eval .typecheck/facexfer/
 	MYPYPATH=.typecheck $(BIN)/mypy -p facexfer
+	@# As a user's type checker sees the public names.
+	cd examples && MYPYPATH=../.typecheck ../$(BIN)/mypy --config-file ../pyproject.toml *.py
 
 demo: $(STAMP)
 	$(BIN)/facexfer demo

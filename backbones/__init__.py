@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.mxnet import load_mxnet
 from facexfer.backbones.checkpoints.onnx_weights import load_onnx
 from facexfer.backbones.checkpoints.torch_files import SUFFIXES, load_torch, read_metadata
 from facexfer.backbones.image_networks import ImageNetwork, library_network
+from facexfer.backbones.own_network import own_network
 from facexfer.backbones.parts.carried import facts_from_metadata
 from facexfer.backbones.parts.info import Backbone, BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.registry import BACKBONES
@@ -26,10 +29,11 @@ for _ in modules_of(__name__, __path__):
     pass
 
 _NAMED = "torchvision:"
+_CROP = (112, 112)
 
 
 def create_backbone(
-    name: str, weights: str | Path | None = None, input_size: tuple[int, int] | None = None, **options: Any
+    name: str | nn.Module, weights: str | Path | None = None, input_size: tuple[int, int] | None = None, **options: Any
 ) -> BackboneModule:
     """Make a network, with random weights or from a file.
 
@@ -38,11 +42,13 @@ def create_backbone(
 
     Args:
         name: One of `BACKBONES`, with options in brackets where it has any (``mbf(scale=1)``), or
-            ``torchvision:NAME`` or ``timm:NAME``.
+            ``torchvision:NAME`` or ``timm:NAME``; or a network of one's own that maps normalised images (N, 3, H, W)
+            to embeddings (N, D), which `mean` and `scale` come with: see `facexfer.backbones.own_network`.
         weights: An MXNet ``.params`` file, a torch or safetensors file with the names of the network, an ONNX file,
             or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets torchvision's own where there is a network
             connection; None leaves the weights random.
-        input_size: (height, width) in pixels, where the images have another size than the network's usual one.
+        input_size: (height, width) in pixels, where the images have another size than the network's usual one; of a
+            network of one's own, (112, 112) if not.
         **options: Of the network, such as ``scale`` and ``blocks`` of ``mbf``.
 
     Returns:
@@ -57,7 +63,10 @@ def create_backbone(
         Traceback (most recent call last):
         facexfer.errors.InputError: unknown backbone 'mobilefacenett'; did you mean 'mobilefacenet'? backbones: ...
     """
-    network = library_network(name) if ":" in name else _make(name, options)
+    if isinstance(name, nn.Module):
+        network: BackboneModule = own_network(name, input_size or _CROP, **options)
+    else:
+        network = library_network(name) if ":" in name else _make(name, options)
     if input_size is not None:
         network.info = replace(network.info, input_size=input_size)
     if weights is not None and str(weights).startswith(_NAMED) and isinstance(network, ImageNetwork):

@@ -69,7 +69,7 @@ def own_network(
         type(network).__name__, input_size, color_order, _channels(mean), _channels(scale), size, (), (), "unknown"
     )
     made = OwnNetwork(info, network)
-    return made if network.training else made.eval()  # type: ignore[return-value]
+    return made if network.training else made.eval()
 
 
 def _embedding_size(network: nn.Module, input_size: tuple[int, int]) -> int:

@@ -19,8 +19,8 @@ def read_array(source: np.ndarray | str | Path) -> np.ndarray:
     Raises:
         InputError: If the file is missing, damaged, or holds Python objects.
     """
-    if isinstance(source, np.ndarray):
-        return source
+    if not isinstance(source, str | Path):
+        return np.asarray(source)
     path = Path(source)
     try:
         with path.open("rb") as file:

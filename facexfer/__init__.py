@@ -11,6 +11,8 @@ from facexfer.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from facexfer.backbones import create_backbone
+    from facexfer.data.preparation.photo_set import prepare
+    from facexfer.deploy.export import export
     from facexfer.engine.train import train
     from facexfer.eval.scores import all_pairs
     from facexfer.eval.verification import tar_at_far
@@ -34,7 +36,9 @@ __all__ = [
     "create_backbone",
     "embed",
     "evaluate",
+    "export",
     "load",
+    "prepare",
     "register_method",
     "tar_at_far",
     "train",
@@ -46,6 +50,10 @@ if not TYPE_CHECKING:  # With it, a type checker would take any name for one of 
         match name:
             case "create_backbone":
                 from facexfer import backbones as room
+            case "prepare":
+                from facexfer.data.preparation import photo_set as room
+            case "export":
+                from facexfer.deploy import export as room
             case "train":
                 from facexfer.engine import train as room
             case "all_pairs":

@@ -33,34 +33,20 @@ def export(
     ] = None,
 ) -> None:
     """Write pixels 0..255 RGB in, embedding out: one file for --out NAME.onnx, else a bundle that passed the gate."""
+    from facexfer.deploy.export import export as write
     from facexfer.errors import InputError
 
     source = run if run is not None else model
     if source is None or (run is not None and (model is not None or backbone is not None)):
         raise InputError("expected a run folder, or --model WEIGHTS with --backbone NAME; give one of them")
-    if backbone is None and not source.is_dir():
-        raise InputError(f"{source}: expected a run folder, or weights with --backbone NAME; check the path")
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: expected an existing folder, {out.parent} is none; make it first")
-    if backbone is None and not even_if_failed:
-        from facexfer.runs.folder import RunFolder
-
-        RunFolder(source).check_not_failed("train anew, or give --even-if-failed to export it all the same")
-    if out.suffix == ".onnx":
-        if precision is not None or far is not None or max_loss is not None or detector is not None:
-            raise InputError(
-                f"{out}: expected a folder beside --precision, --far, --max-loss and --detector, got a file; a single "
-                "file is fp32"
-            )
-        _write_file(source, backbone, out, opset, batch)
-        return
-    if backbone is not None:
-        raise InputError(f"{out}: expected a run for a bundle, got foreign weights; give a path ending in .onnx")
-    from facexfer.deploy.bundle import Order, make_bundle
-
-    order = Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, detector)
-    make_bundle(source, out, order, show_row)
-    typer.echo(f"{out}: written")
+    written = write(
+        source, out, backbone=backbone, precision=precision, far=far, opset=opset, batch=batch, max_loss=max_loss,
+        detector=detector, even_if_failed=even_if_failed, say=show_row,
+    )  # fmt: skip
+    if written.difference is None:
+        typer.echo(f"{out}: written")
+    else:
+        typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, within {written.difference:.1e} of torch")
 
 
 def show_row(row: Any) -> None:
@@ -88,13 +74,3 @@ def show_latencies(latencies: Any) -> str:
         f"{each.provider.removesuffix('ExecutionProvider')} {each.milliseconds:.1f} ms for {each.batch}"
         for each in latencies
     )
-
-
-def _write_file(source: Path, backbone: str | None, out: Path, opset: int | None, batch: int | None) -> None:
-    from facexfer.backbones import create_backbone
-    from facexfer.deploy.onnx_export import export_onnx
-    from facexfer.runs.folder import load_backbone
-
-    network = load_backbone(source) if backbone is None else create_backbone(backbone, weights=source)
-    difference = export_onnx(network, out, opset, batch)
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, within {difference:.1e} of torch")

@@ -54,82 +54,31 @@ def prepare(
     ] = None,
 ) -> None:
     """Detect, choose, align and crop the faces of a folder; write images.csv, failures.csv and a contact sheet."""
-    from facexfer.data.layouts import LAYOUTS, layout_options
-    from facexfer.data.layouts.landmarks_file import with_landmarks
-    from facexfer.data.layouts.walk import count_others
-    from facexfer.data.preparation.choose import CHOICES
-    from facexfer.data.preparation.contact_sheet import write_contact_sheet
-    from facexfer.data.preparation.crop import CropOptions
-    from facexfer.data.preparation.outputs import write_tables
-    from facexfer.data.preparation.prepare import prepare as make_crops
+    from facexfer.data.layouts import LAYOUTS
+    from facexfer.data.preparation.photo_set import prepare as make_crops
     from facexfer.plugins import load_plugins
 
     if size not in _SIZES:
         raise InputError(f"expected --size {' or '.join(_SIZES)} (height x width), got '{size}'; choose one")
-    if pre_cropped and (detector is not None or landmarks is not None):
-        raise InputError("expected --pre-cropped alone, got --detector or --landmarks beside it; leave one out")
-    if modality is not None and not modality.strip():
-        raise InputError("expected a name after --modality, got nothing; give vis, nir or the like")
-    idle = [
-        option for option, value in {"--draw": draw, "--val-identities": val_identities}.items() if value is not None
-    ]
-    if protocol is None and idle:
-        raise InputError(f"expected --protocol beside {' and '.join(idle)}, got none; name one or leave them out")
-    CHOICES[choose]
     load_plugins(plugin or ())
-    _check_apart(photos, out)
-    given = {"modality": modality, "identity_regex": identity_regex, "fold": fold}
-    listed = LAYOUTS[layout](photos, layout_options(layout, given))
-    entries = list(with_landmarks(listed, landmarks) if landmarks is not None else listed)
-    facts: dict[str, Any] = {"layout": layout}
-    if protocol is not None:
-        entries, facts["split"] = _split(entries, protocol, draw or 0, val_identities)
-    options = CropOptions(_SIZES[size], choose, min_eye_distance, min_sharpness, max_pixels, pre_cropped)
     with _progress() as bar:
-        task = bar.add_task("photos", total=len(entries))
-        prepared = make_crops(
-            entries, out, options, detector, min_score, jobs,
-            lambda done, total: bar.update(task, completed=done, total=total),
+        task = bar.add_task("photos", total=None)
+        made = make_crops(
+            photos, out, layout=layout, detector=detector, landmarks=landmarks, pre_cropped=pre_cropped,
+            size=_SIZES[size], choose=choose, jobs=jobs, modality=modality, identity_regex=identity_regex, fold=fold,
+            protocol=protocol, draw=draw, val_identities=val_identities, min_score=min_score,
+            min_eye_distance=min_eye_distance, min_sharpness=min_sharpness, max_pixels=max_pixels,
+            advance=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
-        bar.update(task, completed=len(entries))
-    facts["files_not_looked_at"] = count_others(photos) if photos.is_dir() else {}
-    summary = write_tables(out, prepared, facts)
-    write_contact_sheet(out / "contact-sheet.png", out, prepared)
-    for line in _lines(summary):
+    for line in _lines(made.summary):
         typer.echo(" ".join(line.split()))
     if LAYOUTS[layout].note:
         typer.echo(f"note: {LAYOUTS[layout].note}")
-    if not summary["crops"]:
-        raise RunError(f"{out}: expected at least one crop, got none of {summary['photos']} photos; see failures.csv")
-    typer.echo(f"Look at {out / 'contact-sheet.png'} before you rely on the crops.")
-
-
-def _check_apart(photos: Path, out: Path) -> None:
-    if not photos.exists():
-        raise InputError(f"{photos}: expected a folder of photos or the file of a set, there is none; check the path")
-    if photos.is_dir() and photos.resolve() in (out.resolve(), *out.resolve().parents):
-        raise InputError(
-            f"{out}: expected a folder outside of {photos}, or crops would be taken for photos; move --out"
+    if not made.summary["crops"]:
+        raise RunError(
+            f"{out}: expected at least one crop, got none of {made.summary['photos']} photos; see failures.csv"
         )
-
-
-def _split(entries: list[Any], protocol: str, draw: int, held_out: int | None) -> tuple[list[Any], dict[str, Any]]:
-    from dataclasses import replace
-
-    from facexfer.data.protocols import Listed, draw_splits
-
-    drawn = draw_splits(
-        [Listed(entry.name, entry.identity, entry.modality) for entry in entries], protocol, draw, held_out
-    )
-    split = [replace(entry, split=part) for entry, part in zip(entries, drawn.splits, strict=True)]
-    people = {part: sorted({entry.identity for entry in split if entry.split == part}) for part in ("train", "val")}
-    facts = {
-        "name": drawn.name,
-        "fingerprint": drawn.fingerprint,
-        "identities": {part: len(names) for part, names in people.items()},
-        "val": people["val"],
-    }
-    return split, facts
+    typer.echo(f"Look at {made.contact_sheet} before you rely on the crops.")
 
 
 def _progress() -> Any:

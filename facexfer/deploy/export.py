@@ -10,7 +10,7 @@ from facexfer.deploy.bundle import Order, make_bundle
 from facexfer.deploy.gate import GateRow
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.errors import InputError
-from facexfer.runs.folder import load_backbone
+from facexfer.runs.folder import RunFolder, load_backbone
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ def export(
     batch: int | None = None,
     max_loss: float | None = None,
     detector: str | Path | None = None,
+    even_if_failed: bool = False,
     say: Callable[[GateRow], None] = lambda row: None,
 ) -> Exported:
     """Write pixels 0..255 RGB in, embedding out: one ONNX file, or a bundle that passed the gate.
@@ -53,6 +54,7 @@ def export(
         batch: A fixed number of images, for compilers that need one.
         max_loss: Of a bundle: TAR that may be lost, a fraction; None takes 0.001, for int8 0.01.
         detector: Of a bundle: an InsightFace detector to put in, for its ``FaceAnalysis``.
+        even_if_failed: Export also a run that diverged or ended far below its source.
         say: Shows each row of the gate as it is measured.
 
     Returns:
@@ -69,6 +71,8 @@ def export(
             raise InputError(f"{model}: expected a run folder, or weights with --backbone NAME; check the path")
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected an existing folder, {out.parent} is none; make it first")
+    if isinstance(model, Path) and backbone is None and not even_if_failed:
+        RunFolder(model).check_not_failed("train anew, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":
         if precision is not None or far is not None or max_loss is not None or detector is not None:
             raise InputError(

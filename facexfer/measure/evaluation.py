@@ -172,7 +172,7 @@ def evaluate(
         request = Request(targets, known, identify, templates, device=best_device())
         return Evaluation(evaluate_comparison(comparison, request))
     assert model is not None
-    assert images is not None
+    assert isinstance(images, str | Path | Manifest)
     measured = MeasuredModel(ImageChoice(find_faces(images), split, probe, gallery), flip, say)
     lost = measured.failures(None if failures is None else Path(failures))
     request = Request(targets, known, identify, templates, tuple(slice_by), *lost, best_device())

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facexfer.data.layouts import LAYOUTS, LayoutOptions
+from facexfer.data.layouts import LAYOUTS, layout_options
 from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.layouts.landmarks_file import with_landmarks
 from facexfer.data.layouts.walk import count_others
@@ -17,7 +17,7 @@ from facexfer.data.preparation.outputs import write_tables
 from facexfer.data.preparation.photos import MAX_PIXELS
 from facexfer.data.preparation.prepare import prepare as make_crops
 from facexfer.data.protocols import Listed, draw_splits
-from facexfer.errors import InputError, RunError
+from facexfer.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class PreparedFolder:
 
     Attributes:
         path: The folder.
-        summary: How many of how many, by person, and the settings: as in ``summary.json``.
+        summary: How many of how many, by person, and the settings: as in ``summary.json``. ``summary["crops"]`` may
+            be 0: `failures_file` says why.
     """
 
     path: Path
@@ -64,11 +65,11 @@ def prepare(
     size: tuple[int, int] = (112, 112),
     choose: str = "largest-central",
     jobs: int = 1,
-    modality: str = "nir",
+    modality: str | None = None,
     identity_regex: str | None = None,
-    fold: str = "1",
+    fold: str | None = None,
     protocol: str | None = None,
-    draw: int = 0,
+    draw: int | None = None,
     val_identities: int | None = None,
     min_score: float = 0.6,
     min_eye_distance: float = 8.0,
@@ -88,11 +89,11 @@ def prepare(
         size: (height, width) of a crop in pixels.
         choose: Which of several faces, one of `facexfer.data.preparation.choose.CHOICES`.
         jobs: Processes.
-        modality: Of the photos, where the layout does not tell.
+        modality: Of the photos, where the layout does not tell; ``nir`` if it is left out.
         identity_regex: Takes the identity from the path, such as ``^(\\d+)_``.
-        fold: Of casia-nir-vis2: 1 to 10, or dev.
+        fold: Of casia-nir-vis2: 1 (if left out) to 10, or dev.
         protocol: Split: polyu-nirfd, identity-disjoint, vis-nir, vis-nir-one; None splits as the layout does.
-        draw: Which draw of the protocol.
+        draw: Which draw of the protocol; 0 if it is left out.
         val_identities: How many to hold out; None holds out a fifth.
         min_score: Fainter detections are no faces, 0..1.
         min_eye_distance: In pixels of the photo; below it a face is too small.
@@ -105,7 +106,7 @@ def prepare(
 
     Raises:
         InputError: If the photos, the folder or what is asked is unfit.
-        RunError: If no photo gave a crop; the folder says why.
+        RunError: If a process dies, or a crop cannot be written.
 
     Example:
         >>> prepare("no-photos", "crops")  # doctest: +ELLIPSIS
@@ -115,15 +116,21 @@ def prepare(
     photos, out = Path(photos), Path(out)
     if pre_cropped and (detector is not None or landmarks is not None):
         raise InputError("expected --pre-cropped alone, got --detector or --landmarks beside it; leave one out")
-    if not modality.strip():
+    if modality is not None and not modality.strip():
         raise InputError("expected a name after --modality, got nothing; give vis, nir or the like")
+    idle = [
+        option for option, value in {"--draw": draw, "--val-identities": val_identities}.items() if value is not None
+    ]
+    if protocol is None and idle:
+        raise InputError(f"expected --protocol beside {' and '.join(idle)}, got none; name one or leave them out")
     CHOICES[choose]
     _check_apart(photos, out)
-    listed = LAYOUTS[layout](photos, LayoutOptions(modality, identity_regex, fold))
+    given = {"modality": modality, "identity_regex": identity_regex, "fold": fold}
+    listed = LAYOUTS[layout](photos, layout_options(layout, given))
     entries = list(with_landmarks(listed, Path(landmarks)) if landmarks is not None else listed)
     facts: dict[str, Any] = {"layout": layout}
     if protocol is not None:
-        entries, facts["split"] = _split(entries, protocol, draw, val_identities)
+        entries, facts["split"] = _split(entries, protocol, draw or 0, val_identities)
     options = CropOptions(size, choose, min_eye_distance, min_sharpness, max_pixels, pre_cropped)
     advance(0, len(entries))
     model = None if detector is None else str(detector)
@@ -132,10 +139,6 @@ def prepare(
     facts["files_not_looked_at"] = count_others(photos) if photos.is_dir() else {}
     made = PreparedFolder(out, write_tables(out, prepared, facts))
     write_contact_sheet(made.contact_sheet, out, prepared)
-    if not made.summary["crops"]:
-        raise RunError(
-            f"{out}: expected at least one crop, got none of {made.summary['photos']} photos; see failures.csv"
-        )
     return made
 
 

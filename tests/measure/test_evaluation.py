@@ -1,0 +1,92 @@
+"""`facexfer.evaluate`: one call for models, embeddings and scores, the same figures as its parts give."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from small_faces import write_small_set
+
+import facexfer
+from facexfer.data.images import read_crop
+from facexfer.errors import InputError
+
+FARS = [0.5, 0.1]
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return facexfer.create_backbone("mobilefacenet_slim")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=3, images=3)
+
+
+@pytest.fixture
+def vectors():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(40, 8)).astype(np.float32), generator.integers(0, 6, 40)
+
+
+def test_embeddings_in_arrays_and_in_files(vectors, tmp_path):
+    embeddings, labels = vectors
+    found = facexfer.evaluate(embeddings=embeddings, labels=labels, fars=FARS)
+    assert found.points == facexfer.all_pairs(embeddings, labels, FARS)
+    np.save(tmp_path / "e.npy", embeddings)
+    np.save(tmp_path / "l.npy", labels)
+    again = facexfer.evaluate(embeddings=str(tmp_path / "e.npy"), labels=tmp_path / "l.npy", fars=FARS)
+    assert again.points == found.points
+    figures = json.loads(found.to_json())
+    assert [row["tar"] for row in figures["operating_points"]] == [point.tar for point in found.points]
+    assert str(found) == found.table()
+    assert found.table().startswith(f"{found.points[0].genuine_pairs:,} genuine and ")
+    found.report(str(tmp_path / "report"))
+    assert json.loads((tmp_path / "report" / "report.json").read_text()) == figures
+
+
+def test_scores_in_arrays():
+    generator = np.random.default_rng(0)
+    genuine, impostor = generator.normal(2, 1, 50), generator.normal(0, 1, 500)
+    found = facexfer.evaluate(scores=(genuine, impostor), fars=FARS)
+    assert found.points == facexfer.tar_at_far(genuine, impostor, FARS)
+    turned = facexfer.evaluate(scores=(-genuine, -impostor), distances=True, fars=FARS)
+    assert [point.tar for point in turned.points] == [point.tar for point in found.points]
+    with pytest.raises(InputError, match="scores: expected similarities, but genuine pairs are less alike"):
+        facexfer.evaluate(scores=(impostor, genuine))
+    with pytest.raises(InputError, match="got one array; give both"):
+        facexfer.evaluate(scores=(genuine,))
+
+
+def test_a_network_on_a_manifest_a_folder_and_crops(network, manifest, tmp_path):
+    side = facexfer.embed(network, manifest.parent / "nir")
+    expected = facexfer.all_pairs(side.embeddings, side.labels, FARS)
+    on_folder = facexfer.evaluate(network, manifest.parent / "nir", fars=FARS)
+    on_manifest = facexfer.evaluate(network, str(manifest), probe="nir", fars=FARS)
+    crops = np.stack([read_crop(image.path) for image in side.images])
+    on_crops = facexfer.evaluate(network, crops, labels=side.labels, fars=FARS)
+    for found in (on_folder, on_manifest, on_crops):
+        assert [point.tar for point in found.points] == [point.tar for point in expected]
+    on_manifest.report(tmp_path / "report")
+    assert "false accept" in (tmp_path / "report" / "report.html").read_text()
+    against = facexfer.evaluate(network, manifest, split="val", probe="nir", gallery="vis", before=network, fars=FARS)
+    assert against.findings.before.differences[0].difference == 0
+
+
+def test_what_cannot_be_asked_is_named_as_in_python(network, vectors):
+    embeddings, labels = vectors
+    with pytest.raises(InputError, match="expected one of model, embeddings, scores, got none"):
+        facexfer.evaluate()
+    with pytest.raises(InputError, match="expected model beside slice_by, got embeddings; leave slice_by out"):
+        facexfer.evaluate(embeddings=embeddings, labels=labels, slice_by=["camera"])
+    with pytest.raises(InputError, match="expected images beside model"):
+        facexfer.evaluate(network)
+    crops = np.zeros((2, 112, 112, 3), np.uint8)
+    with pytest.raises(InputError, match="expected labels beside an array of crops"):
+        facexfer.evaluate(network, crops)
+    with pytest.raises(InputError, match="expected a manifest beside probe, got an array"):
+        facexfer.evaluate(network, crops, labels=[0, 1], probe="nir")
+    with pytest.raises(InputError, match=r"got \(40, 8\) and \(6,\); give one label a row"):
+        facexfer.evaluate(embeddings=embeddings, labels=labels[:6])

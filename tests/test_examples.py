@@ -1,0 +1,105 @@
+"""The files of examples/ run as a reader runs them, on pictures made here."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_faces import write_small_set
+from torch import nn
+
+import facexfer
+from facexfer.backbones import create_backbone
+from facexfer.errors import InputError
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    torch.manual_seed(0)
+    write_small_set(folder / "faces", train=4, val=3)
+    torch.save(create_backbone("mobilefacenet_slim").state_dict(), folder / "slim.pt")
+    return folder
+
+
+def run(name, *words):
+    """Run an example as a process of its own, and give what it printed."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_is_run_here_and_read_in_a_minute():
+    files = {file.name: file.read_text() for file in EXAMPLES.glob("*.py")}
+    text = Path(__file__).read_text()
+    assert len(files) == 4
+    for name, content in files.items():
+        assert f'run("{name}"' in text
+        assert content.count("\n") <= 50
+    code = files["tar_of_a_folder.py"].split('"""', 2)[2]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.slow
+def test_tar_of_a_folder(place):
+    network = create_backbone("mobilefacenet_slim", weights=place / "slim.pt")
+    assert facexfer.export(network, str(place / "slim.onnx")).path == place / "slim.onnx"
+    printed = run("tar_of_a_folder.py", place / "slim.onnx", place / "faces" / "nir")
+    assert re.search(r"FAR 0\.1: TAR [\d.]+ % \(95 % CI by identity [\d.]+ to [\d.]+ %\)", printed)
+    assert "FAR 0.001 needs at least 1,000 impostor pairs" in printed
+
+
+@pytest.mark.slow
+def test_own_method(place):
+    printed = run("own_method.py", place / "slim.pt", place / "faces" / "images.csv", place / "angle")
+    assert "nir/tar@0.1" in printed
+    assert '"angle"' in (place / "angle" / "metrics.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_transfer_from_a_dict(place):
+    printed = run("transfer_from_a_dict.py", place / "slim.pt", place / "faces" / "images.csv", place / "afa")
+    assert "new minus old at FAR 0.1" in printed
+    assert (place / "afa" / "report" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_own_network(place):
+    layers = [nn.Conv2d(3, 16, 3, stride=4), nn.BatchNorm2d(16), nn.PReLU(16), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
+    network = nn.Sequential(*layers, nn.Linear(256, 64))
+    torch.save(network.state_dict(), place / "own.pt")
+    printed = run("own_network.py", place / "own.pt", place / "faces" / "nir", place / "own.onnx")
+    assert "within" in printed
+    assert (place / "own.onnx").is_file()
+
+
+def test_a_network_of_ones_own_must_say_how_its_images_enter():
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert create_backbone(network, mean=127.5, scale=1 / 128).info.embedding_size == 3
+    with pytest.raises(InputError, match="expected mean and scale beside a network of one's own"):
+        create_backbone(network)
+    with pytest.raises(InputError, match=r"expected embeddings \(N, D\) of AdaptiveAvgPool2d, got \(2, 3, 1, 1\)"):
+        create_backbone(network[0], mean=0.0, scale=1.0)
+
+
+@pytest.mark.slow
+def test_the_readmes_python_runs_as_it_is_printed(place, tmp_path):
+    """With weights of the named network in the place of the real ones, and crops in that of photos."""
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    code = readme.split("## In Python")[1].split("```python\n")[1].split("```")[0]
+    assert 'detector="yunet.onnx"' in code
+    torch.save(create_backbone("mobilefacenet").state_dict(), tmp_path / "model-0000.pt")
+    write_small_set(tmp_path / "faces", train=5, val=5, modalities=("nir",))
+    (tmp_path / "faces" / "nir").rename(tmp_path / "photos")
+    code = code.replace("model-0000.params", "model-0000.pt").replace('detector="yunet.onnx"', "pre_cropped=True")
+    code = code.replace('"identity-disjoint"', '"identity-disjoint", val_identities=4')
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "new minus old at FAR 0.1" in done.stdout
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert (tmp_path / "model.onnx").is_file()

@@ -79,11 +79,12 @@ class DataSection(Section):
     """Of images: train on this many of a class, drawn by `draw_seed`."""
     search_share: float = Field(default=0, ge=0, lt=1)
     """Of images, for searching options: hold out this part of every class's training images and test on them."""
-    modality: str | None = "nir"
+    modality: str | tuple[str, ...] | None = "nir"
+    """Of faces: train on these; several, e.g. ``["nir", "vis"]``, are trained on together."""
     train_split: str = "train"
     val_split: str = "val"
     images_per_identity: int | None = Field(default=None, ge=1)
-    """Train on this many images an identity, drawn by `draw_seed`."""
+    """Train on this many images per identity and modality, drawn by `draw_seed`."""
     search_identities: int = Field(default=0, ge=0)
     """For searching options: hold out this many training identities and validate on them instead of `val_split`."""
     draw_seed: int = 0
@@ -179,6 +180,8 @@ class OptimizerSection(Section):
     drop_factor: float = Field(default=0.1, gt=0, le=1)
     frozen_batchnorm: bool = False
     """Keep the backbone's BatchNorm statistics."""
+    source_share: float = Field(default=0, ge=0, lt=1)
+    """At the end, interpolate the backbone's weights with the source's, of which this part remains (WiSE-FT)."""
     final_batchnorm: bool = False
     """Measure the trained network's BatchNorm statistics anew on the images of `data`, before it is saved."""
     sync_batchnorm: bool = False

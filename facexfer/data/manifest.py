@@ -83,14 +83,14 @@ class Manifest:
         self,
         *,
         split: str | None = None,
-        modality: str | None = None,
+        modality: str | Collection[str] | None = None,
         identities: Collection[str] | None = None,
     ) -> "Manifest":
         """Keep the rows that fit all that is given.
 
         Args:
             split: Keep this split.
-            modality: Keep this modality.
+            modality: Keep this modality, or these.
             identities: Keep these identities.
 
         Returns:
@@ -99,15 +99,18 @@ class Manifest:
         Raises:
             InputError: If nothing fits; the error lists the values that there are.
         """
-        wanted = {"split": split, "modality": modality}
+        modalities = (modality,) if isinstance(modality, str) else modality
+        wanted = [("split", None if split is None else (split,)), ("modality", modalities)]
         chosen = self.images
-        for column, value in wanted.items():
-            if value is None:
+        for column, values in wanted:
+            if values is None:
                 continue
-            there = sorted({getattr(image, column) for image in chosen})
-            chosen = tuple(image for image in chosen if getattr(image, column) == value)
-            if not chosen:
-                raise InputError(f"{self.path}: expected images of {column} '{value}', there are: {', '.join(there)}")
+            there = {getattr(image, column) for image in chosen}
+            if missing := sorted(set(values) - there):
+                raise InputError(
+                    f"{self.path}: expected images of {column} '{missing[0]}', there are: {', '.join(sorted(there))}"
+                )
+            chosen = tuple(image for image in chosen if getattr(image, column) in values)
         if identities is not None:
             chosen = tuple(image for image in chosen if image.identity in identities)
             if not chosen:

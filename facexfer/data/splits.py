@@ -48,22 +48,25 @@ def check_trainable(training: Manifest) -> None:
 
 
 def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
-    """Keep at most ``count`` images of every identity, drawn by ``seed``.
+    """Keep at most ``count`` images of every identity in every modality, drawn by ``seed``.
 
     Args:
         manifest: The images.
-        count: The most that stay of one identity.
+        count: The most that stay of one identity in one modality.
         seed: Of the draw; the same seed and images give the same choice, in whatever order they are listed.
 
     Returns:
         The smaller manifest, in its old order.
     """
-    of_identity: dict[str, list[FaceImage]] = {}
-    for image in sorted(manifest.images, key=lambda image: str(image.path)):
-        of_identity.setdefault(image.identity, []).append(image)
-    generator = np.random.default_rng(seed)
     kept = set()
-    for identity in sorted(of_identity):
-        images = of_identity[identity]
-        kept |= {images[index].path for index in generator.permutation(len(images))[:count]}
+    for modality in {image.modality for image in manifest.images}:
+        of_identity: dict[str, list[FaceImage]] = {}
+        for image in sorted(manifest.images, key=lambda image: str(image.path)):
+            if image.modality == modality:
+                of_identity.setdefault(image.identity, []).append(image)
+        # The same draw for each: pictures of one shot, which have the same places, are kept together.
+        generator = np.random.default_rng(seed)
+        for identity in sorted(of_identity):
+            images = of_identity[identity]
+            kept |= {images[index].path for index in generator.permutation(len(images))[:count]}
     return Manifest(manifest.path, tuple(image for image in manifest.images if image.path in kept))

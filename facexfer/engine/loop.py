@@ -24,6 +24,7 @@ from facexfer.engine.stage import choose_reference, make_average, make_head, mak
 from facexfer.errors import DivergedError, RunError
 from facexfer.heads import Head
 from facexfer.networks.batchnorm import recalibrate_batchnorm
+from facexfer.networks.interpolation import interpolate_weights
 from facexfer.networks.synced_batchnorm import sync_batchnorm
 from facexfer.transfer.objective import Objective
 from facexfer.transfer.stages import Stage
@@ -91,13 +92,20 @@ class Training:
             # The run was stopped between the end of its last stage and its result.
             self._restore_networks(checkpoint)
         backbone, head = self.evaluated
-        if self.recipe.optimizer.final_batchnorm:
-            self.log.say("measuring the trained network's BatchNorm statistics on the training images")
-            recalibrate_batchnorm(backbone, self.setup.task.plain_training_set)
+        self._settle(backbone)
         result = self.evaluation.finish(self.step, self.step - self.skipped_steps, backbone, head, self.untouched)
         if result["failure"] is not None:
             raise DivergedError(f"{result['failure']}; {self.checkpoints.describe_good()}")
         return result
+
+    def _settle(self, backbone: BackboneModule) -> None:
+        """Interpolate the trained weights with the source's, and measure BatchNorm anew, as the recipe asks."""
+        settings = self.recipe.optimizer
+        if settings.source_share > 0:
+            interpolate_weights(backbone, self.source, settings.source_share)
+        if settings.source_share > 0 or settings.final_batchnorm:
+            self.log.say("measuring the trained network's BatchNorm statistics on the training images")
+            recalibrate_batchnorm(backbone, self.setup.task.plain_training_set)
 
     def _start(self, checkpoint: dict[str, Any] | None) -> None:
         """Settle the source, and make of it and a head what is trained."""

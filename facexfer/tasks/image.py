@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from facexfer.backbones.parts.info import BackboneInfo
+from facexfer.data.companions import Pictures, bytes_fingerprint, own_companions
 from facexfer.data.datasets import DATASETS
 from facexfer.data.image_dataset import ImageDataset, image_store
 from facexfer.data.image_set import ImageSet, LabelledImage
@@ -45,16 +46,26 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
         originals = DATASETS[recipe.source_data.dataset](recipe.source_data.root, recipe.data.draw_seed)
         source_set = ImageDataset(originals.train, size, "flip", recipe.seed)
         fingerprints["source"] = _fingerprint(originals.train)
+    plain = ImageDataset(images.train, size, "none", store=store)
+    companions = None
+    if recipe.companions is not None:
+        if recipe.companions.match != "simulated":
+            raise InputError(
+                'expected companions.match = "simulated" in an image recipe, where each image accompanies itself, got '
+                f'"{recipe.companions.match}"; people and shots are known of faces only'
+            )
+        companions = own_companions(Pictures(plain, bytes_fingerprint(images.train)))
     return Task(
         classes=images.classes,
         training_set=ImageDataset(images.train, size, recipe.data.augmentation, recipe.seed, store),
-        plain_training_set=ImageDataset(images.train, size, "none", store=store),
+        plain_training_set=plain,
         evaluate=evaluator.evaluate,
         fingerprints=fingerprints,
         source_set=source_set,
         details=evaluator.details,
         test_set=test_set,
         is_closed=True,
+        companions=companions,
     )
 
 
@@ -154,7 +165,7 @@ IMAGE = TaskKind(
     image_task,
     reads=(
         "data.dataset", "data.root", "data.images_per_class", "data.search_share", "data.draw_seed",
-        "source_data.dataset", "source_data.root",
+        "source_data.dataset", "source_data.root", "companions.match",
     ),
 )  # fmt: skip
 """The task ``image``."""

@@ -7,12 +7,14 @@ import torch
 from safetensors.torch import load_file
 from small_faces import write_small_set
 
+from facexfer import create_backbone
 from facexfer.engine.companions import companion_targets
 from facexfer.engine.loop import Training
 from facexfer.engine.train import train
 from facexfer.errors import InputError
 from facexfer.recipe import parse_recipe
 from facexfer.runs.folder import RunFolder
+from facexfer.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +173,17 @@ def test_batchnorm_alone_takes_no_step_and_needs_no_label(manifest, tmp_path):
     assert RunFolder(tmp_path / "run").finished
     with pytest.raises(InputError, match=r"optimizer.epochs = 0 for a method without steps"):
         train(recipe_for(manifest, companions=None, method={"name": "adabn"}), tmp_path / "other", resume=False)
+
+
+def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(manifest, tmp_path):
+    recipe = recipe_for(
+        manifest,
+        companions=None,
+        data={"modality": ["nir", "vis"], "images_per_identity": 2},
+        method={"name": "l2"},
+        optimizer={"iterations": 1, "source_share": 0.5},
+    )
+    task = TASKS["face"].make(recipe, create_backbone("mobilefacenet_slim").info)
+    # Two images of each of three people in each of two modalities.
+    assert len(task.training_set) == 12
+    assert train(recipe, tmp_path / "run", resume=False)["steps"] == 1

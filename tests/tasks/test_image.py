@@ -65,3 +65,15 @@ def test_reviving_the_folded_network_leaves_its_embeddings(root):
     revive_on(network, images)
     after = embed_dataset(network, images)
     assert torch.allclose(before, after, atol=1e-4 * before.abs().max().item())
+
+
+@pytest.mark.slow
+def test_an_image_accompanies_itself(root, tmp_path):
+    method = {"name": "csd", "weight": 5.0, "identity_weight": 1.0}
+    recipe = recipe_for(root, method=method, companions={"match": "simulated"})
+    train(recipe, tmp_path / "run", resume=False)
+    records = [json.loads(line) for line in RunFolder(tmp_path / "run").metrics_file.read_text().splitlines()]
+    assert {"classification", "companion"} == set(next(record["losses"] for record in records if "losses" in record))
+    info = create_backbone("mobilenet_v2", input_size=(32, 32)).info
+    with pytest.raises(InputError, match=r'expected companions.match = "simulated" in an image recipe'):
+        image_task(recipe_for(root, companions={"match": "capture"}), info)

@@ -53,6 +53,13 @@ RUNS = {
             "head": {"name": "linear"},
             "method": {"name": "lwf", "old_task": "source_set"},
         },
+        {
+            "source": {"backbone": "mobilenet_v2", "input_size": 32},
+            "data": {"dataset": "folders", "root": "{images}"},
+            "companions": {"match": "simulated"},
+            "head": {"name": "linear"},
+            "method": {"name": "csd", "identity_weight": 1.0},
+        },
     ],
 }
 

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_steps import Step, StepSetting, batch_of, make_published_way, make_way
 
 from facexfer.backbones import create_backbone
+from facexfer.data.device_augmentation import DEVICE_PRESETS, augment
 
 PHASE = "fast"
 SMOKE_NETWORK = "mobilefacenet_slim"
@@ -44,6 +45,7 @@ def run(record: Record) -> None:
     for method in ("l2", "afa"):
         name = f"{networks[0]} / {method} / {best} / graph"
         record.measure(PHASE, name, lambda method=method: _graphed(record, networks[0], method, best))
+    record.measure(PHASE, "augmentation on the device, ms a batch", lambda: _augmentation(record))
     record.measure(PHASE, f"{networks[0]} / profile", lambda: _profile(record, networks[0], best))
     for network in networks[1:]:
         for setting in _FEW:
@@ -227,6 +229,13 @@ class _Traffic(TorchDispatchMode):
             leaves = torch.utils._pytree.tree_leaves((args, kwargs, given))
             self.bytes += sum(each.nbytes for each in leaves if isinstance(each, Tensor))
         return given
+
+
+def _augmentation(record: Record) -> Figure:
+    crops = torch.randint(0, 256, (2 if record.is_smoke else 64, 3, 112, 112), dtype=torch.uint8, device=record.device)
+    return {
+        preset: 1e3 * per_call(record, lambda preset=preset: augment(crops, preset, 0, 0)) for preset in DEVICE_PRESETS
+    }
 
 
 def _graphed(record: Record, network: str, method: str, setting: str) -> Figure:

@@ -56,21 +56,23 @@ def run(record: Record, grid: Path, side_by_side: int, more_settings: list[str])
     for _ in range(count):
         waiting.put(None)
     scratch = Path(tempfile.mkdtemp())
-    workers = [context.Process(target=work, args=(waiting, done, scratch), daemon=True) for _ in range(count)]
-    for worker in workers:
-        worker.start()
+    workers = [context.Process(target=work, args=(waiting, done, scratch)) for _ in range(count)]
     left = len(missing)
-    while left and record.left > 0 and any(worker.is_alive() for worker in workers):
-        try:
-            name, figure = done.get(timeout=max(0.1, min(1.0, record.left)))
-        except queue.Empty:
-            continue
-        record.add(PHASE, name, figure)
-        left -= 1
-    for worker in workers:
-        worker.kill()
-        worker.join()
-    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        for worker in workers:
+            worker.start()
+        while left and record.left > 0 and any(worker.is_alive() for worker in workers):
+            try:
+                name, figure = done.get(timeout=max(0.1, min(1.0, record.left)))
+            except queue.Empty:
+                continue
+            record.add(PHASE, name, figure)
+            left -= 1
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join()
+        shutil.rmtree(scratch, ignore_errors=True)
     if left:
         print(f"{PHASE}: {left} of {len(missing)} runs are missing", flush=True)
 

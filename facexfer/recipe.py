@@ -232,6 +232,8 @@ class RuntimeSection(Section):
     fold_source: bool = True
     """Run the frozen source with its BatchNorm folded into the convolutions."""
     workers: int = Field(default=0, ge=0)
+    augment: Literal["workers", "device"] = "workers"
+    """Where crops are augmented: one by one on the CPU, or a batch at a time on the device, which holds them all."""
     checkpoint_seconds: float = Field(default=60, ge=0)
     log_every_steps: int = Field(default=10, ge=1)
 

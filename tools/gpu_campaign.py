@@ -52,20 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record.start(" and ".join(last) or "table", end - time.monotonic())
     tests = correct.Tests(record, record.left) if "correct" in last else None
     if "true" in last:
-        true.run(record, options.grid, options.side_by_side, [*_layout(record), *options.set])
+        true.run(record, options.grid, options.side_by_side, [*_measured_settings(record), *options.set])
     if tests:
         tests.finish()
     _print_table(record)
 
 
-def _layout(record: Record) -> list[str]:
-    """Choose the layout of the runs by what was measured, where it was."""
+def _measured_settings(record: Record) -> list[str]:
+    """Choose the layout and the augmentation of the runs by what was measured, where it was."""
+    settings = ["runtime.augment=device"] if record.has("fast", fast.AUGMENTATION) else []
     layouts = ("float32 nchw", "float32 channels_last")
     names = [f"mobilefacenet / afa / {layout}" for layout in layouts]
-    if not all(record.has("fast", name) for name in names):
-        return []
-    contiguous, channels_last = (record.figures["fast"][name]["seconds"] for name in names)
-    return [f"runtime.channels_last={str(channels_last <= contiguous).lower()}"]
+    if all(record.has("fast", name) for name in names):
+        contiguous, channels_last = (record.figures["fast"][name]["seconds"] for name in names)
+        settings.append(f"runtime.channels_last={str(channels_last <= contiguous).lower()}")
+    return settings
 
 
 def _print_table(record: Record) -> None:

@@ -25,8 +25,10 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         transform: The augmentation.
         seed: Of the augmentation.
         store: The decoded crops of these images, to share them; None makes one in memory.
+        preset: The augmentation's name, where whole batches may be augmented by it instead.
 
     Attributes:
+        preset: The augmentation's name, or None.
         store: The decoded crops.
         labels: One an image.
         size: (height, width) of every crop in pixels.
@@ -40,7 +42,9 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         transform: A.Compose,
         seed: int = 0,
         store: CropStore | None = None,
+        preset: str | None = None,
     ) -> None:
+        self.preset = preset
         self.store = CropStore(images, size) if store is None else store
         self.labels = tuple(int(label) for label in labels)
         self.size = size

@@ -67,7 +67,7 @@ class TrainingBatches:
             epoch, start = divmod(step, self.steps_per_epoch)
             count = min(self.steps_per_epoch - start, end - step)
             self._images.set_epoch(epoch)
-            passes = [part for batch in self._epoch(epoch)[start : start + count] for part in self._split(batch)]
+            passes = [part for batch in self.epoch(epoch)[start : start + count] for part in self.split(batch)]
             loader = DataLoader(
                 cast(Dataset[tuple[Tensor, int, int]], self._images),
                 batch_sampler=passes,
@@ -84,7 +84,8 @@ class TrainingBatches:
             next(loaded, None)
             step += count
 
-    def _epoch(self, epoch: int) -> list[list[int]]:
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """Give the places in the mixture of every batch of an epoch, over all ranks."""
         if len(self._images.parts) > 1:
             first = epoch * self.steps_per_epoch
             return self._images.batches(self._batch_size, first, first + self.steps_per_epoch, self._seed)
@@ -92,6 +93,7 @@ class TrainingBatches:
             return epoch_batches(len(self._images), self._batch_size, self._seed, epoch)
         return balanced_batches(self._images.labels, self._identities, self._batch_size, self._seed, epoch)
 
-    def _split(self, batch: list[int]) -> list[list[int]]:
+    def split(self, batch: list[int]) -> list[list[int]]:
+        """Give this rank's part of a batch, in the parts that gradients are accumulated over."""
         mine = batch[self._rank :: self._ranks]
         return [mine[part :: self._parts] for part in range(self._parts)]

@@ -8,8 +8,8 @@ from typing import Any
 from lightning.fabric import Fabric
 
 from facexfer.backbones.parts.info import BackboneModule
-from facexfer.engine.batches import TrainingBatches
 from facexfer.engine.best import BestMetric
+from facexfer.engine.device_batches import make_batches
 from facexfer.engine.knowledge import SourceKnowledge, check_needs
 from facexfer.engine.loop import Training
 from facexfer.engine.resume import is_resumed
@@ -64,7 +64,7 @@ def _train_stages(recipe: Recipe, run: RunFolder, stages: tuple[Stage, ...], res
     task = TASKS[recipe.task](recipe, source.info)
     _check_task(recipe, task, stages, source)
     fabric = make_fabric(recipe.runtime)
-    batches = TrainingBatches(recipe, task.mixture, fabric.global_rank, fabric.world_size)
+    batches = make_batches(recipe, task.mixture, fabric)
     # Every rank has looked whether the folder is free before one fills it.
     fabric.barrier()
     with _held(run, fabric):

@@ -45,7 +45,14 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
     labels = [int(label) for label in training.labels()]
     store = CropStore(training.images, info.input_size, recipe.data.cache)
     plain, augmented = (
-        CropDataset(training.images, labels, info.input_size, training_transform(preset, recipe.seed), store=store)
+        CropDataset(
+            training.images,
+            labels,
+            info.input_size,
+            training_transform(preset, recipe.seed),
+            store=store,
+            preset=preset,
+        )
         for preset in ("none", recipe.data.augmentation)
     )
     evaluator = FaceEvaluator(validation, info, recipe.evaluation)
@@ -156,7 +163,7 @@ def _parts(
     for preset, share in uses:
         if share > 0:
             transform = training_transform(preset, recipe.seed)
-            crops = CropDataset(images.images, plain.labels, plain.size, transform, recipe.seed, plain.store)
+            crops = CropDataset(images.images, plain.labels, plain.size, transform, recipe.seed, plain.store, preset)
             parts.append(Part(f"{name} ({preset})", crops, share, is_labelled=False, pictures=pictures))
     return parts
 

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer.backbones import create_backbone
+from facexfer.data.device_augmentation import DEVICE_PRESETS, augment
 from facexfer.engine.loop import Training
 from facexfer.engine.train import train
 from facexfer.heads import ArcFaceHead, LinearHead
@@ -222,7 +223,9 @@ def recipe_for(manifest, **runtime):
     )
 
 
-@pytest.mark.parametrize("runtime", [{}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"tf32": True}])
+@pytest.mark.parametrize(
+    "runtime", [{}, {"augment": "device"}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"tf32": True}]
+)
 def test_a_resumed_run_equals_an_unbroken_one(manifest, tmp_path, monkeypatch, runtime):
     """To 1e-3 of the weights: kernels that add in any order may differ in the last bits."""
     recipe = recipe_for(manifest, **runtime)
@@ -243,3 +246,21 @@ def test_a_resumed_run_equals_an_unbroken_one(manifest, tmp_path, monkeypatch, r
     assert max(relative(resumed[key].float(), whole[key].float()) for key in whole) < 1e-3
     result = json.loads(RunFolder(tmp_path / "whole").result_file.read_text())
     assert result["environment"]["devices"] == [torch.cuda.get_device_name(0)]
+
+
+@pytest.mark.parametrize("preset", sorted(DEVICE_PRESETS))
+def test_augmentation_waits_for_nothing_and_gives_what_the_cpu_gives(preset):
+    batch = torch.randint(0, 256, (3, 112, 112), dtype=torch.uint8).expand(256, -1, -1, -1)
+    on_gpu = batch.cuda()
+    augment(on_gpu, preset, 0, 0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = augment(on_gpu, preset, 0, 1)
+        again = augment(on_gpu, preset, 0, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(found, again)
+    ours, theirs = (each.float().mean(dim=(1, 2, 3)).cpu() for each in (found, augment(batch, preset, 0, 1)))
+    # Other numbers of the same distribution: means of 256 to five standard errors.
+    error = (ours.var() / len(ours) + theirs.var() / len(theirs)).sqrt()
+    assert (ours.mean() - theirs.mean()).abs() <= 5 * error + 0.05

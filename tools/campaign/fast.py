@@ -16,6 +16,7 @@ from facexfer.backbones import create_backbone
 from facexfer.data.device_augmentation import DEVICE_PRESETS, augment
 
 PHASE = "fast"
+AUGMENTATION = "augmentation on the device, ms a batch"
 SMOKE_NETWORK = "mobilefacenet_slim"
 _BATCH = {"mobilefacenet": 64, "lresnet34e_ir": 64, "resnet101": 64, "mobilenet_v2": 64}
 # Name -> channels last, autocast, TF32.
@@ -45,7 +46,7 @@ def run(record: Record) -> None:
     for method in ("l2", "afa"):
         name = f"{networks[0]} / {method} / {best} / graph"
         record.measure(PHASE, name, lambda method=method: _graphed(record, networks[0], method, best))
-    record.measure(PHASE, "augmentation on the device, ms a batch", lambda: _augmentation(record))
+    record.measure(PHASE, AUGMENTATION, lambda: _augmentation(record))
     record.measure(PHASE, f"{networks[0]} / profile", lambda: _profile(record, networks[0], best))
     for network in networks[1:]:
         for setting in _FEW:

@@ -1,8 +1,9 @@
 """A comparison that is over in seconds: a slim network on the tiny face set."""
 
+from recipe_files import write_recipe
 from small_faces import write_small_set
 
-from facexfer.recipe import dump_recipe, parse_recipe
+from facexfer.recipe import parse_recipe
 
 _RECIPE = {
     "task": "face",
@@ -22,7 +23,6 @@ def write_small_grid(folder, text, iterations, **runtime):
         "optimizer": {"learning_rate": 0.01, "batch_size": 8, "iterations": iterations},
         "runtime": {"accelerator": "cpu", **runtime},
     }
-    recipe = folder / "recipe.toml"
-    recipe.write_text(dump_recipe(parse_recipe(values, "test")))
+    recipe = write_recipe(parse_recipe(values, "test"), folder / "recipe.toml")
     (folder / "grid.toml").write_text(text.format(recipe=recipe))
     return folder / "grid.toml"

@@ -21,6 +21,7 @@ from facexfer.engine.schedule import split_steps, stage_rate
 from facexfer.engine.setup import Setup
 from facexfer.engine.source import settle_source
 from facexfer.engine.stage import choose_reference, make_average, make_head, make_objective, make_optimizer
+from facexfer.engine.step import StepCallback, TrainedStep
 from facexfer.errors import DivergedError, RunError
 from facexfer.heads import Head
 from facexfer.networks.batchnorm import recalibrate_batchnorm
@@ -37,10 +38,11 @@ class Training:
 
     Args:
         setup: The run, checked.
+        on_step: What is called after each step.
     """
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
+    def __init__(self, setup: Setup, on_step: StepCallback | None = None) -> None:
+        self.setup, self.on_step = setup, on_step
         self.fabric, self.recipe, self.run, self.stages = setup.fabric, setup.recipe, setup.run, setup.stages
         self.source, self.best = setup.source, setup.best
         self.steps_per_epoch = setup.batches.steps_per_epoch
@@ -165,6 +167,8 @@ class Training:
                 is_logged = self.step == end or self.step % self.recipe.runtime.log_every_steps == 0
                 if is_logged:
                     self._log(window)
+                if self.on_step:
+                    self.on_step(TrainedStep(self.step, stage.name, losses, self.backbone, self.head))
                 self._evaluate(stage, objective, end)
                 if self.best.is_exhausted:
                     break

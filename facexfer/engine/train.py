@@ -15,6 +15,7 @@ from facexfer.engine.loop import Training
 from facexfer.engine.resume import is_resumed
 from facexfer.engine.setup import Setup
 from facexfer.engine.source import make_source
+from facexfer.engine.step import StepCallback
 from facexfer.errors import InputError
 from facexfer.heads import check_head
 from facexfer.plugins import load_plugins
@@ -28,13 +29,20 @@ from facexfer.transfer import methods
 from facexfer.transfer.stages import Stage
 
 
-def train(recipe: Recipe | Mapping[str, Any] | str | Path, out: str | Path, resume: bool = False) -> dict[str, Any]:
+def train(
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    out: str | Path,
+    resume: bool = False,
+    on_step: StepCallback | None = None,
+) -> dict[str, Any]:
     """Run a recipe into a folder.
 
     Args:
         recipe: The run: a `Recipe`, a nested mapping of its sections, a TOML file, or the name of a packaged recipe.
         out: The run folder; new, or with a run of the same recipe to resume.
         resume: Go on from the newest checkpoint; a finished run is left as it is.
+        on_step: Called with each `TrainedStep`, e.g. to show its losses or to stop the run by an exception, after
+            which it can be resumed.
 
     Returns:
         The result, as in ``result.json``: ``result["figures"]`` holds the figures by name. Of a finished run too.
@@ -53,10 +61,12 @@ def train(recipe: Recipe | Mapping[str, Any] | str | Path, out: str | Path, resu
     check_keys(recipe)
     stages = methods.create(recipe.method.name, **recipe.method.options)
     check_head(recipe.head.name, recipe.head.options)
-    return _train_stages(recipe, RunFolder(Path(out)), stages, resume)
+    return _train_stages(recipe, RunFolder(Path(out)), stages, resume, on_step)
 
 
-def _train_stages(recipe: Recipe, run: RunFolder, stages: tuple[Stage, ...], resume: bool) -> dict[str, Any]:
+def _train_stages(
+    recipe: Recipe, run: RunFolder, stages: tuple[Stage, ...], resume: bool, on_step: StepCallback | None
+) -> dict[str, Any]:
     best = BestMetric(recipe)
     resume = is_resumed(run, recipe, resume)
     seed_everything(recipe.seed)
@@ -74,11 +84,12 @@ def _train_stages(recipe: Recipe, run: RunFolder, stages: tuple[Stage, ...], res
         for first in (stage.restarts_after for stage in stages if not run.finished):
             if first is not None:
                 before = RunFolder(run.path / first.name)
-                _train_stages(recipe, before, (first,), before.recipe_file.exists())
+                _train_stages(recipe, before, (first,), before.recipe_file.exists(), on_step)
         source = source.to(fabric.device, weights_dtype(recipe.runtime))
         source = source.to(memory_format=memory_format(recipe.runtime))
         knowledge = SourceKnowledge(recipe, run, task, source)
-        return Training(Setup(fabric, recipe, run, stages, task, source, batches, best, knowledge)).fit(resume)
+        setup = Setup(fabric, recipe, run, stages, task, source, batches, best, knowledge)
+        return Training(setup, on_step).fit(resume)
 
 
 def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: BackboneModule) -> None:

@@ -1,7 +1,5 @@
 """Runs with companions: who accompanies whom, what a batch holds, and that a stopped run goes on the same."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,10 +7,8 @@ from small_faces import write_small_set
 
 from facexfer import create_backbone
 from facexfer.engine.companions import companion_targets
-from facexfer.engine.loop import Training
 from facexfer.engine.train import train
 from facexfer.errors import InputError
-from facexfer.recipe import parse_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.tasks import TASKS
 
@@ -30,25 +26,28 @@ def pool(tmp_path_factory):
     return file
 
 
-def recipe_for(manifest, **sections):
-    values = {
-        "source": {"backbone": "mobilefacenet_slim", "recalibrate_batchnorm": True},
-        "data": {"manifest": str(manifest)},
-        "companions": {"match": "capture"},
-        "head": {"scale": 16.0, "margin": 0.1},
-        "method": {"name": "csd"},
-        "optimizer": {"iterations": 4, "batch_size": 8},
-        "evaluation": {"fars": [0.1], "untouched": False},
-        "runtime": {"accelerator": "cpu", "checkpoint_seconds": 0, "log_every_steps": 1},
-    }
-    for name, section in sections.items():
-        values[name] = None if section is None else {**(values.get(name) or {}), **section}
-    return parse_recipe({name: section for name, section in values.items() if section is not None}, "test")
+DEFAULTS = {
+    "source": {"recalibrate_batchnorm": True},
+    "companions": {"match": "capture"},
+    "method": {"name": "csd"},
+    "evaluation": {"untouched": False},
+}
+
+
+@pytest.fixture(scope="module")
+def make(recipe_for):
+    def make(manifest, **sections):
+        merged = {
+            name: None if sections.get(name, 0) is None else {**DEFAULTS.get(name, {}), **sections.get(name, {})}
+            for name in {**DEFAULTS, **sections}
+        }
+        return recipe_for(manifest, **merged)
+
+    return make
 
 
 def losses_of(run):
-    records = [json.loads(line) for line in RunFolder(run).metrics_file.read_text().splitlines()]
-    return [record["losses"] for record in records if "losses" in record]
+    return [record["losses"] for record in RunFolder(run).metrics() if "losses" in record]
 
 
 def captured_targets(recipe, folder, monkeypatch):
@@ -64,8 +63,8 @@ def captured_targets(recipe, folder, monkeypatch):
     return kept[0]
 
 
-def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(manifest, tmp_path, monkeypatch):
-    recipe = recipe_for(manifest, source={"recalibrate_batchnorm": False}, optimizer={"iterations": 1})
+def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(make, manifest, tmp_path, monkeypatch):
+    recipe = make(manifest, source={"recalibrate_batchnorm": False}, optimizer={"iterations": 1})
     setup, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
     source, images = setup.source.eval(), setup.task.companions.pictures.images
     picture = ((images[5][0].float() - 127.5) / 128)[None]
@@ -76,8 +75,8 @@ def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(manife
     assert torch.allclose(targets[5], expected, atol=1e-5)
 
 
-def test_a_person_s_mean_where_no_shot_is_shared(manifest, tmp_path, monkeypatch):
-    recipe = recipe_for(manifest, companions={"match": "identity"}, optimizer={"iterations": 1})
+def test_a_person_s_mean_where_no_shot_is_shared(make, manifest, tmp_path, monkeypatch):
+    recipe = make(manifest, companions={"match": "identity"}, optimizer={"iterations": 1})
     _, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
     # Four images of each of three people: one target a person.
     assert torch.equal(targets[0], targets[3])
@@ -85,16 +84,16 @@ def test_a_person_s_mean_where_no_shot_is_shared(manifest, tmp_path, monkeypatch
     assert torch.allclose(targets.norm(dim=1), torch.ones(12), atol=1e-5)
 
 
-def test_simulated_companions_are_the_images_before_their_rendering(manifest, tmp_path):
-    recipe = recipe_for(
-        manifest, data={"modality": "vis", "augmentation": "vis-to-nir"}, companions={"match": "simulated"}
-    )
+@pytest.mark.slow
+def test_simulated_companions_are_the_images_before_their_rendering(make, manifest, tmp_path):
+    recipe = make(manifest, data={"modality": "vis", "augmentation": "vis-to-nir"}, companions={"match": "simulated"})
     train(recipe, tmp_path / "run", resume=False)
     assert [set(losses) for losses in losses_of(tmp_path / "run")] == [{"companion"}] * 4
 
 
-def test_a_pool_alone_is_enough_and_the_training_images_serve_batchnorm(manifest, pool, tmp_path):
-    recipe = recipe_for(
+@pytest.mark.slow
+def test_a_pool_alone_is_enough_and_the_training_images_serve_batchnorm(make, manifest, pool, tmp_path):
+    recipe = make(
         manifest,
         companions=None,
         pool={"manifest": str(pool), "share": 0.75, "keep": 0.25},
@@ -104,26 +103,18 @@ def test_a_pool_alone_is_enough_and_the_training_images_serve_batchnorm(manifest
     assert losses_of(tmp_path / "run")[0]["companion"] > 0
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(manifest, pool, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_bit_for_bit(stop_at, make, manifest, pool, tmp_path):
     sections = {
         "companions": {"keep": 0.25},
         "pool": {"manifest": str(pool), "share": 0.25},
         "optimizer": {"accumulate": 2, "schedule": "cosine"},
         "method": {"name": "csd", "identity_weight": 0.5},
     }
-    recipe = recipe_for(manifest, **sections)
+    recipe = make(manifest, **sections)
     train(recipe, tmp_path / "whole", resume=False)
-    save = Training._save
-
-    def stop_after_two(self, *state):
-        save(self, *state)
-        if self.step == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "_save", stop_after_two)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, tmp_path / "stopped", resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "stopped", on_step=stop_at(3))
     kept = list((tmp_path / "stopped").glob("companions-*.safetensors"))
     before = kept[0].stat().st_mtime_ns
     train(recipe, tmp_path / "stopped", resume=True)
@@ -133,50 +124,48 @@ def test_a_stopped_run_goes_on_bit_for_bit(manifest, pool, tmp_path, monkeypatch
     assert losses_of(tmp_path / "whole") == losses_of(tmp_path / "stopped")
 
 
-def test_images_without_a_companion_are_counted_before_training(manifest, tmp_path, capsys):
+def test_images_without_a_companion_are_counted_before_training(make, manifest, tmp_path, capsys):
     rows = manifest.read_text().splitlines()
     fewer = manifest.parent / "fewer.csv"
     fewer.write_text("\n".join(row for row in rows if not row.startswith("vis/p1/")) + "\n")
-    train(recipe_for(fewer, optimizer={"iterations": 1}), tmp_path / "run", resume=False)
+    train(make(fewer, optimizer={"iterations": 1}), tmp_path / "run", resume=False)
     assert "4 of 12 training images have no companion" in capsys.readouterr().out
 
 
-def test_a_recipe_without_companions_says_what_would_do(manifest, tmp_path):
+def test_a_recipe_without_companions_says_what_would_do(make, manifest, tmp_path):
     with pytest.raises(InputError, match=r"add \[companions\] .* or \[pool\]"):
-        train(recipe_for(manifest, companions=None), tmp_path / "run", resume=False)
+        train(make(manifest, companions=None), tmp_path / "run", resume=False)
 
 
-def test_measured_people_are_never_in_a_pool(manifest, tmp_path):
-    recipe = recipe_for(manifest, pool={"manifest": str(manifest), "split": "val"})
+def test_measured_people_are_never_in_a_pool(make, manifest, tmp_path):
+    recipe = make(manifest, pool={"manifest": str(manifest), "split": "val"})
     with pytest.raises(InputError, match="expected disjoint identities"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_shares_of_more_than_a_batch(manifest, pool, tmp_path):
-    recipe = recipe_for(manifest, companions={"keep": 0.5}, pool={"manifest": str(pool), "share": 0.75})
+def test_shares_of_more_than_a_batch(make, manifest, pool, tmp_path):
+    recipe = make(manifest, companions={"keep": 0.5}, pool={"manifest": str(pool), "share": 0.75})
     with pytest.raises(InputError, match="sum to at most 1, got 1.25"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_balanced_batches_have_no_room_for_a_pool(manifest, pool, tmp_path):
-    recipe = recipe_for(manifest, data={"identities_per_batch": 2}, pool={"manifest": str(pool)})
+def test_balanced_batches_have_no_room_for_a_pool(make, manifest, pool, tmp_path):
+    recipe = make(manifest, data={"identities_per_batch": 2}, pool={"manifest": str(pool)})
     with pytest.raises(InputError, match="leave one of the two out"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_batchnorm_alone_takes_no_step_and_needs_no_label(manifest, tmp_path):
-    recipe = recipe_for(
-        manifest, companions=None, method={"name": "adabn"}, optimizer={"iterations": None, "epochs": 0}
-    )
+def test_batchnorm_alone_takes_no_step_and_needs_no_label(make, manifest, tmp_path):
+    recipe = make(manifest, companions=None, method={"name": "adabn"}, optimizer={"iterations": None, "epochs": 0})
     result = train(recipe, tmp_path / "run", resume=False)
     assert result["steps"] == 0
     assert RunFolder(tmp_path / "run").finished
     with pytest.raises(InputError, match=r"optimizer.epochs = 0 for a method without steps"):
-        train(recipe_for(manifest, companions=None, method={"name": "adabn"}), tmp_path / "other", resume=False)
+        train(make(manifest, companions=None, method={"name": "adabn"}), tmp_path / "other", resume=False)
 
 
-def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(manifest, tmp_path):
-    recipe = recipe_for(
+def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, manifest, tmp_path):
+    recipe = make(
         manifest,
         companions=None,
         data={"modality": ["nir", "vis"], "images_per_identity": 2},

@@ -1,7 +1,6 @@
 """What a run can be trusted with: kills at bad moments, a full disk, and the options of the engine together."""
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -11,98 +10,66 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from recipe_files import write_recipe
 from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer import create_backbone
 from facexfer.engine.best import BestMetric
-from facexfer.engine.loop import Training
 from facexfer.engine.train import train
 from facexfer.errors import InputError, RunError
-from facexfer.recipe import dump_recipe, parse_recipe
 from facexfer.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = ROOT / "tests" / "programs" / "killed.py"
 
 
-def recipe_for(folder, **sections):
-    manifest = folder / "images.csv"
-    if not manifest.exists():
-        write_small_set(folder, train=2, val=2, images=4, modalities=("nir",))
-    values = {
-        "source": {"backbone": "mobilefacenet_slim"},
-        "data": {"manifest": str(manifest)},
-        "head": {"scale": 16.0, "margin": 0.1},
-        "method": {"name": "afa", "spatial_alpha": 1e-4, "channel_alpha": 1e-4},
-        "optimizer": {"iterations": 6, "batch_size": 4},
-        "evaluation": {"fars": [0.1]},
-        "runtime": {"accelerator": "cpu", "checkpoint_seconds": 0, "log_every_steps": 1},
-    }
-    for name, section in sections.items():
-        values[name] = {**values.get(name, {}), **section}
-    return parse_recipe(values, "test")
+@pytest.fixture(scope="module")
+def make(recipe_for, tmp_path_factory):
+    manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
+    steps = {"iterations": 6, "batch_size": 4}
+    return lambda optimizer=(), **sections: recipe_for(manifest, optimizer={**steps, **dict(optimizer)}, **sections)
 
 
 def run_with_kills(recipe, folder, kills):
-    (folder / "recipe.toml").write_text(dump_recipe(recipe))
+    write_recipe(recipe, folder / "recipe.toml")
     words = [str(folder / "recipe.toml"), str(folder), json.dumps(kills)]
     subprocess.run(
         [sys.executable, str(KILLED), *words],
         check=True,
         timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert_same_run(folder / "killed", folder / "whole")
-
-
-def assert_same_run(first, second):
-    weights, others = (load_file(RunFolder(run).model_file) for run in (first, second))
-    assert weights.keys() == others.keys()
-    assert all(torch.equal(weights[key], others[key]) for key in weights)
-    assert RunFolder(first).metrics_file.read_text() == RunFolder(second).metrics_file.read_text()
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(tmp_path):
+def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(assert_same_run, make, tmp_path):
     """SIGKILL while a checkpoint is written, between the stages, in a step and while the result is written."""
     options = {"average_decay": 0.9}
-    recipe = recipe_for(tmp_path, optimizer=options, evaluation={"best_far": 0.1})
+    recipe = make(optimizer=options, evaluation={"best_far": 0.1})
     kills = [
-        ("facexfer.runs.state", "_flush", 3, "after"),  # written beside, not yet renamed
+        ("os", "fsync", 3, "after"),  # written beside, not yet renamed
         ("facexfer.runs.folder.RunFolder", "save_stage", 1, "after"),
-        ("facexfer.engine.loop.Training", "_log", 2, "after"),
+        ("facexfer.engine.run_log.RunLog", "losses", 2, "after"),
         ("facexfer.runs.folder.RunFolder", "save_result", 1, "before"),
     ]
     run_with_kills(recipe, tmp_path, kills)
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_equals_one_that_was_never_stopped(tmp_path):
+def test_a_run_killed_at_random_moments_equals_one_that_was_never_stopped(assert_same_run, make, tmp_path):
     moments = np.random.default_rng(7).uniform(0.05, 0.5, 5).round(3).tolist()
-    run_with_kills(recipe_for(tmp_path, evaluation={"every_epochs": 0.5}), tmp_path, moments)
-
-
-def stop_before_step(monkeypatch, step):
-    clip = Training._clip
-
-    def clip_or_stop(self, *given):
-        if self.step == step - 1:
-            raise KeyboardInterrupt
-        clip(self, *given)
-
-    monkeypatch.setattr(Training, "_clip", clip_or_stop)
+    run_with_kills(make(evaluation={"every_epochs": 0.5}), tmp_path, moments)
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(stop_at, make, tmp_path):
     """Files may not grow beyond what half a checkpoint takes: the write fails as on a full disk."""
-    recipe = recipe_for(tmp_path)
-    (tmp_path / "recipe.toml").write_text(dump_recipe(recipe))
-    with monkeypatch.context() as patch:
-        stop_before_step(patch, 3)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, tmp_path / "run", resume=False)
+    recipe = make()
+    write_recipe(recipe, tmp_path / "recipe.toml")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", on_step=stop_at(3))
     folder = RunFolder(tmp_path / "run")
     before = folder.checkpoint_file.read_bytes()
     words = [str(tmp_path / "recipe.toml"), "--out", str(folder.path), "--resume"]
@@ -120,9 +87,8 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(tmp_path, mon
 
 
 @pytest.mark.slow
-def test_the_engines_options_work_together(tmp_path):
-    recipe = recipe_for(
-        tmp_path,
+def test_the_engines_options_work_together(make, tmp_path):
+    recipe = make(
         data={"identities_per_batch": 2},
         optimizer={"accumulate": 2, "clip_norm": 1.0, "average_decay": 0.9},
         evaluation={"best_far": 0.1, "patience": 1, "every_epochs": 0.5},
@@ -141,24 +107,25 @@ def test_the_engines_options_work_together(tmp_path):
     assert records[-1]["step"] == result["best"]["step"] < records[-2]["step"]
     head, model = load_file(run.path / "head.safetensors"), load_file(run.model_file)
     assert torch.equal(head["weight"], load_file(run.best_head_file)["weight"])
-    assert not torch.equal(head["weight"], run.load_checkpoint()["average"]["network"]["head.weight"])
+    assert not torch.equal(head["weight"], run.load_checkpoint()["average"]["module.head.weight"])
     best = load_file(run.best_file)
     assert all(torch.equal(best[name], model[name]) for name in best if not name.endswith("num_batches_tracked"))
 
 
-def test_no_loader_worker_outlives_a_run_that_fails(tmp_path, monkeypatch):
-    recipe = recipe_for(tmp_path, optimizer={"iterations": 20}, runtime={"workers": 2}, evaluation={"untouched": False})
-    stop_before_step(monkeypatch, 2)
+@pytest.mark.slow
+def test_no_loader_worker_outlives_a_run_that_fails(stop_at, make, tmp_path):
+    recipe = make(optimizer={"iterations": 20}, runtime={"workers": 2}, evaluation={"untouched": False})
     others = set(psutil.Process().children())
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, tmp_path / "run", resume=False)
+        train(recipe, tmp_path / "run", on_step=stop_at(2))
     assert set(psutil.Process().children()) == others
 
 
-def test_frozen_statistics_stay_and_small_batches_are_warned_of(tmp_path, capsys):
+@pytest.mark.slow
+def test_frozen_statistics_stay_and_small_batches_are_warned_of(make, tmp_path, capsys):
     short = {"iterations": 2, "learning_rate": 0.001}
-    plain = recipe_for(tmp_path, optimizer=short, evaluation={"untouched": False})
-    frozen = recipe_for(tmp_path, optimizer={**short, "frozen_batchnorm": True}, evaluation={"untouched": False})
+    plain = make(optimizer=short, evaluation={"untouched": False})
+    frozen = make(optimizer={**short, "frozen_batchnorm": True}, evaluation={"untouched": False})
     train(plain, tmp_path / "plain", resume=False)
     said = " ".join(capsys.readouterr().out.split())
     assert "warning: BatchNorm sees 4 images a pass, fewer than 16: its statistics are noise; raise" in said
@@ -172,36 +139,33 @@ def test_frozen_statistics_stay_and_small_batches_are_warned_of(tmp_path, capsys
     assert all(torch.equal(start[name], moved[1][name]) for name in statistics)
 
 
-def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(tmp_path, monkeypatch):
+def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(make, tmp_path):
     """The loss before the step is finite; only the next one would show it."""
-    clip = Training._clip
 
-    def break_step_two(self, *given):
-        if self.step == 1:
-            self.backbone.linear.weight.grad.fill_(torch.inf)
-        clip(self, *given)
+    def break_at_two(step):
+        if step.number == 2:
+            torch.nn.init.constant_(step.backbone.linear.weight, torch.inf)
 
-    monkeypatch.setattr(Training, "_clip", break_step_two)
     with pytest.raises(RunError, match=r"weights are no longer finite after step 2; lower .* checkpoint is of step 1"):
-        train(recipe_for(tmp_path, evaluation={"every_epochs": 1}), tmp_path / "run", resume=False)
+        train(make(evaluation={"every_epochs": 1}), tmp_path / "run", on_step=break_at_two)
     assert RunFolder(tmp_path / "run").load_checkpoint()["step"] == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, where 16-mixed works")
-def test_a_precision_that_is_not_to_be_had_is_an_error(tmp_path):
+def test_a_precision_that_is_not_to_be_had_is_an_error(make, tmp_path):
     with pytest.raises(InputError, match="expected a GPU for 16-mixed, found none; take bf16-mixed or 32-true"):
-        train(recipe_for(tmp_path, runtime={"precision": "16-mixed"}), tmp_path / "run", resume=False)
+        train(make(runtime={"precision": "16-mixed"}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match=r"runtime.precision: Input should be '32-true', .* got '16-true'"):
-        recipe_for(tmp_path, runtime={"precision": "16-true"})
+        make(runtime={"precision": "16-true"})
     assert not (tmp_path / "run").exists()
 
 
-def test_accumulation_gives_the_same_step(tmp_path):
+@pytest.mark.slow
+def test_accumulation_gives_the_same_step(make, tmp_path):
     """With BatchNorm's statistics held; two passes of two images against one of four."""
     networks = []
     for parts in (1, 2):
-        recipe = recipe_for(
-            tmp_path,
+        recipe = make(
             optimizer={"accumulate": parts, "frozen_batchnorm": True, "iterations": 2},
             evaluation={"untouched": False},
         )
@@ -211,25 +175,25 @@ def test_accumulation_gives_the_same_step(tmp_path):
         assert torch.allclose(one.double(), networks[1][name].double(), atol=1e-5), name
 
 
-def test_a_batch_that_cannot_be_shared_is_an_error(tmp_path):
+def test_a_batch_that_cannot_be_shared_is_an_error(make, tmp_path):
     with pytest.raises(InputError, match="share in 3 parts each, got 4; make optimizer.batch_size a multiple of 3"):
-        train(recipe_for(tmp_path, optimizer={"accumulate": 3}), tmp_path / "run", resume=False)
+        train(make(optimizer={"accumulate": 3}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match="3 identities can share, got 4"):
-        train(recipe_for(tmp_path, data={"identities_per_batch": 3}), tmp_path / "run", resume=False)
+        train(make(data={"identities_per_batch": 3}), tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 
 
-def test_the_best_network_is_never_chosen_by_test_data(tmp_path):
+def test_the_best_network_is_never_chosen_by_test_data(make, tmp_path):
     with pytest.raises(InputError, match="expected a validation split to choose by, got data.val_split = 'test'"):
-        BestMetric(recipe_for(tmp_path, data={"val_split": "test"}, evaluation={"best_far": 0.1}))
+        BestMetric(make(data={"val_split": "test"}, evaluation={"best_far": 0.1}))
     with pytest.raises(InputError, match=r"expected one of evaluation.fars \[0.1\], got 0.2"):
-        BestMetric(recipe_for(tmp_path, evaluation={"best_far": 0.2}))
+        BestMetric(make(evaluation={"best_far": 0.2}))
     with pytest.raises(InputError, match="expected evaluation.best_far beside it"):
-        BestMetric(recipe_for(tmp_path, evaluation={"patience": 2}))
+        BestMetric(make(evaluation={"patience": 2}))
 
 
-def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(tmp_path):
-    best = BestMetric(recipe_for(tmp_path, evaluation={"best_far": 0.1, "patience": 2}))
+def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(make, tmp_path):
+    best = BestMetric(make(evaluation={"best_far": 0.1, "patience": 2}))
     assert [best.see(step, {"nir/tar@0.1": tar}) for step, tar in enumerate((0.5, 0.7, 0.7, 0.6))] == [
         True, True, False, False,
     ]  # fmt: skip

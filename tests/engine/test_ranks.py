@@ -8,45 +8,45 @@ from pathlib import Path
 
 import pytest
 import torch
+from recipe_files import write_recipe
 from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer.engine.train import train
-from facexfer.recipe import dump_recipe, parse_recipe
 from facexfer.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ROOT / "tests" / "programs"
 WEIGHTS = ROOT / "facexfer" / "recipes" / "demo-source.safetensors"
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
 SETTINGS = {"frozen": {"frozen_batchnorm": True}, "synced": {"sync_batchnorm": True}}
 
 
-def recipe_for(folder, **optimizer):
-    manifest = folder / "images.csv"
-    if not manifest.exists():
-        write_small_set(folder, train=2, val=2, images=4, modalities=("nir",))
-    return parse_recipe(
-        {
-            "source": {"backbone": "mobilefacenet_slim", "weights": str(WEIGHTS)},
-            "data": {"manifest": str(manifest)},
-            "head": {"start": "random", "scale": 32.0, "margin": 0.5},
-            "method": {"name": "afa", "spatial_alpha": 1e-5, "channel_alpha": 1e-5, "second_rate": 1.0},
-            "optimizer": {"iterations": 4, "learning_rate": 0.02, "batch_size": 4, **optimizer},
-            "evaluation": {"fars": [0.1], "untouched": False},
+@pytest.fixture(scope="module")
+def make(recipe_for, tmp_path_factory):
+    manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
+
+    def make(**optimizer):
+        return recipe_for(
+            manifest,
+            source={"weights": str(WEIGHTS)},
+            head={"start": "random", "scale": 32.0, "margin": 0.5},
+            method={"name": "afa", "spatial_alpha": 1e-5, "channel_alpha": 1e-5, "second_rate": 1.0},
+            optimizer={"learning_rate": 0.02, "batch_size": 4, **optimizer},
+            evaluation={"untouched": False},
             # In float32 the differences of rounding grow a hundredfold in these steps and hide a wrong factor.
-            "runtime": {"accelerator": "cpu", "precision": "64-true", "checkpoint_seconds": 0, "log_every_steps": 1},
-        },
-        "test",
-    )
+            runtime={"precision": "64-true"},
+        )
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
+def two(make, tmp_path_factory):
     """What two processes of torchrun have made of the recipes, after one was lost and both were restarted."""
     folder = tmp_path_factory.mktemp("two")
     for name, options in SETTINGS.items():
-        (folder / f"{name}.toml").write_text(dump_recipe(recipe_for(folder, **options)))
+        write_recipe(make(**options), folder / f"{name}.toml")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["--max-restarts", "1", str(PROGRAMS / "ranks.py"), str(folder), *SETTINGS]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
@@ -56,8 +56,8 @@ def two(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
-def test_two_processes_equal_one_with_the_whole_batch(two, tmp_path, name):
-    train(recipe_for(two, **SETTINGS[name]), tmp_path / "one", resume=False)
+def test_two_processes_equal_one_with_the_whole_batch(make, two, tmp_path, name):
+    train(make(**SETTINGS[name]), tmp_path / "one", resume=False)
     start, model = load_file(WEIGHTS), load_file(tmp_path / "one" / "model.safetensors")
     assert max((model[key] - start[key]).abs().max() for key in start) > 0.01
     for file in ("model.safetensors", "head.safetensors", "stages/ast.safetensors", "stages/act.safetensors"):

@@ -9,11 +9,9 @@ from small_faces import write_small_set
 
 from facexfer.backbones import create_backbone
 from facexfer.data.device_augmentation import DEVICE_PRESETS, augment
-from facexfer.engine.loop import Training
 from facexfer.engine.train import train
 from facexfer.heads import ArcFaceHead, LinearHead
 from facexfer.networks.folded import fold_batchnorm
-from facexfer.recipe import parse_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.transfer.methods import create
 from facexfer.transfer.objective import Objective, make_terms
@@ -208,39 +206,15 @@ def manifest(tmp_path_factory):
     return write_small_set(tmp_path_factory.mktemp("faces"))
 
 
-def recipe_for(manifest, **runtime):
-    return parse_recipe(
-        {
-            "source": {"backbone": "mobilefacenet_slim"},
-            "data": {"manifest": str(manifest)},
-            "head": {"scale": 16.0, "margin": 0.1},
-            "method": {"name": "afa", "spatial_alpha": 1e-4, "channel_alpha": 1e-4},
-            "optimizer": {"iterations": 4, "batch_size": 8},
-            "evaluation": {"fars": [0.1], "untouched": False},
-            "runtime": {"accelerator": "cuda", "checkpoint_seconds": 0, "log_every_steps": 1, **runtime},
-        },
-        "test",
-    )
-
-
 @pytest.mark.parametrize(
     "runtime", [{}, {"augment": "device"}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"tf32": True}]
 )
-def test_a_resumed_run_equals_an_unbroken_one(manifest, tmp_path, monkeypatch, runtime):
+def test_a_resumed_run_equals_an_unbroken_one(recipe_for, stop_at, manifest, tmp_path, runtime):
     """To 1e-3 of the weights: kernels that add in any order may differ in the last bits."""
-    recipe = recipe_for(manifest, **runtime)
+    recipe = recipe_for(manifest, evaluation={"untouched": False}, runtime={"accelerator": "cuda", **runtime})
     train(recipe, tmp_path / "whole", resume=False)
-    log = Training._log
-
-    def stop(self, window):
-        log(self, window)
-        if self.step == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "_log", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, tmp_path / "run", resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", on_step=stop_at(3))
     train(recipe, tmp_path / "run", resume=True)
     whole, resumed = (load_file(RunFolder(tmp_path / name).model_file) for name in ("whole", "run"))
     assert max(relative(resumed[key].float(), whole[key].float()) for key in whole) < 1e-3

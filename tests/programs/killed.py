@@ -10,6 +10,7 @@ import pkgutil
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from facexfer.engine.train import train
@@ -25,7 +26,11 @@ def start(folder, call=None):
         return child
     if call:
         kill_at(*call)
-    train(recipe, folder, resume=RunFolder(folder).recipe_file.exists())
+    try:
+        train(recipe, folder, resume=RunFolder(folder).recipe_file.exists())
+    except Exception:  # noqa: BLE001 - onnxruntime's threads are not in a fork, whose ordinary end waits for them
+        traceback.print_exc()
+        os._exit(1)
     os._exit(0)
 
 

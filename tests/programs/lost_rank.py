@@ -3,15 +3,17 @@
 import os
 import signal
 
-from facexfer.engine.loop import Training
+from torch import distributed
 
-clip = Training._clip
+from facexfer.engine.loss_log import LossWindow
+
+add = LossWindow.add
 
 
-def clip_or_die(self, *given):
-    if self.fabric.global_rank == 1 and self.step == 2 and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+def add_or_die(self, step, *given):
+    if distributed.get_rank() == 1 and step == 3 and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
         os.kill(os.getpid(), signal.SIGKILL)
-    clip(self, *given)
+    add(self, step, *given)
 
 
-Training._clip = clip_or_die
+LossWindow.add = add_or_die

@@ -6,17 +6,17 @@ from pathlib import Path
 import lost_rank  # noqa: F401
 import torch
 
-from facexfer.engine.loop import Training
+from facexfer.engine import loop
 from facexfer.engine.train import train
 from facexfer.networks import embedding
 from facexfer.recipe import read_recipe
 
-make, embed = Training._make_objective, embedding.embed_alone
+make, embed = loop.make_objective, embedding.embed_alone
 objectives, embedded = [], []
 
 
-def make_and_keep(self, *given):
-    objectives.append(make(self, *given))
+def make_and_keep(*given):
+    objectives.append(make(*given))
     return objectives[-1]
 
 
@@ -25,7 +25,7 @@ def embed_and_count(backbone, images, size):
     return embed(backbone, images, size)
 
 
-Training._make_objective, embedding.embed_alone = make_and_keep, embed_and_count
+loop.make_objective, embedding.embed_alone = make_and_keep, embed_and_count
 folder = Path(sys.argv[1])
 for name in sys.argv[2:]:
     train(read_recipe(folder / f"{name}.toml"), folder / name, resume=False)

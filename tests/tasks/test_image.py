@@ -22,7 +22,7 @@ def root(tmp_path_factory):
     return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
-def recipe_for(root, **sections):
+def image_recipe(root, **sections):
     values = {
         "task": "image",
         "source": {"backbone": "mobilenet_v2", "input_size": 32},
@@ -38,7 +38,7 @@ def recipe_for(root, **sections):
 
 @pytest.mark.slow
 def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root, tmp_path):
-    train(recipe_for(root, method={"name": "afa"}), tmp_path / "run", resume=False)
+    train(image_recipe(root, method={"name": "afa"}), tmp_path / "run", resume=False)
     result = json.loads(RunFolder(tmp_path / "run").result_file.read_text())
     assert set(result["figures"]) == {"top1", "top5", "mean_class", "test/classification"}
     assert set(result["details"]["per_class"]) == {"ants", "bees"}
@@ -50,16 +50,16 @@ def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root, tmp_p
 def test_what_is_missing_in_the_recipe_is_said(root):
     info = create_backbone("mobilenet_v2", input_size=(32, 32)).info
     with pytest.raises(InputError, match=r"expected data.dataset and data.root in an image recipe"):
-        image_task(recipe_for(root, data={"dataset": "folders"}), info)
+        image_task(image_recipe(root, data={"dataset": "folders"}), info)
     with pytest.raises(InputError, match="unknown data set 'folder'; did you mean 'folders'"):
-        image_task(recipe_for(root, data={"dataset": "folder", "root": str(root)}), info)
+        image_task(image_recipe(root, data={"dataset": "folder", "root": str(root)}), info)
 
 
 @pytest.mark.slow
 def test_reviving_the_folded_network_leaves_its_embeddings(root):
     weights = shared("weights/mobilenet_v2-imagenet-bnfolded-fp16.pth")
     network = create_backbone("mobilenet_v2_tf", weights, input_size=(64, 64)).eval()
-    images = image_task(recipe_for(root), network.info).plain_training_set
+    images = image_task(image_recipe(root), network.info).plain_training_set
     before = embed_dataset(network, images)
     assert len(network.folded) == 52
     revive_on(network, images)
@@ -70,10 +70,10 @@ def test_reviving_the_folded_network_leaves_its_embeddings(root):
 @pytest.mark.slow
 def test_an_image_accompanies_itself(root, tmp_path):
     method = {"name": "csd", "weight": 5.0, "identity_weight": 1.0}
-    recipe = recipe_for(root, method=method, companions={"match": "simulated"})
+    recipe = image_recipe(root, method=method, companions={"match": "simulated"})
     train(recipe, tmp_path / "run", resume=False)
     records = [json.loads(line) for line in RunFolder(tmp_path / "run").metrics_file.read_text().splitlines()]
     assert {"classification", "companion"} == set(next(record["losses"] for record in records if "losses" in record))
     info = create_backbone("mobilenet_v2", input_size=(32, 32)).info
     with pytest.raises(InputError, match=r'expected companions.match = "simulated" in an image recipe'):
-        image_task(recipe_for(root, companions={"match": "capture"}), info)
+        image_task(image_recipe(root, companions={"match": "capture"}), info)

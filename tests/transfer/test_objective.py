@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from hooks import count_hooks
 from torch import nn
 
 from facexfer.heads import ArcFaceHead, LinearHead
@@ -119,8 +120,7 @@ def test_no_hook_is_left_also_after_an_exception():
     module(*batch())
     with pytest.raises(IndexError):
         module(batch()[0], torch.tensor([0, 1, 2, 99]))
-    networks = [*module.backbone.modules(), *module.source.modules()]
-    assert sum(len(each._forward_hooks) for each in networks) == 0
+    assert count_hooks(module.backbone, module.source) == 0
 
 
 def test_the_source_runs_only_where_a_term_reads_it():
@@ -129,6 +129,7 @@ def test_the_source_runs_only_where_a_term_reads_it():
     module(*batch())
 
 
+@pytest.mark.slow
 def test_a_compiled_objective_gives_the_same_losses_and_gradients():
     """By the compiler's front end alone: what it traces is compared, not what a C++ compiler makes of it."""
     results = []
@@ -147,7 +148,7 @@ def test_a_compiled_objective_gives_the_same_losses_and_gradients():
         assert torch.allclose(plain[name], traced[name], rtol=1e-5)
     for one, other in zip(gradients, traced_gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
-    assert sum(len(layer._forward_hooks) for layer in module.backbone.modules()) == 0
+    assert count_hooks(module.backbone) == 0
 
 
 def test_margin_softmax_and_distances_stay_in_float32_under_bfloat16():

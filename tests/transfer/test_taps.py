@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from hooks import count_hooks
 from torch import nn
 from torchvision.models import resnet18
 
@@ -13,10 +14,6 @@ from facexfer.transfer.taps import FeatureTap, map_shapes
 
 def network():
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
-
-
-def hooks_of(module):
-    return sum(len(each._forward_hooks) for each in module.modules())
 
 
 def test_maps_come_in_the_order_of_the_names():
@@ -39,16 +36,16 @@ def test_gradients_flow_through_the_maps():
 def test_no_hook_is_left_nor_copied():
     model = network()
     with FeatureTap(model, ["0", "2"]):
-        assert hooks_of(model) == 2
-    assert hooks_of(model) == 0
-    assert hooks_of(copy.deepcopy(model)) == 0
+        assert count_hooks(model) == 2
+    assert count_hooks(model) == 0
+    assert count_hooks(copy.deepcopy(model)) == 0
 
 
 def test_no_hook_is_left_after_an_exception():
     model = network()
     with pytest.raises(RuntimeError), FeatureTap(model, ["0"]):
         model(torch.randn(2, 5, 5, 5))
-    assert hooks_of(model) == 0
+    assert count_hooks(model) == 0
 
 
 def test_an_unknown_layer_is_an_error_with_a_suggestion():

@@ -1,0 +1,69 @@
+"""What tests repeat: a tiny recipe, a run's end and its comparison, and as little of the processor as will do."""
+
+import os
+
+# Before torch is imported, and for the processes that tests start: the networks here are too small to share.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+@pytest.fixture(scope="session")
+def recipe_for():
+    """Make recipes of a few small steps: of a manifest, and of what a test changes section by section."""
+    from facexfer.recipe import parse_recipe
+
+    defaults = {
+        "source": {"backbone": "mobilefacenet_slim"},
+        "head": {"scale": 16.0, "margin": 0.1},
+        "method": {"name": "afa", "spatial_alpha": 1e-4, "channel_alpha": 1e-4},
+        "optimizer": {"iterations": 4, "batch_size": 8},
+        "evaluation": {"fars": [0.1]},
+        "runtime": {"accelerator": "cpu", "checkpoint_seconds": 0, "log_every_steps": 1},
+    }
+
+    def make(manifest, **sections):
+        """Change keys of sections; another method takes the place of the whole section, None leaves a section out."""
+        values = {**defaults, "data": {"manifest": str(manifest)}}
+        for name, section in sections.items():
+            known = {} if name == "method" else values.get(name, {})
+            values[name] = section and {**known, **section}
+        return parse_recipe({name: section for name, section in values.items() if section is not None}, "test")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stop_at():
+    """Make a step callback that ends a run as Ctrl-C does, after a step and before its checkpoint."""
+
+    def make(number):
+        def stop(step):
+            if step.number == number:
+                raise KeyboardInterrupt
+
+        return stop
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def assert_same_run():
+    """Compare two runs bit for bit: the networks and all that was measured on the way."""
+    import torch
+    from safetensors.torch import load_file
+
+    from facexfer.runs.folder import RunFolder
+
+    def check(first, second):
+        weights, others = (load_file(RunFolder(run).model_file) for run in (first, second))
+        assert weights.keys() == others.keys()
+        assert all(torch.equal(weights[key], others[key]) for key in weights)
+        assert RunFolder(first).metrics() == RunFolder(second).metrics()
+
+    return check

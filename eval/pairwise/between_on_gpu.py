@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-_COLUMNS = 4096
+COLUMNS = 4096
+"""Of a block of scores, that one program looks at."""
 
 
 def is_usable(device: torch.device) -> bool:
@@ -44,7 +45,7 @@ class Filter:
 
         height, width = block.shape
         with torch.cuda.device_of(block):  # type: ignore[no-untyped-call]
-            between[(height, -(-width // _COLUMNS))](
+            between[(height, -(-width // COLUMNS))](
                 block,
                 width,
                 self._low,
@@ -58,7 +59,7 @@ class Filter:
                 *self._kept,
                 has_low=self._low > -math.inf,
                 has_high=self._high < math.inf,
-                columns=_COLUMNS,
+                columns=COLUMNS,
                 num_warps=8,
             )
 

@@ -19,7 +19,8 @@ from facexfer.eval.pairwise.pairs import PairScores, PairSet
 KEPT = 4_000_000
 """Up to so many impostor scores are kept whole rather than looked at through a sample; of others, twice as many."""
 _SAMPLED = 2048
-_LEAST_ROOM = 1024
+LEAST_ROOM = 1024
+"""A band has room for so many pairs at least, also where none are to be kept."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ def find_cuts(pairs: PairSet, ranks: list[int]) -> list[Cut]:
     while groups:
         others = sum(not _reaches_top(pairs, group) for group in groups)
         bands = [
-            _Band(pairs, group, bracket, max(_LEAST_ROOM, 2 * KEPT // (1 if _reaches_top(pairs, group) else others)))
+            _Band(pairs, group, bracket, max(LEAST_ROOM, 2 * KEPT // (1 if _reaches_top(pairs, group) else others)))
             for group, bracket in zip(groups, brackets, strict=True)
         ]
-        _fill(pairs, bands)
+        fill_bands(pairs, bands)
         groups, brackets = [], []
         for band in bands:
             found = {rank: cut for rank in band.ranks if (cut := band.cut(rank)) is not None}
@@ -150,11 +151,11 @@ def _first_brackets(pairs: PairSet, groups: list[list[int]]) -> list[Bracket]:
     total = pairs.impostor_pairs
     if not groups or total <= KEPT:
         return [sampled_bracket(-math.inf, math.inf, 0, total, torch.empty(0)) for _ in groups]
-    sample, scale = _sample_scores(pairs, groups[-1][-1])
+    sample, scale = sample_scores(pairs, groups[-1][-1])
     return [Bracket(-math.inf, math.inf, 0, total, sample, scale) for _ in groups]
 
 
-def _sample_scores(pairs: PairSet, largest: int) -> tuple[Tensor, float]:
+def sample_scores(pairs: PairSet, largest: int) -> tuple[Tensor, float]:
     """Give the impostor scores, highest first, of a fixed random choice of rows and columns, and what each stands for.
 
     The largest rank decides how many are looked at; sorting them all would take longer than the pass itself.
@@ -189,7 +190,8 @@ def _accept_everybody(pairs: PairSet) -> Cut:
     return Cut(-math.inf, pairs.impostor_pairs, torch.cat([by_row, by_column]), None)
 
 
-def _fill(pairs: PairSet, bands: list[_Band]) -> None:
+def fill_bands(pairs: PairSet, bands: list[_Band]) -> None:
+    """Look at every impostor pair once, for all bands: a pass."""
     rank, ranks = 0, 1
     if distributed.is_initialized():
         rank, ranks = distributed.get_rank(), distributed.get_world_size()

@@ -129,7 +129,11 @@ class RunPool:
                 if self._is_stopped:
                     return 1, "", ""
                 child = subprocess.Popen(
-                    words, env=self._environment(slot), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                    words,
+                    env=run_environment(slot, self._jobs),
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
                 )
                 self._children.add(child)
             output, errors = child.communicate()
@@ -139,14 +143,24 @@ class RunPool:
             self._free_slots.put(slot)
         return child.returncode, output, errors
 
-    def _environment(self, slot: int) -> dict[str, str]:
-        environment = dict(os.environ)
-        gpus = torch.cuda.device_count()
-        if gpus:
-            visible = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
-            environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[slot % gpus]
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self._jobs)))
-        return environment
+
+def run_environment(slot: int, jobs: int) -> dict[str, str]:
+    """Give a run its share of the machine: one GPU, in turn, and its part of the cores.
+
+    Args:
+        slot: The run's place among those side by side, from 0.
+        jobs: How many run side by side.
+
+    Returns:
+        The variables that its process is started with; what is set already stays.
+    """
+    environment = dict(os.environ)
+    gpus = torch.cuda.device_count()
+    if gpus:
+        visible = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+        environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[slot % gpus]
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    return environment
 
 
 def _lend_channel_weights(folder: Path) -> None:

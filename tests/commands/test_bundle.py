@@ -145,6 +145,7 @@ def test_every_precision_must_pass(trained, monkeypatch):
     assert len(gate.GateRow("fp32", 1.0, (), float("nan"), (), gate.TOLERANCES["fp32"]).problems) == 1
 
 
+@pytest.mark.slow
 def test_the_difference_is_that_of_both_sides(bundle, trained):
     from facexfer.data.manifest import read_manifest
     from facexfer.measure.embedder import load

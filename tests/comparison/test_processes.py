@@ -12,7 +12,7 @@ from small_grid import write_small_grid
 
 from facexfer.comparison.cells import run_cells
 from facexfer.comparison.grid import read_grid
-from facexfer.comparison.processes import RunPool
+from facexfer.comparison.processes import RunPool, run_environment
 from facexfer.recipe import read_recipe
 from facexfer.runs.folder import RunFolder
 
@@ -26,11 +26,9 @@ seeds = [0, 1]
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch):
+def command(tmp_path):
     grid = write_small_grid(tmp_path, GRID, iterations=8, checkpoint_seconds=0)
     words = [sys.executable, "-m", "facexfer", "compare", str(grid)]
-    # Two threads a run wait for each other where other tests run beside them.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return [*words, "--out", str(tmp_path / "out")]
 
 
@@ -58,8 +56,7 @@ def test_a_stopped_comparison_leaves_no_run_at_work_and_goes_on(command, tmp_pat
 
 
 @pytest.mark.slow
-def test_channel_weights_go_from_one_trial_to_the_next_and_are_used(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_channel_weights_go_from_one_trial_to_the_next_and_are_used(tmp_path):
     write_small_grid(tmp_path, GRID, iterations=1)
     runs = [RunFolder(tmp_path / "search" / f"alpha{alpha}") for alpha in (0.1, 0.2)]
     with RunPool(1, print) as pool:
@@ -77,8 +74,7 @@ def test_runs_side_by_side_have_different_gpus(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    pool = RunPool(4, print)
-    assert [pool._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(4)] == ["0", "1", "0", "1"]
+    assert [run_environment(slot, 4)["CUDA_VISIBLE_DEVICES"] for slot in range(4)] == ["0", "1", "0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-7f")
-    assert [pool._environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["3", "GPU-7f"]
-    assert int(pool._environment(0)["OMP_NUM_THREADS"]) == max(1, (os.cpu_count() or 1) // 4)
+    assert [run_environment(slot, 4)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["3", "GPU-7f"]
+    assert int(run_environment(0, 4)["OMP_NUM_THREADS"]) == max(1, (os.cpu_count() or 1) // 4)

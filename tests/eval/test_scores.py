@@ -119,11 +119,11 @@ def test_a_misleading_sample_only_costs_another_pass(monkeypatch):
     whole = all_pairs(embeddings, labels, [0.5, 0.1, 0.01])
     monkeypatch.setattr(cuts, "KEPT", 0)
     passes = []
-    fill = cuts._fill
-    monkeypatch.setattr(cuts, "_fill", lambda *given: (passes.append(1), fill(*given)))
+    fill = cuts.fill_bands
+    monkeypatch.setattr(cuts, "fill_bands", lambda *given: (passes.append(1), fill(*given)))
     for shift in (-0.3, 0.0, 0.3):
         wrong = torch.linspace(1, -1, 500) * 0.1 + shift
-        monkeypatch.setattr(cuts, "_sample_scores", lambda *given, wrong=wrong: (wrong, 80_000 / 500))
+        monkeypatch.setattr(cuts, "sample_scores", lambda *given, wrong=wrong: (wrong, 80_000 / 500))
         passes.clear()
         assert figures(all_pairs(embeddings, labels, [0.5, 0.1, 0.01])) == figures(whole)
         assert len(passes) > 1
@@ -138,13 +138,21 @@ def test_scores_that_nearly_all_tie_need_no_room(monkeypatch, values):
     fars = [1.0, 0.9, 0.6, 0.3, 0.2, 0.1, 0.01, 1e-3]
     whole = all_pairs(embeddings, labels, fars)
     room = []
-    close = cuts._Band.close
-    monkeypatch.setattr(cuts._Band, "close", lambda band: (close(band), room.append(len(band._found.kept.scores))))
+    original = cuts.pairs_between
+
+    def watched(*given):
+        between = original(*given)
+        found = between.found
+        between.found = lambda: (result := found(), room.append(len(result.kept.scores)))[0]
+        return between
+
+    monkeypatch.setattr(cuts, "pairs_between", watched)
     monkeypatch.setattr(cuts, "KEPT", 100)
     assert figures(all_pairs(embeddings, labels, fars)) == figures(whole)
-    assert max(room) <= cuts._LEAST_ROOM
+    assert max(room) <= cuts.LEAST_ROOM
 
 
+@pytest.mark.slow
 def test_5000_by_5000_cross_spectral_pairs_equal_brute_force():
     gallery, gallery_labels = people(5000, 32, 400, seed=2)
     probe, probe_labels = people(5000, 32, 400, seed=2)

@@ -22,11 +22,11 @@ def measure():
 
 
 def main():
-    between_on_gpu._COLUMNS = 32
+    between_on_gpu.COLUMNS = 32
     pairs.BLOCK = 30
     usable = between_on_gpu.is_usable
     for cuts.KEPT in (4_000_000, 50):
-        cuts._LEAST_ROOM = 64
+        cuts.LEAST_ROOM = 64
         between_on_gpu.is_usable = usable
         expected = measure()
         between_on_gpu.is_usable = lambda device: True

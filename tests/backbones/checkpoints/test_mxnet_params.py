@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mxnet_files import params_bytes
 
@@ -60,7 +60,6 @@ def test_a_file_that_lies_is_an_error(tmp_path, data, message):
         read(tmp_path, data)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=6))
 def test_mutated_files_are_read_or_refused(tmp_path_factory, changes):
     data = bytearray(GOOD)

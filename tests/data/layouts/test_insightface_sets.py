@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from photo_files import encoded, picture
 from shared_data import shared
@@ -81,7 +81,6 @@ def test_a_rec_needs_its_index(tmp_path):
         list(LAYOUTS["insightface-rec"](path, LayoutOptions()))
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
 def test_any_changed_rec_is_read_or_an_error(tmp_path_factory, changes):
     path = published(tmp_path_factory.mktemp("rec"))
@@ -160,7 +159,6 @@ PICKLES = [
 ]
 
 
-@settings(deadline=None, max_examples=400)
 @given(st.sampled_from(PICKLES), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6))
 @example(PICKLES[0], [(148, 92)])  # an escape that Python does not know, in a text that names something
 def test_any_changed_pickle_is_read_or_an_error(data, changes):

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from photo_files import encoded, picture
 from PIL import Image
@@ -106,7 +106,6 @@ FILES = [
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=600)
 @given(
     data=st.sampled_from(FILES),
     # Half of the changes hit the first bytes, where headers are.

@@ -87,6 +87,8 @@ def make_objective(
         knowledge=setup.knowledge,
     )
     terms = make_terms(stage, setting)
+    for term in terms.values():
+        term.to(setup.fabric.device)
     seed_everything(recipe.seed, 1 + index, setup.fabric.global_rank)
     frozen: nn.Module = reference
     if any(term.reads_maps or term.reads_source for term in terms.values()) and recipe.runtime.fold_source:

@@ -194,6 +194,15 @@ class OptimizerSection(Section):
     """Measure and save exponential moving averages of the backbone's and the head's weights, with this decay a step."""
 
     @pydantic.model_validator(mode="after")
+    def _steps_have_drops(self) -> "OptimizerSection":
+        idle = [
+            name for name in ("drops", "drop_factor") if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if self.schedule == "cosine" and idle:
+            raise ValueError(f"expected {' and '.join(idle)} with the schedule steps alone, got cosine; leave it out")
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _one_length(self) -> "OptimizerSection":
         if (self.epochs is None) == (self.iterations is None):
             raise ValueError("expected exactly one of epochs and iterations")

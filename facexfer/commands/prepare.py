@@ -30,8 +30,9 @@ def prepare(
     pre_cropped: Annotated[bool, typer.Option("--pre-cropped", help="The photos are aligned crops already.")] = False,
     size: Annotated[str, typer.Option(help="Height x width of a crop: 112x112 or 112x96.")] = "112x112",
     choose: Annotated[
-        str, typer.Option(help="Of several faces: largest-central, largest, central, surest, only.")
-    ] = "largest-central",
+        str | None,
+        typer.Option(help="Of several faces: largest-central (if left out), largest, central, surest, only."),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     modality: Annotated[
         str | None, typer.Option(help="Of the photos, where the layout does not tell; nir if it is left out.")
@@ -45,7 +46,9 @@ def prepare(
     ] = None,
     draw: Annotated[int | None, typer.Option(min=0, help="Which draw of the protocol; 0 if it is left out.")] = None,
     val_identities: Annotated[int | None, typer.Option(help="How many to hold out; else a fifth.")] = None,
-    min_score: Annotated[float, typer.Option(min=0, max=1, help="Fainter detections are no faces.")] = 0.6,
+    min_score: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Fainter detections are no faces; 0.6 if it is left out.")
+    ] = None,
     min_eye_distance: Annotated[float, typer.Option(min=0, help="In pixels of the photo.")] = 8.0,
     min_sharpness: Annotated[float, typer.Option(min=0, help="Less is too blurred; 0 takes all.")] = 0.01,
     max_pixels: Annotated[int, typer.Option(min=1, help="Larger photos are refused unread.")] = 64_000_000,

@@ -26,7 +26,7 @@ from facexfer.tasks import TASKS
 from facexfer.tasks.keys import check_keys, idle_keys
 from facexfer.tasks.task import Task
 from facexfer.transfer import methods
-from facexfer.transfer.stages import Stage
+from facexfer.transfer.stages import Need, Stage
 
 
 def train(
@@ -104,6 +104,12 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
             f"{recipe.optimizer.epochs} for {recipe.method.name}; change it"
         )
     check_needs(stages, task, source)
+    sections = [name for name in ("companions", "pool") if getattr(recipe, name) is not None]
+    if sections and not any(Need.COMPANIONS in stage.needs for stage in stages):
+        raise InputError(
+            f"expected a method that reads companions beside [{'] and ['.join(sections)}], got {recipe.method.name}; "
+            "take csd, or leave the section out"
+        )
     if recipe.evaluation.test_loss and not task.is_closed:
         raise InputError(
             "expected test images of the training classes for evaluation.test_loss, this task tests on other ones; "

@@ -77,6 +77,8 @@ def test_bad_input_is_one_clear_line(tmp_path):
         run(*common, "--choose", "big")
     with pytest.raises(InputError, match="expected --pre-cropped alone"):
         run(*common, "--pre-cropped", "--landmarks", table)
+    with pytest.raises(InputError, match="expected --pre-cropped alone, got --choose and --min-score"):
+        run(*common, "--pre-cropped", "--choose", "largest", "--min-score", "0.5")
     with pytest.raises(InputError, match="expected a detector"):
         run(*common)
     with pytest.raises(InputError, match=r"none\.onnx: expected a detector's ONNX file, there is none"):

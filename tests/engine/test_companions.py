@@ -176,3 +176,14 @@ def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, ma
     # Two images of each of three people in each of two modalities.
     assert len(task.training_set) == 12
     assert train(recipe, tmp_path / "run", resume=False)["steps"] == 1
+
+
+def test_companions_that_no_term_reads_are_refused(manifest, pool, tmp_path):
+    recipe = recipe_for(manifest, pool={"manifest": str(pool)}, method={"name": "l2"})
+    with pytest.raises(InputError, match=r"reads companions beside \[companions\] and \[pool\], got l2; take csd"):
+        train(recipe, tmp_path / "run", resume=False)
+
+
+def test_drops_belong_to_the_schedule_in_steps(manifest):
+    with pytest.raises(InputError, match="expected drops with the schedule steps alone, got cosine"):
+        recipe_for(manifest, optimizer={"schedule": "cosine", "drops": [0.5]})

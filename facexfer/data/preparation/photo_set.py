@@ -19,6 +19,8 @@ from facexfer.data.preparation.prepare import prepare as make_crops
 from facexfer.data.protocols import Listed, draw_splits
 from facexfer.errors import InputError
 
+_CHOOSE, _MIN_SCORE = "largest-central", 0.6
+
 
 @dataclass(frozen=True)
 class PreparedFolder:
@@ -63,7 +65,7 @@ def prepare(
     landmarks: str | Path | None = None,
     pre_cropped: bool = False,
     size: tuple[int, int] = (112, 112),
-    choose: str = "largest-central",
+    choose: str | None = None,
     jobs: int = 1,
     modality: str | None = None,
     identity_regex: str | None = None,
@@ -71,7 +73,7 @@ def prepare(
     protocol: str | None = None,
     draw: int | None = None,
     val_identities: int | None = None,
-    min_score: float = 0.6,
+    min_score: float | None = None,
     min_eye_distance: float = 8.0,
     min_sharpness: float = 0.01,
     max_pixels: int = MAX_PIXELS,
@@ -87,7 +89,8 @@ def prepare(
         landmarks: CSV of ``path`` and ``x1,y1 ... x5,y5`` (or two eyes) instead of detection.
         pre_cropped: The photos are aligned crops already.
         size: (height, width) of a crop in pixels.
-        choose: Which of several faces, one of `facexfer.data.preparation.choose.CHOICES`.
+        choose: Which of several faces, one of `facexfer.data.preparation.choose.CHOICES`; the largest and most central
+            if it is left out.
         jobs: Processes.
         modality: Of the photos, where the layout does not tell; ``nir`` if it is left out.
         identity_regex: Takes the identity from the path, such as ``^(\\d+)_``.
@@ -95,7 +98,7 @@ def prepare(
         protocol: Split: polyu-nirfd, identity-disjoint, vis-nir, vis-nir-one; None splits as the layout does.
         draw: Which draw of the protocol; 0 if it is left out.
         val_identities: How many to hold out; None holds out a fifth.
-        min_score: Fainter detections are no faces, 0..1.
+        min_score: Fainter detections are no faces, 0..1; 0.6 if it is left out.
         min_eye_distance: In pixels of the photo; below it a face is too small.
         min_sharpness: Less is too blurred; 0 takes all.
         max_pixels: Larger photos are refused unread.
@@ -118,6 +121,10 @@ def prepare(
         raise InputError("expected --pre-cropped alone, got --detector or --landmarks beside it; leave one out")
     if modality is not None and not modality.strip():
         raise InputError("expected a name after --modality, got nothing; give vis, nir or the like")
+    unread = [option for option, value in {"--choose": choose, "--min-score": min_score}.items() if value is not None]
+    if pre_cropped and unread:
+        raise InputError(f"expected --pre-cropped alone, got {' and '.join(unread)}; nothing is detected, leave it out")
+    choose, min_score = choose or _CHOOSE, _MIN_SCORE if min_score is None else min_score
     idle = [
         option for option, value in {"--draw": draw, "--val-identities": val_identities}.items() if value is not None
     ]

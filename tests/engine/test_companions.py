@@ -178,12 +178,12 @@ def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, ma
     assert train(recipe, tmp_path / "run", resume=False)["steps"] == 1
 
 
-def test_companions_that_no_term_reads_are_refused(manifest, pool, tmp_path):
-    recipe = recipe_for(manifest, pool={"manifest": str(pool)}, method={"name": "l2"})
+def test_companions_that_no_term_reads_are_refused(make, manifest, pool, tmp_path):
+    recipe = make(manifest, pool={"manifest": str(pool)}, method={"name": "l2"})
     with pytest.raises(InputError, match=r"reads companions beside \[companions\] and \[pool\], got l2; take csd"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_drops_belong_to_the_schedule_in_steps(manifest):
+def test_drops_belong_to_the_schedule_in_steps(make, manifest):
     with pytest.raises(InputError, match="expected drops with the schedule steps alone, got cosine"):
-        recipe_for(manifest, optimizer={"schedule": "cosine", "drops": [0.5]})
+        make(manifest, optimizer={"schedule": "cosine", "drops": [0.5]})

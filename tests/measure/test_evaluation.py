@@ -60,6 +60,7 @@ def test_scores_in_arrays():
         facexfer.evaluate(scores=(genuine,))
 
 
+@pytest.mark.slow
 def test_a_network_on_a_manifest_a_folder_and_crops(network, manifest, tmp_path):
     side = facexfer.embed(network, manifest.parent / "nir")
     expected = facexfer.all_pairs(side.embeddings, side.labels, FARS)

@@ -77,6 +77,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
     network = PixelsToEmbedding(backbone).cpu().eval()
     try:
         proto = _to_onnx(network, opset, batch)
+        _drop_identities(proto)
         _name_normalisation(proto)
         rewrite_prelu(proto)
         proto.metadata_props.add(key=_METADATA, value=json.dumps(asdict(backbone.info)))
@@ -166,6 +167,18 @@ def _to_onnx(network: PixelsToEmbedding, opset: int | None, batch: int | None) -
         )
     assert program is not None
     return program.model_proto
+
+
+def _drop_identities(proto: Any) -> None:
+    """Read constants directly: for equal ones the older exporter puts Identity nodes first, where InsightFace looks."""
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    copies = [node for node in proto.graph.node if node.op_type == "Identity" and node.input[0] in constants]
+    origins = {node.output[0]: node.input[0] for node in copies}
+    for node in copies:
+        proto.graph.node.remove(node)
+    for node in proto.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = origins.get(name, name)
 
 
 def _name_normalisation(proto: Any) -> None:

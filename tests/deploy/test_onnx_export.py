@@ -99,3 +99,11 @@ def test_prelu_is_written_in_operators_of_the_fast_layout(network, exported):
     loaded = create_backbone("mobilefacenet", weights=exported)
     assert torch.allclose(loaded.stem[0][2].weight, network.stem[0][2].weight, atol=1e-6)
     assert loaded.info.licence == network.info.licence == "non-commercial research only"
+
+
+def test_equal_weights_leave_the_normalisation_where_insightface_looks(tmp_path):
+    """An untrained network has many equal constants, which the older exporter copies by nodes of their own."""
+    path = tmp_path / "untrained.onnx"
+    export_onnx(create_backbone("mobilefacenet_slim").eval(), path, opset=17)
+    first = [node.name for node in onnx.load(path).graph.node[:8]]
+    assert [name for name in first if name.startswith(("Sub", "Mul"))] == list(onnx_export.NORMALISATION)

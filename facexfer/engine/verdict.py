@@ -11,6 +11,10 @@ Every run in RESULTS.md keeps more than 0.99 of it; the run that diverged kept 0
 """
 
 
+CHANCE = 2.0
+"""A source whose TAR is less than so many times the FAR tells people apart by chance: there is nothing to fall from."""
+
+
 class SourceFigure:
     """What the network that a run started from measures, and whether a figure is far below that.
 
@@ -26,7 +30,7 @@ class SourceFigure:
 
     def __init__(self, settings: EvaluationSection, measure: Callable[[], Mapping[str, float | None]]) -> None:
         fars = sorted(settings.fars, reverse=True)
-        self._names = [f"{settings.pairs[0].name}/tar@{far:g}" for far in fars]
+        self._fars = {f"{settings.pairs[0].name}/tar@{far:g}": far for far in fars}
         self._measure = measure
         self._figures: Mapping[str, float | None] | None = None
 
@@ -37,15 +41,15 @@ class SourceFigure:
             figures: The network's, as fractions.
 
         Returns:
-            The two figures in words; empty if it is not, or if there is no TAR to compare.
+            The two figures in words; empty if it is not, if there is no TAR to compare, or if the source's is chance.
         """
-        name = next((each for each in self._names if figures.get(each) is not None), None)
+        name = next((each for each in self._fars if figures.get(each) is not None), None)
         now = None if name is None else figures[name]
         if name is None or now is None or now >= KEPT:
             return ""
         if self._figures is None:
             self._figures = self._measure()
         before = self._figures.get(name)
-        if before is None or now >= KEPT * before:
+        if before is None or before < CHANCE * self._fars[name] or now >= KEPT * before:
             return ""
         return f"{name} is {100 * now:.2f} %, far below the {100 * before:.2f} % of the network that it started from"

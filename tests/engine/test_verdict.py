@@ -49,3 +49,9 @@ def test_a_task_without_tar_has_no_shortfall():
     source, measured = source_of()
     assert source.shortfall({"top1": 0.1}) == ""
     assert measured == []
+
+
+@pytest.mark.parametrize(("before", "is_said"), [(0.11, False), (0.19, False), (0.21, True)])
+def test_a_source_at_chance_has_nothing_to_fall_from(before, is_said):
+    source, _ = source_of(**{"0_1": before})
+    assert (source.shortfall({"nir/tar@0.1": 0.05}) != "") == is_said

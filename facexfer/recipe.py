@@ -138,7 +138,8 @@ class HeadSection(Section):
     """The classification head; ``scale`` and ``margin`` default to the head's own."""
 
     name: str = "arcface"
-    start: Literal["class_means", "random"] = "class_means"
+    start: Literal["class_means", "companions", "random"] = "class_means"
+    """Each class at the mean of the source's embeddings of its training images, or of their companions; or drawn."""
     scale: float | None = None
     margin: float | None = None
 

@@ -13,6 +13,7 @@ from facexfer.data.training_set import TrainingSet
 from facexfer.engine.setup import Setup
 from facexfer.networks.embedding import embed_dataset
 from facexfer.networks.fingerprint import weights_digest
+from facexfer.recipe import Recipe
 from facexfer.runs.state import load_state, save_state
 from facexfer.tasks.task import Task
 from facexfer.transfer.stages import Need, Stage
@@ -30,9 +31,9 @@ def companion_targets(setup: Setup) -> Tensor | None:
 
     Returns:
         (M, D) unit rows on the run's device, in the order of the mixture's images, zero where an image has no
-        companion; None if no stage reads companions.
+        companion; None if nothing reads companions.
     """
-    if not any(Need.COMPANIONS in stage.needs for stage in setup.stages):
+    if not reads_companions(setup.recipe, setup.stages):
         return None
     companions, network = setup.task.companions, weights_digest(setup.source)
     targets = []
@@ -47,14 +48,19 @@ def companion_targets(setup: Setup) -> Tensor | None:
     return torch.cat(targets).to(weights.device, weights.dtype)
 
 
-def describe_companions(task: Task, stages: tuple[Stage, ...]) -> list[str]:
+def reads_companions(recipe: Recipe, stages: tuple[Stage, ...]) -> bool:
+    """Say whether a run has any use for companions: a term that reads them, or a head that starts from them."""
+    return recipe.head.start == "companions" or any(Need.COMPANIONS in stage.needs for stage in stages)
+
+
+def describe_companions(task: Task, recipe: Recipe, stages: tuple[Stage, ...]) -> list[str]:
     """Say how many training images have no companion, where that matters."""
-    if task.companions is None or not any(Need.COMPANIONS in stage.needs for stage in stages):
+    if task.companions is None or not reads_companions(recipe, stages):
         return []
     missing, images = task.companions.missing, len(task.companions.of_image)
     if not missing:
         return []
-    return [f"{missing:,} of {images:,} training images have no companion; the distillation leaves them out"]
+    return [f"{missing:,} of {images:,} training images have no companion; what reads companions leaves them out"]
 
 
 def _embeddings(setup: Setup, pictures: Pictures, network: str) -> Tensor:

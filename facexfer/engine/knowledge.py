@@ -61,6 +61,39 @@ def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -
         )
 
 
+def check_head_start(recipe: Recipe, stages: tuple[Stage, ...], task: Task) -> None:
+    """Check that the head can start where the recipe wants it to.
+
+    Args:
+        recipe: The run.
+        stages: Its method.
+        task: The problem, with its companions if any.
+
+    Raises:
+        InputError: If a head that is not trained would start at random, or a class has no companion to start from.
+    """
+    classifying = [stage for stage in stages if stage.classification > 0]
+    if recipe.head.start == "random" and classifying and not any(stage.trains_head for stage in classifying):
+        raise InputError(
+            f'expected head.start = "companions" or "class_means" with {recipe.method.name}, which does not train the '
+            'head, got "random"; change it'
+        )
+    if recipe.head.start != "companions":
+        return
+    if task.companions is None:
+        raise InputError(
+            'expected companions of the training images with head.start = "companions", got none; add [companions] '
+            'with the modality that the source knows, or take "class_means"'
+        )
+    labels = task.plain_training_set.labels
+    known = {label for label, places in zip(labels, task.companions.of_image, strict=True) if places}
+    if missing := [name for label, name in enumerate(task.classes) if label not in known]:
+        raise InputError(
+            f'expected a companion for some image of every class with head.start = "companions", {len(missing)} of '
+            f'{len(task.classes)} classes have none, the first is {missing[0]}; match by "identity", or leave them out'
+        )
+
+
 class SourceKnowledge:
     """Answers about the source network, worked out once and kept in the run folder where they are costly.
 
@@ -137,7 +170,7 @@ def channel_rises(source: BackboneModule, task: Task, recipe: Recipe, layers: tu
     embeddings = embed_dataset(source, images).to(device)
     labels = torch.tensor(images.labels, device=device)
     head = HEADS[recipe.head.name](source.info.embedding_size, len(task.classes), **recipe.head.options)
-    if recipe.head.start == "class_means":
+    if recipe.head.start != "random":
         head.start_from_class_means(class_means(embeddings.cpu(), labels.cpu(), len(task.classes)))
     head = head.to(device)
     train_head(head, embeddings, labels, recipe)

@@ -113,7 +113,7 @@ class Training:
         """Settle the source, and make of it and a head what is trained."""
         settings = self.recipe.optimizer
         self.untouched = checkpoint["untouched"] if checkpoint else self.evaluation.of_untouched()
-        for line in describe_companions(self.setup.task, self.stages):
+        for line in describe_companions(self.setup.task, self.recipe, self.stages):
             self.log.say(line)
         self.inputs.companions = companion_targets(self.setup)
         settle_source(self.source, self.recipe.source, self.setup.task, self.log.say)
@@ -122,7 +122,7 @@ class Training:
             sync_batchnorm(self.backbone)
         for warning in warn_of_small_batches(self.backbone, settings, self.setup.batches.images_a_pass):
             self.log.say(f"warning: {warning}")
-        self.head = make_head(self.setup)
+        self.head = make_head(self.setup, self.inputs.companions)
         self.trained = nn.ModuleDict({"backbone": self.backbone, "head": self.head})
         self.average = None if settings.average_decay is None else make_average(self.trained, settings.average_decay)
         if checkpoint:

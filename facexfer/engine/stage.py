@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from facexfer.backbones.parts.info import BackboneModule
@@ -20,16 +20,25 @@ from facexfer.transfer.stages import Reference, Stage, StageSetting
 from facexfer.transfer.taps import map_shapes
 
 
-def make_head(setup: Setup) -> Head:
-    """Make the run's head, drawn by its seed or started from the class means of the source's embeddings."""
+def make_head(setup: Setup, companions: Tensor | None) -> Head:
+    """Make the run's head, drawn by its seed or started from class means.
+
+    Args:
+        setup: The run; its source is as training finds it.
+        companions: (M, D) the untouched source's embeddings of the companions, those of the training images first; the
+            class means come from them where ``head.start`` says so.
+    """
     recipe, task, info = setup.recipe, setup.task, setup.source.info
     seed_everything(recipe.seed, 0)
     classes = len(task.classes)
     head = HEADS[recipe.head.name](info.embedding_size, classes, **recipe.head.options)
-    if recipe.head.start == "class_means" and any(stage.classification > 0 for stage in setup.stages):
-        # Every rank computes them: the same images and the same network give the same means.
-        embeddings = embed_dataset(setup.source, task.plain_training_set)
+    if recipe.head.start != "random" and any(stage.classification > 0 for stage in setup.stages):
         labels = torch.tensor(task.plain_training_set.labels)
+        if companions is not None and recipe.head.start == "companions":
+            embeddings = companions[: len(labels)].cpu().float()
+        else:
+            # Every rank computes them: the same images and the same network give the same means.
+            embeddings = embed_dataset(setup.source, task.plain_training_set)
         head.start_from_class_means(class_means(embeddings, labels, classes))
     return head.to(setup.fabric.device, weights_dtype(recipe.runtime))
 

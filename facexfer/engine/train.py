@@ -9,8 +9,9 @@ from lightning.fabric import Fabric
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.best import BestMetric
+from facexfer.engine.companions import reads_companions
 from facexfer.engine.device_batches import make_batches
-from facexfer.engine.knowledge import SourceKnowledge, check_needs
+from facexfer.engine.knowledge import SourceKnowledge, check_head_start, check_needs
 from facexfer.engine.loop import Training
 from facexfer.engine.resume import is_resumed
 from facexfer.engine.setup import Setup
@@ -26,7 +27,7 @@ from facexfer.tasks import TASKS
 from facexfer.tasks.keys import check_keys, idle_keys
 from facexfer.tasks.task import Task
 from facexfer.transfer import methods
-from facexfer.transfer.stages import Need, Stage
+from facexfer.transfer.stages import Stage
 
 
 def train(
@@ -104,11 +105,12 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
             f"{recipe.optimizer.epochs} for {recipe.method.name}; change it"
         )
     check_needs(stages, task, source)
+    check_head_start(recipe, stages, task)
     sections = [name for name in ("companions", "pool") if getattr(recipe, name) is not None]
-    if sections and not any(Need.COMPANIONS in stage.needs for stage in stages):
+    if sections and not reads_companions(recipe, stages):
         raise InputError(
             f"expected a method that reads companions beside [{'] and ['.join(sections)}], got {recipe.method.name}; "
-            "take csd, or leave the section out"
+            'take csd, start the head from them (head.start = "companions"), or leave the section out'
         )
     if recipe.evaluation.test_loss and not task.is_closed:
         raise InputError(

@@ -61,7 +61,7 @@ class Objective(nn.Module):
         for parameter in backbone.parameters():
             parameter.requires_grad_(stage.trains_backbone)
         for parameter in head.parameters():
-            parameter.requires_grad_(stage.classification > 0)
+            parameter.requires_grad_(stage.classification > 0 and stage.trains_head)
 
     @property
     def source(self) -> nn.Module:

@@ -174,6 +174,7 @@ class Stage:
         terms: The terms beside the classification loss.
         reference: Which frozen network the terms compare with.
         trains_backbone: False trains the head alone, the backbone staying in eval mode.
+        trains_head: False leaves the head as it started; it classifies all the same.
         share: Its part of the run's iterations; the shares of a method sum to 1.
         rate_factor: Its first learning rate as a factor of the run's.
         backbone_decay: Weight decay of the backbone, i.e. the factor of ``1/2 ||W||^2`` in the objective.
@@ -189,6 +190,7 @@ class Stage:
     terms: tuple[WeightedTerm, ...] = ()
     reference: Reference = Reference.SOURCE
     trains_backbone: bool = True
+    trains_head: bool = True
     share: float = 1.0
     rate_factor: float = 1.0
     backbone_decay: float = 0.0

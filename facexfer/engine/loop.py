@@ -140,7 +140,7 @@ class Training:
         if checkpoint:
             self._restore_networks(checkpoint)
         objective = self._make_objective(index, checkpoint)
-        optimizer = make_optimizer(objective, stage, self.recipe.optimizer)
+        optimizer = make_optimizer(objective, stage, self.recipe.optimizer, self.source)
         wrapped = self.fabric.setup_module(objective)
         wrapped_optimizer = cast(torch.optim.Optimizer, self.fabric.setup_optimizers(optimizer))
         if checkpoint and checkpoint["terms"] is not None:

@@ -148,7 +148,19 @@ def make_average(network: nn.Module, decay: float) -> AveragedModel:
     return average
 
 
-def make_optimizer(objective: Objective, stage: Stage, settings: OptimizerSection) -> torch.optim.SGD:
-    """Make the optimizer of a stage: SGD over the objective's groups, at the stage's first rate."""
-    groups = cast(Any, objective.parameter_groups(stage))
-    return torch.optim.SGD(groups, lr=settings.learning_rate * stage.rate_factor, momentum=settings.momentum)
+def make_optimizer(
+    objective: Objective, stage: Stage, settings: OptimizerSection, source: nn.Module
+) -> torch.optim.Optimizer:
+    """Make the optimizer of a stage over the objective's groups: SGD, or what the stage makes itself.
+
+    Args:
+        objective: What is trained.
+        stage: Its first rate is a factor of the run's.
+        settings: The recipe's.
+        source: The network that the backbone started from.
+    """
+    groups, rate = cast(Any, objective.parameter_groups(stage)), settings.learning_rate * stage.rate_factor
+    if stage.make_optimizer is None:
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum)
+    sources = dict(zip(objective.backbone.parameters(), source.parameters(), strict=True))
+    return stage.make_optimizer(groups, sources, rate, settings.momentum)

@@ -4,11 +4,12 @@ A method is a tuple of stages. A stage says which terms join the classification 
 what is trained, and its share of the run. One loop runs them all, so a new method is one file that returns stages.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 SAM_STAGE = "attention"
@@ -165,6 +166,23 @@ class WeightedTerm:
     make: Callable[[StageSetting], Term]
 
 
+class OptimizerMaker(Protocol):
+    """Makes a method's own optimizer."""
+
+    def __call__(
+        self, groups: list[dict[str, Any]], sources: Mapping[Tensor, Tensor], rate: float, momentum: float
+    ) -> torch.optim.Optimizer:
+        """Make it.
+
+        Args:
+            groups: Parameters with their ``weight_decay``, as torch's optimizers take them.
+            sources: The backbone's parameters -> the same ones of the source network.
+            rate: The first learning rate.
+            momentum: As of SGD.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage of a method.
@@ -184,6 +202,7 @@ class Stage:
         restarts_after: Is run first, as a run of its own in the folder of its name; then the method starts from the
             source again.
         classification: The weight of the classification loss; with 0 the head is not trained and no label is read.
+        make_optimizer: Makes an optimizer of its own in the place of SGD.
     """
 
     name: str
@@ -199,3 +218,4 @@ class Stage:
     needs: frozenset[Need] = frozenset()
     restarts_after: "Stage | None" = None
     classification: float = 1.0
+    make_optimizer: OptimizerMaker | None = None

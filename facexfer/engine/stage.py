@@ -162,5 +162,5 @@ def make_optimizer(
     groups, rate = cast(Any, objective.parameter_groups(stage)), settings.learning_rate * stage.rate_factor
     if stage.make_optimizer is None:
         return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum)
-    sources = dict(zip(objective.backbone.parameters(), source.parameters(), strict=True))
+    sources: dict[Tensor, Tensor] = dict(zip(objective.backbone.parameters(), source.parameters(), strict=True))
     return stage.make_optimizer(groups, sources, rate, settings.momentum)

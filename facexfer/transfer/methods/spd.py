@@ -15,7 +15,7 @@ keeps its weight decay.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -57,12 +57,11 @@ class SelectiveProjectionSGD(torch.optim.SGD):
             closure: As of SGD.
         """
         pairs = [(weights, source) for weights, source in self._pairs if weights.grad is not None]
-        if not pairs:
-            return super().step(closure)
-        trained, sources = ([pair[side] for pair in pairs] for side in (0, 1))
+        trained, sources = [weights for weights, _ in pairs], [source for _, source in pairs]
+        gradients = [weights.grad for weights in trained if weights.grad is not None]
         before = torch._foreach_sub(trained, sources)
-        slopes = torch._foreach_mul(before, [weights.grad for weights in trained])
-        loss = super().step(closure)
+        slopes = torch._foreach_mul(before, gradients)
+        loss = cast(float | None, super().step(closure))
         after = torch._foreach_sub(trained, sources)
         reached, came = (torch.stack(torch._foreach_norm(each)) for each in (after, before))
         ratios = ((reached - came) / reached.clamp(min=torch.finfo(reached.dtype).tiny)).clamp(min=0)

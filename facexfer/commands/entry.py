@@ -46,7 +46,9 @@ def run_app(app: typer.Typer) -> None:
     except _UsageError as error:
         print_error(f"{error.format_message().rstrip('.')}; see --help")
         sys.exit(EXIT_BAD_INPUT)
-    except (typer.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt) as stop:
+        if str(stop):
+            print_error(str(stop))
         sys.exit(EXIT_INTERRUPTED)
     except InputError as error:
         print_error(str(error))

@@ -1,16 +1,18 @@
 """The training batches of a run: the same for the same step, however the run came there."""
 
 from collections.abc import Generator
-from typing import cast
+from contextlib import closing
+from typing import TypeAlias, cast
 
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from facexfer.data.loading import load_batches
 from facexfer.data.mixture import Mixture
 from facexfer.engine.schedule import balanced_batches, epoch_batches
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe
+
+ImageBatch: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 class TrainingBatches:
@@ -55,7 +57,7 @@ class TrainingBatches:
         self._workers = recipe.runtime.workers
         self._rank, self._ranks = rank, ranks
 
-    def between(self, first: int, end: int) -> Generator[list[tuple[Tensor, Tensor, Tensor]], None, None]:
+    def between(self, first: int, end: int) -> Generator[list[ImageBatch], None, None]:
         """Give the batches of the run's steps ``first`` to ``end``; close the iterator to end its workers.
 
         Yields:
@@ -68,20 +70,12 @@ class TrainingBatches:
             count = min(self.steps_per_epoch - start, end - step)
             self._images.set_epoch(epoch)
             passes = [part for batch in self.epoch(epoch)[start : start + count] for part in self.split(batch)]
-            loader = DataLoader(
-                cast(Dataset[tuple[Tensor, int, int]], self._images),
-                batch_sampler=passes,
-                num_workers=self._workers,
-                pin_memory=torch.cuda.is_available(),
-                # The loader draws its workers' seeds: from a generator of its own, or a resumed run would draw
-                # once more from the one that dropout uses.
-                generator=torch.Generator().manual_seed(self._seed * 1_000_003 + epoch),
-            )
-            loaded = iter(loader)
-            for _ in range(count):
-                yield [next(loaded) for _ in range(self._parts)]
-            # Asking past the end lets the workers end before the next epoch's start.
-            next(loaded, None)
+            loader = load_batches(self._images, passes, self._workers, self._seed * 1_000_003 + epoch)
+            with closing(loader) as loaded:
+                for _ in range(count):
+                    yield [cast(ImageBatch, next(loaded)) for _ in range(self._parts)]
+                # Asking past the end lets the workers end before the next epoch's start.
+                next(loaded, None)
             step += count
 
     def epoch(self, epoch: int) -> list[list[int]]:

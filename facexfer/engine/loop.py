@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from facexfer.backbones.parts.carried import facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
@@ -13,7 +13,9 @@ from facexfer.data.training_set import TrainingSet
 from facexfer.engine.companions import companion_targets, describe_companions
 from facexfer.engine.diagnosis import warn_of_small_batches
 from facexfer.engine.evaluation import Evaluation
-from facexfer.engine.inputs import Batch, Inputs
+from facexfer.engine.gradients import clip_gradients, compute_gradients
+from facexfer.engine.inputs import Inputs
+from facexfer.engine.interrupt import StopRequest
 from facexfer.engine.loss_log import LossWindow, mean_losses
 from facexfer.engine.resume import Checkpoints, restore_stage
 from facexfer.engine.run_log import RunLog
@@ -72,6 +74,8 @@ class Training:
             if self.fabric.is_global_zero:
                 self.run.save_failure(str(error))
             raise
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(str(stop) or f"stopped; {self.checkpoints.describe_good()}") from None
         except OSError as error:
             raise RunError(
                 f"{self.run.path}: expected to write into the run's folder, got: {error}; free some space and go on "
@@ -150,15 +154,18 @@ class Training:
             self.best.start_stage()
         wrapped.train()
         window = LossWindow(stage.name)
-        with closing(self.inputs.between(self.step, end)) as batches:
+        if checkpoint and checkpoint["terms"] is not None:
+            window.load_state(checkpoint["window"])
+        is_stopped = False
+        with StopRequest(self.fabric.is_global_zero) as stop, closing(self.inputs.between(self.step, end)) as batches:
             for parts in batches:
                 progress = (self.step - first) / (end - first)
                 rate = stage_rate(self.recipe.optimizer, stage, progress)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 more = self.inputs.of_source(self.step, progress) if objective.reads_source_images else ()
-                losses = self._compute_gradients(wrapped, optimizer, parts, more)
-                self._clip(wrapped, wrapped_optimizer)
+                losses = compute_gradients(self.fabric, wrapped, optimizer, parts, more)
+                clip_gradients(self.fabric, wrapped, wrapped_optimizer, self.recipe.optimizer.clip_norm)
                 wrapped_optimizer.step()
                 if self.average:
                     self.average.update_parameters(self.trained)
@@ -173,45 +180,36 @@ class Training:
                 if self.best.is_exhausted:
                     break
                 # After the evaluation: a run killed in between measures again instead of missing a metric.
-                if is_logged and self.step != end and self.checkpoints.are_due():
-                    self._save(index, objective, optimizer)
+                is_stopped = self._is_stopped(stop, is_logged)
+                if self.step != end and (is_stopped or (is_logged and self.checkpoints.are_due())):
+                    self._save(index, objective, optimizer, window.state())
+                if is_stopped and self.step != end:
+                    raise self._stopped()
                 self.log.advance(self.step, rate)
         self._skip_to(end)
         if self.fabric.is_global_zero and any(True for _ in objective.terms.parameters()):
             self.run.save_stage(stage.name, dict(objective.terms.state_dict()), dict(self.reference.state_dict()))
         self._save(index + 1, None, None)
+        if is_stopped:
+            raise self._stopped()
+
+    def _is_stopped(self, stop: StopRequest, is_logged: bool) -> bool:
+        """Say whether the run is to stop after this step; ranks agree on it where they wait for each other anyway."""
+        if self.fabric.world_size == 1:
+            return stop.asked
+        if not is_logged:
+            return False
+        asked = torch.tensor(float(stop.asked), device=self.fabric.device)
+        return bool(self.fabric.all_reduce(asked, reduce_op="max"))
+
+    def _stopped(self) -> KeyboardInterrupt:
+        total = sum(self.stage_steps)
+        return KeyboardInterrupt(f"stopped after step {self.step} of {total}; go on with --resume")
 
     def _make_objective(self, index: int, checkpoint: dict[str, Any] | None) -> Objective:
         """Set up a stage; in a later one the reference may be what the stage before has made."""
         self.reference = choose_reference(self.setup, index, self.backbone, checkpoint)
         return make_objective(self.setup, index, self.reference, self.backbone, self.head, self.log.say)
-
-    def _compute_gradients(
-        self,
-        wrapped: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        parts: list[Batch],
-        more: tuple[Tensor, ...],
-    ) -> dict[str, Tensor]:
-        """Run the parts of a step's batch forward and backward; give the losses, means over the batch."""
-        optimizer.zero_grad()
-        total: dict[str, Tensor] = {}
-        for number, part in enumerate(parts, start=1):
-            companions = {} if part.companions is None else {"companions": part.companions}
-            with self.fabric.no_backward_sync(cast(Any, wrapped), enabled=number < len(parts)):
-                losses: dict[str, Tensor] = wrapped(part.images, part.labels, *more, **companions)
-                self.fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
-            for name, loss in losses.items():
-                share = loss.detach() / len(parts)
-                total[name] = share if number == 1 else total[name] + share
-        return total
-
-    def _clip(self, wrapped: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        if self.recipe.optimizer.clip_norm is not None:
-            # A gradient that is not finite shows in the loss, and is reported there.
-            self.fabric.clip_gradients(
-                wrapped, cast(Any, optimizer), max_norm=self.recipe.optimizer.clip_norm, error_if_nonfinite=False
-            )
 
     def _log(self, window: LossWindow) -> None:
         record = window.summarise(self.checkpoints.describe_good(), self.fabric.all_reduce)
@@ -253,7 +251,13 @@ class Training:
         self.backbone.load_state_dict(checkpoint["backbone"])
         self.head.load_state_dict(checkpoint["head"])
 
-    def _save(self, index: int, objective: Objective | None, optimizer: torch.optim.Optimizer | None) -> None:
+    def _save(
+        self,
+        index: int,
+        objective: Objective | None,
+        optimizer: torch.optim.Optimizer | None,
+        window: dict[str, Any] | None = None,
+    ) -> None:
         self._check_weights()
         self.log.flush()
         reference = self.reference.state_dict() if objective and self.reference is not self.source else None
@@ -268,6 +272,7 @@ class Training:
                 "terms": dict(objective.terms.state_dict()) if objective else None,
                 "reference": dict(reference) if reference else None,
                 "optimizer": optimizer.state_dict() if optimizer else None,
+                "window": window,
                 "average": dict(self.average.state_dict()) if self.average else None,
                 "best": self.best.state(),
                 "skipped_steps": self.skipped_steps,

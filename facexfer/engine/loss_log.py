@@ -31,6 +31,15 @@ class LossWindow:
         self._names = list(losses)
         self._losses.append(torch.stack([loss.detach().float() for loss in losses.values()]))
 
+    def state(self) -> dict[str, Any]:
+        """Give what a checkpoint must hold of the steps that no record has yet."""
+        losses = [loss.cpu() for loss in self._losses]
+        return {"steps": list(self._steps), "names": list(self._names), "losses": losses}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._steps, self._names, self._losses = list(state["steps"]), list(state["names"]), list(state["losses"])
+
     def summarise(self, last_good: str, over_ranks: Callable[[Tensor], Any]) -> dict[str, Any]:
         """Give the means since the last call, and forget.
 

@@ -1,0 +1,100 @@
+"""A run that is asked to stop ends its step, saves, and goes on as if it had never stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from recipe_files import write_recipe
+from small_faces import write_small_set
+
+from facexfer.engine import interrupt
+from facexfer.engine.interrupt import StopRequest
+from facexfer.engine.train import train
+from facexfer.runs.folder import RunFolder
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "train_nir.py"
+# No checkpoint is due before the end, and losses are written down every third step only.
+SLOW_TO_SAVE = {"checkpoint_seconds": 1000, "log_every_steps": 3}
+
+
+@pytest.fixture(scope="module")
+def make(recipe_for, tmp_path_factory):
+    manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
+
+    def make(workers=0):
+        return recipe_for(
+            manifest,
+            optimizer={"iterations": 6, "batch_size": 4},
+            evaluation={"untouched": False},
+            runtime={**SLOW_TO_SAVE, "workers": workers},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(make, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(make(), run)
+    return run
+
+
+def send_at(number, kind):
+    def send(step):
+        if step.number == number:
+            os.kill(os.getpid(), kind)
+
+    return send
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [(1, signal.SIGINT), (2, signal.SIGTERM), (3, signal.SIGINT), (6, signal.SIGINT)],
+    ids=["between log lines", "sigterm", "at a stage's end", "at the last step"],
+)
+def test_a_stopped_run_has_saved_and_goes_on_bit_for_bit(assert_same_run, make, whole, tmp_path, capfd, step, kind):
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt, match=rf"stopped after step {step} of 6; go on with --resume"):
+        train(make(), run.path, on_step=send_at(step, kind))
+    assert "stopping after this step" in capfd.readouterr().err
+    assert run.load_checkpoint()["step"] == step
+    train(make(), run.path, resume=True)
+    assert_same_run(run.path, whole)
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_the_workers_too_and_loses_nothing(assert_same_run, make, whole, tmp_path):
+    """As a terminal does: the signal goes to the whole process group."""
+    write_recipe(make(workers=1), tmp_path / "recipe.toml")
+    program = (
+        "import os, signal\nfrom facexfer.engine.train import train\n"
+        "def stop(step):\n    if step.number == 1: os.killpg(0, signal.SIGINT)\n"
+        f"train({str(tmp_path / 'recipe.toml')!r}, {str(tmp_path / 'run')!r}, on_step=stop)"
+    )
+    words = [sys.executable, "-c", program]
+    stopped = subprocess.run(words, check=False, capture_output=True, text=True, start_new_session=True)
+    assert stopped.stderr.splitlines()[-1] == "KeyboardInterrupt: stopped after step 1 of 6; go on with --resume"
+    words = [sys.executable, str(TOOL), str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run"), "--resume"]
+    subprocess.run(words, check=True, capture_output=True)
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_the_second_request_stops_at_once(monkeypatch):
+    monkeypatch.setattr(interrupt, "_ONE_REQUEST_SECONDS", 0.0)
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest(speaks=False) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_one_press_that_comes_twice_is_one_request():
+    with StopRequest(speaks=False) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.asked

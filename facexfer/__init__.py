@@ -4,6 +4,7 @@ Everything that a program needs is here; each name comes from its room when it i
 ``import facexfer`` and ``facexfer --help`` do not pay for torch.
 """
 
+import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from facexfer.recipe import Recipe
     from facexfer.transfer.methods import register_method
     from facexfer.transfer.stages import Stage, Term, WeightedTerm
+
+# albumentations asks a package index for its newest version when it is imported. Nothing here opens a connection, so
+# its check is off before any of our modules, or a plugin of yours, can import it.
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 __version__ = version("facexfer")
 __all__ = [

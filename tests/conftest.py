@@ -1,17 +1,40 @@
 """What tests repeat: a tiny recipe, a run's end and its comparison, and as little of the processor as will do."""
 
 import os
+import sys
+import tempfile
+from pathlib import Path
 
 # Before torch is imported, and for the processes that tests start: the networks here are too small to share.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Nothing may leave this machine, neither from here nor from the processes that tests start.
+sys.path.insert(0, str(Path(__file__).parent / "offline"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
+os.environ["FACEXFER_TEST_CONNECTIONS"] = tempfile.mkstemp(prefix="connections-")[1]
+
 import pytest
+import sitecustomize  # noqa: F401 - ours: it begins to watch
 from hypothesis import settings
 
 # Changed files by the thousand: HYPOTHESIS_PROFILE=thorough make test
 settings.register_profile("suite", deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+@pytest.fixture(autouse=True)
+def _no_connections():
+    """Fail a test in which something tried to leave this machine, also where the refusal was caught."""
+    record = Path(os.environ["FACEXFER_TEST_CONNECTIONS"])
+    yield
+    tried = record.read_text().split("\n")[:-1] if record.stat().st_size else []
+    record.write_text("")
+    assert not tried
+
+
+def pytest_unconfigure():
+    Path(os.environ["FACEXFER_TEST_CONNECTIONS"]).unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """How every command starts and ends: one line, and exit status 2 for bad input or 1 for a run that failed."""
 
+import io
 import os
 import re
 import sys
@@ -21,6 +22,8 @@ _SEVERAL = {
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+# How torch says that the CPU's memory is full.
+_NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 # What typer's parser raises about a command line, whichever click it carries.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 
@@ -40,7 +43,13 @@ def run_app(app: typer.Typer) -> None:
     """Run a typer app on the process's arguments and exit with the status that its outcome deserves.
 
     Status 0 is a finished command, 1 one that failed, 2 is bad input (also of the command line itself), 130 Ctrl-C.
+    What the machine refuses, such as memory or a file, is one line too; any other exception is a fault of ours and
+    keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding does not have must not end the command.
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = app(args=repeat_options(sys.argv[1:]), standalone_mode=False)
     except _UsageError as error:
@@ -55,6 +64,16 @@ def run_app(app: typer.Typer) -> None:
         sys.exit(EXIT_BAD_INPUT)
     except RunError as error:
         print_error(str(error))
+        sys.exit(EXIT_FAILED)
+    except BrokenPipeError:
+        # Whoever read the output, such as head, has had enough; what is still buffered must not fail at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    except (MemoryError, OSError, RuntimeError) as error:
+        refusal = _describe_refusal(error)
+        if refusal is None:
+            raise
+        print_error(refusal)
         sys.exit(EXIT_FAILED)
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -84,6 +103,16 @@ def repeat_options(words: list[str]) -> list[str]:
                 option = ""
         repeated.append(word)
     return repeated
+
+
+def _describe_refusal(error: Exception) -> str | None:
+    """Say what the machine has refused; None if the error is of another kind."""
+    # Not by class: torch need not be imported for a command that fails without it.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY in str(error):
+        return f"expected enough memory, got: {error or 'none left'}; take smaller batches or less at a time"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.filename or 'a file'}: expected access, got: {error.strerror}; check permissions and free space"
+    return None
 
 
 def print_error(message: str) -> None:

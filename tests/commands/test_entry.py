@@ -1,8 +1,11 @@
 """How a command ends: its exit status, and one line for whatever was wrong."""
 
+import os
+import subprocess
 import sys
 
 import pytest
+import torch
 
 from facexfer.cli import app
 from facexfer.commands.entry import run_app
@@ -45,3 +48,55 @@ def test_ctrl_c_is_status_130(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         run_app(interrupt)
     assert ended.value.code == 130
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "expected enough memory"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"),
+            "smaller batches",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB"), "Tried to allocate 2 GiB"),
+        (PermissionError(13, "Permission denied", "/runs/afa"), "/runs/afa: expected access, got: Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line_and_status_1(monkeypatch, capsys, error, said):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["facexfer"])
+    with pytest.raises(SystemExit) as ended:
+        run_app(fail)
+    assert ended.value.code == 1
+    line = capsys.readouterr().err
+    assert said in line
+    assert line.count("\n") == 1
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(sys, "argv", ["facexfer"])
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run_app(fail)
+
+
+def test_a_reader_that_stops_reading_is_no_fault(tmp_path):
+    """As in ``facexfer --help | true``."""
+    program = f"{sys.executable} -m facexfer train --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", program], check=False, capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+def test_a_name_that_the_terminal_lacks_is_shown_in_another_way(tmp_path):
+    words = [sys.executable, "-m", "facexfer", "train", str(tmp_path / "Jos\N{LATIN SMALL LETTER E WITH ACUTE}.toml")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [*words, "--out", str(tmp_path / "run")], check=False, capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 2
+    assert "Jos\\xe9.toml" in done.stderr

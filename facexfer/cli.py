@@ -1,5 +1,7 @@
 """The ``facexfer`` command: every subcommand is one function of ``facexfer.commands``."""
 
+from collections.abc import Callable
+
 import typer
 
 from facexfer.commands.compare import compare
@@ -22,25 +24,37 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Take a face network from visible light to near infrared, and prove that what ships is what was measured.",
+    help="Adapt a face network from visible light to near infrared, and ship exactly what you measured.\n\n"
+    "The usual order: prepare, train, evaluate, export. To see it all once without any data: facexfer demo.",
 )
-for _command in (
-    demo,
-    prepare,
-    split,
-    train,
-    evaluate,
-    export,
-    inspect,
-    compare,
-    delta_weights,
-    verify_bundle,
-    match,
-    runs,
-    doctor,
-):
-    app.command()(_command)
-app.add_typer(figures, name="figures")
+# Panel of the help -> its commands, in the usual order, each with an example where its options are many.
+_PANELS: dict[str, dict[Callable[..., None], str | None]] = {
+    "Data": {
+        prepare: "prepare nir-photos --layout folders --detector buffalo_sc --modality nir "
+        "--protocol identity-disjoint --out nir",
+        split: "split nir/images.csv --protocol identity-disjoint --draws 5 --out draws",
+    },
+    "Train": {
+        train: "train nir-csd --set data.manifest=nir/images.csv companions.manifest=vis/images.csv --out runs/mine",
+        compare: "compare grid.toml --out comparisons/mine --jobs 2",
+        delta_weights: "delta-weights recipe.toml --out runs/delta",
+    },
+    "Measure": {
+        evaluate: "evaluate --model runs/mine --manifest nir/images.csv --split val --probe nir --far 1e-2 1e-3 "
+        "--report report",
+    },
+    "Ship": {
+        export: "export runs/mine --out bundle --precision fp32 int8",
+        verify_bundle: "verify-bundle bundle --run runs/mine",
+        match: "match first.jpg second.jpg --bundle bundle --detector yunet.onnx",
+    },
+    "Look around": {demo: None, inspect: None, runs: None, doctor: None},
+}
+for _panel, _commands in _PANELS.items():
+    for _command, _example in _commands.items():
+        _epilog = None if _example is None else f"Example: facexfer {_example}"
+        app.command(rich_help_panel=_panel, epilog=_epilog)(_command)
+app.add_typer(figures, name="figures", rich_help_panel="Measure")
 
 
 def main() -> None:

@@ -8,10 +8,10 @@ import typer
 
 def compare(
     grid: Annotated[str, typer.Argument(help="A TOML file, or the name of a packaged grid.")],
-    out: Annotated[Path, typer.Option(help="The comparison's folder; what is finished in it stays.")],
+    out: Annotated[Path, typer.Option(help="The comparison's folder; finished runs in it are kept.")],
     jobs: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 1,
 ) -> None:
-    """Run a grid cell by cell and write its tables after each; started again, it goes on with what is missing."""
+    """Run a grid of methods, networks and seeds, with tables after every run; again, it runs only what is missing."""
     from facexfer.comparison.cells import only_one_in, run_cells
     from facexfer.comparison.grid import read_grid
     from facexfer.comparison.table import write_tables

@@ -10,12 +10,14 @@ import typer
 
 def delta_weights(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a packaged recipe.")],
-    out: Annotated[Path, typer.Option(help="The folder to write into; train into it afterwards to use what is there.")],
+    out: Annotated[
+        Path, typer.Option(help="The folder to write into; a later train into the same folder uses the weights.")
+    ],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one value: section.key=value. May come again.")
+        list[str] | None, typer.Option("--set", help="Change a value of the recipe: section.key=value. Takes several.")
     ] = None,
 ) -> None:
-    """Measure DELTA's channel weights: train the head alone, then the rise of the loss without each channel."""
+    """Measure DELTA's channel weights: train the head alone, then measure how the loss rises without each channel."""
     from facexfer.engine.knowledge import SourceKnowledge
     from facexfer.engine.source import make_source, settle_source
     from facexfer.errors import InputError

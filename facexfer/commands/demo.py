@@ -30,14 +30,14 @@ def demo(
         Path | None, typer.Option(help="A new folder for everything; default: runs/demo, runs/demo-2, ...")
     ] = None,
     train_people: Annotated[int, typer.Option(help="People to train on.", min=2)] = 60,
-    val_people: Annotated[int, typer.Option(help="Other people, to measure on.", min=2)] = 40,
-    shots: Annotated[int, typer.Option(help="Pictures of each person with each camera.", min=2)] = 8,
-    seed: Annotated[int, typer.Option(help="Of the faces and of the training.", min=0)] = 0,
+    val_people: Annotated[int, typer.Option(help="Other people to measure on.", min=2)] = 40,
+    shots: Annotated[int, typer.Option(help="Pictures per person and camera.", min=2)] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the faces and of the training.", min=0)] = 0,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one value of both recipes: section.key=value.")
+        list[str] | None, typer.Option("--set", help="Change a value of every recipe: section.key=value.")
     ] = None,
 ) -> None:
-    """See the whole way once, without any data: faces drawn by formulas, a small network, ONNX, a report."""
+    """See it all once without any data: draw faces, adapt a small network, measure, export, write a report."""
     console = Console(highlight=False, soft_wrap=True)
     folder = _new_folder(out)
     started = time.monotonic()

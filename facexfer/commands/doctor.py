@@ -7,9 +7,9 @@ import typer
 
 
 def doctor(
-    folder: Annotated[Path, typer.Option("--out", help="Where runs are to be written.")] = Path("runs"),
+    folder: Annotated[Path, typer.Option("--out", help="The folder that runs will be written to.")] = Path("runs"),
 ) -> None:
-    """Check packages, GPU, onnxruntime and write access; print the one-line cure of each finding."""
+    """Check packages, GPU, onnxruntime and write access, with a one-line cure for each problem found."""
     from facexfer.deploy.doctor import examine
     from facexfer.errors import RunError
 

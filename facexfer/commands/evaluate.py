@@ -11,16 +11,22 @@ from facexfer.files.atomic import write_text
 
 def evaluate(
     model: Annotated[
-        Path | None, typer.Option(help="A run, a checkpoint, an ONNX file, or weights with --backbone.")
+        Path | None, typer.Option(help="A run folder, a checkpoint, an ONNX file, or weights together with --backbone.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="The network's name, for foreign weights.")] = None,
-    manifest: Annotated[Path | None, typer.Option(help="The images' manifest.")] = None,
-    split: Annotated[str | None, typer.Option(help="Take this split of the manifest.")] = None,
-    probe: Annotated[str | None, typer.Option(help="Modality of the probes; alone: pairs within it.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="The network's name, for weights that are not facexfer's.")
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option(help="The images: an images.csv.")] = None,
+    split: Annotated[str | None, typer.Option(help="Use only this split of the manifest.")] = None,
+    probe: Annotated[
+        str | None, typer.Option(help="Modality of the probes; without --gallery, pairs within it.")
+    ] = None,
     gallery: Annotated[str | None, typer.Option(help="Modality of the gallery.")] = None,
     embeddings: Annotated[Path | None, typer.Option(help="Embeddings (N, D), .npy.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Their labels (N,), .npy.")] = None,
-    gallery_embeddings: Annotated[Path | None, typer.Option(help="Compare with these (G, D) instead, .npy.")] = None,
+    gallery_embeddings: Annotated[
+        Path | None, typer.Option(help="Embeddings of a gallery (G, D) to compare with, .npy.")
+    ] = None,
     gallery_labels: Annotated[Path | None, typer.Option(help="Their labels (G,), .npy.")] = None,
     scores: Annotated[
         list[Path] | None,
@@ -28,37 +34,46 @@ def evaluate(
             help="Genuine and impostor scores, two .npy or text files; or one CSV with the columns score and same."
         ),
     ] = None,
-    distances: Annotated[bool, typer.Option("--distances", help="The scores are distances: lower is alike.")] = False,
+    distances: Annotated[
+        bool, typer.Option("--distances", help="The scores are distances: lower means more alike.")
+    ] = False,
     far: Annotated[list[float] | None, typer.Option(help="False accept rates, as fractions.")] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Add the embedding of the mirrored crop.")] = False,
     templates: Annotated[
         bool, typer.Option("--templates", help="Enrol the mean of half of each identity's captures.")
     ] = False,
     identify: Annotated[bool, typer.Option("--identify", help="Look people up: rank 1, CMC, open set.")] = False,
-    slice_by: Annotated[list[str] | None, typer.Option(help="Figures by each value of a manifest column.")] = None,
-    failures: Annotated[
-        Path | None, typer.Option(help="CSV of photos without a crop; they count as rejects, beside.")
+    slice_by: Annotated[
+        list[str] | None, typer.Option(help="Figures for each value of these manifest columns.")
     ] = None,
-    before: Annotated[Path | None, typer.Option(help="An old model: what changed, and is it significant?")] = None,
-    before_backbone: Annotated[str | None, typer.Option(help="Its network's name, for foreign weights.")] = None,
+    failures: Annotated[
+        Path | None,
+        typer.Option(help="The failures.csv of prepare: its photos count as rejects, in figures of their own."),
+    ] = None,
+    before: Annotated[
+        Path | None, typer.Option(help="An older model: what has changed, and is the change significant?")
+    ] = None,
+    before_backbone: Annotated[
+        str | None, typer.Option(help="The older model's network, for weights that are not facexfer's.")
+    ] = None,
     thresholds: Annotated[
-        Path | None, typer.Option(help="The JSON of an evaluation elsewhere: its thresholds, applied here.")
+        Path | None, typer.Option(help="JSON of an evaluation on other data; its thresholds are applied here.")
     ] = None,
     pairs: Annotated[
         Path | None,
         typer.Option(
-            help="A list of pairs with folds, such as LFW's pairs.txt. Where identities tell of no pair beside it, its "
-            "pairs are all there are."
+            help="A list of pairs with folds, such as LFW's pairs.txt. If the manifest names no identities, only these "
+            "pairs are compared."
         ),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write report.html and report.json into this folder.")] = None,
-    pictures: Annotated[bool, typer.Option(help="Show the worst pairs' pictures in the report.")] = True,
+    pictures: Annotated[bool, typer.Option(help="Show the pictures of the worst pairs in the report.")] = True,
     plugin: Annotated[
-        list[Path] | None, typer.Option(help="A Python file with a metric of your own. May come again.")
+        list[Path] | None, typer.Option(help="A Python file with a metric of your own. Repeatable.")
     ] = None,
 ) -> None:
-    """Measure TAR at FAR over all pairs, exactly: of a model, of embeddings, or of scores."""
+    """Measure TAR at FAR, exactly over all pairs, for a model, for embeddings or for scores."""
     from facexfer.measure import evaluation
     from facexfer.plugins import load_plugins
 

@@ -7,32 +7,36 @@ import typer
 
 
 def export(
-    out: Annotated[Path, typer.Option(help="The .onnx file to write, or the folder of a bundle to make of a run.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write, or the folder of the bundle to make from a run.")],
     run: Annotated[Path | None, typer.Argument(help="A run folder.")] = None,
-    model: Annotated[Path | None, typer.Option(help="A run folder, or foreign weights with --backbone.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="The network's name, for foreign weights.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A run folder, or other weights together with --backbone.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="The network's name, for weights that are not facexfer's.")
+    ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="Of a bundle: fp32, fp16, int8, int8-dynamic. The first is shipped, all must pass the gate."),
+        typer.Option(
+            help="For a bundle: fp32, fp16, int8, int8-dynamic. The first is shipped; all must pass the gate."
+        ),
     ] = None,
     far: Annotated[
         float | None,
-        typer.Option(help="Of a bundle: decide by the threshold of this FAR; the lowest sound one if not."),
+        typer.Option(help="For a bundle: decide at this FAR. Default: the lowest with 30 false accepts behind it."),
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="The set of ONNX operators, 11 to 23.")] = None,
+    opset: Annotated[int | None, typer.Option(help="The ONNX operator set, 11 to 23.")] = None,
     batch: Annotated[int | None, typer.Option(help="A fixed number of images, for compilers that need one.")] = None,
     max_loss: Annotated[
         float | None,
-        typer.Option(help="Of a bundle: TAR that may be lost, a fraction; 0.001, for int8 0.01 if not."),
+        typer.Option(help="For a bundle: the loss of TAR to accept, as a fraction. Default: 0.001; for int8, 0.01."),
     ] = None,
     even_if_failed: Annotated[
-        bool, typer.Option("--even-if-failed", help="Also a run that diverged or ended far below its source.")
+        bool, typer.Option("--even-if-failed", help="Export even a run that diverged or ended far below its source.")
     ] = False,
     detector: Annotated[
-        Path | None, typer.Option(help="Of a bundle: an InsightFace detector to put in, for its FaceAnalysis.")
+        Path | None, typer.Option(help="For a bundle: an InsightFace detector to include, for its FaceAnalysis.")
     ] = None,
 ) -> None:
-    """Write pixels 0..255 RGB in, embedding out: one file for --out NAME.onnx, else a bundle that passed the gate."""
+    """Write an ONNX file (RGB 0..255 in, embedding out), or a bundle of it with its evidence if it passes the gate."""
     from facexfer.deploy.export import export as write
     from facexfer.errors import InputError
 

@@ -10,18 +10,18 @@ figures = typer.Typer(no_args_is_help=True, help="Draw the paper's figures from 
 _Runs = Annotated[list[Path], typer.Argument(help="Run folders.")]
 _Names = Annotated[
     list[str] | None,
-    typer.Option("--name", help="What to call a run, in the order of the runs; left out, by their folders."),
+    typer.Option("--name", help="A name for each run, in their order. Default: their folders' names."),
 ]
 _Out = Annotated[Path, typer.Option(help="The folder to write into.")]
-_Pictures = Annotated[int, typer.Option(help="How many test pictures are shown.", min=1)]
+_Pictures = Annotated[int, typer.Option(help="How many test pictures to show.", min=1)]
 
 
 @figures.command("activation-maps")
 def activation_maps(
     runs: _Runs,
     out: _Out,
-    channel: Annotated[int, typer.Option(help="Which channel, from 0.", min=0)] = 0,
-    layer: Annotated[str | None, typer.Option(help="The layer's name; left out, the last tapped one.")] = None,
+    channel: Annotated[int, typer.Option(help="The channel, counted from 0.", min=0)] = 0,
+    layer: Annotated[str | None, typer.Option(help="The layer's name. Default: the last tapped layer.")] = None,
     pictures: _Pictures = 4,
     names: _Names = None,
 ) -> None:
@@ -43,11 +43,11 @@ def loss_curves(runs: _Runs, out: _Out, names: _Names = None) -> None:
 
 @figures.command("samples-per-class")
 def samples_per_class(
-    comparison: Annotated[Path, typer.Argument(help="The folder of a comparison such as figure4.")],
+    comparison: Annotated[Path, typer.Argument(help="The folder of a comparison, such as that of the grid figure4.")],
     out: _Out,
-    figure: Annotated[str, typer.Option(help="Which figure of the runs.")] = "top1",
+    figure: Annotated[str, typer.Option(help="The figure to plot.")] = "top1",
 ) -> None:
-    """Figure 4: accuracy against the training images a class."""
+    """Figure 4: accuracy against training images per class."""
     from facexfer.reports.samples_per_class import samples_per_class
     from facexfer.reports.saving import save_figure
 
@@ -55,8 +55,10 @@ def samples_per_class(
 
 
 @figures.command("attention")
-def attention(run: Annotated[Path, typer.Argument(help="A run of afa.")], out: _Out, pictures: _Pictures = 4) -> None:
-    """Where SAM and which channels CAM attends to, over test images such as faces."""
+def attention(
+    run: Annotated[Path, typer.Argument(help="A run of the method afa.")], out: _Out, pictures: _Pictures = 4
+) -> None:
+    """Where SAM looks and which channels CAM weighs, over test images."""
     from facexfer.reports.attention import attention_figures
     from facexfer.reports.saving import save_figure
 

@@ -7,9 +7,9 @@ import typer
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="Weights (MXNet, torch, safetensors), a symbol or ONNX.")],
+    file: Annotated[Path, typer.Argument(help="Weights (MXNet, torch, safetensors), an MXNet symbol or an ONNX file.")],
 ) -> None:
-    """Say what a file is, without running any code of it."""
+    """Say which network a file holds, without running any code in it."""
     from facexfer.backbones.identify import identify
 
     facts = identify(file)

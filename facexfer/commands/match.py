@@ -10,13 +10,14 @@ def match(
     bundle: Annotated[Path, typer.Option(help="A bundle that facexfer export wrote.")],
     photos: Annotated[list[Path] | None, typer.Argument(help="Two photos to compare.")] = None,
     detector: Annotated[
-        str | None, typer.Option(help="YuNet or an InsightFace detector; without, photos are aligned crops.")
+        str | None,
+        typer.Option(help="YuNet or an InsightFace detector. Without one, photos are taken as aligned crops."),
     ] = None,
-    enrol: Annotated[Path | None, typer.Option(help="A folder with a subfolder of photos for each person.")] = None,
-    identify: Annotated[Path | None, typer.Option(help="Look this photo up among the enrolled.")] = None,
-    far: Annotated[float | None, typer.Option(help="Decide for this FAR; the bundle's own by default.")] = None,
+    enrol: Annotated[Path | None, typer.Option(help="A folder with one subfolder of photos per person.")] = None,
+    identify: Annotated[Path | None, typer.Option(help="Look this photo up among the enrolled people.")] = None,
+    far: Annotated[float | None, typer.Option(help="Decide at this FAR. Default: the bundle's own.")] = None,
 ) -> None:
-    """Compare two photos, or look one up in a folder of people: score, threshold, decision."""
+    """Compare two photos, or look one up in a folder of people: prints score, threshold and decision."""
     from facexfer.deploy.matching import Matcher
     from facexfer.errors import InputError
 

@@ -12,51 +12,59 @@ _MOST_SHOWN = 8
 
 
 def prepare(
-    photos: Annotated[Path, typer.Argument(help="The folder of photos, or the file of the set.")],
+    photos: Annotated[Path, typer.Argument(help="The folder of photos, or the data set's file.")],
     layout: Annotated[
         str,
         typer.Option(
-            help="Its form: folders, polyu-nirfd, cbsr-nir, casia-nir-vis2, lfw, manifest, insightface-rec, "
-            "insightface-bin, or one of a plugin."
+            help="How the photos are organised: folders, polyu-nirfd, cbsr-nir, casia-nir-vis2, lfw, manifest, "
+            "insightface-rec, insightface-bin, or a plugin's own."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="A new folder; or the one of a run that was stopped, to go on.")],
+    out: Annotated[Path, typer.Option(help="A new folder, or that of an interrupted run, to continue it.")],
     detector: Annotated[
-        str | None, typer.Option(help="YuNet or InsightFace ONNX file, or an InsightFace pack such as buffalo_sc.")
+        str | None, typer.Option(help="A YuNet or InsightFace ONNX file, or an InsightFace pack such as buffalo_sc.")
     ] = None,
     landmarks: Annotated[
-        Path | None, typer.Option(help="CSV of path and x1,y1 ... x5,y5 (or two eyes) instead of detection.")
+        Path | None, typer.Option(help="Instead of a detector: a CSV of path and x1,y1 ... x5,y5 (or the two eyes).")
     ] = None,
     pre_cropped: Annotated[bool, typer.Option("--pre-cropped", help="The photos are aligned crops already.")] = False,
     size: Annotated[str, typer.Option(help="Height x width of a crop: 112x112 or 112x96.")] = "112x112",
     choose: Annotated[
         str | None,
-        typer.Option(help="Of several faces: largest-central (if left out), largest, central, surest, only."),
+        typer.Option(help="Which of several faces: largest-central (the default), largest, central, surest, only."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     modality: Annotated[
-        str | None, typer.Option(help="Of the photos, where the layout does not tell; nir if it is left out.")
+        str | None, typer.Option(help="Modality of the photos, if the layout does not tell. Default: nir.")
     ] = None,
     identity_regex: Annotated[
-        str | None, typer.Option(help="Takes the identity from the path, such as '^(\\d+)_'.")
+        str | None, typer.Option(help="How to find the identity in the path, such as '^(\\d+)_'.")
     ] = None,
-    fold: Annotated[str | None, typer.Option(help="Of casia-nir-vis2: 1 (if left out) to 10, or dev.")] = None,
+    fold: Annotated[str | None, typer.Option(help="For casia-nir-vis2: 1 (the default) to 10, or dev.")] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="Split: polyu-nirfd, identity-disjoint, vis-nir, vis-nir-one.")
+        str | None, typer.Option(help="How to split: polyu-nirfd, identity-disjoint, vis-nir, vis-nir-one.")
     ] = None,
-    draw: Annotated[int | None, typer.Option(min=0, help="Which draw of the protocol; 0 if it is left out.")] = None,
-    val_identities: Annotated[int | None, typer.Option(help="How many to hold out; else a fifth.")] = None,
+    draw: Annotated[int | None, typer.Option(min=0, help="Which draw of the protocol. Default: 0.")] = None,
+    val_identities: Annotated[
+        int | None, typer.Option(help="How many identities to hold out. Default: a fifth.")
+    ] = None,
     min_score: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Fainter detections are no faces; 0.6 if it is left out.")
+        float | None, typer.Option(min=0, max=1, help="The lowest detection score that counts as a face. Default: 0.6.")
     ] = None,
-    min_eye_distance: Annotated[float, typer.Option(min=0, help="In pixels of the photo.")] = 8.0,
-    min_sharpness: Annotated[float, typer.Option(min=0, help="Less is too blurred; 0 takes all.")] = 0.01,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Larger photos are refused unread.")] = 64_000_000,
+    min_eye_distance: Annotated[
+        float, typer.Option(min=0, help="The shortest distance between the eyes, in pixels of the photo.")
+    ] = 8.0,
+    min_sharpness: Annotated[
+        float, typer.Option(min=0, help="The lowest sharpness accepted; 0 accepts everything.")
+    ] = 0.01,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Larger photos are refused without being decoded.")
+    ] = 64_000_000,
     plugin: Annotated[
-        list[Path] | None, typer.Option(help="A Python file with a layout of your own. May come again.")
+        list[Path] | None, typer.Option(help="A Python file with a layout of your own. Repeatable.")
     ] = None,
 ) -> None:
-    """Detect, choose, align and crop the faces of a folder; write images.csv, failures.csv and a contact sheet."""
+    """Turn photos into aligned face crops: images.csv, failures.csv and a contact sheet to look at."""
     from facexfer.data.layouts import LAYOUTS
     from facexfer.data.preparation.photo_set import prepare as make_crops
     from facexfer.plugins import load_plugins

@@ -7,9 +7,9 @@ import typer
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="A folder with run folders in it, at any depth.")],
+    folder: Annotated[Path, typer.Argument(help="A folder that holds run folders, at any depth.")],
 ) -> None:
-    """List runs: in what their recipes differ, how far they came, and their figures."""
+    """List runs with their figures, how far they got, and the settings in which they differ."""
     from facexfer.runs.listing import list_runs
 
     listed = list_runs(folder)

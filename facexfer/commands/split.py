@@ -7,16 +7,23 @@ import typer
 
 
 def split(
-    manifest: Annotated[Path, typer.Argument(help="The manifest to split; it stays as it is.")],
+    manifest: Annotated[Path, typer.Argument(help="The manifest to split; it is not changed.")],
     protocol: Annotated[str, typer.Option(help="polyu-nirfd, identity-disjoint, vis-nir or vis-nir-one.")],
-    out: Annotated[Path, typer.Option(help="A folder for one manifest a draw, and draws.json.")],
-    draws: Annotated[int, typer.Option(min=1, help="How many; their figures tell how much hangs on the draw.")] = 5,
-    val_identities: Annotated[int | None, typer.Option(help="How many to hold out; else a fifth.")] = None,
+    out: Annotated[Path, typer.Option(help="A folder for one manifest per draw, and draws.json.")],
+    draws: Annotated[
+        int, typer.Option(min=1, help="How many draws; the spread of their figures shows how much depends on the draw.")
+    ] = 5,
+    val_identities: Annotated[
+        int | None, typer.Option(help="How many identities to hold out. Default: a fifth.")
+    ] = None,
     failures: Annotated[
-        Path | None, typer.Option(help="The failures.csv beside the manifest: its people take part in the draw.")
+        Path | None,
+        typer.Option(
+            help="The failures.csv beside the manifest, so that people without any crop take part in the draw."
+        ),
     ] = None,
 ) -> None:
-    """Draw the validation identities several times; each draw is a manifest that a recipe can name."""
+    """Draw the validation identities several times, each draw as a manifest that a recipe can name."""
     from facexfer.data.draws import write_draws
 
     for draw in write_draws(manifest, out, protocol, draws, val_identities, failures):

@@ -7,18 +7,25 @@ import typer
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a packaged recipe.")],
-    out: Annotated[Path, typer.Option(help="The run folder to make, or with --resume to go on with.")],
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a packaged recipe such as nir-csd.")],
+    out: Annotated[Path, typer.Option(help="The run folder to make, or with --resume the one to continue.")],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one value: section.key=value. May come again.")
+        list[str] | None, typer.Option("--set", help="Change a value of the recipe: section.key=value. Takes several.")
     ] = None,
-    devices: Annotated[str | None, typer.Option(help="runtime.devices: processes on this machine, one a GPU.")] = None,
-    num_nodes: Annotated[int | None, typer.Option(help="runtime.num_nodes: machines.")] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="runtime.devices: processes on this machine, one per GPU.")
+    ] = None,
+    num_nodes: Annotated[int | None, typer.Option(help="runtime.num_nodes: the number of machines.")] = None,
     precision: Annotated[str | None, typer.Option(help="runtime.precision: bf16-mixed, for example.")] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="runtime.compile: compile the step.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="runtime.compile: compile the training step.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
 ) -> None:
-    """Train a network by a recipe into a run folder."""
+    """Train a network as a recipe says, into a run folder.
+
+    A recipe is a TOML file: your own, or a packaged one by its name.
+    For your own photos start with nir-csd (NIR and VIS) or nir-afa (NIR only).
+    --set changes a value; each run folder keeps its complete recipe.toml.
+    """
     # Imported here, so that --help and bad options answer at once.
     from facexfer.engine import train as engine
     from facexfer.recipe import read_recipe

@@ -11,11 +11,13 @@ from facexfer.commands.export import show_latencies, show_row
 def verify_bundle(
     folder: Annotated[Path, typer.Argument(help="The bundle.")],
     manifest: Annotated[
-        Path | None, typer.Option(help="The images on which it was measured; where the bundle's recipe says if not.")
+        Path | None, typer.Option(help="The images it was measured on. Default: those that the bundle's recipe names.")
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="Its run, to compare the embeddings as well.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run it was made from, to compare the embeddings as well.")
+    ] = None,
 ) -> None:
-    """Measure a bundle's file on this machine and compare with what the bundle says."""
+    """Measure a bundle on this machine and compare with the figures in it."""
     from facexfer.deploy import bundle_check
 
     found = bundle_check.verify_bundle(folder, manifest, run)

@@ -1,0 +1,42 @@
+"""The help of the command line: grouped, in the usual order, with examples that the parser accepts."""
+
+import shlex
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from facexfer.cli import app
+from facexfer.commands.entry import repeat_options
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+def help_of(*words):
+    result = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_help_groups_the_commands_and_names_the_usual_order():
+    text = help_of()
+    places = [text.index(f"─ {panel} ") for panel in ("Data", "Train", "Measure", "Ship", "Look around")]
+    assert places == sorted(places)
+    assert "The usual order: prepare, train, evaluate, export." in text
+    assert "─ Commands ─" not in text
+
+
+def test_help_of_train_says_where_recipes_come_from():
+    assert "A recipe is a TOML file: your own, or a packaged one by its name." in help_of("train")
+
+
+def test_every_command_with_many_options_shows_an_example():
+    long = {name for name, command in COMMANDS.items() if len(command.params) > 7}
+    assert long <= {name for name, command in COMMANDS.items() if command.epilog}
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.epilog])
+def test_examples_in_the_help_are_parsed(name):
+    program, command, *words = shlex.split(COMMANDS[name].epilog.removeprefix("Example: "))
+    assert (program, command) == ("facexfer", name)
+    COMMANDS[name].make_context(name, repeat_options(words))

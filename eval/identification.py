@@ -7,6 +7,7 @@ import numpy as np
 
 from facexfer.errors import InputError
 from facexfer.eval.intervals import identity_interval
+from facexfer.eval.pairwise.labels import join_labels, read_captures, read_labels
 from facexfer.eval.unit_length import unit_length
 from facexfer.eval.verification import OperatingPoint, tar_at_far
 
@@ -68,8 +69,9 @@ def enrol(labels: np.ndarray, captures: np.ndarray, share: float | None = None) 
         ([0, 2, 3], [1])
     """
     shots: dict[object, dict[object, list[int]]] = {}
-    for position, (label, capture) in enumerate(zip(np.asarray(labels).tolist(), captures, strict=True)):
-        own = position if capture is None else capture
+    people, takes = read_labels(labels, len(labels)).tolist(), read_captures(captures, len(labels))
+    for position, (label, capture) in enumerate(zip(people, takes, strict=True)):
+        own: object = ("no capture", position) if capture is None else capture
         shots.setdefault(label, {}).setdefault(own, []).append(position)
     gallery: list[int] = []
     probes: list[int] = []
@@ -94,7 +96,7 @@ def make_templates(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarr
     Raises:
         InputError: If an embedding is zero or not finite, or an identity's embeddings cancel out.
     """
-    names, codes = np.unique(np.asarray(labels), return_inverse=True)
+    names, codes = np.unique(read_labels(labels, len(embeddings)), return_inverse=True)
     sums = np.zeros((len(names), np.asarray(embeddings).shape[1]), dtype=np.float64)
     np.add.at(sums, codes, unit_length(np.asarray(embeddings)))
     return unit_length(sums).astype(np.float32), names
@@ -132,7 +134,9 @@ def identify(
         >>> found.rank1, found.cmc.tolist()
         (0.5, [0.5, 1.0])
     """
-    gallery_labels, probe_labels = np.asarray(gallery_labels), np.asarray(probe_labels)
+    gallery_labels, probe_labels = join_labels(
+        (gallery_labels, len(gallery), "gallery labels"), (probe_labels, len(probes), "probe labels")
+    )
     if len(np.unique(gallery_labels)) != len(gallery_labels):
         raise InputError("expected one gallery entry an identity, got several; average them into templates first")
     entries, looked_up = (unit_length(np.asarray(each)).astype(np.float32) for each in (gallery, probes))

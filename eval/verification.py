@@ -58,9 +58,9 @@ class OperatingPoint:
         return 1 / self.impostor_pairs
 
     @property
-    def reliable_far(self) -> float:
-        """The smallest false accept rate that the rule of thirty trusts with this many impostor pairs."""
-        return 30 / self.impostor_pairs
+    def reliable_far(self) -> float | None:
+        """The smallest false accept rate that the rule of thirty trusts with so many impostor pairs; None below 30."""
+        return 30 / self.impostor_pairs if self.impostor_pairs >= 30 else None
 
     @property
     def meets_rule_of_3(self) -> bool:
@@ -82,12 +82,13 @@ class OperatingPoint:
             )
         if self.far == 0:
             return f"no false accept among {self.impostor_pairs:,} impostor pairs"
+        reliable = self.reliable_far
+        support = "so few support no FAR" if reliable is None else f"it supports FAR {reliable:.2g}"
         for errors, met, rule in ((3, self.meets_rule_of_3, "three"), (30, self.meets_rule_of_30, "thirty")):
             if not met:
                 return (
                     f"FAR {self.far:g} breaks the rule of {rule}: it needs at least {fewest_pairs(self.far, errors):,} "
-                    f"impostor pairs, this set has {self.impostor_pairs:,}; by the rule of thirty it supports FAR "
-                    f"{self.reliable_far:.2g}"
+                    f"impostor pairs, this set has {self.impostor_pairs:,}; by the rule of thirty {support}"
                 )
         return ""
 
@@ -137,7 +138,8 @@ def point_at(genuine: np.ndarray, impostor: np.ndarray, threshold: float) -> Ope
         (0.5, 0.25)
     """
     genuine, impostor = _checked(genuine, "genuine"), _checked(impostor, "impostor")
-    accepted = [int(np.count_nonzero(scores > threshold)) for scores in (genuine, impostor)]
+    # As float64: beside scores of half precision a bare number would be rounded to theirs.
+    accepted = [int(np.count_nonzero(scores > np.float64(threshold))) for scores in (genuine, impostor)]
     return make_point(accepted[1] / len(impostor), threshold, (accepted[0], len(genuine)), (accepted[1], len(impostor)))
 
 
@@ -246,6 +248,6 @@ def _checked(scores: np.ndarray, what: str) -> np.ndarray:
     scores = np.asarray(scores)
     if scores.ndim != 1 or len(scores) == 0:
         raise InputError(f"expected {what} scores of shape (P,) with P > 0, got {scores.shape}; flatten or add pairs")
-    if not np.issubdtype(scores.dtype, np.number) or not np.isfinite(scores).all():
+    if scores.dtype.kind not in "iuf" or not np.isfinite(scores).all():
         raise InputError(f"expected finite {what} scores, got NaN, infinite or other values; check the embeddings")
     return scores

@@ -32,13 +32,14 @@ def expand_path(value: object) -> object:
 
 
 ExpandedPath = Annotated[Path, BeforeValidator(expand_path)]
+Far = Annotated[float, Field(gt=0, le=1)]
 PluginPath = Annotated[ExpandedPath, AfterValidator(Path.resolve)]
 
 
 class Section(BaseModel):
     """A part of a recipe; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SourceSection(Section):
@@ -213,13 +214,13 @@ class OptimizerSection(Section):
 class EvaluationSection(Section):
     """What is measured, and how often."""
 
-    fars: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
+    fars: tuple[Far, ...] = Field(default=(1e-2, 1e-3, 1e-4), min_length=1)
     pairs: tuple[PairsSection, ...] = (PairsSection(probe="nir"),)
     """The first is measured during training too, all of them at the end."""
     every_epochs: float = Field(default=1, gt=0)
     untouched: bool = True
     """Measure the source too, before training."""
-    best_far: float | None = None
+    best_far: Far | None = None
     """Keep the network with the highest validation TAR at this FAR, one of `fars`, of the first pairs."""
     test_loss: bool = False
     """Of images: measure the parts of the objective on the test images too, for the curves of Figures 3 and 5."""

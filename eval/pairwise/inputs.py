@@ -1,10 +1,13 @@
 """What anybody gives as embeddings, labels and captures, checked and brought into one form on one device."""
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from facexfer.errors import InputError
+from facexfer.eval.pairwise.labels import read_labels
 
 Vectors = np.ndarray | Tensor
 
@@ -58,42 +61,15 @@ def label_codes(labels: np.ndarray, length: int, what: str) -> Tensor:
         (N,) int64.
 
     Raises:
-        InputError: If the shape does not fit or a label is NaN.
+        InputError: As for `facexfer.eval.pairwise.labels.read_labels`.
     """
-    array = checked_labels(labels, length, what)
+    array = read_labels(labels, length, what)
     return torch.from_numpy(np.unique(array, return_inverse=True)[1].astype(np.int64))
 
 
-def checked_labels(labels: np.ndarray, length: int, what: str) -> np.ndarray:
-    """Check labels as `label_codes` does, and give them as an array."""
-    array = np.asarray(labels)
-    if array.shape != (length,):
-        raise InputError(f"expected {what} of shape ({length},), got {array.shape}; give one an embedding")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        missing = np.isnan(array)
-        raise InputError(
-            f"expected {what} without NaN, got {int(missing.sum())}, the first at {int(missing.argmax())}; an image of "
-            "nobody is in no pair: leave it out"
-        )
-    return array
-
-
-def checked_captures(captures: np.ndarray | None, length: int) -> list[str | None]:
-    """Give captures as names; none at all where there are none.
-
-    Raises:
-        InputError: If there are not as many as embeddings.
-    """
-    if captures is None:
-        return []
-    if len(captures) != length:
-        raise InputError(f"expected {length} captures, got {len(captures)}; give one an embedding, or None")
-    return [None if capture is None else str(capture) for capture in captures]
-
-
-def pairs_of_one_capture(gallery: list[str | None], probe: list[str | None]) -> Tensor:
+def pairs_of_one_capture(gallery: Sequence[Hashable], probe: Sequence[Hashable]) -> Tensor:
     """List the pairs (gallery, probe) that show one capture, (E, 2) int64."""
-    rows: dict[str, list[int]] = {}
+    rows: dict[Hashable, list[int]] = {}
     for row, capture in enumerate(gallery):
         if capture is not None:
             rows.setdefault(capture, []).append(row)

@@ -15,12 +15,11 @@ from torch import Tensor
 from facexfer.errors import InputError
 from facexfer.eval.pairwise.inputs import (
     Vectors,
-    checked_captures,
-    checked_labels,
     label_codes,
     pairs_of_one_capture,
     unit_embeddings,
 )
+from facexfer.eval.pairwise.labels import join_labels, read_captures
 
 BLOCK = 1024
 """Rows and columns of a block on a CPU, whose caches it should not leave by far."""
@@ -158,13 +157,12 @@ class PairSet:
                 f"expected gallery and probe embeddings of one size, got {rows.shape[1]} and {columns.shape[1]}; "
                 "embed both with one network"
             )
-        both = [checked_labels(gallery_labels, len(rows), "gallery labels")]
-        both.append(checked_labels(probe_labels, len(columns), "probe labels"))
-        codes = torch.from_numpy(np.unique(np.concatenate(both), return_inverse=True)[1].astype(np.int64)).to(device)
+        both = join_labels((gallery_labels, len(rows), "gallery labels"), (probe_labels, len(columns), "probe labels"))
+        codes = [torch.from_numpy(each).to(device) for each in both]
         shots = pairs_of_one_capture(
-            checked_captures(gallery_captures, len(rows)), checked_captures(probe_captures, len(columns))
+            read_captures(gallery_captures, len(rows)), read_captures(probe_captures, len(columns))
         )
-        return cls(rows, columns, codes[: len(rows)], codes[len(rows) :], shots.to(device), one_set=False)
+        return cls(rows, columns, codes[0], codes[1], shots.to(device), one_set=False)
 
     def block_starts(self) -> list[tuple[int, int]]:
         """Give the corners (first row, first column) of all blocks: of one set, the upper triangle alone."""

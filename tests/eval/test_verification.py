@@ -1,6 +1,7 @@
 """TAR at FAR by hand, against a sort from the definition, ties and edges."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from facexfer.errors import InputError
 from facexfer.eval import verification
-from facexfer.eval.verification import tar_at_far
+from facexfer.eval.verification import point_at, tar_at_far
 
 GRID = st.lists(st.integers(-4, 4).map(lambda value: value / 4), min_size=1, max_size=60)
 
@@ -116,3 +117,30 @@ def test_few_pairs_are_marked():
     )
     assert "breaks the rule of three" in points[0].remark
     assert points[3].remark == ""
+
+
+def test_no_remark_names_a_rate_above_one():
+    for count in range(1, 40):
+        for far in (1e-4, 0.02, 0.1, 0.5, 1.0):
+            (point,) = tar_at_far(np.array([0.5]), np.linspace(0, 1, count), [far])
+            named = re.findall(r"FAR (?:it supports is )?([0-9][0-9.e-]*[0-9]|[0-9])", point.remark)
+            assert all(0 < float(each) <= 1 for each in named), point.remark
+            assert (point.reliable_far is None) == (count < 30)
+            assert 0 <= point.smallest_far <= 1
+    (point,) = tar_at_far(np.array([0.5]), np.zeros(4), [0.5])
+    assert point.remark == (
+        "FAR 0.5 breaks the rule of three: it needs at least 6 impostor pairs, this set has 4; by the rule of thirty "
+        "so few support no FAR"
+    )
+
+
+@pytest.mark.parametrize("far", [float("nan"), float("inf"), -1.0, 2.0])
+def test_a_rate_that_is_none_is_refused(far):
+    with pytest.raises(InputError, match="FAR above 0 and at most 1"):
+        tar_at_far(np.ones(2), np.zeros(2), [far])
+
+
+def test_a_threshold_is_not_rounded_to_half_precision():
+    # 0.3 rounds to 0.30005 in float16, which would reject 0.3000488.
+    point = point_at(np.array([0.3], dtype=np.float16), np.array([0.1]), 0.3)
+    assert point.tar == 1

@@ -1,4 +1,4 @@
-"""The exceptions that the command line turns into one line and an exit status."""
+"""The exceptions that the command line turns into one line and an exit status, and the warnings it shows as one."""
 
 
 class InputError(ValueError):
@@ -11,6 +11,10 @@ class InputError(ValueError):
         Traceback (most recent call last):
         facexfer.errors.InputError: expected landmarks of shape (5, 2), got (68, 2); pick five points first
     """
+
+
+class DataWarning(UserWarning):
+    """Input that can be used but hardly is what was meant; a command shows it as one line."""
 
 
 class RunError(RuntimeError):

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from facexfer import recipes
 from facexfer.errors import InputError
+from facexfer.files.names import clean_name
 from facexfer.files.packaged import read_toml
 from facexfer.plugins import resolved_plugins
 from facexfer.validation import first_problem
@@ -31,7 +32,20 @@ def expand_path(value: object) -> object:
     return expanded
 
 
+def checked_name(text: str) -> str:
+    """Give the one form of a name that selects images.
+
+    Raises:
+        InputError: If there is nothing in it, or it is no name.
+    """
+    name = clean_name(text)
+    if not name:
+        raise InputError(f"expected a name, got {text!r}; write the one of the manifest")
+    return name
+
+
 ExpandedPath = Annotated[Path, BeforeValidator(expand_path)]
+Name = Annotated[str, AfterValidator(checked_name)]
 Far = Annotated[float, Field(gt=0, le=1)]
 PluginPath = Annotated[ExpandedPath, AfterValidator(Path.resolve)]
 
@@ -58,8 +72,8 @@ class SourceSection(Section):
 class PairsSection(Section):
     """Which pairs an evaluation compares: within the probe's modality, or a gallery of another against it."""
 
-    probe: str
-    gallery: str | None = None
+    probe: Name
+    gallery: Name | None = None
 
     @property
     def name(self) -> str:
@@ -80,10 +94,10 @@ class DataSection(Section):
     """Of images: train on this many of a class, drawn by `draw_seed`."""
     search_share: float = Field(default=0, ge=0, lt=1)
     """Of images, for searching options: hold out this part of every class's training images and test on them."""
-    modality: str | tuple[str, ...] | None = "nir"
+    modality: Name | tuple[Name, ...] | None = "nir"
     """Of faces: train on these; several, e.g. ``["nir", "vis"]``, are trained on together."""
-    train_split: str = "train"
-    val_split: str = "val"
+    train_split: Name = "train"
+    val_split: Name = "val"
     images_per_identity: int | None = Field(default=None, ge=1)
     """Train on this many images per identity and modality, drawn by `draw_seed`."""
     search_identities: int = Field(default=0, ge=0)
@@ -105,8 +119,8 @@ class SourceDataSection(Section):
     """Of images: the layout."""
     root: ExpandedPath | None = None
     """Of images: the folder."""
-    modality: str | None = "vis"
-    split: str = "train"
+    modality: Name | None = "vis"
+    split: Name = "train"
 
 
 class CompanionsSection(Section):
@@ -116,7 +130,7 @@ class CompanionsSection(Section):
     """The same shot; the mean of that person's pictures; or the training image itself, before its augmentation."""
     manifest: ExpandedPath | None = None
     """Of faces; left out, that of `data`."""
-    modality: str = "vis"
+    modality: Name = "vis"
     """Of faces; of no use to ``simulated``."""
     keep: float = Field(default=0, ge=0, lt=1)
     """This part of every batch shows companions themselves, flipped at most, so that the network keeps their place."""
@@ -126,8 +140,8 @@ class PoolSection(Section):
     """Visible-light photos of anybody, without labels: they enter as simulated NIR, each its own companion."""
 
     manifest: ExpandedPath
-    modality: str = "vis"
-    split: str = "pool"
+    modality: Name = "vis"
+    split: Name = "pool"
     share: float = Field(default=0.5, gt=0, le=1)
     """This part of every batch shows them rendered; with 1, the images of `data` only serve BatchNorm."""
     keep: float = Field(default=0, ge=0, lt=1)

@@ -4,12 +4,13 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import typer
 
-from facexfer.errors import InputError, RunError
+from facexfer.errors import DataWarning, InputError, RunError
 
 # Options that take several values after one name, and what a further value looks like.
 _SEVERAL = {
@@ -50,6 +51,7 @@ def run_app(app: typer.Typer) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding does not have must not end the command.
             stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = _format_warning
     try:
         status = app(args=repeat_options(sys.argv[1:]), standalone_mode=False)
     except _UsageError as error:
@@ -103,6 +105,15 @@ def repeat_options(words: list[str]) -> list[str]:
                 option = ""
         repeated.append(word)
     return repeated
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Write a warning about input as one line; others as Python does, without the line of code."""
+    text = " ".join(str(message).split())
+    place = "warning" if issubclass(category, DataWarning) else f"{filename}:{lineno}: {category.__name__}"
+    return f"{place}: {text}\n"
 
 
 def _describe_refusal(error: Exception) -> str | None:

@@ -11,6 +11,7 @@ from facexfer.data.manifest import read_manifest, write_manifest
 from facexfer.data.protocols import Draw, Listed, draw_splits
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
+from facexfer.files.names import clean_name
 from facexfer.files.rows import read_rows
 
 
@@ -37,10 +38,7 @@ def write_draws(
     images = read_manifest(manifest).images
     photos = [Listed(image.extra.get("photo", image.path.name), image.identity, image.modality) for image in images]
     failed = [] if failures is None else _failed(failures)
-    photos += [
-        Listed(row.get("path", ""), "" if row["identity"] == UNKNOWN else row["identity"], row.get("modality", ""))
-        for row in failed
-    ]
+    photos += [Listed(row.get("path", ""), _identity(row), clean_name(row.get("modality", ""))) for row in failed]
     drawn = [draw_splits(photos, protocol, number, held_out) for number in range(count)]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -67,6 +65,11 @@ def write_draws(
 def _failed(path: Path) -> list[dict[str, str]]:
     read_failures(path)  # Its checks.
     return [row for _, row, _ in read_rows(path, ("identity",))]
+
+
+def _identity(row: dict[str, str]) -> str:
+    name = clean_name(row["identity"])
+    return "" if name == UNKNOWN else name
 
 
 def _text(rows: list[dict[str, str]], original: list[dict[str, str]]) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from facexfer.errors import InputError
+from facexfer.files.names import clean_name
 from facexfer.files.rows import read_rows
 
 UNKNOWN = "(unknown)"
@@ -48,17 +49,23 @@ def read_failures(path: Path) -> tuple[Failure, ...]:
     """
     failures = []
     for line, row, _ in read_rows(path, ("identity",)):
-        if not row["identity"]:
+        names = {key: _name(row.get(key), key, line, path) for key in ("identity", "modality", "split", "capture")}
+        identity = names.pop("identity")
+        if identity is None:
             raise InputError(
                 f"{path}, line {line}, field identity: expected a value, got nothing; a failure that belongs to nobody "
                 "cannot be counted as a reject"
             )
-        if row["identity"] != UNKNOWN and row.get("reason") not in NO_ATTEMPT:
-            optional = {key: row.get(key) or None for key in ("modality", "split", "capture")}
-            failures.append(
-                Failure(row["identity"], **optional, reason=row.get("reason", ""), path=row.get("path", ""))
-            )
+        if identity != UNKNOWN and row.get("reason") not in NO_ATTEMPT:
+            failures.append(Failure(identity, **names, reason=row.get("reason", ""), path=row.get("path", "")))
     return tuple(failures)
+
+
+def _name(text: str | None, column: str, line: int, path: Path) -> str | None:
+    try:
+        return clean_name(text or "") or None
+    except InputError as error:
+        raise InputError(f"{path}, line {line}, field {column}: {error}") from error
 
 
 def select_failures(failures: tuple[Failure, ...], split: str | None, modality: str | None) -> tuple[Failure, ...]:

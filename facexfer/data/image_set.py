@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facexfer.errors import InputError
+from facexfer.files.names import clean_name
 
 _SHOWN = 5
 
@@ -46,6 +47,13 @@ class ImageSet:
     train: tuple[LabelledImage, ...]
     test: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        known: dict[str, str] = {}
+        for name in self.classes:
+            other = known.setdefault(clean_name(name), name)
+            if other != name:
+                raise InputError(f"expected a name a class, {other!a} and {name!a} read the same; merge them")
 
     def compared_with(self, published: PublishedSize) -> "ImageSet":
         """Add a note where the set's size differs from the published one."""

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,24 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from facexfer.errors import InputError
+from facexfer.errors import DataWarning, InputError
 from facexfer.files.atomic import write_text
+from facexfer.files.names import clean_name, likeness
 from facexfer.files.rows import Row, check_columns, read_rows
 
 REQUIRED = ("path", "identity", "modality", "split")
 LANDMARKS = tuple(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
 OPTIONAL = ("capture", "session", "camera")
+NAMES = ("identity", "modality", "split", *OPTIONAL)
+"""The columns whose values are names (`facexfer.files.names`): they are compared."""
 
 Landmarks = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class FaceImage:
-    """One row of a manifest.
+    """One row of a manifest; its names are given in the one form of `facexfer.files.names.clean_name`.
 
     Attributes:
         path: Of the image, absolute or relative to the process.
-        identity: Who it is.
+        identity: Who it is; empty where nobody knows.
         modality: E.g. ``vis`` or ``nir``.
         split: E.g. ``train`` or ``val``.
         landmarks: Five (x, y) in pixels, x right, y down: image-left eye, image-right eye, nose, image-left and
@@ -51,6 +55,13 @@ class FaceImage:
     camera: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     line: int = 0
+
+    def __post_init__(self) -> None:
+        for column in NAMES:
+            text = getattr(self, column)
+            if text is not None:
+                clean = clean_name(text)
+                object.__setattr__(self, column, clean or (None if column in OPTIONAL else ""))
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ class Manifest:
         """
         modalities = (modality,) if isinstance(modality, str) else modality
         wanted = [("split", None if split is None else (split,)), ("modality", modalities)]
+        wanted = [(column, values and tuple(map(clean_name, values))) for column, values in wanted]
         chosen = self.images
         for column, values in wanted:
             if values is None:
@@ -135,6 +147,9 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         InputError: If the file is missing or damaged, a column is missing, or a row is bad; the error names file, line
             and field.
+
+    Warns:
+        DataWarning: If two values of a column differ in capitals or in the width of letters alone.
     """
     path = Path(path)
     is_parquet = path.suffix == ".parquet"
@@ -142,6 +157,7 @@ def read_manifest(path: Path) -> Manifest:
     images = tuple(_parse(row, line, surplus, path) for line, row, surplus in rows)
     if not images:
         raise InputError(f"{path}: expected at least one image, got an empty manifest; add rows")
+    _warn_of_likeness(path, images)
     return Manifest(path, images)
 
 
@@ -174,11 +190,22 @@ def _read_parquet(path: Path) -> Iterable[Row]:
         table: Any = pyarrow.parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{path}: expected a Parquet manifest, got: {error}; write it again") from error
-    check_columns(path, table.column_names, REQUIRED)
+    check_columns(path, [name.strip() for name in table.column_names], REQUIRED)
     return [
-        (line, {key: "" if value is None else str(value) for key, value in row.items()}, 0)
+        (line, {key.strip(): _as_text(value) for key, value in row.items()}, 0)
         for line, row in enumerate(table.to_pylist(), start=1)
     ]
+
+
+def _as_text(value: object) -> str:
+    """Write a value of a table as a CSV would hold it; 7.0 is 7, as a column with gaps has whole numbers as floats."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        return str(int(value))
+    return str(value)
 
 
 def _parse(row: dict[str, str], line: int, surplus: int, path: Path) -> FaceImage:
@@ -186,24 +213,46 @@ def _parse(row: dict[str, str], line: int, surplus: int, path: Path) -> FaceImag
         raise InputError(
             f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; quote values that hold a comma"
         )
+    names = {column: _name(row[column], column, line, path) for column in NAMES if column in row}
     for column in REQUIRED:
-        if not row[column].strip():
+        if not names.get(column, row[column].strip()):
             raise InputError(f"{path}, line {line}, field {column}: expected a value, got nothing; fill it in")
     if "\0" in row["path"]:
         raise InputError(f"{path}, line {line}, field path: expected a path, got a NUL byte; mend the file")
     known = {*REQUIRED, *LANDMARKS, *OPTIONAL}
+    for column in row.keys() - known:
+        if column.casefold() in known:
+            raise InputError(
+                f"{path}, line 1: expected the column {column.casefold()}, got {column!a}; write it in small letters"
+            )
     return FaceImage(
         path=path.parent / row["path"],
-        identity=row["identity"],
-        modality=row["modality"],
-        split=row["split"],
         landmarks=_parse_landmarks(row, line, path),
-        capture=row.get("capture") or None,
-        session=row.get("session") or None,
-        camera=row.get("camera") or None,
+        **names,
         extra={key: value for key, value in row.items() if key not in known},
         line=line,
     )
+
+
+def _name(text: str, column: str, line: int, path: Path) -> str:
+    try:
+        return clean_name(text)
+    except InputError as error:
+        raise InputError(f"{path}, line {line}, field {column}: {error}") from error
+
+
+def _warn_of_likeness(path: Path, images: Iterable[FaceImage]) -> None:
+    for column in NAMES:
+        known: dict[str, str] = {}
+        for name in dict.fromkeys(getattr(image, column) or "" for image in images):
+            other = known.setdefault(likeness(name), name)
+            if other != name:
+                warnings.warn(
+                    f"{path}: '{other}' and '{name}' are two in the column {column}; if they are one, write them alike",
+                    DataWarning,
+                    stacklevel=3,
+                )
+                break
 
 
 def _parse_landmarks(row: dict[str, str], line: int, path: Path) -> Landmarks | None:

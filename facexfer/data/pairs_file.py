@@ -1,16 +1,20 @@
 """Lists of pairs to verify: LFW's ``pairs.txt``, or a CSV of paths."""
 
+import csv
 import re
-from collections.abc import Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from facexfer.data.failures import Failure
 from facexfer.data.manifest import Manifest
-from facexfer.errors import InputError
+from facexfer.data.pair_lines import NamedPhoto, as_number, read_pair_line
+from facexfer.errors import DataWarning, InputError
 from facexfer.files.rows import read_rows
 
-_NUMBER = re.compile("[0-9]{1,9}")
+Numbered = tuple[int, "ListedPair"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,9 @@ def read_pairs(path: Path, manifest: Manifest, failures: Sequence[Failure] = ())
     """Read a list of pairs of a manifest's images.
 
     Two forms: LFW's, with a first line ``folds pairs`` and then, fold by fold, ``name 1 4`` for one person and ``name
-    1 other 3`` for two, where the number is the one that the file name ends with; or a CSV with the columns
-    ``first``, ``second`` (paths as in the manifest), ``same`` (1 or 0) and ``fold``.
+    1 other 3`` for two, where the number is the one that the file name ends with (without such a first line all pairs
+    are one fold); or a CSV with the columns ``first``, ``second`` (paths as in the manifest), ``same`` (1 or 0) and
+    ``fold``. Names may hold spaces, with tabs between the fields.
 
     Args:
         path: The list.
@@ -46,46 +51,88 @@ def read_pairs(path: Path, manifest: Manifest, failures: Sequence[Failure] = ())
         The pairs, in the file's order.
 
     Raises:
-        InputError: If a line is bad, or an image is not in the manifest, or two are of the same name.
+        InputError: If a line is bad, or an image is not in the manifest, or two are of the same name; if a pair is an
+            image with itself, or is not what the manifest's identities say.
+
+    Warns:
+        DataWarning: If a pair is listed twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a readable list of pairs, got: {error}; check the path") from error
-    lines = text.splitlines()
-    if lines and "first" in lines[0].split(","):
-        return _read_csv(path, manifest, failures)
-    return _read_lfw(path, lines, manifest, failures)
+    lines = text.split("\n")
+    try:
+        heading = [column.strip() for column in next(csv.reader(lines[:1]), [])]
+    except csv.Error:
+        heading = []
+    is_csv = "first" in heading
+    numbered = tuple((_read_csv if is_csv else _read_lfw)(path, lines, manifest, failures))
+    _check(numbered, manifest, path)
+    return tuple(pair for _, pair in numbered)
 
 
-def _read_lfw(path: Path, lines: list[str], manifest: Manifest, failures: Sequence[Failure]) -> tuple[ListedPair, ...]:
-    head = lines[0].split() if lines else []
-    if not head or len(head) > 2 or not all(_NUMBER.fullmatch(word) for word in head):
-        raise InputError(f"{path}, line 1: expected 'folds pairs', e.g. '10 300', got '{lines[0] if lines else ''}'")
-    folds, each = (int(head[0]), int(head[1])) if len(head) == 2 else (1, int(head[0]))
-    places: dict[tuple[str, int], int | None] = dict.fromkeys(
+def _check(pairs: Sequence[Numbered], manifest: Manifest, path: Path) -> None:
+    """Check that every pair is one of two images, and what the manifest says of them."""
+    identities = [image.identity for image in manifest.images]
+    # Where everybody has one image, each may stand for itself: nobody has sorted the photos by person.
+    are_sorted = any(count > 1 for name, count in Counter(identities).items() if name)
+    listed: Counter[frozenset[int]] = Counter()
+    for line, pair in pairs:
+        if pair.first is None or pair.second is None:
+            continue
+        first, second = identities[pair.first], identities[pair.second]
+        if pair.first == pair.second:
+            name = manifest.images[pair.first].path.name
+            raise InputError(f"{path}, line {line}: expected two images, got {name} with itself; take the line out")
+        if first and second and are_sorted and pair.same != (first == second):
+            came = f"'{first}' in both images" if first == second else f"'{first}' and '{second}'"
+            raise InputError(
+                f"{path}, line {line}: expected {'one person' if pair.same else 'two persons'} as listed, the manifest "
+                f"has {came}; mend the one that is wrong"
+            )
+        listed[frozenset((pair.first, pair.second))] += 1
+    if again := sum(count - 1 for count in listed.values()):
+        warnings.warn(f"{path}: {again} pairs are listed again and count again", DataWarning, stacklevel=4)
+
+
+def _read_lfw(path: Path, lines: Sequence[str], manifest: Manifest, failures: Sequence[Failure]) -> Iterator[Numbered]:
+    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    head = rows[0][1].split() if rows else []
+    is_headed = len(head) in (1, 2) and all(as_number(word) is not None for word in head)
+    if not is_headed and len(head) < 3:
+        raise InputError(
+            f"{path}, line 1: expected 'folds pairs', e.g. '10 300', or the columns first, second, same and fold, got "
+            f"'{lines[0].strip()[:60] if lines else ''}'"
+        )
+    half = len(rows)
+    if is_headed:
+        folds, half = (int(head[0]), int(head[1])) if len(head) == 2 else (1, int(head[0]))
+        rows = rows[1:]
+        if len(rows) != folds * half * 2:
+            raise InputError(
+                f"{path}: expected {folds} folds of {half} pairs of one person and {half} of two, got {len(rows)} "
+                "lines; is the file complete?"
+            )
+    places: dict[NamedPhoto, int | None] = dict.fromkeys(
         (failure.identity, number)
         for failure in failures
         if (number := _number(PurePosixPath(failure.path).stem)) is not None
     )
     places.update(_by_name_and_number(manifest))
-    rows = [(number, line.split()) for number, line in enumerate(lines[1:], start=2) if line.strip()]
-    if len(rows) != folds * each * 2:
-        raise InputError(
-            f"{path}: expected {folds} folds of {each} pairs of one person and {each} of two, got {len(rows)} lines; "
-            "is the file complete?"
-        )
-    pairs = []
-    for index, (number, words) in enumerate(rows):
-        if len(words) == 3:
-            names = [(words[0], words[1]), (words[0], words[2])]
-        elif len(words) == 4:
-            names = [(words[0], words[1]), (words[2], words[3])]
-        else:
-            raise InputError(f"{path}, line {number}: expected 3 or 4 words, got {len(words)}; e.g. 'name 1 4'")
-        found = [_place(places, name, word, path, number) for name, word in names]
-        pairs.append(ListedPair(found[0], found[1], len(words) == 3, index // (2 * each)))
-    return tuple(pairs)
+    for index, (number, line) in enumerate(rows):
+        try:
+            *photos, same = read_pair_line(line, places.__contains__)
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+        for name, which in photos:
+            if (name, which) not in places:
+                raise InputError(
+                    f"{path}, line {number}: expected an image of the manifest, got '{name}' number '{which}'; add it, "
+                    "or give the --failures that it is among"
+                )
+        first, second = (places[photo] for photo in photos)
+        yield number, ListedPair(first, second, same, index // (2 * half))
 
 
 def _by_name_and_number(manifest: Manifest) -> dict[tuple[str, int], int]:
@@ -109,36 +156,31 @@ def _number(stem: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _place(places: dict[tuple[str, int], int | None], name: str, word: str, path: Path, line: int) -> int | None:
-    if not _NUMBER.fullmatch(word) or (name, int(word)) not in places:
-        raise InputError(
-            f"{path}, line {line}: expected an image of the manifest, got '{name}' number '{word}'; add it, or give "
-            "the --failures that it is among"
-        )
-    return places[name, int(word)]
-
-
-def _read_csv(path: Path, manifest: Manifest, failures: Sequence[Failure]) -> tuple[ListedPair, ...]:
+def _read_csv(path: Path, lines: Sequence[str], manifest: Manifest, failures: Sequence[Failure]) -> Iterator[Numbered]:
     home = manifest.path.parent
     # Where the crop of a failed photo would be.
     places: dict[Path, int | None] = dict.fromkeys(
         (home / "crops" / failure.path).with_suffix(".png").resolve() for failure in failures if failure.path
     )
     places.update((image.path.resolve(), place) for place, image in enumerate(manifest.images))
-    pairs = []
-    for line, row, _ in read_rows(path, ("first", "second", "same", "fold")):
+    for line, row, surplus in read_rows(path, ("first", "second", "same", "fold")):
+        if surplus:
+            raise InputError(
+                f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; quote values that hold a "
+                "comma"
+            )
         found = []
         for column in ("first", "second"):
-            image = (manifest.path.parent / row[column]).resolve()
+            image = (home / row[column].strip()).resolve() if "\0" not in row[column] else None
             if image not in places:
                 raise InputError(
                     f"{path}, line {line}, field {column}: expected an image of the manifest, got "
                     f"'{row[column]}'; add it, or give the --failures that it is among"
                 )
             found.append(places[image])
-        if row["same"] not in ("0", "1") or not _NUMBER.fullmatch(row["fold"]):
+        same, fold = row["same"].strip(), as_number(row["fold"].strip())
+        if same not in ("0", "1") or fold is None:
             raise InputError(
                 f"{path}, line {line}: expected same 0 or 1 and fold a number, got '{row['same']}' and '{row['fold']}'"
             )
-        pairs.append(ListedPair(found[0], found[1], row["same"] == "1", int(row["fold"])))
-    return tuple(pairs)
+        yield line, ListedPair(found[0], found[1], same == "1", fold)

@@ -29,7 +29,7 @@ def read_rows(path: Path, required: Sequence[str], what: str = "CSV", called: st
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
-            columns = next(reader, [])
+            columns = [column.strip() for column in next(reader, [])]
             check_columns(path, columns, required, called)
             for values in filter(None, reader):
                 filled = zip_longest(columns, values[: len(columns)], fillvalue="")

@@ -11,7 +11,7 @@ import numpy as np
 from facexfer.data.manifest import Manifest
 from facexfer.data.preparation.crop import CropOptions
 from facexfer.data.preparation.prepare import prepare
-from facexfer.errors import InputError
+from facexfer.errors import DataWarning, InputError
 from facexfer.measure.embedder import Embedder, FlipEmbedder, Model, embed_images, load
 from facexfer.measure.faces import as_image, find_faces, find_photos
 from facexfer.measure.pair_sets import Side, embed_side
@@ -124,7 +124,9 @@ def _embed_photos(embedder: Embedder, folder: Path, detector: str) -> Side:
     if lost:
         more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
         shown = ", ".join(lost[:_SHOWN])
-        warnings.warn(f"{len(lost)} of {len(rows)} photos gave no crop and are left out: {shown}{more}", stacklevel=3)
+        warnings.warn(
+            f"{len(lost)} of {len(rows)} photos gave no crop and are left out: {shown}{more}", DataWarning, stacklevel=3
+        )
     images = tuple(as_image(entry) for entry, _ in kept)
     labels = np.array([image.identity for image in images])
     return Side(embeddings, labels, np.full(len(images), None, dtype=object), images)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry
-from facexfer.data.layouts.folders import folder_per_identity
+from facexfer.data.layouts import LAYOUTS, LayoutOptions, PhotoEntry
 from facexfer.data.manifest import FaceImage, Manifest, read_manifest
 from facexfer.errors import InputError
 
@@ -48,7 +47,7 @@ def find_photos(folder: Path) -> tuple[PhotoEntry, ...]:
     Raises:
         InputError: If there is none, or one cannot be used.
     """
-    entries = tuple(folder_per_identity(folder, LayoutOptions(UNKNOWN)))
+    entries = tuple(LAYOUTS["folders"](folder, LayoutOptions(UNKNOWN)))
     for entry in entries:
         if entry.problem is not None and entry.identity:
             raise InputError(f"{entry.source}: expected a picture, got {entry.problem[0]}: {entry.problem[1]}")

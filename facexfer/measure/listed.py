@@ -31,7 +31,7 @@ def list_defines_pairs(images: Sequence[FaceImage], pairs: Sequence[ListedPair])
     Returns:
         Whether the list must be taken for all pairs there are.
     """
-    _, counts = np.unique([image.identity for image in images], return_counts=True)
+    _, counts = np.unique([image.identity for image in images if image.identity], return_counts=True)
     listed = {
         frozenset((pair.first, pair.second))
         for pair in pairs
@@ -39,7 +39,7 @@ def list_defines_pairs(images: Sequence[FaceImage], pairs: Sequence[ListedPair])
         and pair.second is not None
         and pair.first != pair.second
         and pair.same
-        and images[pair.first].identity == images[pair.second].identity
+        and images[pair.first].identity == images[pair.second].identity != ""
     }
     return int((counts * (counts - 1) // 2).sum()) <= len(listed)
 

@@ -11,6 +11,7 @@ from facexfer.data.pairs_file import ListedPair, read_pairs
 from facexfer.errors import InputError
 from facexfer.eval.report.findings import Findings
 from facexfer.eval.report.page import ShownPair
+from facexfer.files.names import clean_name
 from facexfer.measure.embedder import Embedder, FlipEmbedder, Model, load
 from facexfer.measure.evaluate import Request, evaluate_comparison, show_worst
 from facexfer.measure.listed import evaluate_list, list_defines_pairs, show_worst_listed
@@ -35,6 +36,11 @@ class ImageChoice:
     split: str | None = None
     probe: str | None = None
     gallery: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("split", "probe", "gallery"):
+            name = getattr(self, field)
+            object.__setattr__(self, field, None if name is None else clean_name(name))
 
 
 class MeasuredModel:

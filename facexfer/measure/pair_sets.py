@@ -10,6 +10,7 @@ from facexfer.data.manifest import FaceImage, Manifest
 from facexfer.errors import InputError
 from facexfer.eval.arrays import read_array
 from facexfer.eval.identification import enrol, make_templates
+from facexfer.eval.pairwise.labels import read_labels
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points
 from facexfer.eval.verification import OperatingPoint
@@ -205,4 +206,4 @@ def _side(embeddings: np.ndarray | str | Path, labels: np.ndarray | str | Path) 
             f"expected embeddings (N, D) and labels (N,), got {vectors.shape}{first} and {names.shape}{second}; give "
             "one label a row"
         )
-    return Side(vectors, names, np.full(len(names), None, dtype=object))
+    return Side(vectors, read_labels(names, len(names)), np.full(len(names), None, dtype=object))

@@ -17,6 +17,7 @@ from facexfer.eval.report.findings import BeforeAfter, Slice, WithFailures
 from facexfer.eval.scores import operating_points, points_at_thresholds
 from facexfer.eval.unit_length import unit_length
 from facexfer.eval.verification import OperatingPoint
+from facexfer.files.names import clean_name
 from facexfer.measure.pair_sets import Comparison, Side
 
 _MOST_SLICES = 50
@@ -236,4 +237,5 @@ def _value(image: FaceImage, column: str) -> str | None:
     if column in ("identity", "session", "camera", "capture", "modality", "split"):
         value: str | None = getattr(image, column)
         return value
-    return image.extra.get(column)
+    text = image.extra.get(column)
+    return None if text is None else clean_name(text)

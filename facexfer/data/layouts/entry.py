@@ -1,13 +1,14 @@
 """What every layout gives: one entry a photo, or one problem for what is no photo."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from facexfer.errors import InputError
+from facexfer.files.names import clean_name
 from facexfer.registry import Registry
 
 
@@ -102,14 +103,32 @@ class Layout:
     note: str = ""
 
     def __call__(self, root: Path, options: LayoutOptions) -> Iterable[PhotoEntry]:
-        """List the photos of a set."""
-        return self.list_photos(root, options)
+        """List the photos of a set, with names in their one form; one that has no such name has a problem."""
+        return map(_with_clean_names, self.list_photos(root, options))
 
 
 LAYOUTS: Registry[Layout] = Registry("layout", "layouts")
 """Layout name -> what lists the photos of a set."""
 
 L = TypeVar("L", bound=ListPhotos)
+
+
+def _with_clean_names(entry: PhotoEntry) -> PhotoEntry:
+    def clean(text: str | None) -> str | None:
+        return None if text is None else clean_name(text)
+
+    try:
+        identity = clean_name(entry.identity)
+        cleaned = replace(
+            entry, identity=identity, modality=clean_name(entry.modality), split=clean_name(entry.split),
+            capture=clean(entry.capture), session=clean(entry.session), camera=clean(entry.camera),
+        )  # fmt: skip
+    except InputError as error:
+        return replace(entry, identity=ascii(entry.identity)[1:-1], problem=("bad-name", str(error)))
+    if entry.identity and not identity:
+        nothing = ("no-identity", "the name of the identity has nothing that can be seen")
+        return replace(cleaned, problem=entry.problem or nothing)
+    return cleaned
 
 
 def register_layout(name: str, reads: tuple[str, ...] = (), note: str = "") -> Callable[[L], L]:
@@ -153,4 +172,6 @@ def layout_options(name: str, given: Mapping[str, str | None]) -> LayoutOptions:
                 f"expected options that the layout {name} reads, got {option}, which {readers or 'no layout'} would "
                 f"read; leave {option} out"
             )
+    if "modality" in chosen:
+        chosen["modality"] = clean_name(chosen["modality"])
     return LayoutOptions(**chosen)

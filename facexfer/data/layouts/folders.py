@@ -1,6 +1,7 @@
 """A folder per identity, or the identity in each file's path by a regular expression."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,6 @@ def _identity(path: Path, expression: re.Pattern[str] | None) -> str | None:
     if expression is None:
         name = path.parts[0] if len(path.parts) > 1 else None
     else:
-        found = expression.search(path.as_posix())
+        found = expression.search(unicodedata.normalize("NFC", path.as_posix()))
         name = found and found["identity" if "identity" in expression.groupindex else 1]
     return name if name and not name.isspace() else None

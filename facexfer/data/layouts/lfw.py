@@ -6,9 +6,10 @@ from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.data.layouts.walk import find_lists, walk_photos
+from facexfer.data.pair_lines import NamedPhoto, read_pair_line
 from facexfer.errors import InputError
+from facexfer.files.names import clean_name
 
-_NUMBER = re.compile("[0-9]{1,9}")
 _FORM = re.compile(r"^(?P<name>.+)_(?P<number>\d{4})$")
 
 
@@ -33,26 +34,26 @@ def lfw(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         form = _FORM.match(path.stem)
         if form is None:
             problem = ("no-identity", "expected a name like Name_0001")
-        identity = form["name"] if form else ""
+        identity = clean_name(form["name"]) if form else ""
         seen.add((identity, int(form["number"]) if form else 0))
         yield PhotoEntry(path.as_posix(), root / path, identity, options.modality, problem=problem)
     if not seen:
         raise InputError(f"{root}: expected pictures such as Name/Name_0001.jpg, found none; is it the right folder?")
-    for name, number in sorted(set(_named(root / "pairs.txt")) - seen):
+    for name, number in sorted(set(_named(root / "pairs.txt", {name for name, _ in seen})) - seen):
         path = Path(name) / f"{name}_{number:04d}.jpg"
         problem = ("missing-file", "pairs.txt names it, but there is no such picture")
         yield PhotoEntry(path.as_posix(), root / path, name, options.modality, problem=problem)
 
 
-def _named(path: Path) -> Iterator[tuple[str, int]]:
+def _named(path: Path, people: set[str]) -> Iterator[NamedPhoto]:
     if path not in find_lists(path.parent):
         return
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines[1:], start=2):
-        words = line.split()
-        if not words:
-            continue
-        if len(words) not in (3, 4) or not _NUMBER.fullmatch(words[1]) or not _NUMBER.fullmatch(words[-1]):
-            raise InputError(f"{path}, line {number}: expected 'name 1 4' or 'name 1 other 3', got '{line[:60]}'")
-        yield words[0], int(words[1])
-        yield words[0] if len(words) == 3 else words[2], int(words[-1])
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        # The first line may hold the numbers of folds and of pairs.
+        if line.strip() and (number > 1 or len(line.split()) > 2):
+            try:
+                *photos, _ = read_pair_line(line, lambda photo: photo[0] in people)
+            except InputError as error:
+                raise InputError(f"{path}, line {number}: {error}") from error
+            yield from photos

@@ -16,6 +16,7 @@ from facexfer.commands.inspect import inspect
 from facexfer.commands.match import match
 from facexfer.commands.prepare import prepare
 from facexfer.commands.runs import runs
+from facexfer.commands.simulate_nir import simulate_nir
 from facexfer.commands.split import split
 from facexfer.commands.train import train
 from facexfer.commands.verify_bundle import verify_bundle
@@ -32,6 +33,7 @@ _PANELS: dict[str, dict[Callable[..., None], str | None]] = {
     "Data": {
         prepare: "prepare nir-photos --layout folders --detector buffalo_sc --modality nir "
         "--protocol identity-disjoint --out nir",
+        simulate_nir: "simulate-nir vis --strength mild --out both",
         split: "split nir/images.csv --protocol identity-disjoint --draws 5 --out draws",
     },
     "Train": {

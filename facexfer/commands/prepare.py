@@ -72,7 +72,7 @@ def prepare(
     if size not in _SIZES:
         raise InputError(f"expected --size {' or '.join(_SIZES)} (height x width), got '{size}'; choose one")
     load_plugins(plugin or ())
-    with _progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("photos", total=None)
         made = make_crops(
             photos, out, layout=layout, detector=detector, landmarks=landmarks, pre_cropped=pre_cropped,
@@ -92,7 +92,8 @@ def prepare(
     typer.echo(f"Look at {made.contact_sheet} before you rely on the crops.")
 
 
-def _progress() -> Any:
+def progress_bar() -> Any:
+    """Make the bar of a command that goes through pictures; it is shown on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,6 +1,7 @@
 """Write files so that none is ever half there: beside, then renamed."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,3 +34,26 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file beside and rename, so that it is never half there."""
     with replacing(path) as beside:
         beside.write_bytes(data)
+
+
+@contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder beside, to be filled; at the end it gets its name, after an error it is removed.
+
+    Args:
+        path: The folder's name; missing folders above it are made.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        OSError: If it cannot be made or renamed, e.g. because a folder with files has the name by then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    beside.mkdir()
+    try:
+        yield beside
+        os.rename(beside, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

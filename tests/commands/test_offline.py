@@ -34,6 +34,7 @@ def command_lines(folder, recipe_for):
     return {
         "doctor": ["--out", folder / "runs"],
         "prepare": [folder / "faces/nir", "--layout", "folders", "--pre-cropped", "--out", folder / "prepared"],
+        "simulate-nir": [folder / "faces", "--strength", "mild", "--out", folder / "simulated"],
         "split": [manifest, "--protocol", "identity-disjoint", "--out", folder / "split", "--draws", "2"],
         "train": [folder / "plain.toml", "--out", folder / "runs/plain"],
         "runs": [folder / "runs"],

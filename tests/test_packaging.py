@@ -1,7 +1,10 @@
 """The hand-kept package list equals the folders, and nothing is installed under a bare name."""
 
+import fnmatch
 import tomllib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
@@ -24,3 +27,20 @@ def test_mapped_folders_import_under_facexfer_only():
     assert Path(facexfer.backbones.__file__).parent == ROOT / "backbones"
     assert Path(facexfer.eval.__file__).parent == ROOT / "eval"
     assert SETUPTOOLS["package-dir"] == {package: folder for folder, package in MAPPED.items()}
+
+
+@pytest.mark.parametrize("folder", ["recipes", "grids"])
+def test_only_what_a_user_can_run_is_in_the_wheel(folder):
+    """What needs the data of the reported runs stays in the repository, where its names are known as before."""
+    texts = {file.name: file.read_text() for file in (ROOT / "facexfer" / folder).glob("*.toml")}
+    patterns = SETUPTOOLS["package-data"][f"facexfer.{folder}"]
+    shipped = {name for name in texts if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
+    if folder == "recipes":
+        own = {name for name, text in texts.items() if "FACEXFER_SHARED" not in text}
+        assert shipped == own
+    for name in shipped:
+        assert "FACEXFER_SHARED" not in texts[name]
+        # A recipe on which a grid builds is shipped too.
+        built_on = [line.split('"')[1] for line in texts[name].splitlines() if line.startswith("recipe = ")]
+        recipes = SETUPTOOLS["package-data"]["facexfer.recipes"]
+        assert all(any(fnmatch.fnmatch(f"{each}.toml", pattern) for pattern in recipes) for each in built_on)

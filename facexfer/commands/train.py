@@ -6,6 +6,14 @@ from typing import Annotated
 import typer
 
 
+def _list_recipes(wanted: bool) -> None:
+    if wanted:
+        from facexfer.commands.recipe_list import recipe_lines
+
+        typer.echo("\n".join(recipe_lines()))
+        raise typer.Exit
+
+
 def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a packaged recipe such as nir-csd.")],
     out: Annotated[Path, typer.Option(help="The run folder to make, or with --resume the one to continue.")],
@@ -19,6 +27,10 @@ def train(
     precision: Annotated[str | None, typer.Option(help="runtime.precision: bf16-mixed, for example.")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="runtime.compile: compile the training step.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
+    listed: Annotated[
+        bool,
+        typer.Option("--list", is_eager=True, callback=_list_recipes, help="List the packaged recipes, then stop."),
+    ] = False,
 ) -> None:
     """Train a network as a recipe says, into a run folder.
 

@@ -27,8 +27,7 @@ def read_toml(name: str | Path, folder: ModuleType, kind: str) -> dict[str, Any]
     Raises:
         InputError: If the file is missing or no TOML.
     """
-    files = {file.name.removesuffix(_ENDING): file for file in resources.files(folder).iterdir()}
-    packaged = {name: file for name, file in files.items() if file.name.endswith(_ENDING)}
+    packaged = packaged_files(folder)
     file: Path | Traversable | None = Path(name) if Path(name).is_file() else packaged.get(str(name))
     if file is None:
         raise InputError(f"no such file; {unknown_name_message(kind, str(name), packaged)}")
@@ -36,3 +35,19 @@ def read_toml(name: str | Path, folder: ModuleType, kind: str) -> dict[str, Any]
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{name}: expected a {kind} in TOML, got: {error}; mend the file") from error
+
+
+def packaged_files(folder: ModuleType) -> dict[str, Traversable]:
+    """List the TOML files of a package.
+
+    A checkout has more of them than the wheel: those of the reported runs need data that is not published with them and
+    stay in the repository.
+
+    Args:
+        folder: `facexfer.recipes` or `facexfer.grids`.
+
+    Returns:
+        Name without the ending -> file.
+    """
+    files = resources.files(folder).iterdir()
+    return {file.name.removesuffix(_ENDING): file for file in files if file.name.endswith(_ENDING)}

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from facexfer.transfer.methods import register_method
     from facexfer.transfer.stages import Stage, Term, WeightedTerm
 
-# albumentations asks a package index for its newest version when it is imported. Nothing here opens a connection, so
-# its check is off before any of our modules, or a plugin of yours, can import it.
+# Nothing here opens a connection. albumentations asks a package index for its newest version when it is imported, and
+# NNCF reports its use: both are off before any of our modules, or a plugin of yours, can import them.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ["NNCF_CI"] = "1"
 
 __version__ = version("facexfer")
 __all__ = [

@@ -32,7 +32,7 @@ MAY = {
     "engine": {"errors", "plugins", "recipe", "runtime", "heads", "files", "tasks", "runs", "networks", "transfer",
                "data", "backbones"},
     "measure": {"errors", "recipe", "runtime", "files", "runs", "data", "eval", "backbones"},
-    "deploy": {"errors", "recipe", "runtime", "files", "measure", "runs", "data", "eval", "backbones"},
+    "deploy": {"errors", "registry", "recipe", "runtime", "files", "measure", "runs", "data", "eval", "backbones"},
     "comparison": {"errors", "registry", "plugins", "recipe", "validation", "files", "grids", "runs", "tasks"},
 }  # fmt: skip
 # Only these know the pages and pictures, and the rooms that everything else is below.

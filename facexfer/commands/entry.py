@@ -15,6 +15,7 @@ from facexfer.errors import DataWarning, InputError, RunError
 # Options that take several values after one name, and what a further value looks like.
 _SEVERAL = {
     "--precision": re.compile(r"fp\d+|int\d+(-dynamic)?"),
+    "--runtime": re.compile(r"[a-z]\w*(:[\w-]+)?"),
     "--far": re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE),
     "--set": re.compile(r"[\w.]+=.*", re.DOTALL),
     "--scores": re.compile(r"(?!-).*", re.DOTALL),

@@ -21,6 +21,9 @@ def evaluate(
     probe: Annotated[
         str | None, typer.Option(help="Modality of the probes; without --gallery, pairs within it.")
     ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Of a bundle: measure its file for this runtime, such as openvino.")
+    ] = None,
     gallery: Annotated[str | None, typer.Option(help="Modality of the gallery.")] = None,
     embeddings: Annotated[Path | None, typer.Option(help="Embeddings (N, D), .npy.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Their labels (N,), .npy.")] = None,
@@ -90,6 +93,12 @@ def evaluate(
     if not pictures and report is None:
         raise InputError("expected --report beside --no-pictures; leave --no-pictures out")
     _check_outputs(json_file, report)
+    if runtime is not None:
+        from facexfer.deploy.runtime_files import open_runtime
+
+        if model is None:
+            raise InputError("expected a bundle after --model beside --runtime, got none; name the bundle")
+        arguments["model"] = open_runtime(model, runtime)
     found = evaluation.evaluate(**arguments, say=typer.echo)
     if json_file is not None:
         write_text(json_file, found.to_json())

@@ -29,6 +29,10 @@ def export(
         float | None,
         typer.Option(help="For a bundle: the loss of TAR to accept, as a fraction. Default: 0.001; for int8, 0.01."),
     ] = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a bundle: also a file for each of these runtimes, openvino or openvino:int8."),
+    ] = None,
     even_if_failed: Annotated[
         bool, typer.Option("--even-if-failed", help="Export even a run that diverged or ended far below its source.")
     ] = False,
@@ -45,10 +49,19 @@ def export(
         raise InputError("expected a run folder, or --model WEIGHTS with --backbone NAME; give one of them")
     written = write(
         source, out, backbone=backbone, precision=precision, far=far, opset=opset, batch=batch, max_loss=max_loss,
-        detector=detector, even_if_failed=even_if_failed, say=show_row,
+        detector=detector, runtime=tuple(runtime or ()), even_if_failed=even_if_failed, say=show_row,
+        say_runtime=show_runtime_file,
     )  # fmt: skip
     if written.difference is None:
         typer.echo(f"{out}: written")
+        if runtime:
+            from facexfer.deploy.contract import read_contract
+
+            best = read_contract(out).content["recommended"]
+            typer.echo(
+                f"fastest here: {best['runtime']}:{best['precision']}, {best['milliseconds']:.1f} ms for one crop; "
+                "embeddings and TAR passed"
+            )
     else:
         typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB, within {written.difference:.1e} of torch")
 
@@ -72,9 +85,23 @@ def show_row(row: Any) -> None:
             )
 
 
+def show_runtime_file(file: Any) -> None:
+    """Print what the gate measured of one runtime's file.
+
+    Args:
+        file: A `facexfer.deploy.runtime_files.RuntimeFile`.
+    """
+    if file.row is None:
+        typer.echo(f"{file.name}: converted, not measured; on the device: {file.choice.runtime.on_device}")
+    else:
+        show_row(file.row)
+        typer.echo(f"  peak memory {file.peak_megabytes:.0f} MB")
+
+
 def show_latencies(latencies: Any) -> str:
     """Write latencies in one line: milliseconds by provider and batch."""
     return ", ".join(
         f"{each.provider.removesuffix('ExecutionProvider')} {each.milliseconds:.1f} ms for {each.batch}"
+        + ("" if each.threads is None else f" on {each.threads} thread")
         for each in latencies
     )

@@ -16,6 +16,9 @@ def match(
     enrol: Annotated[Path | None, typer.Option(help="A folder with one subfolder of photos per person.")] = None,
     identify: Annotated[Path | None, typer.Option(help="Look this photo up among the enrolled people.")] = None,
     far: Annotated[float | None, typer.Option(help="Decide at this FAR. Default: the bundle's own.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Embed by the bundle's file for this runtime, such as openvino.")
+    ] = None,
 ) -> None:
     """Compare two photos, or look one up in a folder of people: prints score, threshold and decision."""
     from facexfer.deploy.matching import Matcher
@@ -24,7 +27,7 @@ def match(
     searching = enrol is not None and identify is not None
     if searching == bool(photos) or (photos and len(photos) != 2) or (enrol is None) != (identify is None):
         raise InputError("expected two photos, or --enrol FOLDER with --identify PHOTO, got something else")
-    matcher = Matcher(bundle, detector)
+    matcher = Matcher(bundle, detector, runtime)
     threshold = matcher.threshold(far)
     if enrol is not None and identify is not None:
         people, probe = matcher.enrol(enrol), matcher.embed(identify)

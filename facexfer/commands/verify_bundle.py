@@ -16,11 +16,14 @@ def verify_bundle(
     run: Annotated[
         Path | None, typer.Option(help="The run it was made from, to compare the embeddings as well.")
     ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Measure the bundle's file for this runtime, such as openvino:int8.")
+    ] = None,
 ) -> None:
     """Measure a bundle on this machine and compare with the figures in it."""
     from facexfer.deploy import bundle_check
 
-    found = bundle_check.verify_bundle(folder, manifest, run)
+    found = bundle_check.verify_bundle(folder, manifest, run, runtime)
     if found.row is not None:
         show_row(found.row)
     else:

@@ -25,6 +25,9 @@ from facexfer.deploy.contract import (
 from facexfer.deploy.gate import TOLERANCES, GateRow, Tolerance, measure
 from facexfer.deploy.onnx_export import INPUT, check_form, export_onnx, preprocessing
 from facexfer.deploy.quantize import PRECISIONS, write_precision
+from facexfer.deploy.runtime_files import RuntimeFile, describe
+from facexfer.deploy.runtime_gate import convert, make_original, measure_runtime, recommendation
+from facexfer.deploy.runtimes import choose_runtime
 from facexfer.errors import InputError, RunError
 from facexfer.eval.report.as_json import findings_to_json
 from facexfer.eval.report.verification_page import write_report
@@ -52,6 +55,7 @@ class Order:
         batch: A fixed number of images; None leaves it free.
         largest_loss: TAR that may be lost, as a fraction; None takes that of `TOLERANCES`.
         detector: A detector of InsightFace's form that is put in, for its ``FaceAnalysis``.
+        runtimes: Other runtimes that a file is put in for, such as ``openvino`` or ``openvino:int8``.
     """
 
     precisions: tuple[str, ...] = ("fp32",)
@@ -60,12 +64,15 @@ class Order:
     batch: int | None = None
     largest_loss: float | None = None
     detector: Path | None = None
+    runtimes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_form(self.opset, self.batch)
         for precision in self.precisions:
             if precision not in PRECISIONS:
                 raise InputError(f"unknown precision '{precision}'; precisions: {', '.join(PRECISIONS)}")
+        for name in self.runtimes:
+            choose_runtime(name)
         if self.largest_loss is not None and not 0 <= self.largest_loss <= 1:
             raise InputError(f"expected a loss of TAR as a fraction from 0 to 1, got {self.largest_loss:g}")
         if self.detector is not None and not self.detector.is_file():
@@ -77,7 +84,13 @@ class Order:
         return usual if self.largest_loss is None else replace(usual, loss=self.largest_loss)
 
 
-def make_bundle(run: Path, out: Path, order: Order, say: Callable[[GateRow], None]) -> None:
+def make_bundle(
+    run: Path,
+    out: Path,
+    order: Order,
+    say: Callable[[GateRow], None],
+    say_runtime: Callable[[RuntimeFile], None] = lambda file: None,
+) -> None:
     """Export a run, hold each file against the run, and write the bundle if all pass.
 
     Args:
@@ -85,9 +98,11 @@ def make_bundle(run: Path, out: Path, order: Order, say: Callable[[GateRow], Non
         out: The folder to make.
         order: What kind of bundle.
         say: Called with each row of the gate as it is measured.
+        say_runtime: Called with each other runtime's file as it is measured.
 
     Raises:
-        InputError: If the run is not finished, the folder is there already, or the order does not fit.
+        InputError: If the run is not finished, the folder is there already, a runtime's library is missing, or the
+            order does not fit.
         RunError: If a file is worse than the tolerance; there is no bundle then.
     """
     if out.exists():
@@ -108,12 +123,21 @@ def make_bundle(run: Path, out: Path, order: Order, say: Callable[[GateRow], Non
         for precision in order.precisions:
             file = Path(place) / f"{precision}.onnx"
             if file != exported:
-                write_precision(precision, exported, file, lambda: _calibration(manifest, recipe, network.info))
+                write_precision(precision, exported, file, lambda: _crops(manifest, recipe, network.info))
             row, comparison = measure(precision, file, measured, images, pairs, fars, order.tolerance(precision))
             say(row)
             rows.append(row)
             comparisons.append(comparison)
-        if problems := [problem for row in rows for problem in row.problems]:
+        files = []
+        original = make_original(network, exported, order.batch, lambda: _crops(manifest, recipe, network.info))
+        for name in order.runtimes:
+            choice = choose_runtime(name)
+            converted = convert(choice, original, Path(place))
+            size, tolerance = network.info.input_size, order.tolerance(choice.precision)
+            files.append(measure_runtime(converted, Path(place), measured, images, pairs, fars, tolerance, size))
+            say_runtime(files[-1])
+        gated = [*rows, *(each.row for each in files if each.row is not None)]
+        if problems := [problem for row in gated for problem in row.problems]:
             raise RunError(f"{'; '.join(problems)}; there is no bundle")
         facts = {"model": out.name, "data": images.fingerprint(), "split": recipe.data.val_split}
         findings = evaluate_comparison(comparisons[0], Request(tuple(fars)), facts=facts)
@@ -124,7 +148,11 @@ def make_bundle(run: Path, out: Path, order: Order, say: Callable[[GateRow], Non
         if order.detector is not None:
             shutil.copyfile(order.detector, folder / DETECTOR)
         write_report(folder / "report", findings)
+        for name in {name for each in files for name in each.files}:
+            shutil.move(Path(place) / name, folder / name)
         contract = _contract(folder, order, network.info, recipe, rows, findings_to_json(findings), point)
+        contract["runtimes"] = [describe(each, folder) for each in files]
+        contract["recommended"] = recommendation(gated)
         papers = {
             CONTRACT: json.dumps(contract, indent=2) + "\n",
             "README.md": write_readme(out.name, contract),
@@ -135,7 +163,7 @@ def make_bundle(run: Path, out: Path, order: Order, say: Callable[[GateRow], Non
         os.replace(folder, out)
 
 
-def _calibration(manifest: Manifest, recipe: Recipe, info: BackboneInfo) -> np.ndarray:
+def _crops(manifest: Manifest, recipe: Recipe, info: BackboneInfo) -> np.ndarray:
     """Give training crops (N, H, W, 3), evenly spread over the manifest."""
     training = manifest.select(split=recipe.data.train_split, modality=recipe.data.modality).images
     chosen = training[:: max(1, len(training) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]

@@ -6,9 +6,11 @@ from pathlib import Path
 from facexfer.data.manifest import read_manifest
 from facexfer.deploy.contract import MODEL, read_contract
 from facexfer.deploy.gate import TOLERANCES, GateRow, Latency, Tolerance, measure, measure_latencies
+from facexfer.deploy.runtime_files import find_runtime_file, gate_of, open_runtime
+from facexfer.deploy.runtime_gate import measure_runtime, runtime_latencies
 from facexfer.errors import InputError, RunError
 from facexfer.files.digest import file_digest
-from facexfer.measure.embedder import OnnxEmbedder, load
+from facexfer.measure.embedder import Embedder, OnnxEmbedder, load
 from facexfer.measure.pair_sets import compare, verify
 from facexfer.recipe import parse_recipe
 
@@ -28,13 +30,16 @@ class Verified:
     row: GateRow | None
 
 
-def verify_bundle(folder: Path, manifest: Path | None = None, run: Path | None = None) -> Verified:
+def verify_bundle(
+    folder: Path, manifest: Path | None = None, run: Path | None = None, runtime: str | None = None
+) -> Verified:
     """Measure a bundle's file again and compare with what the bundle says.
 
     Args:
         folder: The bundle.
         manifest: The images on which it was measured; None takes the path in its recipe.
         run: The run that it was made of, to compare the embeddings as well.
+        runtime: Measure the file of this runtime, such as ``openvino``, in the place of ``model.onnx``.
 
     Returns:
         What was measured.
@@ -56,21 +61,34 @@ def verify_bundle(folder: Path, manifest: Path | None = None, run: Path | None =
     images, pairs = read_manifest(manifest).select(split=recipe.data.val_split), recipe.evaluation.pairs[0]
     if images.fingerprint() != content["evaluation"]["data"]:
         raise InputError(f"{manifest}: expected the images that the bundle was measured on, got others; check the path")
-    row = None
+    other = None if runtime is None else find_runtime_file(content, runtime)
+    embedder: Embedder = OnnxEmbedder(file) if other is None else open_runtime(folder, other.name)
+    gate = content["gate"][0] if other is None else gate_of(content, other)
+    # Of a runtime's file the gate has the figures; those of the bundle itself are of model.onnx.
+    said = contract.tars if other is None else {each["far"]: each["second"] for each in gate["differences"] if each}
+    fars, crop, row = list(said), images.images[0].path, None
     if run is None:
-        points = verify(OnnxEmbedder(file), images, list(contract.tars), pairs.probe, pairs.gallery)
+        points = verify(embedder, images, fars, pairs.probe, pairs.gallery)
         now = {point.far: point.tar or 0.0 for point in points}
     else:
-        reference = compare(load(run), images, pairs.probe, pairs.gallery)
-        precision, tolerance = content["precision"], Tolerance(**content["gate"][0]["tolerance"])
-        row, _ = measure(precision, file, reference, images, pairs, list(contract.tars), tolerance)
+        reference, tolerance = compare(load(run), images, pairs.probe, pairs.gallery), Tolerance(**gate["tolerance"])
+        if other is None:
+            row, _ = measure(content["precision"], file, reference, images, pairs, fars, tolerance)
+        else:
+            row = measure_runtime(other, folder, reference, images, pairs, fars, tolerance, embedder.input_size).row
+        assert row is not None  # it was opened above, so it runs here
         if row.problems:
             raise RunError(f"{'; '.join(row.problems)}; do not use it here")
         now = {each.far: each.second for each in row.differences if each is not None}
-    for far, before in contract.tars.items():
+    for far, before in said.items():
         if not abs(now[far] - before) <= TOLERANCES["fp32"].loss:
             raise RunError(
                 f"expected TAR {100 * before:.2f} % at FAR {far:g}, got {100 * now[far]:.2f} %; do not use it here"
             )
-    latencies = measure_latencies(file, images.images[0].path) if row is None else row.latencies
-    return Verified(tuple((far, before, now[far]) for far, before in contract.tars.items()), latencies, row)
+    if row is not None:
+        latencies = row.latencies
+    elif other is None:
+        latencies = measure_latencies(file, crop)
+    else:
+        latencies = runtime_latencies(other, folder, crop, embedder.input_size)
+    return Verified(tuple((far, before, now[far]) for far, before in said.items()), latencies, row)

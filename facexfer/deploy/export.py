@@ -9,6 +9,7 @@ from facexfer.backbones.parts.info import BackboneModule
 from facexfer.deploy.bundle import Order, make_bundle
 from facexfer.deploy.gate import GateRow
 from facexfer.deploy.onnx_export import export_onnx
+from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.errors import InputError
 from facexfer.runs.folder import RunFolder, load_backbone
 
@@ -39,8 +40,10 @@ def export(
     batch: int | None = None,
     max_loss: float | None = None,
     detector: str | Path | None = None,
+    runtime: Sequence[str] = (),
     even_if_failed: bool = False,
     say: Callable[[GateRow], None] = lambda row: None,
+    say_runtime: Callable[[RuntimeFile], None] = lambda file: None,
 ) -> Exported:
     """Write pixels 0..255 RGB in, embedding out: one ONNX file, or a bundle that passed the gate.
 
@@ -54,8 +57,10 @@ def export(
         batch: A fixed number of images, for compilers that need one.
         max_loss: Of a bundle: TAR that may be lost, a fraction; None takes 0.001, for int8 0.01.
         detector: Of a bundle: an InsightFace detector to put in, for its ``FaceAnalysis``.
+        runtime: Of a bundle: other runtimes to put a file in for, ``openvino`` or with a precision ``openvino:int8``.
         even_if_failed: Export also a run that diverged or ended far below its source.
         say: Shows each row of the gate as it is measured.
+        say_runtime: Shows each other runtime's file as it is measured.
 
     Returns:
         What was written.
@@ -74,10 +79,10 @@ def export(
     if isinstance(model, Path) and backbone is None and not even_if_failed:
         RunFolder(model).check_not_failed("train anew, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":
-        if precision is not None or far is not None or max_loss is not None or detector is not None:
+        if precision is not None or far is not None or max_loss is not None or detector is not None or runtime:
             raise InputError(
-                f"{out}: expected a folder beside --precision, --far, --max-loss and --detector, got a file; a single "
-                "file is fp32"
+                f"{out}: expected a folder beside --precision, --far, --max-loss, --detector and --runtime, got a "
+                "file; a single file is fp32"
             )
         return Exported(out, export_onnx(_network(model, backbone), out, opset, batch))
     if isinstance(model, BackboneModule) or backbone is not None:
@@ -89,7 +94,8 @@ def export(
         rows.append(row)
         say(row)
 
-    make_bundle(model, out, Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, place), see)
+    order = Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, place, tuple(runtime))
+    make_bundle(model, out, order, see, say_runtime)
     return Exported(out, gate=tuple(rows))
 
 

@@ -18,7 +18,8 @@ from facexfer.measure.providers import CPU, CUDA, working_provider
 from facexfer.measure.questions import before_and_after
 from facexfer.recipe import PairsSection
 
-_BATCHES = (1, 32)
+BATCHES = (1, 32)
+"""How many images a call takes where it is timed."""
 _TIMED, _TIMED_MILLISECONDS = 10, 1000
 
 
@@ -46,6 +47,8 @@ TOLERANCES = {
     # Embeddings of two people are sqrt(2) = 1.4 apart, those of one person at a threshold of 0.42 (FAR 1e-4 in
     # RESULTS.md) 1.1. A quarter of that is where 8 bits begin to tell people apart by themselves; MobileFaceNet has
     # 0.17 with its loud maps in float32, and 0.88 without, with 4 to 18 points of TAR less.
+    # Eight bits of mantissa: as for fp16, with 2^-8.
+    "bf16": Tolerance(6e-2, 0.003),
     "int8": Tolerance(0.25, 0.01),
     "int8-dynamic": Tolerance(0.25, 0.01),
 }
@@ -57,14 +60,16 @@ class Latency:
     """How long one call takes.
 
     Attributes:
-        provider: Of onnxruntime.
+        provider: Of onnxruntime, or the runtime.
         batch: Images in the call.
         milliseconds: Median of ten calls, or as many as a second holds, with the crops as bytes going in.
+        threads: How many; None for as many as the library likes.
     """
 
     provider: str
     batch: int
     milliseconds: float
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class GateRow:
     """What the gate measured of one file.
 
     Attributes:
-        precision: fp32, fp16, int8 or int8-dynamic.
+        precision: fp32, fp16, int8 or int8-dynamic; with its runtime before a colon, for another than ``model.onnx``.
         megabytes: Of the file.
         latencies: With 1 and with 32 images on the CPU, and on a GPU where onnxruntime can use one; a file with a fixed
             batch takes 32 images in several calls, or fills one up.
@@ -157,7 +162,7 @@ def measure_latencies(file: Path, crop: Path) -> tuple[Latency, ...]:
     for provider in providers:
         embedder = OnnxEmbedder(file, provider)
         image = read_crop(crop, embedder.input_size)
-        found += [Latency(provider, batch, _milliseconds(embedder, image, batch)) for batch in _BATCHES]
+        found += [Latency(provider, batch, milliseconds(embedder, image, batch)) for batch in BATCHES]
     return tuple(found)
 
 
@@ -170,7 +175,14 @@ def largest_distance(first: Comparison, second: Comparison) -> float:
     return max(float(np.linalg.norm(one - other, axis=1).max()) for one, other in units)
 
 
-def _milliseconds(embedder: Embedder, crop: np.ndarray, batch: int) -> float:
+def milliseconds(embedder: Embedder, crop: np.ndarray, batch: int) -> float:
+    """Time a call: the median of ten, or of as many as a second holds.
+
+    Args:
+        embedder: What is timed; one call goes before.
+        crop: (H, W, 3) uint8 RGB.
+        batch: How often it is in the call.
+    """
     crops = np.repeat(crop[None], batch, axis=0)
     embedder.embed(crops)
     times: list[float] = []

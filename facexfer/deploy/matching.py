@@ -10,9 +10,10 @@ from facexfer.data.preparation.align import align
 from facexfer.data.preparation.choose import choose_face
 from facexfer.data.preparation.detect import Detector, open_detector
 from facexfer.deploy.contract import MODEL, read_contract
+from facexfer.deploy.runtime_files import open_runtime
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
-from facexfer.measure.embedder import OnnxEmbedder
+from facexfer.measure.embedder import Embedder, OnnxEmbedder
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".webp")
 
@@ -36,14 +37,15 @@ class Matcher:
     Args:
         bundle: The folder.
         detector: A detector's file or pack; None takes photos as aligned crops.
+        runtime: Embed by the bundle's file for this runtime; None takes ``model.onnx``.
 
     Raises:
-        InputError: If the bundle or the detector is damaged.
+        InputError: If the bundle or the detector is damaged, or the bundle has no file for the runtime.
     """
 
-    def __init__(self, bundle: Path, detector: str | None) -> None:
+    def __init__(self, bundle: Path, detector: str | None, runtime: str | None = None) -> None:
         self._contract = read_contract(bundle)
-        self._embedder = OnnxEmbedder(bundle / MODEL)
+        self._embedder: Embedder = OnnxEmbedder(bundle / MODEL) if runtime is None else open_runtime(bundle, runtime)
         self._detector: Detector | None = None if detector is None else open_detector(detector)
 
     def threshold(self, far: float | None) -> Threshold:

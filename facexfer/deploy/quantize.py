@@ -16,7 +16,8 @@ from facexfer.deploy.onnx_export import NORMALISATION
 from facexfer.measure.providers import CPU
 
 _INTEGER = ("Conv", "Gemm", "MatMul")
-_MEASURED_IMAGES = 16
+MEASURED_IMAGES = 16
+"""How many crops are enough to see how loud a map is."""
 LARGEST_NOISE = 0.002
 """What rounding to 8 bits may add to a map around a convolution in int8, as a share of its channels' variance."""
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
@@ -79,7 +80,7 @@ def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
         images: (N, H, W, 3) uint8 RGB crops of the kind that the network will see.
     """
     logging.getLogger().setLevel(logging.ERROR)
-    noise = rounding_noise(source, images[:_MEASURED_IMAGES])
+    noise = rounding_noise(source, images[:MEASURED_IMAGES])
     quantize_static(
         str(source),
         str(out),

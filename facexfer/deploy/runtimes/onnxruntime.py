@@ -1,0 +1,48 @@
+"""onnxruntime on the CPU, in one file for each precision."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.errors import InputError
+
+
+class OnnxRuntime:
+    """The runtime ``onnxruntime``: what ``model.onnx`` is for, here with a choice of threads and precision."""
+
+    name = "onnxruntime"
+    precisions = ("fp32", "fp16", "int8", "int8-dynamic")
+    needs = ("onnxruntime",)
+    install = "pip install onnxruntime"
+    fixed_batch = None
+    on_device = ""
+
+    def convert(self, original: Original, folder: Path, precision: str) -> tuple[str, ...]:
+        """Write the ONNX file in the precision."""
+        file = folder / f"model.{precision}.onnx"
+        original.write_onnx(precision, file)
+        return (file.name,)
+
+    def open(self, file: Path, precision: str, threads: int | None) -> Session:
+        """Open the file on the CPU."""
+        onnxruntime = need("onnxruntime", self)
+        refusals = need("onnxruntime.capi.onnxruntime_pybind11_state", self)
+        options = onnxruntime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            session: Any = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except (refusals.Fail, refusals.InvalidProtobuf, refusals.InvalidGraph, refusals.NoSuchFile) as error:
+            raise InputError(f"{file}: expected an ONNX model, got: {error}; export it again") from error
+        name = session.get_inputs()[0].name
+
+        def embed(images: np.ndarray) -> np.ndarray:
+            embeddings: np.ndarray = session.run(None, {name: images})[0]
+            return embeddings
+
+        return embed
+
+
+RUNTIMES.add("onnxruntime", OnnxRuntime())

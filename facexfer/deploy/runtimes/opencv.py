@@ -1,0 +1,50 @@
+"""OpenCV's ``dnn``: for programs that have nothing but OpenCV."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.errors import InputError
+
+_FILE = "model.opencv.onnx"
+
+
+class OpenCv:
+    """The runtime ``opencv``: the ONNX file as it is, read by ``cv2.dnn``."""
+
+    name = "opencv"
+    precisions = ("fp32",)
+    needs = ("opencv-python-headless",)
+    install = "pip install opencv-python-headless"
+    fixed_batch = None
+    on_device = ""
+
+    def convert(self, original: Original, folder: Path, precision: str) -> tuple[str, ...]:
+        """Copy the ONNX file; OpenCV has no form of its own."""
+        shutil.copyfile(original.onnx, folder / _FILE)
+        return (_FILE,)
+
+    def open(self, file: Path, precision: str, threads: int | None) -> Session:
+        """Read the file; OpenCV's threads are those of the whole process."""
+        cv2 = need("cv2", self)
+        try:
+            network = cv2.dnn.readNetFromONNX(str(file))
+        except cv2.error as error:
+            raise InputError(
+                f"{file}: expected an ONNX model that OpenCV reads, got: {error}; export it again"
+            ) from error
+
+        def embed(images: np.ndarray) -> np.ndarray:
+            before = cv2.getNumThreads()
+            cv2.setNumThreads(-1 if threads is None else threads)
+            network.setInput(images)
+            embeddings = np.array(network.forward(), dtype=np.float32)
+            cv2.setNumThreads(before)
+            return embeddings
+
+        return embed
+
+
+RUNTIMES.add("opencv", OpenCv())

@@ -1,0 +1,96 @@
+"""OpenVINO: Intel's and AMD's CPUs, Intel's GPUs and NPUs."""
+
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.errors import InputError
+
+# How a file is computed; bf16 is the float32 file, computed in bfloat16 where the CPU can.
+_HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
+# Half of what onnxruntime's int8 allows itself: OpenVINO quantises more than the convolutions alone.
+_LARGEST_NOISE = 0.001
+# OpenVINO's reader makes of an ONNX convolution with a bias one of this name and a sum.
+_PARTS = ("", "/WithoutBiases")
+_FILES = {"fp32": "model.xml", "bf16": "model.xml", "fp16": "model.fp16.xml", "int8": "model.int8.xml"}
+
+
+class OpenVino:
+    """The runtime ``openvino``; int8 is by NNCF's post-training quantisation."""
+
+    name = "openvino"
+    precisions = ("fp32", "bf16", "fp16", "int8")
+    needs = ("openvino", "nncf")
+    install = 'pip install "facexfer[openvino]"'
+    fixed_batch = None
+    on_device = ""
+
+    def convert(self, original: Original, folder: Path, precision: str) -> tuple[str, ...]:
+        """Read the ONNX file by OpenVINO's own frontend and write its intermediate representation."""
+        openvino = self._library()
+        file = folder / _FILES[precision]
+        if precision == "bf16" and "BF16" not in _capabilities(openvino):
+            raise InputError(
+                "expected a CPU that computes in bfloat16 for openvino:bf16, this one does not; take openvino:fp32 or "
+                "openvino:int8, or export on the machine that is shipped to"
+            )
+        model = openvino.Core().read_model(original.onnx)
+        if precision == "int8":
+            model = self._quantize(model, original)
+        openvino.save_model(model, file, compress_to_fp16=precision == "fp16")
+        return (file.name, file.with_suffix(".bin").name)
+
+    def open(self, file: Path, precision: str, threads: int | None) -> Session:
+        """Compile the network for the CPU."""
+        openvino = self._library()
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            request = openvino.Core().compile_model(str(file), "CPU", settings).create_infer_request()
+        except RuntimeError as error:
+            raise InputError(f"{file}: expected an OpenVINO model, got: {error}; export it again") from error
+
+        def embed(images: np.ndarray) -> np.ndarray:
+            return np.array(next(iter(request.infer([images]).values())), dtype=np.float32)
+
+        return embed
+
+    def _library(self) -> Any:
+        # Without this module OpenVINO's Python package falls back to a stub; with it, it reports its use to Intel.
+        sys.modules.setdefault("openvino_telemetry", cast(Any, None))
+        return need("openvino", self)
+
+    def _quantize(self, model: Any, original: Original) -> Any:
+        """Quantise weights and activations to 8 bits, calibrated on training crops.
+
+        Sums, PReLUs and the pixels' normalisation stay in float32, and so do the convolutions whose maps 8 bits would
+        blur (`facexfer.deploy.quantize.rounding_noise`): without that MobileFaceNet's embeddings move by up to 0.97.
+        """
+        nncf = need("nncf", self)
+        noise = original.rounding_noise()
+        loud = {f"{node}{part}" for node, share in noise.items() if not share <= _LARGEST_NOISE for part in _PARTS}
+        images = original.calibration().transpose(0, 3, 1, 2).astype(np.float32)
+        batch = original.batch or 1
+        batches = [images[start : start + batch] for start in range(0, len(images) - batch + 1, batch)]
+        return nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            subset_size=len(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(
+                names=sorted(loud & {each.get_friendly_name() for each in model.get_ops()}),
+                types=["Add", "PRelu", "Multiply", "Subtract"],
+                validate=False,
+            ),
+        )
+
+
+def _capabilities(openvino: Any) -> tuple[str, ...]:
+    return tuple(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+RUNTIMES.add("openvino", OpenVino())

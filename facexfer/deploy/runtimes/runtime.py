@@ -1,0 +1,155 @@
+"""What a runtime is: it converts a network with its own converter, and embeds crops from the files it wrote."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+
+from facexfer.errors import InputError
+from facexfer.registry import Registry
+
+if TYPE_CHECKING:
+    from facexfer.backbones.parts.info import BackboneModule
+
+
+@dataclass(frozen=True)
+class Original:
+    """What is converted: the network as it was measured.
+
+    Attributes:
+        network: In eval mode on the CPU; it takes normalised images, see its ``info``.
+        onnx: The same as an ONNX file in float32 that takes pixels.
+        batch: A fixed number of images, or None for any number.
+        calibration: Gives training crops (N, H, W, 3) uint8 RGB, for 8 bits.
+        write_onnx: Writes the ONNX file in a precision, as `facexfer.deploy.quantize.write_precision` does.
+        rounding_noise: What 8 bits do to the maps around each convolution, as `facexfer.deploy.quantize` estimates it.
+    """
+
+    network: "BackboneModule"
+    onnx: Path
+    batch: int | None
+    calibration: Callable[[], np.ndarray]
+    write_onnx: Callable[[str, Path], None]
+    rounding_noise: Callable[[], Mapping[str, float]]
+
+
+Session: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""Embeds pixels (N, 3, H, W) float32 RGB 0..255 as (N, D) float32."""
+
+
+class Runtime(Protocol):
+    """A library that runs networks on a device."""
+
+    @property
+    def name(self) -> str:
+        """As in ``--runtime NAME``."""
+        ...
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What it can convert to; the first is taken where none is named."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The distributions that it is made of, as on the package index."""
+        ...
+
+    @property
+    def install(self) -> str:
+        """The command that installs them."""
+        ...
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The number of images that its files take when none was asked for; None for any number."""
+        ...
+
+    @property
+    def on_device(self) -> str:
+        """The command that measures a file on its device, where this machine can only convert; else empty."""
+        ...
+
+    def convert(self, original: Original, folder: Path, precision: str) -> tuple[str, ...]:
+        """Write a network's files into a folder; give their names, first the one that `open` takes.
+
+        Raises:
+            InputError: If a library is missing or the network cannot be converted.
+        """
+        ...
+
+    def open(self, file: Path, precision: str, threads: int | None) -> Session:
+        """Open what `convert` wrote, on so many threads; None lets the library choose.
+
+        Raises:
+            InputError: If a library is missing or the file is damaged.
+        """
+        ...
+
+
+RUNTIMES: Registry[Runtime] = Registry("runtime", "runtimes")
+"""Name -> runtime; another package adds its own by the entry points ``facexfer.runtimes``."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A runtime and one of its precisions.
+
+    Attributes:
+        runtime: The runtime.
+        precision: Of its file.
+    """
+
+    runtime: Runtime
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """As in ``--runtime``: ``openvino:bf16``."""
+        return f"{self.runtime.name}:{self.precision}"
+
+
+def choose_runtime(name: str) -> Choice:
+    """Find a runtime by its name, with a precision after a colon: ``openvino`` or ``openvino:int8``.
+
+    Raises:
+        InputError: If there is none of that name, or it has no such precision.
+    """
+    kind, colon, precision = name.partition(":")
+    runtime = RUNTIMES[kind]
+    if colon and precision not in runtime.precisions:
+        raise InputError(f"expected a precision that {kind} has ({', '.join(runtime.precisions)}), got '{precision}'")
+    return Choice(runtime, precision or runtime.precisions[0])
+
+
+def need(module: str, runtime: Runtime) -> ModuleType:
+    """Import a runtime's library.
+
+    Args:
+        module: The name to import.
+        runtime: Whose library it is.
+
+    Raises:
+        InputError: If it is not installed, or cannot be loaded.
+    """
+    try:
+        return import_module(module)
+    except (ImportError, OSError) as error:
+        raise InputError(
+            f"expected the library of the runtime {runtime.name}, got: {error}; install it by {runtime.install}"
+        ) from error
+
+
+def versions(distributions: Sequence[str]) -> dict[str, str]:
+    """Give the installed versions of distributions; those that are not installed are left out."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,139 @@
+"""Every runtime's file embeds as the network does, in a bundle and by the commands that use it."""
+
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from small_faces import write_small_set
+from typer.testing import CliRunner
+
+from facexfer.cli import app
+from facexfer.commands.entry import repeat_options
+from facexfer.deploy.runtime_files import open_runtime
+from facexfer.deploy.runtimes import RUNTIMES, choose_runtime
+from facexfer.deploy.runtimes.runtime import need
+from facexfer.engine.train import train
+from facexfer.errors import InputError, RunError
+from facexfer.measure.embedder import load
+
+HERE = ["onnxruntime:fp16", "opencv:fp32"]
+
+
+def run(*words):
+    result = CliRunner().invoke(app, repeat_options(list(map(str, words))))
+    if isinstance(result.exception, (InputError, RunError)):
+        raise result.exception
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def trained(recipe_for, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runtimes")
+    manifest = write_small_set(folder)
+    recipe = recipe_for(
+        manifest,
+        source={"backbone": "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"},
+        method={"name": "l2"},
+        optimizer={"iterations": 2, "batch_size": 8},
+        evaluation={"fars": [0.2], "untouched": False, "pairs": [{"probe": "nir"}]},
+    )
+    train(recipe, folder / "run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def names():
+    # Not importorskip: imported by anybody but the runtime, OpenVINO reports its use, and the test fails for it.
+    if find_spec("openvino") is None:
+        pytest.skip("openvino is not installed")
+    return ["openvino:fp32", "openvino:fp16", *HERE]
+
+
+@pytest.fixture(scope="module")
+def bundle(trained, names):
+    words = ["--opset", "17", "--max-loss", "1", "--runtime", *names]
+    shown = run("export", trained / "run", "--out", trained / "b", *words)
+    for name in names:
+        assert f"\n{name}: " in shown
+    assert "fastest here: " in shown
+    return trained / "b"
+
+
+@pytest.mark.slow
+def test_the_contract_lists_each_runtimes_files_with_what_was_measured(bundle, names):
+    contract = json.loads((bundle / "model.json").read_text())
+    assert [f"{each['runtime']}:{each['precision']}" for each in contract["runtimes"]] == names
+    for entry in contract["runtimes"]:
+        assert entry["status"] == "measured"
+        assert entry["versions"]
+        assert entry["input"] == {
+            "layout": "NCHW",
+            "channels": "RGB",
+            "range": [0, 255],
+            "dtype": "float32",
+            "batch": "N",
+        }
+        assert [(each["batch"], each["threads"]) for each in entry["gate"]["latencies"]] == [
+            (1, None), (32, None), (1, 1), (32, 1),
+        ]  # fmt: skip
+        assert 20 < entry["peak_megabytes"] < 2000
+        assert all((bundle / each["name"]).stat().st_size == each["bytes"] for each in entry["files"])
+    times = contract["recommended"]["milliseconds_of_all"]
+    assert set(times) == {"onnxruntime:fp32", *names}
+    assert contract["recommended"]["milliseconds"] == min(times.values())
+
+
+@pytest.mark.slow
+def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle, trained, names):
+    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
+    expected = load(trained / "run").embed(crops)
+    for name in names:
+        embedder = open_runtime(bundle, name)
+        near = 1e-4 if name.endswith("fp32") else 0.05
+        np.testing.assert_allclose(embedder.embed(crops), expected, atol=near * np.abs(expected).max())
+        np.testing.assert_allclose(embedder.embed(crops[:1]), expected[:1], atol=near * np.abs(expected).max())
+    assert len({open_runtime(bundle, name).fingerprint for name in names}) == len(names)
+
+
+@pytest.mark.slow
+def test_the_commands_use_a_runtime(bundle, trained):
+    manifest, photo = trained / "images.csv", trained / "nir/p0/0.png"
+    words = ["--manifest", manifest, "--split", "val", "--probe", "nir", "--far", "0.2"]
+    shown = run("evaluate", "--model", bundle, "--runtime", "openvino", *words)
+    assert shown.splitlines()[-1] == run("evaluate", "--model", trained / "run", *words).splitlines()[-1]
+    assert "the same person" in run("match", photo, photo, "--bundle", bundle, "--runtime", "openvino")
+    assert "as it was measured" in run("verify-bundle", bundle, "--runtime", "opencv")
+    whole = run("verify-bundle", bundle, "--runtime", "openvino:fp32", "--run", trained / "run")
+    assert "largest embedding difference" in whole
+
+
+@pytest.mark.slow
+def test_a_changed_file_and_an_absent_runtime_are_refused(bundle, trained):
+    with pytest.raises(InputError, match="expected a runtime that the bundle has .*got 'ncnn'; export it with"):
+        run("evaluate", "--model", bundle, "--runtime", "ncnn", "--manifest", trained / "images.csv")
+    weights = bundle / "model.bin"
+    before = weights.read_bytes()
+    weights.write_bytes(bytes([before[0] ^ 1]) + before[1:])
+    try:
+        with pytest.raises(RunError, match=r"model.bin: expected the file that was measured"):
+            open_runtime(bundle, "openvino:fp32")
+    finally:
+        weights.write_bytes(before)
+
+
+def test_names_of_runtimes_and_precisions():
+    assert {"onnxruntime", "openvino", "opencv"} <= set(RUNTIMES)
+    assert choose_runtime("openvino").name == "openvino:fp32"
+    with pytest.raises(InputError, match="did you mean 'openvino'"):
+        choose_runtime("openvin")
+    with pytest.raises(InputError, match=r"expected a precision that opencv has \(fp32\), got 'int4'"):
+        choose_runtime("opencv:int4")
+
+
+def test_an_absent_library_is_one_line_with_the_command_that_installs_it():
+    with pytest.raises(
+        InputError, match=r'the runtime openvino, got: .*; install it by pip install "facexfer\[openvino'
+    ):
+        need("no_such_library", RUNTIMES["openvino"])

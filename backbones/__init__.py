@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from facexfer.backbones.checkpoints.form import file_form
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.mxnet import load_mxnet
 from facexfer.backbones.checkpoints.onnx_weights import load_onnx
-from facexfer.backbones.checkpoints.torch_files import SUFFIXES, load_torch, read_metadata
+from facexfer.backbones.checkpoints.torch_files import load_torch, read_metadata
 from facexfer.backbones.image_networks import ImageNetwork, library_network
 from facexfer.backbones.own_network import own_network
 from facexfer.backbones.parts.carried import facts_from_metadata
@@ -37,16 +38,17 @@ def create_backbone(
 ) -> BackboneModule:
     """Make a network, with random weights or from a file.
 
-    What is known of the file goes to standard error: its origin and licence, and for an ONNX file the largest
-    difference between the original's embeddings and ours.
+    The file's form is seen from its content. What is known of it goes to standard error: its origin and licence, where
+    in it the weights were and what was left out, and for an ONNX file the largest difference between the original's
+    embeddings and ours.
 
     Args:
         name: One of `BACKBONES`, with options in brackets where it has any (``mbf(scale=1)``), or
             ``torchvision:NAME`` or ``timm:NAME``; or a network of one's own that maps normalised images (N, 3, H, W)
             to embeddings (N, D), which `mean` and `scale` come with: see `facexfer.backbones.own_network`.
-        weights: An MXNet ``.params`` file, a torch or safetensors file with the names of the network, an ONNX file,
-            or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets torchvision's own where there is a network
-            connection; None leaves the weights random.
+        weights: An MXNet ``.params`` file, a torch or safetensors file with the network's names in it, whatever is
+            saved around and beside them, an ONNX file, or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets
+            torchvision's own where there is a network connection; None leaves the weights random.
         input_size: (height, width) in pixels, where the images have another size than the network's usual one; of a
             network of one's own, (112, 112) if not.
         **options: Of the network, such as ``scale`` and ``blocks`` of ``mbf``.
@@ -77,24 +79,21 @@ def create_backbone(
     if weights is None:
         return network
     path = find_weights(str(weights))
-    said = []
+    form = file_form(path)
     network.info = replace(network.info, licence="unknown", source=path.name)
-    if path.suffix == ".params":
-        load_mxnet(network, path)
-    elif path.suffix == ".onnx":
-        said.append(f"within {load_onnx(network, path):.1e} of the original")
-    elif path.suffix in SUFFIXES:
-        load_torch(network, path)
+    if form == "mxnet":
+        said = [load_mxnet(network, path)]
+    elif form == "onnx":
+        said = [f"within {load_onnx(network, path):.1e} of the original"]
+    elif form == "symbol":
+        raise InputError(f"{path}: expected weights, got an MXNet symbol or other JSON; give its .params file")
+    else:
+        said = [load_torch(network, path)]
         # A network that facexfer has trained says where its own source came from.
         network.info = facts_from_metadata(network.info, read_metadata(path))
         # A fresh network's BatchNorm does nothing either, but a folded one adds the convolution's bias.
         folded = folded_layers(network)
         network.folded = tuple(each for each in folded if bool(network.get_parameter(f"{each}.bias").any()))
-    else:
-        raise InputError(
-            f"{path}: expected an MXNet .params file, an .onnx file or one of {', '.join(SUFFIXES)}, got "
-            f"'{path.suffix}'; convert it first"
-        )
     source = find_source(path)
     if source is not None:
         network.info = replace(network.info, licence=source.licence, source=source.origin)
@@ -103,8 +102,8 @@ def create_backbone(
     if network.folded:
         said.append(f"{len(network.folded)} folded BatchNorm layers, to be revived from images before training")
         network.eval()
-    if said:
-        sys.stderr.write(f"{path.name}: {'; '.join(said)}\n")
+    if any(said):
+        sys.stderr.write(f"{path.name}: {'; '.join(filter(None, said))}\n")
     return network
 
 

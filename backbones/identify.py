@@ -1,32 +1,28 @@
 """Say what a file of weights is, without running any code of it."""
 
 import contextlib
-import copy
-import functools
-import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from facexfer.backbones.checkpoints.containers import Weights, choose_weights, fitting_weights, tensor_groups
+from facexfer.backbones.checkpoints.form import file_form, read_symbol
+from facexfer.backbones.checkpoints.mxnet import left_out, mxnet_beside, mxnet_fits, mxnet_names
 from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
 from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
 from facexfer.backbones.checkpoints.onnx_match import Match, match_graph
-from facexfer.backbones.checkpoints.torch_files import read_metadata, read_tensors
-from facexfer.backbones.image_networks import ImageNetwork
+from facexfer.backbones.checkpoints.onnx_weights import own_facts
+from facexfer.backbones.checkpoints.torch_files import read_content, read_metadata
+from facexfer.backbones.known_networks import known_networks, mbf_of_graph, mbfs_of_shapes
 from facexfer.backbones.mbf import MBF
 from facexfer.backbones.parts.info import BackboneModule
-from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.sources import find_source
 from facexfer.backbones.spelling import join_name
 from facexfer.errors import InputError
-
-_COUNTER = "num_batches_tracked"
-_MXNET_MAGIC = (0x112).to_bytes(8, "little")
-_Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -68,97 +64,50 @@ def identify(path: Path) -> FileFacts:
     Raises:
         InputError: If the file is missing, damaged or none of the known forms.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable file, got: {error}; check the path") from error
-    if head.startswith(_MXNET_MAGIC):
-        facts = _of_mxnet(path)
-    elif head.startswith((b"PK\x03\x04", b"\x80\x02")):
-        facts = _of_tensors(path, "torch state dict" + (", zip" if head[:2] == b"PK" else ", legacy"), {})
-    elif head[8:9] == b"{":
-        facts = _of_tensors(path, "safetensors", read_metadata(path))
-    elif head.lstrip()[:1] == b"{":
-        facts = _of_symbol(path)
-    elif path.suffix == ".onnx" or head[:1] == b"\x08":
-        facts = _of_onnx(path)
-    else:
-        raise InputError(
-            f"{path}: expected weights (MXNet .params or symbol, torch, safetensors) or an ONNX file, got none of them"
-        )
-    return facts
-
-
-def network_of_tensors(shapes: _Shapes) -> BackboneModule | None:
-    """Find the network with exactly these names and shapes.
-
-    Args:
-        shapes: Shape by name, without a prefix; counters of batches do not matter.
-
-    Returns:
-        The network without weights (on torch's meta device), or None.
-
-    Example:
-        >>> network_of_tensors({"a": (1,)}) is None
-        True
-    """
-    wanted = {name: shape for name, shape in shapes.items() if not name.endswith(_COUNTER)}
-    for network in _networks():
-        if _shapes_of(network) == wanted:
-            return network
-    return _mbf_relative(wanted)
-
-
-@functools.cache
-def _networks() -> tuple[BackboneModule, ...]:
-    with torch.device("meta"):
-        networks = [factory() for factory in BACKBONES.values()]
-    return tuple(network.eval() for network in networks)
-
-
-def _shapes_of(network: BackboneModule) -> dict[str, tuple[int, ...]]:
-    state = network.state_dict()
-    return {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(_COUNTER)}
-
-
-def _mbf_relative(shapes: _Shapes) -> BackboneModule | None:
-    stem, last = shapes.get("layers.0.layers.0.weight", ()), shapes.get("features.layers.2.weight", ())
-    if len(stem) != 4 or len(last) != 2 or stem[0] % 64 or not stem[0]:
-        return None
-    blocks = [len({name.split(".")[3] for name in shapes if name.startswith(f"layers.{2 * i + 1}.")}) for i in range(4)]
-    first = blocks[0] if "layers.1.layers.0.layers.0.layers.0.weight" in shapes else 1
-    if min(blocks) < 1:
-        return None
-    with torch.device("meta"):
-        network = MBF("mbf", stem[0] // 64, (first, *blocks[1:]), last[0])
-    return network if _shapes_of(network) == dict(shapes) else None
+    form = file_form(path)
+    if form == "mxnet":
+        return _of_mxnet(path)
+    if form == "symbol":
+        return _of_symbol(path)
+    if form == "onnx":
+        return _of_onnx(path)
+    metadata = read_metadata(path) if form == "safetensors" else {}
+    spelled = form if form == "safetensors" else form.replace("torch", "torch state dict,")
+    return _of_tensors(path, spelled, metadata)
 
 
 def _of_tensors(path: Path, form: str, metadata: Mapping[str, str]) -> FileFacts:
-    tensors = read_tensors(path)
-    half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors.values())
-    network = network_of_tensors(_shapes(tensors)) or _classifier_of_images(tensors)
-    count = sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point())
-    remark = "" if network is not None else f"none of our networks; {_glimpse(tensors)}"
+    groups = tensor_groups(read_content(path))
+    network, found = _network_of_groups(groups)
+    try:
+        chosen = choose_weights(found) if found else None
+        remark = "" if chosen is None else chosen.said()
+    except InputError as error:
+        chosen, remark = found[0], f"cannot be loaded as it is: {error}"
+    tensors = {name: tensor for group in groups.values() for name, tensor in group.items()}
+    if chosen is not None:
+        tensors = dict(chosen.entries)
+    elif not tensors:
+        raise InputError(f"{path}: expected named tensors, got none; save the state_dict")
+    elif not metadata.get("backbone"):
+        remark = f"none of our networks; {_glimpse(tensors)}"
     if metadata.get("backbone"):
         remark = f"trained by facexfer from {metadata.get('source') or 'random weights'}"
-    return _facts(path, form + (", half precision" if half else ""), network, count, remark=remark)
+    half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors.values())
+    count = sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point())
+    facts = _facts(path, form + (", half precision" if half else ""), network, count, remark=remark)
+    return _with_own(facts, metadata)
 
 
-def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-
-
-def _classifier_of_images(tensors: Mapping[str, torch.Tensor]) -> BackboneModule | None:
-    """Find the image network whose trunk and last layer these are, whatever the number of classes."""
-    for network in _networks():
-        if isinstance(network, ImageNetwork):
-            # A copy, since it keeps the classifier that it finds.
-            found = network_of_tensors(_shapes(copy.copy(network).adapt_entries(tensors)))
-            if found is not None:
-                return found
-    return None
+def _network_of_groups(
+    groups: Mapping[str, Mapping[str, torch.Tensor]],
+) -> tuple[BackboneModule | None, list[Weights]]:
+    shapes = [{name: tuple(tensor.shape) for name, tensor in group.items()} for group in groups.values()]
+    for network in (*known_networks(), *(each for group in shapes for each in mbfs_of_shapes(group))):
+        found = fitting_weights(network, groups)
+        if found:
+            return network, found
+    return None, []
 
 
 def _glimpse(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -169,36 +118,23 @@ def _glimpse(tensors: Mapping[str, torch.Tensor]) -> str:
 
 def _of_mxnet(path: Path) -> FileFacts:
     arrays = read_mxnet_params(path)
-    found = _by_mxnet_names({name: array.shape for name, array in arrays.items()})
-    remark = "" if found is not None else f"none of our networks; {len(arrays)} arrays"
+    shapes = {name: array.shape for name, array in arrays.items()}
+    found = next((each for each in known_networks() if mxnet_fits(each, shapes)), None)
+    remark = f"none of our networks; {len(arrays)} arrays"
+    if found is not None:
+        beside = mxnet_beside(found, shapes)
+        arrays = {name: array for name, array in arrays.items() if name not in beside}
+        remark = left_out(beside)
     return _facts(path, "MXNet .params", found, sum(array.size for array in arrays.values()), remark=remark)
 
 
 def _of_symbol(path: Path) -> FileFacts:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        names = {node["name"] for node in content["nodes"] if node["op"] == "null"}
-        operators = sum(node["op"] != "null" for node in content["nodes"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected an MXNet symbol, got other JSON ({type(error).__name__})") from error
+    names, operators = read_symbol(path)
     found = next(
-        (each for each in _networks() if _mxnet_names(each) and set(_mxnet_names(each).values()) <= names), None
+        (each for each in known_networks() if mxnet_names(each) and set(mxnet_names(each).values()) <= names), None
     )
     remark = f"the graph alone, {operators} operators; its weights are a .params file"
     return _facts(path, "MXNet symbol", found, None, remark=remark)
-
-
-def _mxnet_names(network: BackboneModule) -> dict[str, str]:
-    give = getattr(network, "mxnet_names", None)
-    return dict(give()) if give is not None else {}
-
-
-def _by_mxnet_names(shapes: _Shapes) -> BackboneModule | None:
-    for network in _networks():
-        names, ours = _mxnet_names(network), _shapes_of(network)
-        if names and all(shapes.get(theirs) == ours[key] for key, theirs in names.items()):
-            return network
-    return None
 
 
 def _of_onnx(path: Path) -> FileFacts:
@@ -214,13 +150,20 @@ def _of_onnx(path: Path) -> FileFacts:
     else:
         folded = len(match.folded)
         remark = f"{folded} BatchNorm layers folded into convolutions" if folded else ""
-    return _facts(path, form, network, graph.parameters, shape, match, remark)
+    return _with_own(_facts(path, form, network, graph.parameters, shape, match, remark), own_facts(graph))
+
+
+def _with_own(facts: FileFacts, own: Mapping[str, str]) -> FileFacts:
+    """Take origin and licence from what facexfer has written into the file, where it is no published one."""
+    if facts.licence or not own.get("licence"):
+        return facts
+    return replace(facts, licence=own["licence"], origin=own.get("source") or "random weights")
 
 
 def _network_of_graph(graph: OnnxGraph) -> tuple[BackboneModule | None, Match]:
     convolutions = sum(node.op == "conv" for node in graph.nodes.values())
     found: list[tuple[BackboneModule, Match]] = []
-    for network in _networks():
+    for network in known_networks():
         if sum(isinstance(module, nn.Conv2d) for module in network.modules()) == convolutions:
             with contextlib.suppress(InputError):
                 found.append((network, match_graph(network, graph)))
@@ -232,32 +175,11 @@ def _network_of_graph(graph: OnnxGraph) -> tuple[BackboneModule | None, Match]:
             return network, match
     if found:
         return found[0]
-    relative = _mbf_of_graph(graph)
+    relative = mbf_of_graph(graph)
     if relative is not None:
         with contextlib.suppress(InputError):
             return relative, match_graph(relative, graph)
     return None, Match()
-
-
-def _mbf_of_graph(graph: OnnxGraph) -> BackboneModule | None:
-    """Make the mbf of a graph's widths and numbers of blocks."""
-    convolutions = [node for node in graph.nodes.values() if node.op == "conv"]
-    linear = [node for node in graph.nodes.values() if node.op == "linear"]
-    if not convolutions or len(linear) != 1:
-        return None
-    blocks = [0]
-    for node in convolutions:
-        if node.attributes["groups"] > 1 and node.arrays["weight"].shape[2:] == (3, 3):
-            # A stage begins with a depthwise filter of stride 2, and each of its blocks has one of stride 1.
-            if node.attributes["stride"] == (2, 2):
-                blocks.append(0)
-            else:
-                blocks[-1] += 1
-    scale, rest = divmod(len(convolutions[0].arrays["weight"]), 64)
-    if rest or len(blocks) != 4 or min(*blocks, scale) < 1:
-        return None
-    with torch.device("meta"):
-        return MBF("mbf", scale, blocks, len(linear[0].arrays["weight"])).eval()
 
 
 def _facts(

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-TYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1, np.dtype("float16"): 2}
+TYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1, np.dtype("float16"): 2, np.dtype("int64"): 6}
 
 
 def array_bytes(array, form):

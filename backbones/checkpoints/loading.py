@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from facexfer.errors import InputError
 
-_COUNTER = "num_batches_tracked"
+COUNTER = "num_batches_tracked"
+"""How the name of BatchNorm's counter of batches ends, which no network needs."""
 
 
 def load_entries(
@@ -22,20 +23,32 @@ def load_entries(
         theirs: Our state-dict key -> their name; None if the names are ours.
 
     Raises:
-        InputError: If an entry is missing, unexpected, misshapen or not finite; all of them are named.
+        InputError: If an entry is missing, unexpected, misshapen, no floating-point number or not finite; all of them
+            are named.
     """
     state = network.state_dict()
-    names = theirs or {key: key for key in state if not key.endswith(_COUNTER)}
+    names = theirs or {key: key for key in state if not key.endswith(COUNTER)}
     missing = [name for name in names.values() if name not in entries]
-    unexpected = sorted(name for name in entries.keys() - set(names.values()) if not name.endswith(_COUNTER))
+    unexpected = sorted(name for name in entries.keys() - set(names.values()) if not name.endswith(COUNTER))
     present = {key: entries[name] for key, name in names.items() if name in entries}
     misshapen = [
         f"{names[key]} {tuple(entry.shape)} instead of {tuple(state[key].shape)}"
         for key, entry in present.items()
         if entry.shape != state[key].shape
     ]
-    not_finite = [names[key] for key, entry in present.items() if not torch.isfinite(entry).all()]
-    found = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen, "not finite": not_finite}
+    # Whole numbers are quantised weights, which mean something else without their scales.
+    other_type = [
+        f"{names[key]} ({str(entry.dtype).removeprefix('torch.')})"
+        for key, entry in present.items()
+        if not _is_plain(entry)
+    ]
+    not_finite = [
+        names[key] for key, entry in present.items() if _is_plain(entry) and not torch.isfinite(entry.float()).all()
+    ]
+    found = {
+        "missing": missing, "unexpected": unexpected, "misshapen": misshapen, "not floating point": other_type,
+        "not finite": not_finite,
+    }  # fmt: skip
     problems = [f"{kind}: {', '.join(names)}" for kind, names in found.items() if names]
     if problems:
         raise InputError(
@@ -44,3 +57,7 @@ def load_entries(
     with torch.no_grad():
         for key, entry in present.items():
             state[key].copy_(entry)
+
+
+def _is_plain(entry: Tensor) -> bool:
+    return entry.is_floating_point() and entry.layout == torch.strided and entry.device.type != "meta"

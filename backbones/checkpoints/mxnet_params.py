@@ -24,7 +24,10 @@ from facexfer.errors import InputError
 _LIST_MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _DENSE = 0
-_TYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 2: np.dtype("<f2")}
+_TYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype("<f4"), 1: np.dtype("<f8"), 2: np.dtype("<f2"), 3: np.dtype("u1"), 4: np.dtype("<i4"),
+    5: np.dtype("i1"), 6: np.dtype("<i8"), 7: np.dtype("?"),
+}  # fmt: skip
 _MAX_DIMENSIONS = 32
 _MAX_NAME = 4096
 
@@ -36,7 +39,8 @@ def read_mxnet_params(path: Path) -> dict[str, np.ndarray]:
         path: The file.
 
     Returns:
-        Name -> array, float32 or float16 as stored. The prefixes ``arg:`` and ``aux:`` are taken off.
+        Name -> array, of the type as stored: weights are floats, an optimizer's counters may be whole numbers. The
+        prefixes ``arg:`` and ``aux:`` are taken off.
 
     Raises:
         InputError: If the file is missing, truncated, longer than its contents, not dense, of another data type, or
@@ -105,7 +109,7 @@ def _read_array(reader: _Reader, index: int) -> np.ndarray:
     reader.unpack("ii", f"device of array {index}")
     (kind,) = reader.unpack("i", f"data type of array {index}")
     if kind not in _TYPES:
-        raise reader.error(f"array {index}: expected data type 0 (float32) or 2 (float16), got {kind}")
+        raise reader.error(f"array {index}: expected data type 0 to 7 (floats and whole numbers), got {kind}")
     dtype = _TYPES[kind]
     # Python's integers do not overflow, so a hostile shape cannot come out small.
     elements = math.prod(shape)

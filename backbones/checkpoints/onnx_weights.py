@@ -47,7 +47,7 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
     if match.mean is not None and match.scale is not None:
         mean, scale = match.mean, match.scale
         network.info = replace(network.info, mean=(mean[0], mean[1], mean[2]), scale=(scale[0], scale[1], scale[2]))
-    network.info = facts_from_metadata(network.info, _own_facts(graph))
+    network.info = facts_from_metadata(network.info, own_facts(graph))
     ours, theirs = _embeddings(network, path, pixels=inside)
     difference = float(np.abs(theirs - ours).max())
     if graph.half:
@@ -63,7 +63,7 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
     return difference
 
 
-def _own_facts(graph: OnnxGraph) -> dict[str, str]:
+def own_facts(graph: OnnxGraph) -> dict[str, str]:
     """Give origin and licence of a file that facexfer has exported."""
     try:
         facts = json.loads(graph.metadata.get("facexfer", "{}"))

@@ -9,6 +9,7 @@ from shared_data import shared
 
 from facexfer import create_backbone
 from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
+from facexfer.backbones.identify import identify
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.errors import InputError
 from facexfer.transfer.taps import map_shapes
@@ -97,7 +98,41 @@ def test_every_unfit_entry_is_named_and_nothing_is_filled(tmp_path):
 def test_weights_of_another_network_or_kind_are_an_error(tmp_path):
     with pytest.raises(InputError, match="expected the entries of this network; missing: conv0_weight"):
         create_backbone("lresnet34e_ir", weights=shared(Y1) / "model-0000.params")
-    with pytest.raises(InputError, match="got '.bin'; convert it first"):
+    (tmp_path / "a.bin").write_bytes(b"some text")
+    with pytest.raises(InputError, match="got none of them; check the file"):
         create_backbone("mobilefacenet", weights=tmp_path / "a.bin")
-    with pytest.raises(InputError, match="expected a readable MXNet .params file"):
+    with pytest.raises(InputError, match="expected a readable file of weights"):
         create_backbone("mobilefacenet", weights=tmp_path / "absent.params")
+
+
+def params_of(name, **others):
+    network = create_backbone(name)
+    state = network.state_dict()
+    return {theirs: state[ours].numpy() for ours, theirs in network.mxnet_names().items()} | others
+
+
+def test_a_classifier_and_an_optimizers_state_are_left_out_and_said(tmp_path, capsys):
+    first = next(iter(create_backbone("mobilefacenet").mxnet_names().values()))
+    arrays = params_of("mobilefacenet")
+    others = {
+        "fc7_weight": np.zeros((10, 128), np.float32),
+        "fc7_bias": np.zeros(10, np.float32),
+        "num_update": np.array([7], np.int64),
+        f"{first}_momentum": np.zeros_like(arrays[first]),
+    }
+    (tmp_path / "model-0001.PARAMS").write_bytes(params_bytes(arrays | others))
+    create_backbone("mobilefacenet", weights=tmp_path / "model-0001.PARAMS")
+    said = f"left out 4 arrays that are not the network's: {', '.join(list(others)[:3])}, ..."
+    assert said in capsys.readouterr().err
+    facts = identify(tmp_path / "model-0001.PARAMS")
+    assert (facts.network, facts.remark) == ("mobilefacenet", said)
+    assert facts.parameters == sum(array.size for array in arrays.values())
+
+
+@pytest.mark.parametrize("name", ["conv_extra_weight", "fc1_extra"])
+def test_what_may_be_a_layer_of_another_network_is_refused(tmp_path, name):
+    extra = np.zeros((64, 64, 3, 3) if "conv" in name else (64, 64), np.float32)
+    (tmp_path / "w.params").write_bytes(params_bytes(params_of("mobilefacenet", **{name: extra})))
+    with pytest.raises(InputError, match=f"unexpected: {name}"):
+        create_backbone("mobilefacenet", weights=tmp_path / "w.params")
+    assert identify(tmp_path / "w.params").network is None

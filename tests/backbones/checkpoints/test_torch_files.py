@@ -41,10 +41,10 @@ class Hostile:
 def test_bad_files_are_one_clear_line(network, tmp_path):
     path = tmp_path / "w.pth"
     torch.save({"a": Hostile()}, path)
-    with pytest.raises(InputError, match=r"w\.pth: expected a file of weights"):
+    with pytest.raises(InputError, match=r"w\.pth: expected tensors .* an object of (posix|nt)\.system, which would"):
         create_backbone("mobilefacenet", weights=path)
     torch.save({"state_dict": {"a": 1}}, path)
-    with pytest.raises(InputError, match="expected named tensors, got dict"):
+    with pytest.raises(InputError, match="expected named tensors, got none"):
         create_backbone("mobilefacenet", weights=path)
     torch.save(dict(list(network.state_dict().items())[:-10]), path)
     with pytest.raises(InputError, match="missing: "):
@@ -52,11 +52,9 @@ def test_bad_files_are_one_clear_line(network, tmp_path):
     for damaged in (b"", b"PK\x03\x04", path.read_bytes()[:5000]):
         for name in ("d.pth", "d.safetensors"):
             (tmp_path / name).write_bytes(damaged)
-            with pytest.raises(InputError, match="expected a file of weights"):
+            with pytest.raises(InputError, match="expected (a file of )?weights"):
                 create_backbone("mobilefacenet", weights=tmp_path / name)
-    with pytest.raises(InputError, match=r"expected an MXNet \.params file, an \.onnx file or one of .*, got '\.bin'"):
-        create_backbone("mobilefacenet", weights=tmp_path / "w.bin")
-    with pytest.raises(InputError, match="expected a file of weights"):
+    with pytest.raises(InputError, match="expected a readable file of weights"):
         create_backbone("mobilefacenet", weights=tmp_path / "absent.pt")
 
 

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv test test-fast check demo
+.PHONY: venv test test-fast check docs demo
 
 venv: $(STAMP)
 
@@ -33,6 +33,10 @@ check: $(STAMP)
 	MYPYPATH=.typecheck $(BIN)/mypy -p facexfer
 	@# As a user's type checker sees the public names.
 	cd examples && MYPYPATH=../.typecheck ../$(BIN)/mypy --config-file ../pyproject.toml *.py
+
+# The site, in site/: a warning fails. Nothing is fetched while it is built or read.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 demo: $(STAMP)
 	$(BIN)/facexfer demo

@@ -85,21 +85,3 @@ def test_a_network_of_ones_own_must_say_how_its_images_enter():
         create_backbone(network)
     with pytest.raises(InputError, match=r"expected embeddings \(N, D\) of AdaptiveAvgPool2d, got \(2, 3, 1, 1\)"):
         create_backbone(network[0], mean=0.0, scale=1.0)
-
-
-@pytest.mark.slow
-def test_the_readmes_python_runs_as_it_is_printed(place, tmp_path):
-    """With weights of the named network in the place of the real ones, and crops in that of photos."""
-    readme = (EXAMPLES.parent / "README.md").read_text()
-    code = readme.split("## In Python")[1].split("```python\n")[1].split("```")[0]
-    assert 'detector="yunet.onnx"' in code
-    torch.save(create_backbone("mobilefacenet").state_dict(), tmp_path / "model-0000.pt")
-    write_small_set(tmp_path / "faces", train=5, val=5, modalities=("nir",))
-    (tmp_path / "faces" / "nir").rename(tmp_path / "photos")
-    code = code.replace("model-0000.params", "model-0000.pt").replace('detector="yunet.onnx"', "pre_cropped=True")
-    code = code.replace('"identity-disjoint"', '"identity-disjoint", val_identities=4')
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "new minus old at FAR 0.1" in done.stdout
-    assert (tmp_path / "report" / "report.html").is_file()
-    assert (tmp_path / "model.onnx").is_file()

@@ -149,6 +149,7 @@ def make_bundle(
             shutil.copyfile(order.detector, folder / DETECTOR)
         write_report(folder / "report", findings)
         for name in {name for each in files for name in each.files}:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(Path(place) / name, folder / name)
         contract = _contract(folder, order, network.info, recipe, rows, findings_to_json(findings), point)
         contract["runtimes"] = [describe(each, folder) for each in files]

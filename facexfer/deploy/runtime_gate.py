@@ -17,6 +17,7 @@ from facexfer.deploy.gate import (
     largest_distance,
     milliseconds,
 )
+from facexfer.deploy.onnx_export import PixelsToEmbedding
 from facexfer.deploy.quantize import MEASURED_IMAGES, rounding_noise, write_precision
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.deploy.runtimes import Choice, Original
@@ -41,7 +42,8 @@ def make_original(
         calibration: Gives training crops (N, H, W, 3) uint8 RGB.
     """
     return Original(
-        network.cpu().eval(),
+        PixelsToEmbedding(network.cpu()).eval(),
+        network.info.input_size,
         onnx,
         batch,
         calibration,

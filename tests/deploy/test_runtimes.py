@@ -46,17 +46,18 @@ def trained(recipe_for, tmp_path_factory):
 @pytest.fixture(scope="module")
 def names():
     # Not importorskip: imported by anybody but the runtime, OpenVINO reports its use, and the test fails for it.
-    if find_spec("openvino") is None:
-        pytest.skip("openvino is not installed")
-    return ["openvino:fp32", "openvino:fp16", *HERE]
+    if find_spec("openvino") is None or find_spec("ncnn") is None or find_spec("pnnx") is None:
+        pytest.skip("openvino, ncnn or pnnx is not installed")
+    return ["openvino:fp32", "openvino:fp16", "ncnn:fp32", *HERE]
 
 
 @pytest.fixture(scope="module")
 def bundle(trained, names):
-    words = ["--opset", "17", "--max-loss", "1", "--runtime", *names]
+    words = ["--opset", "17", "--max-loss", "1", "--runtime", *names, "tensorrt"]
     shown = run("export", trained / "run", "--out", trained / "b", *words)
     for name in names:
         assert f"\n{name}: " in shown
+    assert "\ntensorrt:fp32: converted, not measured; on the device: trtexec --onnx" in shown
     assert "fastest here: " in shown
     return trained / "b"
 
@@ -64,17 +65,19 @@ def bundle(trained, names):
 @pytest.mark.slow
 def test_the_contract_lists_each_runtimes_files_with_what_was_measured(bundle, names):
     contract = json.loads((bundle / "model.json").read_text())
-    assert [f"{each['runtime']}:{each['precision']}" for each in contract["runtimes"]] == names
-    for entry in contract["runtimes"]:
+    *here, elsewhere = contract["runtimes"]
+    assert [f"{each['runtime']}:{each['precision']}" for each in here] == names
+    assert (elsewhere["runtime"], elsewhere["status"], elsewhere["gate"]) == (
+        "tensorrt",
+        "converted, not measured",
+        None,
+    )
+    for entry in here:
         assert entry["status"] == "measured"
         assert entry["versions"]
-        assert entry["input"] == {
-            "layout": "NCHW",
-            "channels": "RGB",
-            "range": [0, 255],
-            "dtype": "float32",
-            "batch": "N",
-        }
+        batch = 1 if entry["runtime"] == "ncnn" else "N"
+        form = {"layout": "NCHW", "channels": "RGB", "range": [0, 255], "dtype": "float32", "batch": batch}
+        assert entry["input"] == form
         assert [(each["batch"], each["threads"]) for each in entry["gate"]["latencies"]] == [
             (1, None), (32, None), (1, 1), (32, 1),
         ]  # fmt: skip
@@ -111,8 +114,11 @@ def test_the_commands_use_a_runtime(bundle, trained):
 
 @pytest.mark.slow
 def test_a_changed_file_and_an_absent_runtime_are_refused(bundle, trained):
-    with pytest.raises(InputError, match="expected a runtime that the bundle has .*got 'ncnn'; export it with"):
-        run("evaluate", "--model", bundle, "--runtime", "ncnn", "--manifest", trained / "images.csv")
+    words = ["--model", bundle, "--manifest", trained / "images.csv", "--runtime"]
+    with pytest.raises(InputError, match="expected a runtime that the bundle has .*got 'coreml'; export it with"):
+        run("evaluate", *words, "coreml")
+    with pytest.raises(InputError, match="expected a runtime that runs here, got tensorrt; on the device: trtexec"):
+        run("evaluate", *words, "tensorrt")
     weights = bundle / "model.bin"
     before = weights.read_bytes()
     weights.write_bytes(bytes([before[0] ^ 1]) + before[1:])

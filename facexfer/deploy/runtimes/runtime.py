@@ -1,11 +1,12 @@
 """What a runtime is: it converts a network with its own converter, and embeds crops from the files it wrote."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from facexfer.errors import InputError
 from facexfer.registry import Registry
 
 if TYPE_CHECKING:
-    from facexfer.backbones.parts.info import BackboneModule
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Original:
     """What is converted: the network as it was measured.
 
     Attributes:
-        network: In eval mode on the CPU; it takes normalised images, see its ``info``.
+        network: In eval mode on the CPU; it takes pixels (N, 3, H, W) float32 RGB 0..255.
+        input_size: (height, width) of the crops in pixels.
         onnx: The same as an ONNX file in float32 that takes pixels.
         batch: A fixed number of images, or None for any number.
         calibration: Gives training crops (N, H, W, 3) uint8 RGB, for 8 bits.
@@ -29,12 +31,27 @@ class Original:
         rounding_noise: What 8 bits do to the maps around each convolution, as `facexfer.deploy.quantize` estimates it.
     """
 
-    network: "BackboneModule"
+    network: "nn.Module"
+    input_size: tuple[int, int]
     onnx: Path
     batch: int | None
     calibration: Callable[[], np.ndarray]
     write_onnx: Callable[[str, Path], None]
     rounding_noise: Callable[[], Mapping[str, float]]
+
+    def trace(self, batch: int) -> Any:
+        """Trace the network in TorchScript, for converters that read it.
+
+        Args:
+            batch: The number of images.
+        """
+        import torch
+
+        with torch.no_grad(), warnings.catch_warnings():
+            # torch would rather have everybody on torch.export, which pnnx and coremltools do not read yet.
+            warnings.simplefilter("ignore")
+            images = torch.zeros(batch, 3, *self.input_size)
+            return torch.jit.trace(self.network, images)  # type: ignore[no-untyped-call]
 
 
 Session: TypeAlias = Callable[[np.ndarray], np.ndarray]

@@ -1,0 +1,52 @@
+"""Core ML: Apple's phones and computers; converted here, measured there."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+
+_FILES = {"fp32": "model.mlpackage", "fp16": "model.fp16.mlpackage"}
+
+
+class CoreMl:
+    """The runtime ``coreml``."""
+
+    name = "coreml"
+    precisions = ("fp32", "fp16")
+    needs = ("coremltools",)
+    install = 'pip install "facexfer[coreml]"'
+    fixed_batch = 1
+    on_device = "on macOS, facexfer verify-bundle BUNDLE --runtime coreml"
+
+    def convert(self, original: Original, folder: Path, precision: str) -> tuple[str, ...]:
+        """Trace the network and let coremltools write an ML package, which is a folder."""
+        coremltools = need("coremltools", self)
+        batch, package = original.batch or 1, folder / _FILES[precision]
+        logging.getLogger("coremltools").setLevel(logging.ERROR)
+        precisions = coremltools.precision
+        model = coremltools.convert(
+            original.trace(batch),
+            inputs=[coremltools.TensorType(name="input", shape=(batch, 3, *original.input_size))],
+            outputs=[coremltools.TensorType(name="embedding")],
+            convert_to="mlprogram",
+            compute_precision=precisions.FLOAT16 if precision == "fp16" else precisions.FLOAT32,
+            minimum_deployment_target=coremltools.target.iOS16,
+        )
+        model.save(str(package))
+        files = sorted(each.relative_to(folder).as_posix() for each in package.rglob("*") if each.is_file())
+        return tuple(sorted(files, key=lambda name: not name.endswith("Manifest.json")))
+
+    def open(self, file: Path, precision: str, threads: int | None) -> Session:
+        """Open the package, on macOS."""
+        coremltools = need("coremltools", self)
+        model = coremltools.models.MLModel(str(file.parent))
+
+        def embed(images: np.ndarray) -> np.ndarray:
+            return np.array(model.predict({"input": images})["embedding"], dtype=np.float32)
+
+        return embed
+
+
+RUNTIMES.add("coreml", CoreMl())

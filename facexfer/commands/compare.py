@@ -12,6 +12,7 @@ def compare(
     jobs: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 1,
 ) -> None:
     """Run a grid of methods, networks and seeds, with tables after every run; again, it runs only what is missing."""
+    from facexfer.commands.generated_faces import prepare_grid_faces
     from facexfer.comparison.cells import only_one_in, run_cells
     from facexfer.comparison.grid import read_grid
     from facexfer.comparison.table import write_tables
@@ -19,6 +20,8 @@ def compare(
 
     read = read_grid(grid)
     with only_one_in(out):
+        if read.generated is not None:
+            prepare_grid_faces(read.generated, out / "faces")
         outcomes = run_cells(read, out, jobs, typer.echo, lambda so_far: write_tables(read, so_far, out))
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
     failed = sum(bool(outcome.failure) for outcome in outcomes)

@@ -1,10 +1,8 @@
 """``facexfer demo``: the whole way once, on people who do not exist."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from facexfer import recipes
+from facexfer.commands.generated_faces import copy_source
 from facexfer.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,9 +45,7 @@ def demo(
     with _step(console, 1, "Drawing people who do not exist, each seen by a VIS and by a NIR camera at once."):
         manifest = _draw(console, folder, (train_people, val_people), shots, seed)
     source = folder / "source.safetensors"
-    packaged = resources.files(recipes).joinpath("demo-source.safetensors")
-    with resources.as_file(packaged) as file:
-        shutil.copyfile(file, source)
+    copy_source(source)
     common = [f"data.manifest={manifest}", f"source.weights={source}", f"seed={seed}", *(settings or [])]
     with _step(console, 2, "Plain fine-tuning on NIR pictures, the usual way: what the others have to beat."):
         _train("demo-l2", common, folder / "plain")

@@ -50,6 +50,18 @@ class Override(Section):
     settings: tuple[str, ...]
 
 
+class GeneratedFaces(Section):
+    """Faces drawn by formulas; how many, and which."""
+
+    train: int = Field(ge=2)
+    """Identities to train on."""
+    val: int = Field(ge=2)
+    """Identities to measure on."""
+    shots: int = Field(ge=2)
+    """Shots of each identity, each seen in VIS and NIR."""
+    seed: int = Field(default=0, ge=0)
+
+
 class Grid(Section):
     """A comparison."""
 
@@ -65,6 +77,8 @@ class Grid(Section):
     datasets: dict[str, Choice] = Field(default_factory=lambda: {"": Choice()})
     overrides: tuple[Override, ...] = ()
     search: Search | None = None
+    generated: GeneratedFaces | None = None
+    """Faces that ``facexfer compare`` draws first; ``$FACEXFER_DEMO`` in the recipes names their folder."""
     paper: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """``dataset/network/method`` (empty parts left out) -> the paper's metrics, as printed."""
 

@@ -1,0 +1,56 @@
+"""The generated faces of the demo and of grids, with the source network that comes with the package."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facexfer import recipes
+from facexfer.errors import InputError
+from facexfer.files.atomic import making_folder, write_text
+
+if TYPE_CHECKING:
+    from facexfer.comparison.grid import GeneratedFaces
+
+VARIABLE = "FACEXFER_DEMO"
+"""Names the folder in the recipes that use it."""
+_RECORD = "faces.json"
+
+
+def copy_source(path: Path) -> None:
+    """Write the demo's source network, trained on generated VIS faces, to a file."""
+    packaged = resources.files(recipes).joinpath("demo-source.safetensors")
+    with resources.as_file(packaged) as file:
+        shutil.copyfile(file, path)
+
+
+def prepare_grid_faces(faces: "GeneratedFaces", folder: Path, drawn: Callable[[], None] = lambda: None) -> None:
+    """Draw a grid's faces unless they are there, and set the process up so that its runs use them, reproducibly.
+
+    Every run then has one thread: how a sum is shared between threads changes its last bits.
+
+    Args:
+        faces: How many, and the seed.
+        folder: Where to: ``data/`` and ``source.safetensors``. It appears only when it is complete.
+        drawn: Called after every identity.
+
+    Raises:
+        InputError: If other faces are there.
+    """
+    # Imported here: it draws with OpenCV.
+    from facexfer.data.generated.demo_set import write_demo_set
+
+    record = json.dumps(faces.model_dump()) + "\n"
+    if not folder.exists():
+        with making_folder(folder) as beside:
+            write_demo_set(beside / "data", faces.train, faces.val, faces.shots, faces.seed, drawn=drawn)
+            copy_source(beside / "source.safetensors")
+            write_text(beside / _RECORD, record)
+    known = folder / _RECORD
+    if not known.is_file() or known.read_text(encoding="utf-8") != record:
+        raise InputError(f"{folder}: expected the faces of this grid, got others; give another --out")
+    os.environ[VARIABLE] = str(folder.resolve())
+    os.environ["OMP_NUM_THREADS"] = "1"

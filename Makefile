@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv test test-fast check docs demo
+.PHONY: venv test test-fast check types format docs demo wheel-test test-lowest
 
 venv: $(STAMP)
 
@@ -27,6 +27,9 @@ test-fast: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --no-print-directory -o $(STAMP) types
+
+types: $(STAMP)
 	@# backbones/ and eval/ are mapped into the package when it is installed; mypy needs to see them there as well.
 	rm -rf .typecheck && mkdir -p .typecheck/facexfer
 	ln -s $(CURDIR)/facexfer/* $(CURDIR)/backbones $(CURDIR)/eval .typecheck/facexfer/
@@ -34,9 +37,30 @@ check: $(STAMP)
 	@# As a user's type checker sees the public names.
 	cd examples && MYPYPATH=../.typecheck ../$(BIN)/mypy --config-file ../pyproject.toml *.py
 
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 # The site, in site/: a warning fails. Nothing is fetched while it is built or read.
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 demo: $(STAMP)
 	$(BIN)/facexfer demo
+
+# The wheel with its dependencies in an environment that has nothing else.
+wheel-test:
+	rm -rf .wheel-test && $(PYTHON) -m venv .wheel-test
+	.wheel-test/bin/python -m pip install --quiet .
+	cd .wheel-test && bin/facexfer demo --help > /dev/null && bin/facexfer train --list
+	cd .wheel-test && bin/python -c "import facexfer.backbones, facexfer.eval; print(facexfer.__file__)"
+
+# The fast tests with the lowest versions that pyproject.toml allows.
+test-lowest:
+	rm -rf .lowest && $(PYTHON) -m venv .lowest
+	$(PYTHON) tools/lowest_versions.py > .lowest/constraints.txt
+	.lowest/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.lowest/bin/python -m pip install --quiet --editable . --group dev --constraint .lowest/constraints.txt
+	.lowest/bin/python -m pip uninstall --quiet --yes opencv-python opencv-python-headless
+	.lowest/bin/python -m pip install --quiet --no-deps opencv-python-headless --constraint .lowest/constraints.txt
+	.lowest/bin/python -m pytest -n 2 --dist loadfile -m "not slow"

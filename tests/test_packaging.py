@@ -1,6 +1,7 @@
 """The hand-kept package list equals the folders, and nothing is installed under a bare name."""
 
 import fnmatch
+import re
 import tomllib
 from pathlib import Path
 
@@ -44,3 +45,25 @@ def test_only_what_a_user_can_run_is_in_the_wheel(folder):
         built_on = [line.split('"')[1] for line in texts[name].splitlines() if line.startswith("recipe = ")]
         recipes = SETUPTOOLS["package-data"]["facexfer.recipes"]
         assert all(any(fnmatch.fnmatch(f"{each}.toml", pattern) for pattern in recipes) for each in built_on)
+
+
+def test_every_make_target_that_is_named_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {line.split(":")[0] for line in makefile.splitlines() if line[:1].isalpha() and ":" in line}
+    named = set()
+    for file in ("CONTRIBUTING.md", ".github/workflows/ci.yml", ".pre-commit-config.yaml"):
+        named |= set(re.findall(r"make ([a-z][a-z-]*)", (ROOT / file).read_text().replace("and make", "")))
+    named |= set(re.findall(r"target: \[(.*)\]", (ROOT / ".github/workflows/ci.yml").read_text())[0].split(", "))
+    assert {"check", "test", "types", "wheel-test", "test-lowest"} <= named
+    assert named <= targets
+
+
+def test_the_version_is_the_same_everywhere():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_tools_of_the_style_are_pinned_in_one_place():
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+    assert [name.split("==")[0] for name in groups if "==" in name] == ["mypy", "ruff"]
+    assert "rev:" not in (ROOT / ".pre-commit-config.yaml").read_text()

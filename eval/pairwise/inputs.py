@@ -10,6 +10,7 @@ from facexfer.errors import InputError
 from facexfer.eval.pairwise.labels import read_labels
 
 Vectors = np.ndarray | Tensor
+Keys = Sequence[Sequence[Hashable]]
 
 
 def unit_embeddings(embeddings: Vectors, what: str, device: torch.device) -> Tensor:
@@ -69,12 +70,35 @@ def label_codes(labels: np.ndarray, length: int, what: str) -> Tensor:
 
 def pairs_of_one_capture(gallery: Sequence[Hashable], probe: Sequence[Hashable]) -> Tensor:
     """List the pairs (gallery, probe) that show one capture, (E, 2) int64."""
-    rows: dict[Hashable, list[int]] = {}
-    for row, capture in enumerate(gallery):
-        if capture is not None:
-            rows.setdefault(capture, []).append(row)
-    shots = [(row, column) for column, shot in enumerate(probe) if shot is not None for row in rows.get(shot, [])]
-    return torch.tensor(shots, dtype=torch.int64).reshape(-1, 2)
+    rows, columns = _places_by_key(gallery), _places_by_key(probe)
+    shared = [(rows[key], columns[key]) for key in rows if key in columns]
+    parts = [np.stack([np.repeat(one, len(other)), np.tile(other, len(one))], axis=1) for one, other in shared]
+    return torch.from_numpy(np.concatenate([np.empty((0, 2), dtype=np.int64), *parts]))
+
+
+def _places_by_key(keys: Sequence[Hashable]) -> dict[Hashable, np.ndarray]:
+    places: dict[Hashable, list[int]] = {}
+    for place, key in enumerate(keys):
+        if key is not None:
+            places.setdefault(key, []).append(place)
+    return {key: np.array(each, dtype=np.int64) for key, each in places.items()}
+
+
+def pairs_that_share(rows: Keys, columns: Keys | None = None) -> Tensor:
+    """List the pairs of which both sides share what is no evidence, such as one picture.
+
+    Args:
+        rows: Lists of a key an image, None where it has none.
+        columns: Those of the other side, list by list; None for the unordered pairs within the one set.
+
+    Returns:
+        (E, 2) int64, distinct.
+    """
+    found = [
+        pairs_of_one_capture(one, other) for one, other in zip(rows, rows if columns is None else columns, strict=True)
+    ]
+    pairs: Tensor = torch.unique(torch.cat([torch.empty((0, 2), dtype=torch.int64), *found]), dim=0)
+    return pairs[pairs[:, 0] < pairs[:, 1]] if columns is None else pairs
 
 
 def _as_float32(embeddings: Vectors, what: str, device: torch.device) -> Tensor:

@@ -103,13 +103,16 @@ class PairSet:
             raise InputError("expected at least one impostor pair, got none; all images are of one person")
 
     @classmethod
-    def within(cls, embeddings: Vectors, labels: np.ndarray, device: str = "cpu") -> "PairSet":
+    def within(
+        cls, embeddings: Vectors, labels: np.ndarray, device: str = "cpu", left_out: Tensor | None = None
+    ) -> "PairSet":
         """Take every unordered pair of one set.
 
         Args:
             embeddings: (N, D), of any length.
             labels: (N,), equal for one person.
             device: Where the products are made.
+            left_out: (E, 2) places of pairs that do not count; None leaves none out.
 
         Returns:
             The pairs.
@@ -119,7 +122,8 @@ class PairSet:
         """
         units = unit_embeddings(embeddings, "embeddings", torch.device(device))
         codes = label_codes(labels, len(units), "labels").to(device)
-        return cls(units, units, codes, codes, torch.empty((0, 2), dtype=torch.int64, device=device), one_set=True)
+        nothing = torch.empty((0, 2), dtype=torch.int64) if left_out is None else left_out
+        return cls(units, units, codes, codes, nothing.to(device), one_set=True)
 
     @classmethod
     def against(
@@ -131,6 +135,7 @@ class PairSet:
         gallery_captures: np.ndarray | None = None,
         probe_captures: np.ndarray | None = None,
         device: str = "cpu",
+        left_out: Tensor | None = None,
     ) -> "PairSet":
         """Take every pair of a gallery and a probe image but those of one capture.
 
@@ -142,6 +147,7 @@ class PairSet:
             gallery_captures: (G,) of str or None; None is no capture.
             probe_captures: (Q,) likewise.
             device: Where the products are made.
+            left_out: (E, 2) places of other pairs that do not count.
 
         Returns:
             The pairs.
@@ -162,6 +168,8 @@ class PairSet:
         shots = pairs_of_one_capture(
             read_captures(gallery_captures, len(rows)), read_captures(probe_captures, len(columns))
         )
+        if left_out is not None:
+            shots = torch.cat([shots, left_out.cpu()])
         return cls(rows, columns, codes[0], codes[1], shots.to(device), one_set=False)
 
     def block_starts(self) -> list[tuple[int, int]]:
@@ -259,14 +267,14 @@ class PairSet:
         if self.one_set:
             counts = rows * (rows.sum() - rows)
             squares = ((rows**2).sum() ** 2 - (rows**4).sum()) / 2
-            return counts, float(squares)
-        counts = rows * (columns.sum() - columns) + columns * (rows.sum() - rows)
-        # Between i and j there are r_i c_j + r_j c_i pairs; the square is summed over i < j.
-        squares = (
-            (rows**2).sum() * (columns**2).sum()
-            + (rows * columns).sum() ** 2
-            - 2 * ((rows * columns) ** 2).sum()
-        )  # fmt: skip
+        else:
+            counts = rows * (columns.sum() - columns) + columns * (rows.sum() - rows)
+            # Between i and j there are r_i c_j + r_j c_i pairs; the square is summed over i < j.
+            squares = (
+                (rows**2).sum() * (columns**2).sum()
+                + (rows * columns).sum() ** 2
+                - 2 * ((rows * columns) ** 2).sum()
+            )  # fmt: skip
         if len(self.left_out):
             shots = self.left_out.cpu()
             people = self.row_identities.cpu()[shots[:, 0]], self.column_identities.cpu()[shots[:, 1]]
@@ -305,13 +313,14 @@ class PairSet:
         for order, inverse in zip((self.row_order, self.column_order), place, strict=True):
             inverse[order] = torch.arange(len(order), device=order.device)
         moved = torch.stack([place[0][left_out[:, 0]], place[1][left_out[:, 1]]], dim=1)
+        if self.one_set:
+            # The block above the diagonal holds them.
+            moved = moved.sort(dim=1).values
         in_order: Tensor = torch.unique(moved, dim=0)
         return in_order
 
     def _count_genuine(self) -> Tensor:
-        if self.one_set:
-            return self.row_counts * (self.row_counts - 1) // 2
-        counts = self.row_counts * self.column_counts
+        counts = self.row_counts * (self.row_counts - 1) // 2 if self.one_set else self.row_counts * self.column_counts
         people = self.row_identities[self.left_out[:, 0]], self.column_identities[self.left_out[:, 1]]
         return counts - torch.bincount(people[0][people[0] == people[1]], minlength=self.identities)
 

@@ -11,7 +11,8 @@ DEFINITIONS = {
     "TAR": ("Accepted genuine pairs of all genuine pairs, at that threshold."),
     "pairs": (
         "Within one set every unordered pair counts once. Of a gallery and probes every pair counts, but "
-        "those of one capture. Scores are cosines in float32."
+        "those of one capture. A picture that is listed again is one picture; no pair is one with itself, or of one "
+        "capture, person and modality. Scores are cosines in float32."
     ),
     "interval": (
         "95 %. By identity: a bootstrap over identities, both sides of a pair, turned into the number of "

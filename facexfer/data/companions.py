@@ -9,7 +9,7 @@ from facexfer.data.image_set import LabelledImage
 from facexfer.data.manifest import FaceImage, Manifest
 from facexfer.data.training_set import TrainingSet
 from facexfer.errors import InputError
-from facexfer.files.digest import file_digest
+from facexfer.files.digest import picture_digests
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,4 @@ def bytes_fingerprint(images: Sequence[FaceImage | LabelledImage]) -> str:
     Raises:
         InputError: If a file cannot be read.
     """
-    digest = hashlib.sha256()
-    for image in images:
-        try:
-            digest.update(file_digest(image.path).encode())
-        except OSError as error:
-            raise InputError(
-                f"{image.path}: expected a readable image, got: {error.strerror}; check the path"
-            ) from error
-    return digest.hexdigest()
+    return hashlib.sha256("".join(picture_digests([image.path for image in images])).encode()).hexdigest()

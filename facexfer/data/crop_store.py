@@ -109,5 +109,7 @@ class CropStore:
                 status = image.path.stat()
             except OSError as error:
                 raise InputError(f"{image.path}: expected a crop, got: {error.strerror}; check the path") from error
-            digest.update(f"{image.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            digest.update(
+                f"{image.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode()
+            )
         return digest.hexdigest()

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from facexfer.data.manifest import FaceImage
+from facexfer.data.repeats import hash_picture
 from facexfer.errors import InputError
 
 _SHOWN = 5
@@ -69,27 +70,31 @@ def read_crop(path: Path, size: tuple[int, int] = (112, 112)) -> np.ndarray:
     return image
 
 
-def check_crops(images: Sequence[FaceImage], size: tuple[int, int]) -> None:
+def check_crops(images: Sequence[FaceImage], size: tuple[int, int]) -> tuple[str, ...]:
     """Check that every crop can be read and has the right size.
 
     Args:
         images: The crops.
         size: (height, width) in pixels.
 
+    Returns:
+        `facexfer.data.repeats.hash_picture` of each.
+
     Raises:
         InputError: If any cannot; the error counts them and shows the first ones with file and reason.
     """
     with ThreadPoolExecutor() as pool:
-        problems = [problem for problem in pool.map(lambda image: _problem(image, size), images) if problem]
+        looked = list(pool.map(lambda image: _look(image, size), images))
+    problems = [problem for _, problem in looked if problem]
     if problems:
         shown = " | ".join(problems[:_SHOWN])
         more = f" | and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise InputError(f"{len(problems)} of {len(images)} crops cannot be used: {shown}{more}")
+    return tuple(picture for picture, _ in looked)
 
 
-def _problem(image: FaceImage, size: tuple[int, int]) -> str | None:
+def _look(image: FaceImage, size: tuple[int, int]) -> tuple[str, str]:
     try:
-        read_crop(image.path, size)
+        return hash_picture(read_crop(image.path, size)), ""
     except InputError as error:
-        return str(error)
-    return None
+        return "", str(error)

@@ -15,6 +15,7 @@ import numpy as np
 
 from facexfer.errors import DataWarning, InputError
 from facexfer.files.atomic import write_text
+from facexfer.files.digest import picture_digests
 from facexfer.files.names import clean_name, likeness
 from facexfer.files.rows import Row, check_columns, read_rows
 
@@ -130,8 +131,18 @@ class Manifest:
         return Manifest(self.path, chosen)
 
     def fingerprint(self) -> str:
-        """Hash the rows, with paths relative to the file, so that it is the same on every machine (SHA-256, hex)."""
-        rows = [json.dumps(_row(image, self.path.parent), sort_keys=True) for image in self.images]
+        """Hash the rows, with paths relative to the file, and the bytes of the pictures (SHA-256, hex).
+
+        It is the same on every machine, and another when anything that changes figures is.
+
+        Raises:
+            InputError: If a picture cannot be read.
+        """
+        digests = picture_digests([image.path for image in self.images])
+        rows = [
+            json.dumps({**_row(image, self.path.parent), "sha256 of the picture": digest}, sort_keys=True)
+            for image, digest in zip(self.images, digests, strict=True)
+        ]
         return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 

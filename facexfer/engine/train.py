@@ -74,6 +74,8 @@ def _train_stages(
     source = make_source(recipe.source)
     task = TASKS[recipe.task](recipe, source.info)
     _check_task(recipe, task, stages, source)
+    if resume:
+        run.check_data(task.fingerprints)
     fabric = make_fabric(recipe.runtime)
     batches = make_batches(recipe, task.mixture, fabric)
     # Every rank has looked whether the folder is free before one fills it.
@@ -81,6 +83,7 @@ def _train_stages(
     with _held(run, fabric):
         if not resume and fabric.is_global_zero:
             run.start(recipe, idle_keys(recipe.task))
+            run.save_data(task.fingerprints)
         fabric.barrier()
         for first in (stage.restarts_after for stage in stages if not run.finished):
             if first is not None:

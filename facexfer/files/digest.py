@@ -1,8 +1,11 @@
-"""What a file holds, in one number."""
+"""What files hold, in one number."""
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from facexfer.errors import InputError
 
 
 def file_digest(path: Path) -> str:
@@ -16,3 +19,20 @@ def files_digest(paths: Sequence[Path]) -> str:
     if len(paths) == 1:
         return file_digest(paths[0])
     return hashlib.sha256("".join(file_digest(path) for path in paths).encode()).hexdigest()
+
+
+def picture_digests(paths: Sequence[Path]) -> list[str]:
+    """Give the SHA-256 of every picture's file, in hex, several at a time.
+
+    Raises:
+        InputError: If one cannot be read.
+    """
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_picture_digest, paths))
+
+
+def _picture_digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable image, got: {error.strerror}; check the path") from error

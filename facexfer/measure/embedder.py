@@ -16,6 +16,7 @@ from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.backbones.sources import find_weights
 from facexfer.data.images import read_crop
+from facexfer.data.repeats import hash_picture
 from facexfer.errors import InputError
 from facexfer.files.digest import file_digest
 from facexfer.files.onnx_refusals import onnx_refusals
@@ -230,11 +231,19 @@ def embed_images(embedder: Embedder, paths: Sequence[Path], batch_size: int = 64
     Raises:
         InputError: If a file is no crop of the embedder's size.
     """
-    parts = []
+    return embed_pictures(embedder, paths, batch_size)[0]
+
+
+def embed_pictures(
+    embedder: Embedder, paths: Sequence[Path], batch_size: int = 64
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Embed crops from files as `embed_images` does, and give `facexfer.data.repeats.hash_picture` of each beside."""
+    parts, pictures = [], []
     for start in range(0, len(paths), batch_size):
         crops = [read_crop(path, embedder.input_size) for path in paths[start : start + batch_size]]
         parts.append(embedder.embed(np.stack(crops)))
-    return np.concatenate(parts)
+        pictures += [hash_picture(crop) for crop in crops]
+    return np.concatenate(parts), tuple(pictures)
 
 
 def _fingerprint(network: BackboneModule) -> str:

@@ -1,6 +1,7 @@
 """Verification on the pairs of a list, for sets in which nothing else tells who is who."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from facexfer.data.manifest import FaceImage
 from facexfer.data.pairs_file import ListedPair
-from facexfer.errors import InputError
+from facexfer.errors import DataWarning, InputError
 from facexfer.eval.folds import fold_accuracy
 from facexfer.eval.report.findings import Findings
 from facexfer.eval.report.page import ShownPair
@@ -42,6 +43,30 @@ def list_defines_pairs(images: Sequence[FaceImage], pairs: Sequence[ListedPair])
         and images[pair.first].identity == images[pair.second].identity != ""
     }
     return int((counts * (counts - 1) // 2).sum()) <= len(listed)
+
+
+def without_self_pairs(pairs: Sequence[ListedPair], pictures: Sequence[Hashable]) -> tuple[ListedPair, ...]:
+    """Leave out the pairs of a picture with itself, under whatever names.
+
+    Args:
+        pairs: A list.
+        pictures: What the images show, one a place of the list; equal for equal pictures.
+
+    Returns:
+        The others.
+
+    Warns:
+        DataWarning: How many are left out.
+    """
+    others = tuple(
+        pair
+        for pair in pairs
+        if pair.first is None or pair.second is None or pictures[pair.first] != pictures[pair.second]
+    )
+    if len(others) < len(pairs):
+        text = f"{len(pairs) - len(others)} of {len(pairs)} listed pairs are a picture with itself; they are left out"
+        warnings.warn(text, DataWarning, stacklevel=3)
+    return others
 
 
 def evaluate_list(side: Side, pairs: Sequence[ListedPair], request: Request, facts: dict[str, Any]) -> Findings:

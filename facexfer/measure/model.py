@@ -14,7 +14,7 @@ from facexfer.eval.report.page import ShownPair
 from facexfer.files.names import clean_name
 from facexfer.measure.embedder import Embedder, FlipEmbedder, Model, load
 from facexfer.measure.evaluate import Request, evaluate_comparison, show_worst
-from facexfer.measure.listed import evaluate_list, list_defines_pairs, show_worst_listed
+from facexfer.measure.listed import evaluate_list, list_defines_pairs, show_worst_listed, without_self_pairs
 from facexfer.measure.pair_sets import Comparison, Side, compare, embed_side
 from facexfer.measure.questions import check_column, listed_accuracy
 
@@ -111,9 +111,13 @@ class MeasuredModel:
                     "is who; leave them out"
                 )
             side = embed_side(embedder, chosen)
+            assert side.pictures is not None
+            pairs = without_self_pairs(pairs, side.pictures.tolist())
             self._listed = side, pairs
             return evaluate_list(side, pairs, request, facts)
         self._comparison = self._compare(embedder)
+        if repeated := len(self._comparison.places or ()) - len(self._comparison.probe.labels):
+            facts["data"]["repeated"] = repeated
         before = visible = None
         if old[0] is not None:
             former = self._open(old[0], old[1])
@@ -123,7 +127,11 @@ class MeasuredModel:
         findings = evaluate_comparison(self._comparison, request, before, visible, facts)
         if pairs is None:
             return findings
-        return replace(findings, folds=listed_accuracy(self._comparison.probe, pairs))
+        places = self._comparison.places
+        assert places is not None
+        moved = [replace(pair, first=_moved(pair.first, places), second=_moved(pair.second, places)) for pair in pairs]
+        distinct = without_self_pairs(moved, range(len(places)))
+        return replace(findings, folds=listed_accuracy(self._comparison.probe, distinct))
 
     def worst(self, count: int, pictures: bool) -> list[ShownPair]:
         """Collect the worst pairs of what `evaluate` has compared; with their images, which are biometric data."""
@@ -156,3 +164,7 @@ class MeasuredModel:
             return {}
         self._say(f"{lost:,} of {len(pairs):,} listed pairs have a photo without a crop and count as rejects")
         return {"listed_pairs_with_a_failed_photo": lost}
+
+
+def _moved(place: int | None, places: tuple[int, ...]) -> int | None:
+    return None if place is None else places[place]

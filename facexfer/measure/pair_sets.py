@@ -1,20 +1,22 @@
 """Which images of a manifest are compared with which."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from facexfer.data.manifest import FaceImage, Manifest
+from facexfer.data.repeats import distinct_images
 from facexfer.errors import InputError
 from facexfer.eval.arrays import read_array
 from facexfer.eval.identification import enrol, make_templates
+from facexfer.eval.pairwise.inputs import pairs_that_share
 from facexfer.eval.pairwise.labels import read_labels
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points
 from facexfer.eval.verification import OperatingPoint
-from facexfer.measure.embedder import Embedder, embed_images
+from facexfer.measure.embedder import Embedder, embed_pictures
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,27 @@ class Side:
         labels: (N,) the identities.
         captures: (N,) of str or None, equal for images of one shot.
         images: (N) the rows of the manifest; empty for embeddings from a file or templates.
+        pictures: (N,) of str or None, equal for equal pictures; None where they are not known.
+        shots: (N,), equal for images of one shot, person and modality, or None; None where they are not known.
     """
 
     embeddings: np.ndarray
     labels: np.ndarray
     captures: np.ndarray
     images: tuple[FaceImage, ...] = ()
+    pictures: np.ndarray | None = None
+    shots: np.ndarray | None = None
 
     def take(self, places: np.ndarray) -> "Side":
         """Keep the images at these places."""
         images = tuple(self.images[place] for place in places) if self.images else ()
-        return Side(self.embeddings[places], self.labels[places], self.captures[places], images)
+        pictures, shots = (None if each is None else each[places] for each in (self.pictures, self.shots))
+        return Side(self.embeddings[places], self.labels[places], self.captures[places], images, pictures, shots)
+
+    def keys(self) -> list[list[Hashable]]:
+        """Give what both images of a pair that is no evidence share: `pictures` and `shots`, as far as known."""
+        nothing: list[Hashable] = [None] * len(self.labels)
+        return [nothing if each is None else each.tolist() for each in (self.pictures, self.shots)]
 
 
 @dataclass(frozen=True)
@@ -47,20 +59,24 @@ class Comparison:
         name: ``nir`` within a modality, ``vis-nir`` for a VIS gallery against NIR probes.
         probe: The one set, or the probes.
         gallery: The gallery, or None.
+        places: For every image that was listed for the one set or the probes, its picture's place in `probe`; None
+            where all are there.
     """
 
     name: str
     probe: Side
     gallery: Side | None = None
+    places: tuple[int, ...] | None = None
 
     def pairs(self, device: str = "cpu") -> PairSet:
-        """Give the pairs; against a gallery, those of one capture are left out.
+        """Give the pairs; those of a picture with itself and of one shot are left out.
 
         Raises:
             InputError: If an embedding is not usable or a kind of pair is missing.
         """
         if self.gallery is None:
-            return PairSet.within(self.probe.embeddings, self.probe.labels, device)
+            left_out = pairs_that_share(self.probe.keys())
+            return PairSet.within(self.probe.embeddings, self.probe.labels, device, left_out)
         return PairSet.against(
             self.gallery.embeddings,
             self.gallery.labels,
@@ -69,6 +85,7 @@ class Comparison:
             self.gallery.captures,
             self.probe.captures,
             device,
+            pairs_that_share(self.gallery.keys(), self.probe.keys()),
         )
 
     def enrolled(self, share: float | None) -> "Comparison":
@@ -89,7 +106,13 @@ class Comparison:
             probe = self.probe.take(chosen.probes)
         else:
             shots = {shot for shot in source.captures[chosen.gallery] if shot is not None}
-            free = [place for place, shot in enumerate(self.probe.captures) if shot is None or shot not in shots]
+            seen = set(source.take(chosen.gallery).keys()[0]) - {None}
+            alike = self.probe.keys()[0]
+            free = [
+                place
+                for place, shot in enumerate(self.probe.captures)
+                if (shot is None or shot not in shots) and alike[place] not in seen
+            ]
             probe = self.probe.take(np.array(free, dtype=np.int64))
         if not len(probe.labels):
             raise InputError(f"{self.name}: expected images beside the enrolled ones, there are none; add captures")
@@ -117,12 +140,9 @@ def embed_side(embedder: Embedder, manifest: Manifest) -> Side:
     Raises:
         InputError: If a crop is unfit.
     """
-    return Side(
-        embed_images(embedder, [image.path for image in manifest.images]),
-        np.array([image.identity for image in manifest.images]),
-        manifest.captures(),
-        manifest.images,
-    )
+    embeddings, pictures = embed_pictures(embedder, [image.path for image in manifest.images])
+    labels = np.array([image.identity for image in manifest.images])
+    return Side(embeddings, labels, manifest.captures(), manifest.images, np.array(pictures, dtype=object))
 
 
 def compare(embedder: Embedder, manifest: Manifest, probe: str | None, gallery: str | None) -> Comparison:
@@ -135,17 +155,30 @@ def compare(embedder: Embedder, manifest: Manifest, probe: str | None, gallery: 
         gallery: The gallery's modality; None compares the probes among themselves.
 
     Returns:
-        The comparison.
+        The comparison; a picture that is listed again is in it once.
 
     Raises:
         InputError: If a modality is not there or a crop is unfit.
+
+    Warns:
+        DataWarning: As for `facexfer.data.repeats.distinct_images`.
     """
     chosen = manifest.select(modality=probe)
     enrolled = None if gallery is None else manifest.select(modality=gallery)
-    probe_side = embed_side(embedder, chosen)
+    probe_side, places = _distinct_side(embedder, chosen)
     if enrolled is None:
-        return Comparison(probe or "all", probe_side)
-    return Comparison(f"{gallery}-{probe or 'all'}", probe_side, embed_side(embedder, enrolled))
+        return Comparison(probe or "all", probe_side, places=places)
+    return Comparison(f"{gallery}-{probe or 'all'}", probe_side, _distinct_side(embedder, enrolled)[0], places)
+
+
+def _distinct_side(embedder: Embedder, manifest: Manifest) -> tuple[Side, tuple[int, ...]]:
+    """Embed a manifest's images, each picture of a person once, and say where each image went."""
+    side = embed_side(embedder, manifest)
+    assert side.pictures is not None
+    distinct = distinct_images(manifest, side.pictures.tolist())
+    shots = np.empty(len(distinct.shots), dtype=object)
+    shots[:] = distinct.shots
+    return replace(side.take(np.array(distinct.kept)), shots=shots), distinct.places
 
 
 def verify(

@@ -1,6 +1,7 @@
 """What users ask of a verifier beside TAR at FAR, each as one function of a comparison."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -221,16 +222,19 @@ def _mixed(old: Comparison, new: Comparison, device: str) -> PairSet | None:
     if old.gallery is not None:
         return Comparison("mixed", new.probe, gallery).pairs(device)
     # Here a shot is an image: it meets all others, but not itself.
-    shots = np.array([str(place) for place in range(len(gallery.labels))], dtype=object)
-    sides = (Side(side.embeddings, side.labels, shots) for side in (new.probe, gallery))
-    return Comparison("mixed", *sides).pairs(device)
+    own = np.array([str(place) for place in range(len(gallery.labels))], dtype=object)
+    return Comparison("mixed", replace(new.probe, captures=own), replace(gallery, captures=own)).pairs(device)
 
 
 def _with_failures(side: Side, failures: Sequence[Failure]) -> Side:
     """Give labels and captures of all photos, with embeddings that only count."""
     labels = np.concatenate([side.labels.astype(str), np.array([failure.identity for failure in failures], dtype=str)])
     captures = np.concatenate([side.captures, np.array([failure.capture for failure in failures], dtype=object)])
-    return Side(np.ones((len(labels), 1), dtype=np.float32), labels, captures)
+    nothing = np.full(len(failures), None, dtype=object)
+    pictures, shots = (
+        None if each is None else np.concatenate([each, nothing]) for each in (side.pictures, side.shots)
+    )
+    return Side(np.ones((len(labels), 1), dtype=np.float32), labels, captures, (), pictures, shots)
 
 
 def _value(image: FaceImage, column: str) -> str | None:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,11 @@ class RunFolder:
     def recipe_file(self) -> Path:
         """The resolved recipe, every default spelled out."""
         return self.path / "recipe.toml"
+
+    @property
+    def data_file(self) -> Path:
+        """The fingerprints of the images with which the run was begun."""
+        return self.path / "data.json"
 
     @property
     def metrics_file(self) -> Path:
@@ -157,6 +162,29 @@ class RunFolder:
         if changed:
             listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
             raise InputError(f"{self.path}: expected the recipe of the run to resume, {listed}; give another --out")
+
+    def save_data(self, fingerprints: Mapping[str, str]) -> None:
+        """Write down what the run is trained and measured on, for `check_data`."""
+        write_text(self.data_file, json.dumps(dict(fingerprints), indent=2) + "\n")
+
+    def check_data(self, fingerprints: Mapping[str, str]) -> None:
+        """Check that the images are those with which the run was begun; a run that does not say passes.
+
+        Raises:
+            InputError: If a part of them is another.
+        """
+        try:
+            begun = json.loads(self.data_file.read_text(encoding="utf-8"))
+            changed = sorted(part for part, value in fingerprints.items() if begun.get(part, value) != value)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, AttributeError) as error:
+            raise InputError(f"{self.data_file}: expected fingerprints, got: {error}; remove the file") from error
+        if changed:
+            raise InputError(
+                f"{self.path}: expected the images that the run was begun with, those of {', '.join(changed)} have "
+                "changed; put them back, or give another --out"
+            )
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Save the training state and where in the metrics it stands."""

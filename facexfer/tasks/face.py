@@ -14,9 +14,12 @@ from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops
 from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.mixture import Part
+from facexfer.data.repeats import check_pictures_apart, distinct_images, say_repeats
 from facexfer.data.splits import check_disjoint, check_trainable, limit_per_identity
 from facexfer.errors import InputError
-from facexfer.eval.scores import all_pairs, gallery_probe_pairs
+from facexfer.eval.pairwise.inputs import Keys, pairs_that_share
+from facexfer.eval.pairwise.pairs import PairSet
+from facexfer.eval.scores import operating_points
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import DataSection, EvaluationSection, PairsSection, Recipe
 from facexfer.tasks.task import Task, TaskKind
@@ -41,7 +44,10 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
     training, validation = training_and_validation(manifest, recipe.data)
     check_trainable(training)
     check_disjoint(training, validation)
-    check_crops([*training.images, *validation.images], info.input_size)
+    pictures = check_crops([*training.images, *validation.images], info.input_size)
+    trained, measured = pictures[: len(training.images)], pictures[len(training.images) :]
+    check_pictures_apart(training, trained, validation, measured)
+    say_repeats(training, trained)
     labels = [int(label) for label in training.labels()]
     store = CropStore(training.images, info.input_size, recipe.data.cache)
     plain, augmented = (
@@ -55,16 +61,17 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         )
         for preset in ("none", recipe.data.augmentation)
     )
-    evaluator = FaceEvaluator(validation, info, recipe.evaluation)
+    evaluator = FaceEvaluator(validation, measured, info, recipe.evaluation)
     fingerprints = {"training": training.fingerprint(), "validation": validation.fingerprint()}
     source_set = None
     if recipe.source_data is not None:
         originals = _source_images(recipe, manifest, validation)
-        check_crops(originals.images, info.input_size)
+        looked = check_crops(originals.images, info.input_size)
+        check_pictures_apart(originals, looked, validation, measured)
         source_labels = [int(label) for label in originals.labels()]
         source_set = CropDataset(originals.images, source_labels, info.input_size, training_transform("none", 0))
         fingerprints["source"] = originals.fingerprint()
-    companions, more = _companions(recipe, manifest, training, validation, plain, fingerprints)
+    companions, more = _companions(recipe, manifest, training, (validation, measured), plain, fingerprints)
     return Task(
         classes=training.identities,
         training_set=augmented,
@@ -119,7 +126,7 @@ def _companions(
     recipe: Recipe,
     manifest: Manifest,
     training: Manifest,
-    validation: Manifest,
+    held_out: tuple[Manifest, Sequence[str]],
     plain: CropDataset,
     fingerprints: dict[str, str],
 ) -> tuple[Companions | None, tuple[Part, ...]]:
@@ -132,18 +139,18 @@ def _companions(
     elif chosen is not None:
         candidates = manifest if chosen.manifest is None else read_manifest(chosen.manifest)
         candidates = candidates.select(modality=chosen.modality)
-        candidates = candidates.select(identities=set(candidates.identities) - set(validation.identities))
+        candidates = candidates.select(identities=set(candidates.identities) - set(held_out[0].identities))
         images, of_image = match_companions(training, candidates, by_capture=chosen.match == "capture")
         accompanying = Manifest(candidates.path, images)
-        pictures = _as_they_are(accompanying, plain.size)
+        pictures = _as_they_are(accompanying, plain.size, held_out)
         companions = Companions(pictures, of_image)
         more += _parts("companions", accompanying, pictures, recipe, (("flip", chosen.keep),))
         fingerprints["companions"] = pictures.fingerprint
     if recipe.pool is not None:
         pool = read_manifest(recipe.pool.manifest).select(split=recipe.pool.split, modality=recipe.pool.modality)
-        check_disjoint(pool, validation)
+        check_disjoint(pool, held_out[0])
         uses = ((recipe.pool.augmentation, recipe.pool.share), ("flip", recipe.pool.keep))
-        photos = _as_they_are(pool, plain.size)
+        photos = _as_they_are(pool, plain.size, held_out)
         more += _parts("pool", pool, photos, recipe, uses)
         fingerprints["pool"] = photos.fingerprint
     if (shares := sum(part.share for part in more)) > 1 + 1e-9:
@@ -168,8 +175,9 @@ def _parts(
     return parts
 
 
-def _as_they_are(images: Manifest, size: tuple[int, int]) -> Pictures:
-    check_crops(images.images, size)
+def _as_they_are(images: Manifest, size: tuple[int, int], held_out: tuple[Manifest, Sequence[str]]) -> Pictures:
+    """Take images as they are; none of them is measured on."""
+    check_pictures_apart(images, check_crops(images.images, size), *held_out)
     labels = [int(label) for label in images.labels()]
     plain = CropDataset(images.images, labels, size, training_transform("none", 0))
     return Pictures(plain, bytes_fingerprint(images.images))
@@ -192,6 +200,7 @@ class FaceEvaluator:
 
     Args:
         manifest: The validation images, of all modalities that are asked for.
+        pictures: `facexfer.data.repeats.hash_picture` of each; one that is listed again counts once.
         info: The facts of the backbones to come.
         settings: The false accept rates and the pairs.
 
@@ -199,10 +208,19 @@ class FaceEvaluator:
         InputError: If a modality that the pairs name is not there.
     """
 
-    def __init__(self, manifest: Manifest, info: BackboneInfo, settings: EvaluationSection) -> None:
+    def __init__(
+        self, manifest: Manifest, pictures: Sequence[str], info: BackboneInfo, settings: EvaluationSection
+    ) -> None:
         self.fars = settings.fars
         modalities = {pairs.probe for pairs in settings.pairs} | {p.gallery for p in settings.pairs if p.gallery}
-        self._manifests = {modality: manifest.select(modality=modality) for modality in sorted(modalities)}
+        self._manifests: dict[str, Manifest] = {}
+        self._keys: dict[str, Keys] = {}
+        for modality in sorted(modalities):
+            listed = manifest.select(modality=modality)
+            shown = [each for image, each in zip(manifest.images, pictures, strict=True) if image.modality == modality]
+            distinct = distinct_images(listed, shown)
+            self._manifests[modality] = Manifest(listed.path, tuple(listed.images[place] for place in distinct.kept))
+            self._keys[modality] = (distinct.pictures, distinct.shots)
         names = {identity: label for label, identity in enumerate(manifest.identities)}
         self._labels = {
             modality: np.array([names[image.identity] for image in selected.images])
@@ -238,18 +256,19 @@ class FaceEvaluator:
         for each in pairs:
             probe = embeddings[each.probe]
             if each.gallery is None:
-                points = all_pairs(probe, self._labels[each.probe], self.fars)
+                left_out = pairs_that_share(self._keys[each.probe])
+                compared = PairSet.within(probe, self._labels[each.probe], left_out=left_out)
             else:
-                points = gallery_probe_pairs(
+                compared = PairSet.against(
                     embeddings[each.gallery],
                     self._labels[each.gallery],
                     probe,
                     self._labels[each.probe],
-                    self.fars,
-                    gallery_captures=self._manifests[each.gallery].captures(),
-                    probe_captures=self._manifests[each.probe].captures(),
+                    self._manifests[each.gallery].captures(),
+                    self._manifests[each.probe].captures(),
+                    left_out=pairs_that_share(self._keys[each.gallery], self._keys[each.probe]),
                 )
-            for point in points:
+            for point in operating_points(compared, self.fars):
                 figures[f"{each.name}/tar@{point.far:g}"] = point.tar if point.supported else None
         return figures
 

@@ -155,10 +155,8 @@ class ImageEvaluator:
 
 
 def _fingerprint(images: Sequence[LabelledImage]) -> str:
-    digest = hashlib.sha256()
-    for image in images:
-        digest.update(f"{image.path.name} {image.path.stat().st_size} {image.label}\n".encode())
-    return digest.hexdigest()
+    rows = [f"{image.path.name} {image.label}" for image in images]
+    return hashlib.sha256("\n".join([*rows, bytes_fingerprint(images)]).encode()).hexdigest()
 
 
 IMAGE = TaskKind(

@@ -1,5 +1,7 @@
 """The manifest: what is read, what is refused and where, what is written."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -79,13 +81,23 @@ def test_what_is_written_reads_as_the_same(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
-def test_the_fingerprint_is_that_of_the_rows_not_of_the_place(tmp_path):
+def test_the_fingerprint_is_that_of_rows_and_pictures_not_of_the_place(tmp_path):
     rows = [HEADER, "1,a,nir,train", "2,b,nir,train"]
-    (tmp_path / "x").mkdir()
-    (tmp_path / "y").mkdir()
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        for name in "123":
+            (tmp_path / folder / name).write_text(name)
     first = read_manifest(write(tmp_path / "x", *rows))
     assert first.fingerprint() == read_manifest(write(tmp_path / "y", *rows)).fingerprint()
     assert first.fingerprint() != read_manifest(write(tmp_path / "y", *rows, "3,b,nir,train")).fingerprint()
+    # The same size and time, other bytes.
+    before = (tmp_path / "x/1").stat()
+    (tmp_path / "x/1").write_text("7")
+    os.utime(tmp_path / "x/1", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert first.fingerprint() != read_manifest(write(tmp_path / "y", *rows)).fingerprint()
+    (tmp_path / "x/1").unlink()
+    with pytest.raises(InputError, match="1: expected a readable image, got: No such file"):
+        first.fingerprint()
 
 
 def test_parquet_reads_as_csv_does(tmp_path):
@@ -93,6 +105,8 @@ def test_parquet_reads_as_csv_does(tmp_path):
     import pyarrow
 
     file = write(tmp_path, f"{HEADER},capture", "1,a,nir,train,c1", "2,b,vis,val,")
+    for name in "12":
+        (tmp_path / name).write_text(name)
     columns = {"path": ["1", "2"], "identity": ["a", "b"], "modality": ["nir", "vis"], "split": ["train", "val"]}
     parquet.write_table(pyarrow.table({**columns, "capture": ["c1", None]}), tmp_path / "images.parquet")
     assert read_manifest(tmp_path / "images.parquet").fingerprint() == read_manifest(file).fingerprint()

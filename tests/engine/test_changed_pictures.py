@@ -1,0 +1,73 @@
+"""What a run is trained and measured on: other pictures under the same names, in both splits, or listed again."""
+
+import csv
+import json
+import shutil
+
+import cv2
+import pytest
+from small_faces import write_small_set
+
+from facexfer.data.manifest import read_manifest
+from facexfer.engine.train import train
+from facexfer.errors import DataWarning, InputError
+from facexfer.measure.embedder import load
+from facexfer.measure.pair_sets import verify
+from facexfer.runs.folder import RunFolder
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return write_small_set(tmp_path / "faces")
+
+
+@pytest.fixture
+def make(recipe_for, manifest):
+    return lambda: recipe_for(manifest, method={"name": "l2"}, optimizer={"iterations": 1, "batch_size": 4})
+
+
+def rewrite(manifest, change):
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows = change(rows)
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_run_whose_pictures_have_changed_is_not_resumed(make, manifest, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    result = train(make(), run.path)
+    assert json.loads(run.data_file.read_text()) == result["data"]
+    assert train(make(), run.path, resume=True) == result
+    picture = manifest.parent / "nir/p0/0.png"
+    cv2.imwrite(str(picture), 255 - cv2.imread(str(picture)))
+    with pytest.raises(InputError, match="begun with, those of training have changed; put them back"):
+        train(make(), run.path, resume=True)
+    # A run from before there was such a file goes on.
+    run.data_file.unlink()
+    assert train(make(), run.path, resume=True) == result
+    run.data_file.write_text("[")
+    with pytest.raises(InputError, match=r"data.json: expected fingerprints"):
+        train(make(), run.path, resume=True)
+
+
+def test_a_picture_in_both_splits_is_refused(make, manifest, tmp_path):
+    shutil.copyfile(manifest.parent / "nir/p0/0.png", manifest.parent / "vis/p5/0.png")
+    with pytest.raises(InputError, match="disjoint pictures in training and validation, 1 are in both, such as 0.png"):
+        train(make(), tmp_path / "run")
+
+
+def test_a_picture_listed_again_counts_once_as_in_an_evaluation(make, manifest, tmp_path):
+    once = train(make(), tmp_path / "once")["figures"]
+    rewrite(manifest, lambda rows: rows + [row for row in rows if row["split"] == "val"])
+    with pytest.warns(DataWarning, match="of 24 images are pictures listed before"):
+        assert train(make(), tmp_path / "twice")["figures"] == once
+    images = read_manifest(manifest).select(split="val")
+    with pytest.warns(DataWarning, match="pictures listed before"):
+        (point,) = verify(load(tmp_path / "once"), images, [0.1], "nir", None)
+    assert point.tar == pytest.approx(once["nir/tar@0.1"])
+    rewrite(manifest, lambda rows: [*rows[:56], {**rows[0], "path": f"./{rows[0]['path']}"}])
+    with pytest.warns(DataWarning, match="1 of 17 training images are pictures listed before; they are trained on"):
+        train(make(), tmp_path / "more")

@@ -60,7 +60,9 @@ class SourceSection(Section):
     """The network that the run starts from."""
 
     backbone: str
+    """The network: one of `facexfer.backbones.BACKBONES`, with options in brackets where it has any."""
     weights: ExpandedPath | None = None
+    """A file, or the name of an InsightFace pack; left out, the weights are random."""
     recalibrate_batchnorm: bool = False
     """Measure the source's BatchNorm statistics anew on the training images before anything else."""
     revive_batchnorm: bool = True
@@ -73,7 +75,9 @@ class PairsSection(Section):
     """Which pairs an evaluation compares: within the probe's modality, or a gallery of another against it."""
 
     probe: Name
+    """The modality of the probes."""
     gallery: Name | None = None
+    """The modality of the gallery; left out, pairs are within the probe's."""
 
     @property
     def name(self) -> str:
@@ -97,13 +101,17 @@ class DataSection(Section):
     modality: Name | tuple[Name, ...] | None = "nir"
     """Of faces: train on these; several, e.g. ``["nir", "vis"]``, are trained on together."""
     train_split: Name = "train"
+    """The manifest's split to train on."""
     val_split: Name = "val"
+    """The manifest's split to measure on."""
     images_per_identity: int | None = Field(default=None, ge=1)
     """Train on this many images per identity and modality, drawn by `draw_seed`."""
     search_identities: int = Field(default=0, ge=0)
     """For searching options: hold out this many training identities and validate on them instead of `val_split`."""
     draw_seed: int = 0
+    """Of the draws of images and identities; `seed` is the training's."""
     augmentation: str = "flip"
+    """One of the presets: flip, none, nir, nir-strong, nir-dark, vis-to-nir, vis-and-nir."""
     identities_per_batch: int | None = Field(default=None, ge=1)
     """Draw batches of as many images of each of this many identities."""
     cache: ExpandedPath | None = None
@@ -120,7 +128,9 @@ class SourceDataSection(Section):
     root: ExpandedPath | None = None
     """Of images: the folder."""
     modality: Name | None = "vis"
+    """Of faces."""
     split: Name = "train"
+    """Of faces: the manifest's split."""
 
 
 class CompanionsSection(Section):
@@ -140,23 +150,30 @@ class PoolSection(Section):
     """Visible-light photos of anybody, without labels: they enter as simulated NIR, each its own companion."""
 
     manifest: ExpandedPath
+    """Their list."""
     modality: Name = "vis"
+    """Of the pool's images."""
     split: Name = "pool"
+    """The manifest's split."""
     share: float = Field(default=0.5, gt=0, le=1)
     """This part of every batch shows them rendered; with 1, the images of `data` only serve BatchNorm."""
     keep: float = Field(default=0, ge=0, lt=1)
     """This part of every batch shows them as they are, flipped at most, so that the network keeps their place."""
     augmentation: str = "vis-to-nir"
+    """What renders them as NIR: a preset as in `data`."""
 
 
 class HeadSection(Section):
     """The classification head; ``scale`` and ``margin`` default to the head's own."""
 
     name: str = "arcface"
+    """One of `facexfer.heads.HEADS`: arcface, cosface, linear, or a plugin's own."""
     start: Literal["class_means", "companions", "random"] = "class_means"
     """Each class at the mean of the source's embeddings of its training images, or of their companions; or drawn."""
     scale: float | None = None
+    """What the cosines are multiplied with."""
     margin: float | None = None
+    """Of arcface an angle in radians, of cosface a cosine."""
 
     @property
     def options(self) -> dict[str, float]:
@@ -170,6 +187,7 @@ class MethodSection(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
+    """One of `facexfer.transfer.methods.METHODS`."""
     layers: tuple[str, ...] | None = None
     """Tap these layers instead of the backbone's own."""
 
@@ -183,17 +201,21 @@ class OptimizerSection(Section):
     """SGD with the paper's step schedule."""
 
     learning_rate: float = Field(default=0.01, gt=0)
+    """At the start of the run; a method may start a later stage at a part of it."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of SGD."""
     batch_size: int = Field(default=64, ge=1)
     """Images per step over all devices together."""
     epochs: float | None = Field(default=None, ge=0)
-    """0 for a method without steps."""
+    """The run's length in passes over the training images; 0 for a method without steps."""
     iterations: int | None = Field(default=None, ge=1)
+    """The run's length in steps, in place of `epochs`."""
     schedule: Literal["steps", "cosine"] = "steps"
     """How the learning rate falls over a stage: in steps (`drops`), or along half a cosine to 0."""
     drops: tuple[float, ...] = (2 / 3,)
     """Where in a stage, as a fraction of it, the learning rate falls."""
     drop_factor: float = Field(default=0.1, gt=0, le=1)
+    """What the learning rate is multiplied with at each of `drops`."""
     frozen_batchnorm: bool = False
     """Keep the backbone's BatchNorm statistics."""
     source_share: float = Field(default=0, ge=0, lt=1)
@@ -229,9 +251,11 @@ class EvaluationSection(Section):
     """What is measured, and how often."""
 
     fars: tuple[Far, ...] = Field(default=(1e-2, 1e-3, 1e-4), min_length=1)
+    """False accept rates to measure TAR at, as fractions."""
     pairs: tuple[PairsSection, ...] = (PairsSection(probe="nir"),)
     """The first is measured during training too, all of them at the end."""
     every_epochs: float = Field(default=1, gt=0)
+    """How often the first pairs are measured during training."""
     untouched: bool = True
     """Measure the source too, before training."""
     best_far: Far | None = None
@@ -246,28 +270,38 @@ class RuntimeSection(Section):
     """Where and how the run computes; none of it changes what is computed beyond rounding."""
 
     accelerator: str = "auto"
+    """auto, cpu or cuda."""
     devices: int | str = "auto"
+    """Processes on this machine, one per GPU."""
     num_nodes: int = Field(default=1, ge=1)
+    """The number of machines."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    """The mixed ones keep margin and softmax in float32."""
     tf32: bool = False
     """Let float32 matrix products and convolutions on GPUs use TF32."""
     channels_last: bool = True
+    """Keep maps with their channels last in memory."""
     compile: bool = False
     """Compile the step (torch.compile): minutes at each stage's start, then faster."""
     fold_source: bool = True
     """Run the frozen source with its BatchNorm folded into the convolutions."""
     workers: int = Field(default=0, ge=0)
+    """Processes that load images; 0 loads in the training process."""
     augment: Literal["workers", "device"] = "workers"
     """Where crops are augmented: one by one on the CPU, or a batch at a time on the device, which holds them all."""
     checkpoint_seconds: float = Field(default=60, ge=0)
+    """A checkpoint is written when this many seconds have passed since the last one."""
     log_every_steps: int = Field(default=10, ge=1)
+    """How often losses are written to metrics.jsonl."""
 
 
 class Recipe(Section):
     """A run."""
 
     task: str = "face"
+    """face, or image for classification."""
     seed: int = 0
+    """Of everything that training draws."""
     plugins: tuple[PluginPath, ...] = ()
     """Python files that add methods, backbones, heads and the like; relative paths start at the recipe's folder."""
     source: SourceSection

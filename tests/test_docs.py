@@ -36,6 +36,7 @@ TINY = (
     (r"(facexfer train .*) --set (.*?) --", rf"\1 --set {TRAINED_SHORT} \2 --"),
     (r"(facexfer train (?!.* --set ).*)", rf"\1 --set {TRAINED_SHORT}"),
     (r"epochs = \d+", "epochs = 1"),
+    (r"\"epochs\": 2", '"epochs": 1'),
     (r"batch_size = 64", "batch_size = 16"),
     (r"model-0000\.params", "model-0000.pt"),
     (r"detector=\"yunet.onnx\"", "pre_cropped=True"),

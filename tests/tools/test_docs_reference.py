@@ -40,6 +40,7 @@ def test_a_row_has_type_limits_default_and_meaning(recipe_page):
     assert "| `schedule` | `steps`, `cosine` | `steps` | How the learning rate falls over a stage:" in recipe_page
     assert "| `weights` | path |" in recipe_page
     assert "Optional |" not in recipe_page
+    assert not re.search(r"\|  \|$", recipe_page, re.MULTILINE), "a key or an option without a meaning"
 
 
 def test_every_method_has_its_options(recipe_page):
@@ -62,5 +63,7 @@ def test_every_command_has_its_options_and_its_example():
 
 def test_every_public_name_has_its_block():
     text = page("api_reference")
-    assert set(re.findall(r"^## facexfer\.(\w+)$", text, re.MULTILINE)) == set(facexfer.__all__) - {"__version__"}
+    assert set(re.findall(r"^      heading: facexfer\.(\w+)$", text, re.MULTILINE)) == set(facexfer.__all__) - {
+        "__version__"
+    }
     assert text.count("\n::: facexfer.") == len(facexfer.__all__) - 1

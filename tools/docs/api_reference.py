@@ -16,7 +16,12 @@ def api_reference() -> str:
     lines = [_HEAD]
     for name in sorted(set(facexfer.__all__) - {"__version__"}, key=str.lower):
         defined = getattr(facexfer, name)
-        lines += [f"## facexfer.{name}", "", f"::: {defined.__module__}.{defined.__qualname__}", ""]
+        lines += [
+            f"::: {defined.__module__}.{defined.__qualname__}",
+            "    options:",
+            f"      heading: facexfer.{name}",
+            "",
+        ]
     return "\n".join(lines)
 
 

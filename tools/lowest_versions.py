@@ -10,7 +10,9 @@ FLOOR = re.compile(r"([A-Za-z0-9._-]+)>=([0-9][^,;\s]*)")
 
 
 def lowest_versions(pyproject: Path) -> list[str]:
-    """Turn each ``name>=version`` of the package's dependencies and extras into ``name==version``.
+    """Turn each ``name>=version`` of the package's dependencies and extras into ``name==version.*``.
+
+    The series and not the version: some packages number their first release of a series 4.11.0.86.
 
     Args:
         pyproject: The file.
@@ -27,7 +29,7 @@ def lowest_versions(pyproject: Path) -> list[str]:
         floor = FLOOR.fullmatch(requirement)
         if floor is None:
             raise ValueError(f"{pyproject}: expected name>=version, got '{requirement}'; give its lowest version")
-        lines.add(f"{floor[1]}=={floor[2]}")
+        lines.add(f"{floor[1]}=={floor[2]}.*")
     return sorted(lines)
 
 

@@ -25,6 +25,8 @@ def test_packaged_recipes_are_good(name, monkeypatch):
     recipe = read_recipe(name.removesuffix(".toml"))
     # A method without stages takes no steps.
     assert bool(create(recipe.method.name, **recipe.method.options)) == (recipe.optimizer.epochs != 0)
+    # Else it would leave the source as it is.
+    assert recipe.method.name != "adabn" or recipe.source.recalibrate_batchnorm
 
 
 def test_a_resolved_recipe_reads_as_the_same(tmp_path):

@@ -21,7 +21,7 @@ def match(
     ] = None,
 ) -> None:
     """Compare two photos, or look one up in a folder of people: prints score, threshold and decision."""
-    from facexfer.deploy.matching import Matcher
+    from facexfer.deploy.matching import Matcher, depths_of, list_people
     from facexfer.errors import InputError
 
     searching = enrol is not None and identify is not None
@@ -30,12 +30,20 @@ def match(
     matcher = Matcher(bundle, detector, runtime)
     threshold = matcher.threshold(far)
     if enrol is not None and identify is not None:
-        people, probe = matcher.enrol(enrol), matcher.embed(identify)
+        listed = list_people(enrol)
+        depths = depths_of([*(entry.source for entry in listed if entry.problem is None), identify])
+        probe, enrolled = matcher.embed(identify, depths), matcher.enrol(listed, enrol, depths)
+        for line in enrolled.lines():
+            typer.echo(" ".join(line.split()))
+        people = enrolled.people
         scores = {name: float(template @ probe) for name, template in people.items()}
         name = max(scores, key=lambda each: scores[each])
         score, yes, no = scores[name], name, f"nobody of {len(people)} enrolled; closest is {name}"
     else:
-        first, second = (matcher.embed(photo) for photo in photos or ())
+        depths = depths_of(photos or ())
+        first, second = (matcher.embed(photo, depths) for photo in photos or ())
         score, yes, no = float(first @ second), "the same person", "two persons"
+    if depths.text:
+        typer.echo(f"bits a channel: {depths.text}", err=True)
     decision = yes if score > threshold.score else no
     typer.echo(f"score {score:.4f}, threshold {threshold.score:.4f} (FAR {threshold.far:g}): {decision}")

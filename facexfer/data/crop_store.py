@@ -11,11 +11,14 @@ import numpy as np
 from facexfer.data.image_set import LabelledImage
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import FaceImage
+from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.errors import InputError
 from facexfer.files.atomic import replacing
 
 _MEMORY_BYTES = 4 * 2**30
 _CHUNK = 256
+# Another number wherever the same files are read as other pixels.
+_READER = "reader 2"
 
 
 class CropStore:
@@ -30,7 +33,7 @@ class CropStore:
         images: The rows.
         size: (height, width) of every crop in pixels.
         folder: Where the file is kept; it is made.
-        read: Gives the image of a path at a size, (H, W, 3) uint8 RGB.
+        read: Gives the image of a path at a size, (H, W, 3) uint8 RGB, by the usual bits of its camera's pictures.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class CropStore:
         images: Sequence[FaceImage | LabelledImage],
         size: tuple[int, int],
         folder: Path | None = None,
-        read: Callable[[Path, tuple[int, int]], np.ndarray] = read_crop,
+        read: Callable[[Path, tuple[int, int], int | None], np.ndarray] = read_crop,
     ) -> None:
         self._read = read
         self._images = tuple(images)
@@ -48,13 +51,14 @@ class CropStore:
         if folder is None:
             self._kept = min(self._kept, _MEMORY_BYTES // (3 * size[0] * size[1]))
         self._crops: np.ndarray | None = None
+        self._depths: Depths | None = None
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Give a crop (H, W, 3) uint8 RGB; do not write to it."""
         if index < self._kept:
             crop: np.ndarray = self.load()[index]
             return crop
-        return self._read(self._images[index].path, self._size)
+        return self._read_image(self._images[index])
 
     def load(self) -> np.ndarray:
         """Have the crops ready, (K, H, W, 3) uint8, before workers are started.
@@ -69,6 +73,11 @@ class CropStore:
     def __getstate__(self) -> dict[str, Any]:
         """Leave a mapped file out: the process that gets this opens it itself."""
         return {**self.__dict__, "_crops": None} if self._folder is not None else self.__dict__
+
+    def _read_image(self, image: FaceImage | LabelledImage) -> np.ndarray:
+        if self._depths is None:
+            self._depths = find_depths(self._images, (each.path for each in self._images))
+        return self._read(image.path, self._size, self._depths.usual(image))
 
     def _in_memory(self) -> np.ndarray:
         crops = np.empty((self._kept, *self._size, 3), dtype=np.uint8)
@@ -96,14 +105,15 @@ class CropStore:
         return np.asarray(mapped)
 
     def _fill(self, crops: np.ndarray) -> None:
+        self._depths = find_depths(self._images, (image.path for image in self._images))
         with ThreadPoolExecutor() as pool:
             for start in range(0, self._kept, _CHUNK):
                 part = self._images[start : min(start + _CHUNK, self._kept)]
-                for offset, crop in enumerate(pool.map(lambda image: self._read(image.path, self._size), part)):
+                for offset, crop in enumerate(pool.map(self._read_image, part)):
                     crops[start + offset] = crop
 
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self._size}".encode())
+        digest = hashlib.sha256(f"{self._size}, {_READER}".encode())
         for image in self._images:
             try:
                 status = image.path.stat()

@@ -76,7 +76,7 @@ def image_store(images: Sequence[LabelledImage], size: tuple[int, int]) -> CropS
     return CropStore(images, (resized_side(size[0]), resized_side(size[1])), read=_read_resized)
 
 
-def _read_resized(path: Path, size: tuple[int, int]) -> np.ndarray:
-    image = read_rgb(path)
+def _read_resized(path: Path, size: tuple[int, int], usual_bits: int | None) -> np.ndarray:
+    image = read_rgb(path, usual_bits)
     shrinks = image.shape[0] > size[0] or image.shape[1] > size[1]
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -1,27 +1,27 @@
-"""Read images as RGB bytes, and check crops before a run relies on them."""
+"""Read crops and other images as RGB bytes, and check crops before a run relies on them."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from facexfer.data.manifest import FaceImage
+from facexfer.data.pictures.depths import find_depths
+from facexfer.data.pictures.photos import PhotoError, decode_photo
 from facexfer.data.repeats import hash_picture
 from facexfer.errors import InputError
 
 _SHOWN = 5
+_MAX_BYTES = 2**29
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Read an image of any kind that OpenCV reads.
-
-    Grey images get three equal channels; 16-bit ones are scaled to 8 bits; transparency is dropped; EXIF rotation is
-    applied.
+def read_rgb(path: Path, usual_bits: int | None = None) -> np.ndarray:
+    """Read an image by the one reader of all pictures, `decode_photo`.
 
     Args:
         path: The file.
+        usual_bits: What pictures of the same camera use, if it has more than 8 (see `facexfer.data.pictures.depths`).
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -30,30 +30,30 @@ def read_rgb(path: Path) -> np.ndarray:
         InputError: If the file is missing or no readable image.
     """
     try:
-        data = np.fromfile(path, dtype=np.uint8)
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: expected a readable image, got a folder or the like; check the path")
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise InputError(f"{path}: expected a readable image, got {size} bytes, more than {_MAX_BYTES}")
+        data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: expected a readable image, got: {error.strerror}; check the path") from error
-    image = None
-    if len(data):
-        try:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        except cv2.error:
-            image = None
-    if image is None:
-        raise InputError(f"{path}: expected a readable image, got {len(data)} bytes that are none; replace the file")
-    if image.dtype == np.uint16:
-        image = (image.astype(np.float32) / 257 + 0.5).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise InputError(f"{path}: expected 8 or 16 bits a channel, got {image.dtype}; convert the file")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        why = error.strerror or type(error).__name__
+        raise InputError(f"{path}: expected a readable image, got: {why}; check the path") from error
+    except MemoryError as error:
+        raise InputError(f"{path}: expected a readable image, there is no memory for it; replace the file") from error
+    try:
+        return decode_photo(data, min_side=1, usual_bits=usual_bits).pixels
+    except PhotoError as error:
+        raise InputError(f"{path}: expected a readable image, got {error}; replace the file") from error
 
 
-def read_crop(path: Path, size: tuple[int, int] = (112, 112)) -> np.ndarray:
+def read_crop(path: Path, size: tuple[int, int] = (112, 112), usual_bits: int | None = None) -> np.ndarray:
     """Read an aligned crop.
 
     Args:
         path: The file.
         size: (height, width) in pixels that it must have.
+        usual_bits: What pictures of the same camera use, if it has more than 8.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -61,7 +61,7 @@ def read_crop(path: Path, size: tuple[int, int] = (112, 112)) -> np.ndarray:
     Raises:
         InputError: If the file is no readable image of this size.
     """
-    image = read_rgb(path)
+    image = read_rgb(path, usual_bits)
     if image.shape[:2] != size:
         raise InputError(
             f"{path}: expected a crop of {size[1]}x{size[0]} pixels, got {image.shape[1]}x{image.shape[0]}; "
@@ -83,8 +83,9 @@ def check_crops(images: Sequence[FaceImage], size: tuple[int, int]) -> tuple[str
     Raises:
         InputError: If any cannot; the error counts them and shows the first ones with file and reason.
     """
+    depths = find_depths(images, (image.path for image in images))
     with ThreadPoolExecutor() as pool:
-        looked = list(pool.map(lambda image: _look(image, size), images))
+        looked = list(pool.map(lambda image: _look(image, size, depths.usual(image)), images))
     problems = [problem for _, problem in looked if problem]
     if problems:
         shown = " | ".join(problems[:_SHOWN])
@@ -93,8 +94,8 @@ def check_crops(images: Sequence[FaceImage], size: tuple[int, int]) -> tuple[str
     return tuple(picture for picture, _ in looked)
 
 
-def _look(image: FaceImage, size: tuple[int, int]) -> tuple[str, str]:
+def _look(image: FaceImage, size: tuple[int, int], usual_bits: int | None) -> tuple[str, str]:
     try:
-        return hash_picture(read_crop(image.path, size)), ""
+        return hash_picture(read_crop(image.path, size, usual_bits)), ""
     except InputError as error:
         return "", str(error)

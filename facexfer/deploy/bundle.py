@@ -14,6 +14,7 @@ import numpy as np
 from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.data.pictures.depths import find_depths
 from facexfer.deploy.contract import (
     CONTRACT,
     DETECTOR,
@@ -139,7 +140,10 @@ def make_bundle(
         gated = [*rows, *(each.row for each in files if each.row is not None)]
         if problems := [problem for row in gated for problem in row.problems]:
             raise RunError(f"{'; '.join(problems)}; there is no bundle")
-        facts = {"model": out.name, "data": images.fingerprint(), "split": recipe.data.val_split}
+        facts: dict[str, Any] = {"model": out.name, "data": images.fingerprint(), "split": recipe.data.val_split}
+        depths = find_depths(images.images, (image.path for image in images.images))
+        if depths.text:
+            facts["bits"] = depths.read_as()
         findings = evaluate_comparison(comparisons[0], Request(tuple(fars)), facts=facts)
         point = choose_point(findings.points, order.far)
         folder = Path(place) / out.name
@@ -168,7 +172,8 @@ def _crops(manifest: Manifest, recipe: Recipe, info: BackboneInfo) -> np.ndarray
     """Give training crops (N, H, W, 3), evenly spread over the manifest."""
     training = manifest.select(split=recipe.data.train_split, modality=recipe.data.modality).images
     chosen = training[:: max(1, len(training) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
-    return np.stack([read_crop(image.path, info.input_size) for image in chosen])
+    depths = find_depths(training, (image.path for image in training))
+    return np.stack([read_crop(image.path, info.input_size, depths.usual(image)) for image in chosen])
 
 
 def _contract(

@@ -1,21 +1,28 @@
-"""Use a bundle: compare two photos, or look a photo up in a folder of people."""
+"""Use a bundle: compare photos, or look a photo up in a folder of people; photos become crops as in `prepare`."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from facexfer.data.images import read_crop, read_rgb
-from facexfer.data.preparation.align import align
-from facexfer.data.preparation.choose import choose_face
+from facexfer.data.layouts import LAYOUTS, LayoutOptions
+from facexfer.data.layouts.entry import PhotoEntry
+from facexfer.data.layouts.walk import count_others
+from facexfer.data.pictures.depths import Depths, find_depths
+from facexfer.data.preparation.crop import CropOptions, CropRecord, cut_face, load_photo
 from facexfer.data.preparation.detect import Detector, open_detector
 from facexfer.deploy.contract import MODEL, read_contract
+from facexfer.deploy.enrolment import Enrolment
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
+from facexfer.files.names import clean_name
 from facexfer.measure.embedder import Embedder, OnnxEmbedder
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".webp")
+_UNKNOWN = "all"
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Matcher:
         self._contract = read_contract(bundle)
         self._embedder: Embedder = OnnxEmbedder(bundle / MODEL) if runtime is None else open_runtime(bundle, runtime)
         self._detector: Detector | None = None if detector is None else open_detector(detector)
+        self._options = CropOptions(self._embedder.input_size, pre_cropped=detector is None)
 
     def threshold(self, far: float | None) -> Threshold:
         """Give the threshold for a FAR, that of the bundle's own operating point for None.
@@ -63,41 +71,102 @@ class Matcher:
             )
         return Threshold(thresholds[chosen], chosen)
 
-    def embed(self, photo: Path) -> np.ndarray:
-        """Give the unit embedding (D,) of a photo's face.
+    def embed(self, photo: Path, depths: Depths | None = None) -> np.ndarray:
+        """Embed a photo's face, found as `facexfer.prepare` finds it.
+
+        Args:
+            photo: The file.
+            depths: What the photos that it is compared with use, if they have more than 8 bits.
+
+        Returns:
+            The unit embedding (D,).
 
         Raises:
             InputError: If the photo is unreadable, without a face, or no crop where there is no detector.
         """
-        size = self._embedder.input_size
-        if self._detector is None:
-            crop = read_crop(photo, size)
-        else:
-            image = read_rgb(photo)
-            faces = self._detector.detect(image)
-            if not faces:
-                raise InputError(f"{photo}: expected a face, {self._detector.name} finds none; take another photo")
-            crop = align(image, choose_face(faces, image.shape[:2]).landmarks, size)
-        unit: np.ndarray = unit_length(self._embedder.embed(crop[None]))[0]
+        problem = ("not-a-file", "a folder or the like") if photo.exists() and not photo.is_file() else None
+        unit, record = self._embed(PhotoEntry(str(photo), photo, "", _UNKNOWN, problem=problem), depths)
+        if unit is None:
+            wanted = "an aligned crop" if self._detector is None else "a face"
+            advice = "give --detector, or a crop" if record.reason == "wrong-size" else "take another photo"
+            raise InputError(f"{photo}: expected {wanted}, got {record.reason}: {record.detail}; {advice}")
         return unit
 
-    def enrol(self, folder: Path) -> dict[str, np.ndarray]:
-        """Enrol people: one subfolder of photos each.
+    def enrol(self, photos: Iterable[PhotoEntry], folder: Path, depths: Depths | None = None) -> Enrolment:
+        """Enrol people; a photo without a face is listed and ends nothing.
 
         Args:
-            folder: The folder of people.
+            photos: Of `list_people`.
+            folder: That they are from.
+            depths: As of `embed`.
 
         Returns:
-            Name -> the unit mean of the embeddings, (D,).
+            Who was enrolled from which photos.
 
         Raises:
-            InputError: If there is nobody.
+            InputError: If nobody can be enrolled.
         """
-        people = {}
-        for person in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ():
-            photos = sorted(path for path in person.iterdir() if path.suffix.lower() in _PICTURES)
-            if photos:
-                people[person.name] = unit_length(np.sum([[self.embed(photo)] for photo in photos], axis=0))[0]
+        found: dict[str, list[np.ndarray]] = {name: [] for name in _subfolders(folder)}
+        listed: dict[str, int] = defaultdict(int)
+        failures = []
+        for entry in photos:
+            unit, record = self._embed(entry, depths)
+            if entry.identity:
+                listed[entry.identity] += 1
+                found.setdefault(entry.identity, [])
+            if unit is None:
+                failures.append(record)
+            else:
+                found[entry.identity].append(unit)
+        people = {name: unit_length(np.sum(units, axis=0)[None])[0] for name, units in found.items() if units}
         if not people:
-            raise InputError(f"{folder}: expected a subfolder of photos for each person, found none; check the path")
-        return people
+            shown = "; ".join(f"{each.name}: {each.reason}: {each.detail}" for each in failures[:_SHOWN])
+            more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
+            raise InputError(f"{folder}: expected somebody to enrol, all {len(failures)} photos failed: {shown}{more}")
+        counts = {name: (len(units), listed[name]) for name, units in found.items()}
+        return Enrolment(people, counts, tuple(failures), count_others(folder))
+
+    def _embed(self, entry: PhotoEntry, depths: Depths | None) -> tuple[np.ndarray | None, CropRecord]:
+        entry = replace(entry, usual_bits=None if depths is None else depths.usual(None))
+        crop, record = cut_face(entry, load_photo(entry, self._options), self._options, self._detector)
+        return None if crop is None else unit_length(self._embedder.embed(crop[None]))[0], record
+
+
+def list_people(folder: Path) -> tuple[PhotoEntry, ...]:
+    """List the photos of a folder with a subfolder for each person, as ``facexfer prepare --layout folders`` does.
+
+    Args:
+        folder: The folder of people; photos may lie deeper below a person's folder.
+
+    Returns:
+        One entry a photo, and one for each that cannot be used.
+
+    Raises:
+        InputError: If there is no subfolder, or no photo in any.
+    """
+    if not _subfolders(folder):
+        raise InputError(f"{folder}: expected a subfolder of photos for each person, found none; check the path")
+    return tuple(LAYOUTS["folders"](folder, LayoutOptions(_UNKNOWN)))
+
+
+def depths_of(photos: Iterable[Path]) -> Depths:
+    """Find how many bits photos use that are to be compared: those of more than 8 are read alike."""
+    files = tuple(photos)
+    return find_depths([None] * len(files), files)
+
+
+def _subfolders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    try:
+        return sorted({_name(path) for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")})
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder of people, got: {error.strerror}; check the path") from error
+
+
+def _name(path: Path) -> str:
+    try:
+        return clean_name(path.name)
+    except InputError:
+        # Its photos are listed with the reason.
+        return path.name

@@ -117,7 +117,7 @@ class Training:
         """Settle the source, and make of it and a head what is trained."""
         settings = self.recipe.optimizer
         self.untouched = checkpoint["untouched"] if checkpoint else self.evaluation.of_untouched()
-        for line in describe_companions(self.setup.task, self.recipe, self.stages):
+        for line in [*self.setup.task.notes, *describe_companions(self.setup.task, self.recipe, self.stages)]:
             self.log.say(line)
         self.inputs.companions = companion_targets(self.setup)
         settle_source(self.source, self.recipe.source, self.setup.task, self.log.say)

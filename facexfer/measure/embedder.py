@@ -16,6 +16,7 @@ from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.backbones.sources import find_weights
 from facexfer.data.images import read_crop
+from facexfer.data.pictures.depths import find_depths
 from facexfer.data.repeats import hash_picture
 from facexfer.errors import InputError
 from facexfer.files.digest import file_digest
@@ -217,12 +218,15 @@ def _open(model: Path, backbone: str | None) -> Embedder:
     raise InputError(f"{model}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example")
 
 
-def embed_images(embedder: Embedder, paths: Sequence[Path], batch_size: int = 64) -> np.ndarray:
+def embed_images(
+    embedder: Embedder, paths: Sequence[Path], usual_bits: Sequence[int | None] | None = None, batch_size: int = 64
+) -> np.ndarray:
     """Embed crops from files.
 
     Args:
         embedder: What embeds them.
         paths: The files, read as they are needed.
+        usual_bits: For each file what pictures of its camera use, if they have more than 8 bits; None asks the files.
         batch_size: Crops at a time.
 
     Returns:
@@ -231,16 +235,20 @@ def embed_images(embedder: Embedder, paths: Sequence[Path], batch_size: int = 64
     Raises:
         InputError: If a file is no crop of the embedder's size.
     """
-    return embed_pictures(embedder, paths, batch_size)[0]
+    return embed_pictures(embedder, paths, usual_bits, batch_size)[0]
 
 
 def embed_pictures(
-    embedder: Embedder, paths: Sequence[Path], batch_size: int = 64
+    embedder: Embedder, paths: Sequence[Path], usual_bits: Sequence[int | None] | None = None, batch_size: int = 64
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Embed crops from files as `embed_images` does, and give `facexfer.data.repeats.hash_picture` of each beside."""
     parts, pictures = [], []
+    if usual_bits is None:
+        depths = find_depths(paths, paths)
+        usual_bits = [depths.usual(path) for path in paths]
+    known = list(zip(paths, usual_bits, strict=True))
     for start in range(0, len(paths), batch_size):
-        crops = [read_crop(path, embedder.input_size) for path in paths[start : start + batch_size]]
+        crops = [read_crop(path, embedder.input_size, bits) for path, bits in known[start : start + batch_size]]
         parts.append(embedder.embed(np.stack(crops)))
         pictures += [hash_picture(crop) for crop in crops]
     return np.concatenate(parts), tuple(pictures)

@@ -191,7 +191,7 @@ def _caption(side: Side, place: int) -> str:
 
 
 def _picture(side: Side, place: int) -> bytes:
-    rgb = read_rgb(side.images[place].path)
+    rgb = read_rgb(side.images[place].path, side.usual_bits[place] if side.usual_bits else None)
     done, data = cv2.imencode(".png", np.ascontiguousarray(rgb[:, :, ::-1]))
     assert done
     return bytes(data)

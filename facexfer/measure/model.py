@@ -8,6 +8,7 @@ from typing import Any
 from facexfer.data.failures import Failure, read_failures, select_failures
 from facexfer.data.manifest import Manifest
 from facexfer.data.pairs_file import ListedPair, read_pairs
+from facexfer.data.pictures.depths import find_depths
 from facexfer.errors import InputError
 from facexfer.eval.report.findings import Findings
 from facexfer.eval.report.page import ShownPair
@@ -102,6 +103,10 @@ class MeasuredModel:
             "model": {"name": embedder.name, "sha256": embedder.fingerprint},
             "data": {"images": len(self._images.images), "sha256": self._images.fingerprint()},
         }
+        depths = find_depths(self._images.images, (image.path for image in self._images.images))
+        if depths.text:
+            self._say(f"bits a channel: {depths.text}")
+            facts["data"]["bits"] = depths.read_as()
         if pairs is not None:
             facts |= self._lost(pairs)
         if pairs is not None and list_defines_pairs(chosen.images, pairs):

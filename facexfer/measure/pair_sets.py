@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from facexfer.data.manifest import FaceImage, Manifest
+from facexfer.data.pictures.depths import find_depths
 from facexfer.data.repeats import distinct_images
 from facexfer.errors import InputError
 from facexfer.eval.arrays import read_array
@@ -30,6 +31,7 @@ class Side:
         images: (N) the rows of the manifest; empty for embeddings from a file or templates.
         pictures: (N,) of str or None, equal for equal pictures; None where they are not known.
         shots: (N,), equal for images of one shot, person and modality, or None; None where they are not known.
+        usual_bits: (N) what pictures of an image's camera use, if they have more than 8 bits; or empty.
     """
 
     embeddings: np.ndarray
@@ -38,12 +40,14 @@ class Side:
     images: tuple[FaceImage, ...] = ()
     pictures: np.ndarray | None = None
     shots: np.ndarray | None = None
+    usual_bits: tuple[int | None, ...] = ()
 
     def take(self, places: np.ndarray) -> "Side":
         """Keep the images at these places."""
         images = tuple(self.images[place] for place in places) if self.images else ()
         pictures, shots = (None if each is None else each[places] for each in (self.pictures, self.shots))
-        return Side(self.embeddings[places], self.labels[places], self.captures[places], images, pictures, shots)
+        bits = tuple(self.usual_bits[place] for place in places) if self.usual_bits else ()
+        return Side(self.embeddings[places], self.labels[places], self.captures[places], images, pictures, shots, bits)
 
     def keys(self) -> list[list[Hashable]]:
         """Give what both images of a pair that is no evidence share: `pictures` and `shots`, as far as known."""
@@ -140,9 +144,13 @@ def embed_side(embedder: Embedder, manifest: Manifest) -> Side:
     Raises:
         InputError: If a crop is unfit.
     """
-    embeddings, pictures = embed_pictures(embedder, [image.path for image in manifest.images])
+    paths = [image.path for image in manifest.images]
+    depths = find_depths(manifest.images, paths)
+    usual_bits = tuple(depths.usual(image) for image in manifest.images)
+    embeddings, hashes = embed_pictures(embedder, paths, usual_bits)
     labels = np.array([image.identity for image in manifest.images])
-    return Side(embeddings, labels, manifest.captures(), manifest.images, np.array(pictures, dtype=object))
+    pictures = np.array(hashes, dtype=object)
+    return Side(embeddings, labels, manifest.captures(), manifest.images, pictures, usual_bits=usual_bits)
 
 
 def compare(embedder: Embedder, manifest: Manifest, probe: str | None, gallery: str | None) -> Comparison:

@@ -10,6 +10,7 @@ import numpy as np
 
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import Manifest
+from facexfer.data.pictures.depths import find_depths
 from facexfer.eval.report.definitions import all_definitions
 from facexfer.eval.report.page import (
     Facts,
@@ -188,4 +189,5 @@ def _attention(shown: Shown) -> list[Section]:
 
 
 def _crops(images: Manifest) -> Sequence[np.ndarray]:
-    return [read_crop(image.path) for image in images.images[:1]]
+    depths = find_depths(images.images, (image.path for image in images.images))
+    return [read_crop(image.path, usual_bits=depths.usual(image)) for image in images.images[:1]]

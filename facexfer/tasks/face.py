@@ -14,6 +14,7 @@ from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops
 from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.mixture import Part
+from facexfer.data.pictures.depths import find_depths
 from facexfer.data.repeats import check_pictures_apart, distinct_images, say_repeats
 from facexfer.data.splits import check_disjoint, check_trainable, limit_per_identity
 from facexfer.errors import InputError
@@ -63,6 +64,7 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
     )
     evaluator = FaceEvaluator(validation, measured, info, recipe.evaluation)
     fingerprints = {"training": training.fingerprint(), "validation": validation.fingerprint()}
+    notes = _note_bits({"training": training, "validation": validation}, fingerprints)
     source_set = None
     if recipe.source_data is not None:
         originals = _source_images(recipe, manifest, validation)
@@ -82,6 +84,7 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         test_set=evaluator.dataset(recipe.evaluation.pairs[0].probe),
         companions=companions,
         more=more,
+        notes=notes,
     )
 
 
@@ -120,6 +123,14 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     if data.images_per_identity is not None:
         training = limit_per_identity(training, data.images_per_identity, data.draw_seed)
     return training, validation
+
+
+def _note_bits(parts: dict[str, Manifest], fingerprints: dict[str, str]) -> tuple[str, ...]:
+    """Say by how many bits pictures of more than 8 are read, and add it to what identifies the data."""
+    found = {f"{name} bits": find_depths(each.images, (image.path for image in each.images)).text
+             for name, each in parts.items()}  # fmt: skip
+    fingerprints |= {name: text for name, text in found.items() if text}
+    return tuple(f"{name} a channel: {text}" for name, text in found.items() if text)
 
 
 def _companions(

@@ -29,6 +29,7 @@ class Task:
         is_closed: Whether the test images are of the training classes, so that the objective is defined on them.
         companions: What the source sees beside the training images.
         more: What the batches hold beside the training images.
+        notes: What a person should know about the data, a line each.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +43,7 @@ class Task:
     is_closed: bool = False
     companions: Companions | None = None
     more: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def mixture(self) -> Mixture:

@@ -1,8 +1,8 @@
 """Reading images and crops, and the checks before a training."""
 
 import io
-import os
 import pickle
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,8 +14,10 @@ from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops, read_crop, read_rgb
 from facexfer.data.manifest import FaceImage, Manifest, read_manifest
+from facexfer.data.pictures.photos import decode_photo
 from facexfer.data.splits import check_disjoint, check_trainable
 from facexfer.errors import InputError
+from facexfer.measure.pair_sets import embed_side
 
 
 def write_image(path, image):
@@ -43,15 +45,53 @@ def test_colour_grey_and_16_bit_images_are_read_as_rgb(tmp_path):
     assert read_rgb(deep)[0, 0].tolist() == [255, 255, 255]
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_a_deep_crop_is_read_as_its_8_bit_form_by_every_reader(tmp_path, bits):
+    """What training, evaluation and prepare see of a NIR crop of 10 to 16 bits: the same as of 8 bits."""
+    generator = np.random.default_rng(bits)
+    images = manifest_of(tmp_path, *"abc").images
+    shown = [generator.integers(0, 256, (112, 112), dtype=np.uint8) for _ in images]
+    for image, grey in zip(images, shown, strict=True):
+        write_image(image.path, (grey.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16))
+    want = np.repeat(np.stack(shown)[..., None], 3, axis=3).astype(int)
+    assert np.abs(np.stack([read_crop(image.path) for image in images]) - want).max() <= 1
+    assert np.abs(CropStore(images, (112, 112)).load() - want).max() <= 1
+    assert np.abs(CropStore(images, (112, 112), tmp_path / "cache").load() - want).max() <= 1
+    seen = []
+    embedder = SimpleNamespace(
+        input_size=(112, 112), embed=lambda crops: seen.append(crops) or np.zeros((len(crops), 2))
+    )
+    embed_side(embedder, Manifest(tmp_path / "images.csv", images))
+    assert np.abs(seen[0] - want).max() <= 1
+    photo = decode_photo(images[0].path.read_bytes())
+    assert photo.bits == bits
+    assert np.abs(photo.pixels - want[0]).max() <= 1
+
+
+def test_a_dark_crop_is_read_as_the_others_of_its_camera(tmp_path):
+    images = manifest_of(tmp_path, *"abcd").images
+    for image, top in zip(images, (4095, 4095, 4000, 900), strict=True):
+        write_image(image.path, np.linspace(0, top, 112 * 112).astype(np.uint16).reshape(112, 112))
+    tops = CropStore(images, (112, 112)).load().max(axis=(1, 2, 3))
+    assert tops.tolist() == [255, 255, 249, 56]
+    assert read_crop(images[3].path).max() == 224
+
+
 def test_unreadable_images_are_errors(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(InputError, match=r"empty\.png: expected a readable image, got 0 bytes"):
+    with pytest.raises(InputError, match=r"empty\.png: expected a readable image, got empty-file: 0 bytes"):
         read_rgb(tmp_path / "empty.png")
-    with pytest.raises(InputError, match=r"text\.png: expected a readable image, got 8 bytes"):
+    with pytest.raises(InputError, match=r"text\.png: expected a readable image, got not-an-image: 8 bytes"):
         read_rgb(tmp_path / "text.png")
     with pytest.raises(InputError, match=r"none\.png: .* No such file"):
         read_rgb(tmp_path / "none.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError, match=r"folder\.png: expected a readable image, got a folder"):
+        read_rgb(tmp_path / "folder.png")
+    (tmp_path / "short.png").write_bytes(cv2.imencode(".png", np.eye(40, dtype=np.uint8) * 255)[1].tobytes()[:-30])
+    with pytest.raises(InputError, match=r"short\.png: expected a readable image, got damaged-image: PNG"):
+        read_rgb(tmp_path / "short.png")
 
 
 def test_crops_are_checked_for_size_and_all_offenders_are_counted(tmp_path):
@@ -129,15 +169,12 @@ def test_a_mapped_file_is_found_again_and_never_stale(tmp_path):
     np.testing.assert_array_equal(again[2], first[2])
     assert file.stat().st_mtime_ns == before
     assert len(pickle.dumps(first)) < file.stat().st_size / 50
-    kept, time = images[2].path.read_bytes(), images[2].path.stat().st_mtime_ns
     images[2].path.write_bytes(images[3].path.read_bytes())
     changed = CropStore(images, (112, 112), tmp_path / "cache")
     np.testing.assert_array_equal(changed[2], read_crop(images[3].path))
-    file.unlink()
+    (newer,) = set((tmp_path / "cache").iterdir()) - {file}
     for damaged in (b"", b"no array", encoded_array(np.zeros((2, 2)))):
-        file.write_bytes(damaged)
-        images[2].path.write_bytes(kept)
-        os.utime(images[2].path, ns=(time, time))
+        newer.write_bytes(damaged)
         with pytest.raises(InputError, match=r"\.npy: expected crops of .*remove the file"):
             CropStore(images, (112, 112), tmp_path / "cache").load()
     (tmp_path / "file").write_text("")

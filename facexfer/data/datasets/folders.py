@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from facexfer.data.image_set import ImageSet, LabelledImage
+from facexfer.data.layouts.walk import PICTURES
 from facexfer.errors import InputError
-
-_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 def folders(root: Path, seed: int) -> ImageSet:
@@ -40,4 +39,6 @@ def pictures_of(folder: Path) -> list[Path]:
     """List the images of a folder, sorted by name; an absent folder has none."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")
+    )

@@ -30,6 +30,7 @@ class PhotoEntry:
         data: The photo's bytes, if they are not in a file of their own.
         pair: (number, whether of one person) if the set is one of pairs.
         problem: (reason, detail) if it cannot be used already; the bytes are not read then.
+        usual_bits: What pictures of its camera use, if they have more than 8; found by `prepare`, no layout gives it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class PhotoEntry:
     data: bytes | None = None
     pair: tuple[int, bool] | None = None
     problem: tuple[str, str] | None = None
+    usual_bits: int | None = None
 
     def read(self) -> bytes:
         """Read the photo's bytes."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
-from facexfer.data.layouts.walk import walk_photos
+from facexfer.data.layouts.walk import count_others, walk_photos
 from facexfer.errors import InputError
 
 
@@ -32,11 +32,13 @@ def folder_per_identity(root: Path, options: LayoutOptions) -> Iterator[PhotoEnt
     for path, problem in walk_photos(root):
         empty = False
         identity = _identity(path, expression)
-        if identity is None:
+        if identity is None and problem is None:
             problem = ("no-identity", "no folder and no expression tells whose photo this is")
         yield PhotoEntry(path.as_posix(), root / path, identity or "", options.modality, problem=problem)
     if empty:
-        raise InputError(f"{root}: expected pictures, found none; is it the right folder?")
+        others = ", ".join(f"{count} {suffix}" for suffix, count in count_others(root).items())
+        found = f"none among other files ({others})" if others else "none"
+        raise InputError(f"{root}: expected pictures, found {found}; is it the right folder?")
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:

@@ -12,7 +12,7 @@ _LONGEST_NAME = 220
 
 
 def walk_photos(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
-    """List everything in a folder that is named like a photo.
+    """List everything in a folder that is named like a photo, without what is hidden.
 
     Args:
         root: The folder.
@@ -36,6 +36,7 @@ def walk_photos(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
 
     for folder, folders, files in os.walk(root, followlinks=False, onerror=unreadable):
         here = Path(folder)
+        folders[:] = _shown(folders)
         found += [
             ((here / name).relative_to(root), ("link-to-folder", "links to folders are not followed"))
             for name in folders
@@ -47,6 +48,11 @@ def walk_photos(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
                 continue
             found.append((path.relative_to(root), _problem(path, home)))
     yield from sorted(map(_with_a_writable_name, found), key=lambda each: each[0].as_posix())
+
+
+def _shown(folders: list[str]) -> list[str]:
+    # Programs keep thumbnails and the like in hidden folders.
+    return [name for name in folders if not name.startswith(".")]
 
 
 def _with_a_writable_name(each: tuple[Path, tuple[str, str] | None]) -> tuple[Path, tuple[str, str] | None]:
@@ -78,7 +84,8 @@ def find_lists(root: Path) -> list[Path]:
 def count_others(root: Path) -> dict[str, int]:
     """Count the files that are not named like photos, by suffix; they are not looked at."""
     counts: dict[str, int] = {}
-    for _, _, files in os.walk(root, followlinks=False):
+    for _, folders, files in os.walk(root, followlinks=False):
+        folders[:] = _shown(folders)
         for name in files:
             suffix = Path(name).suffix.lower() or "(none)"
             if suffix not in PICTURES or name.startswith("."):

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from facexfer.data.pictures.photos import PhotoError
 from facexfer.data.preparation.detect import Face
-from facexfer.data.preparation.photos import PhotoError
 from facexfer.registry import Registry
 
 CHOICES: Registry[Callable[[Face, tuple[int, int]], float]] = Registry("choice")

@@ -8,9 +8,9 @@ import numpy as np
 
 from facexfer.data.images import read_rgb
 from facexfer.data.layouts.entry import PhotoEntry
+from facexfer.data.pictures.photos import PhotoError, decode_photo
 from facexfer.data.preparation.align import template
 from facexfer.data.preparation.crop import write_png
-from facexfer.data.preparation.photos import PhotoError, decode_photo
 from facexfer.data.preparation.prepare import Prepared
 
 _TILE = 112
@@ -63,7 +63,7 @@ def _thumbnail(entry: PhotoEntry, decodable: bool) -> np.ndarray:
         cv2.line(tile, (0, _TILE), (_TILE, 0), (170, 170, 170), 1)
         return tile
     try:
-        image = decode_photo(entry.read())
+        image = decode_photo(entry.read(), usual_bits=entry.usual_bits).pixels
     except (PhotoError, OSError):
         return tile
     scale = _TILE / max(image.shape[:2])

@@ -8,16 +8,17 @@ import cv2
 import numpy as np
 
 from facexfer.data.layouts.entry import PhotoEntry
+from facexfer.data.pictures.photos import MAX_PIXELS, PhotoError, decode_photo
 from facexfer.data.preparation.align import similarity, warp
 from facexfer.data.preparation.choose import choose_face
 from facexfer.data.preparation.detect import Detector
 from facexfer.data.preparation.geometry import geometry_problem, sharpness
-from facexfer.data.preparation.photos import MAX_PIXELS, PhotoError, decode_photo
 from facexfer.data.preparation.rescue import find_faces
 from facexfer.errors import RunError
 from facexfer.files.atomic import write_bytes
 
 _MAX_BYTES = 2**29
+_ORDINARY_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class CropRecord:
         transform: The six numbers of the 2x3 matrix from photo to crop, row by row.
         stamp: Size and time of the source file, by which a resumed run knows it again.
         given: The landmarks that the layout had for it, for the same reason.
+        bits: By how many bits a photo of more than 8 was read; None for one of 8.
+        usual_bits: What its camera's photos were found to use then.
     """
 
     name: str
@@ -72,6 +75,8 @@ class CropRecord:
     transform: tuple[float, ...] = ()
     stamp: tuple[int, int] = (0, 0)
     given: tuple[tuple[float, float], ...] = ()
+    bits: int | None = None
+    usual_bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,22 +102,48 @@ def load_photo(entry: PhotoEntry, options: CropOptions) -> LoadedPhoto:
     Returns:
         The photo; whatever is wrong with it is in its record and never an exception.
     """
-    record = CropRecord(entry.name, stamp=file_stamp(entry.source), given=entry.landmarks or ())
+    record = CropRecord(
+        entry.name, stamp=file_stamp(entry.source), given=entry.landmarks or (), usual_bits=entry.usual_bits
+    )
     try:
         if entry.problem is not None:
             raise PhotoError(*entry.problem)
         data = _read(entry, record.stamp[0])
         record = replace(record, bytes_hash=hashlib.sha256(data).hexdigest())
-        image = decode_photo(data, options.max_pixels)
+        photo = decode_photo(data, options.max_pixels, usual_bits=entry.usual_bits)
     except PhotoError as error:
         return LoadedPhoto(replace(record, reason=error.reason, detail=error.detail))
-    return LoadedPhoto(replace(record, pixels_hash=_pixels_hash(image)), image)
+    bits = photo.bits if photo.bits > _ORDINARY_BITS else None
+    return LoadedPhoto(replace(record, pixels_hash=_pixels_hash(photo.pixels), bits=bits), photo.pixels)
+
+
+def cut_face(
+    entry: PhotoEntry, photo: LoadedPhoto, options: CropOptions, detector: Detector | None
+) -> tuple[np.ndarray | None, CropRecord]:
+    """Detect, choose and align: the one way from a photo to a crop.
+
+    Args:
+        entry: The photo.
+        photo: What `load_photo` gave for it.
+        options: How.
+        detector: None if the landmarks are given or the photos are crops already.
+
+    Returns:
+        The crop (height, width, 3) uint8 RGB, None if there is none, and the record; whatever is wrong with the photo
+        is in it and never an exception.
+    """
+    if photo.image is None:
+        return None, photo.record
+    try:
+        return _crop(entry, photo.image, options, detector, photo.record)
+    except PhotoError as error:
+        return None, replace(photo.record, reason=error.reason, detail=error.detail)
 
 
 def crop_photo(
     entry: PhotoEntry, photo: LoadedPhoto, target: Path, options: CropOptions, detector: Detector | None
 ) -> CropRecord:
-    """Detect, choose, align and write one crop, or say why there is none.
+    """Make one crop and write it, or say why there is none.
 
     Args:
         entry: The photo.
@@ -127,13 +158,7 @@ def crop_photo(
     Raises:
         RunError: If the crop cannot be written.
     """
-    record = photo.record
-    crop = None
-    if photo.image is not None:
-        try:
-            crop, record = _crop(entry, photo.image, options, detector, record)
-        except PhotoError as error:
-            record = replace(record, reason=error.reason, detail=error.detail)
+    crop, record = cut_face(entry, photo, options, detector)
     try:
         if crop is not None:
             write_png(target, crop)
@@ -171,8 +196,8 @@ def _read(entry: PhotoEntry, size: int) -> bytes:
         raise PhotoError("file-too-large", f"{size} bytes, more than {_MAX_BYTES}")
     try:
         return entry.read()
-    except OSError as error:
-        raise PhotoError("unreadable-file", error.strerror or type(error).__name__) from error
+    except (OSError, ValueError, MemoryError) as error:  # A name with a NUL byte is no file's.
+        raise PhotoError("unreadable-file", getattr(error, "strerror", None) or type(error).__name__) from error
 
 
 def _crop(

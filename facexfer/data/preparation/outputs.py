@@ -113,6 +113,7 @@ def _image(out: Path, entry: PhotoEntry, record: CropRecord, crop: str) -> FaceI
         "score": "" if record.score is None else f"{record.score:g}",
         "faces": "" if record.faces is None else str(record.faces),
         "retry": record.retry,
+        "bits": "" if record.bits is None else str(record.bits),
         "transform": " ".join(repr(value) for value in record.transform),
     }
     return FaceImage(
@@ -152,6 +153,9 @@ def _summary(
         "identities_without_crop": sorted(name for name, person in people.items() if not person["crops"]),
         "failures": dict(sorted(Counter(record.reason for record in records if record.reason).items())),
         "retries": dict(sorted(Counter(record.retry for record in records if record.retry).items())),
+        "bits": {
+            str(bits): count for bits, count in sorted(Counter(each.bits for each in records if each.bits).items())
+        },
         "several_faces": sum((record.faces or 0) > 1 for record in records),
         "duplicates": dict(Counter(each.kind for each in duplicates)),
         "pictures_under_several_identities": [

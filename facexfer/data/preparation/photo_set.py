@@ -10,11 +10,11 @@ from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.layouts.landmarks_file import with_landmarks
 from facexfer.data.layouts.walk import count_others
 from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.data.pictures.photos import MAX_PIXELS
 from facexfer.data.preparation.choose import CHOICES
 from facexfer.data.preparation.contact_sheet import write_contact_sheet
 from facexfer.data.preparation.crop import CropOptions
 from facexfer.data.preparation.outputs import write_tables
-from facexfer.data.preparation.photos import MAX_PIXELS
 from facexfer.data.preparation.prepare import prepare as make_crops
 from facexfer.data.protocols import Listed, draw_splits
 from facexfer.errors import InputError

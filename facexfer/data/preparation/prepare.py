@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 
 from facexfer.data.layouts.entry import PhotoEntry
+from facexfer.data.pictures.depths import find_depths
 from facexfer.data.preparation.crop import CropOptions, CropRecord, LoadedPhoto, crop_photo, file_stamp, load_photo
 from facexfer.data.preparation.detect import Detector, DetectorFile, find_detector
 from facexfer.data.preparation.folder import JOURNAL, own_folder
@@ -85,6 +86,7 @@ def prepare(
     opened = None if found is None else found.open(min_score)
     settings = {**asdict(options), "detector": found and _fingerprint(found), "min_score": min_score}
     crops = crop_names(ordered)
+    ordered = _with_usual_bits(ordered)
     with own_folder(out):
         journal = Journal(out / JOURNAL, settings)
         waiting = [
@@ -122,6 +124,14 @@ def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
     )
 
 
+def _with_usual_bits(entries: tuple[PhotoEntry, ...]) -> tuple[PhotoEntry, ...]:
+    """Add to each photo what the photos of its camera use; those inside of a packed file have 8 bits."""
+    looked_at = [entry for entry in _usable(entries) if entry.span is None]
+    files = (entry.source if entry.data is None else entry.data for entry in looked_at)
+    depths = find_depths(looked_at, files)
+    return tuple(replace(entry, usual_bits=depths.usual(entry)) for entry in entries) if depths.used else entries
+
+
 def _fingerprint(detector: DetectorFile) -> str:
     return f"{detector.path.name} {file_digest(detector.path)[:12]}"
 
@@ -155,7 +165,7 @@ def _without_repeats(entries: Iterable[PhotoEntry]) -> Iterator[PhotoEntry]:
 def _is_done(record: CropRecord | None, entry: PhotoEntry, crop: Path) -> bool:
     if record is None or entry.problem is not None or record.stamp != file_stamp(entry.source):
         return False
-    if record.given != (entry.landmarks or ()):
+    if record.given != (entry.landmarks or ()) or (record.bits and record.usual_bits != entry.usual_bits):
         return False
     # A file that could not be read, or that the layout refused before, is worth another look.
     return bool(record.bytes_hash) and (bool(record.reason) or crop.is_file())

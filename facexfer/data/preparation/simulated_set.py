@@ -16,6 +16,7 @@ from facexfer.data.images import check_crops, read_crop, read_rgb
 from facexfer.data.layouts import LAYOUTS, LayoutOptions
 from facexfer.data.manifest import FaceImage, read_manifest, write_manifest
 from facexfer.data.nir_simulation import SimulateNIR
+from facexfer.data.pictures.depths import find_depths
 from facexfer.errors import InputError
 from facexfer.files.atomic import making_folder
 from facexfer.registry import unknown_name_message
@@ -108,8 +109,9 @@ def write_simulated_set(
     try:
         with making_folder(out) as folder:
             rows: list[FaceImage] = []
+            depths = find_depths(images, (image.path for image in images))
             for done, (image, name) in enumerate(zip(images, names, strict=True), start=1):
-                rows += _write_both(image, name, folder, strength, size)
+                rows += _write_both(image, name, folder, strength, read_crop(image.path, size, depths.usual(image)))
                 advance(done, len(images))
             write_manifest(folder / MANIFEST, sorted(rows, key=lambda row: row.modality != VIS))
     except OSError as error:
@@ -171,10 +173,10 @@ def _size_of(path: Path) -> tuple[int, int]:
 
 
 def _write_both(
-    image: FaceImage, name: PurePosixPath, folder: Path, strength: str, size: tuple[int, int]
+    image: FaceImage, name: PurePosixPath, folder: Path, strength: str, crop: np.ndarray
 ) -> tuple[FaceImage, FaceImage]:
     seed = int.from_bytes(hashlib.sha256(image.path.read_bytes()).digest()[:4], "big")
-    picture = simulate_nir(read_crop(image.path, size), strength, seed)
+    picture = simulate_nir(crop, strength, seed)
     vis, nir = folder / VIS / name, folder / NIR / _rendered(name)
     for path in (vis, nir):
         path.parent.mkdir(parents=True, exist_ok=True)

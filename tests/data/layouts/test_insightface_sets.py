@@ -13,7 +13,7 @@ from shared_data import shared
 
 from facexfer.data.layouts import LAYOUTS, LayoutOptions
 from facexfer.data.layouts.array_pickle import read_array_pickle
-from facexfer.data.preparation.photos import decode_photo
+from facexfer.data.pictures.photos import decode_photo
 from facexfer.errors import InputError
 
 JPEG = encoded(picture(), "JPEG")
@@ -50,7 +50,7 @@ def test_a_rec_is_read_without_mxnet(tmp_path):
         ("0000000/00000001.jpg", "0000000"), ("0000000/00000002.jpg", "0000000"), ("0000001/00000003.jpg", "0000001"),
     ]  # fmt: skip
     assert all(entry.read().startswith(JPEG) for entry in entries)
-    assert decode_photo(entries[1].read()).shape == (140, 160, 3)
+    assert decode_photo(entries[1].read()).pixels.shape == (140, 160, 3)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,13 @@ def test_a_bin_of_any_protocol(tmp_path, protocol):
     assert [entry.identity for entry in entries] == ["pair-000000", "pair-000000", "pair-000001-1", "pair-000001-2"]
     assert [entry.pair for entry in entries] == [(0, True), (0, True), (1, False), (1, False)]
     assert [entry.read() == JPEG for entry in entries] == [True, True, True, False]
-    assert decode_photo(entries[3].read()).shape == (20, 20, 3)
+    assert decode_photo(entries[3].read()).pixels.shape == (20, 20, 3)
 
 
 def test_a_published_bin():
     entries = list(LAYOUTS["insightface-bin"](shared("data/insightface_small_lfw.bin"), LayoutOptions()))
     assert len(entries) == 20
-    assert decode_photo(entries[0].read()).shape == (112, 112, 3)
+    assert decode_photo(entries[0].read()).pixels.shape == (112, 112, 3)
 
 
 class Attack:

@@ -5,11 +5,11 @@ import pytest
 from insightface.utils import face_align
 from shared_data import shared
 
+from facexfer.data.pictures.photos import PhotoError, decode_photo
 from facexfer.data.preparation.align import align, similarity, template
 from facexfer.data.preparation.choose import choose_face
 from facexfer.data.preparation.detect import open_detector
 from facexfer.data.preparation.geometry import geometry_problem
-from facexfer.data.preparation.photos import PhotoError, decode_photo
 from facexfer.data.preparation.rescue import find_faces
 from facexfer.errors import InputError
 
@@ -76,7 +76,7 @@ def test_an_upside_down_face_is_not_mirrored():
 
 def test_yunet_finds_a_real_face_and_no_face_in_grey():
     detector = open_detector(str(shared("detectors/yunet_n_320_320.onnx")))
-    image = decode_photo(shared("data/raw-photos/img1.jpg").read_bytes())
+    image = decode_photo(shared("data/raw-photos/img1.jpg").read_bytes()).pixels
     faces, retry = find_faces(detector, image)
     face = choose_face(faces, image.shape[:2])
     assert retry == ""

@@ -8,9 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from shared_data import shared
 
+from facexfer.data.pictures.photos import PhotoError, decode_photo
 from facexfer.data.preparation.choose import CHOICES, choose_face
 from facexfer.data.preparation.detect import Face, InsightFaceDetector, open_detector
-from facexfer.data.preparation.photos import PhotoError, decode_photo
 from facexfer.data.preparation.rescue import find_faces
 from facexfer.errors import InputError
 
@@ -181,7 +181,7 @@ def test_one_face_or_none():
 
 def test_large_photos_are_shown_smaller_and_points_come_back():
     detector = open_detector(str(shared("detectors/yunet_n_320_320.onnx")))
-    image = decode_photo(shared("data/raw-photos/img1.jpg").read_bytes())
+    image = decode_photo(shared("data/raw-photos/img1.jpg").read_bytes()).pixels
     large = np.repeat(np.repeat(image, 3, axis=0), 3, axis=1)
     small_face, large_face = detector.detect(image)[0], detector.detect(large)[0]
     assert np.abs(large_face.landmarks / 3 - small_face.landmarks).max() < 3

@@ -5,10 +5,10 @@ import pytest
 from retinaface_onnx import write_retinaface
 from shared_data import shared
 
+from facexfer.data.pictures.photos import decode_photo
 from facexfer.data.preparation.choose import choose_face
 from facexfer.data.preparation.detect import InsightFaceDetector, open_detector
 from facexfer.data.preparation.geometry import face_span, geometry_problem
-from facexfer.data.preparation.photos import decode_photo
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ def test_retinaface_and_yunet_find_the_same_points(tmp_path):
     yunet = open_detector(str(shared("detectors/yunet_n_320_320.onnx")))
     assert isinstance(detector, InsightFaceDetector)
     for number in (1, 20, 40, 59):
-        photo = decode_photo(shared(f"data/raw-photos/img{number}.jpg").read_bytes())
+        photo = decode_photo(shared(f"data/raw-photos/img{number}.jpg").read_bytes()).pixels
         face, other = (choose_face(each.detect(photo), photo.shape[:2]) for each in (detector, yunet))
         assert geometry_problem(face.landmarks, photo.shape[:2], 8) is None
         distance = np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean()

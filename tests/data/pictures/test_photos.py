@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 from photo_files import encoded, picture
 from PIL import Image
 
-from facexfer.data.preparation.photos import PhotoError, decode_photo
+from facexfer.data.pictures import photos
+from facexfer.data.pictures.photos import PhotoError
 
 RGB = picture(size=(48, 40))
+
+
+def decode_photo(data, **options):
+    return photos.decode_photo(data, **options).pixels
 
 
 def reason_of(data, **options):

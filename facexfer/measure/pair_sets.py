@@ -1,5 +1,6 @@
 """Which images of a manifest are compared with which."""
 
+import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from facexfer.data.manifest import FaceImage, Manifest
 from facexfer.data.pictures.depths import find_depths
 from facexfer.data.repeats import distinct_images
-from facexfer.errors import InputError
+from facexfer.errors import DataWarning, InputError
 from facexfer.eval.arrays import read_array
 from facexfer.eval.identification import enrol, make_templates
 from facexfer.eval.pairwise.inputs import pairs_that_share
@@ -18,6 +19,8 @@ from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points
 from facexfer.eval.verification import OperatingPoint
 from facexfer.measure.embedder import Embedder, embed_pictures
+
+_LONG = 16
 
 
 @dataclass(frozen=True)
@@ -229,13 +232,40 @@ def compare_arrays(
 
     Raises:
         InputError: If labels are missing or shapes do not fit.
+
+    Warns:
+        DataWarning: If an embedding of at least 16 numbers is there twice, bit for bit.
     """
     if labels is None or (gallery_embeddings is None) != (gallery_labels is None):
         raise InputError("expected labels beside embeddings, one file is missing; give --labels or --gallery-labels")
     probe = _side(embeddings, labels)
     if gallery_embeddings is None or gallery_labels is None:
+        _warn_of_repeats(probe.embeddings, None)
         return Comparison("embeddings", probe)
-    return Comparison("gallery-probe", probe, _side(gallery_embeddings, gallery_labels))
+    gallery = _side(gallery_embeddings, gallery_labels)
+    _warn_of_repeats(probe.embeddings, gallery.embeddings)
+    return Comparison("gallery-probe", probe, gallery)
+
+
+def _warn_of_repeats(probe: np.ndarray, gallery: np.ndarray | None) -> None:
+    """Say how many embeddings are there twice, bit for bit: of long ones, no two pictures have the same."""
+    if probe.shape[1] < _LONG:
+        return
+    rows = [row.tobytes() for row in np.ascontiguousarray(probe)]
+    if gallery is None:
+        again = len(rows) - len(set(rows))
+        where = "the same as another"
+    else:
+        known = {row.tobytes() for row in np.ascontiguousarray(gallery)}
+        again = sum(row in known for row in rows)
+        where = "in the gallery too"
+    if again:
+        warnings.warn(
+            f"{again} of {len(rows)} embeddings are {where}, bit for bit: one picture listed twice makes pairs with "
+            "itself, which count; take it out",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 def _side(embeddings: np.ndarray | str | Path, labels: np.ndarray | str | Path) -> Side:

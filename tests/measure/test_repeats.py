@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from small_faces import write_small_set
@@ -139,3 +140,15 @@ def test_the_side_of_every_image_is_known(model, manifest):
     only = write(manifest, [rows[0], {**rows[0], "path": f"./{rows[0]['path']}"}])
     with pytest.warns(DataWarning, match="1 of 2 images"), pytest.raises(InputError, match="nobody has two images"):
         evaluate(model, only, split="train", probe=rows[0]["modality"])
+
+
+def test_embeddings_that_are_there_twice_are_said():
+    draw = np.random.default_rng(0)
+    vectors, labels = draw.normal(size=(8, 16)).astype(np.float32), np.repeat(np.arange(4), 2)
+    vectors[1] = vectors[0]
+    with pytest.warns(DataWarning, match="1 of 8 embeddings are the same as another, bit for bit"):
+        facexfer.evaluate(embeddings=vectors, labels=labels, fars=FARS)
+    probes = np.concatenate([vectors[:2], -vectors[2:3]])
+    both = {"gallery_embeddings": vectors, "gallery_labels": labels}
+    with pytest.warns(DataWarning, match="2 of 3 embeddings are in the gallery too"):
+        facexfer.evaluate(embeddings=probes, labels=labels[:3], fars=FARS, **both)

@@ -43,7 +43,7 @@ format: $(STAMP)
 
 # The site, in site/: a warning fails. Nothing is fetched while it is built or read.
 docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 demo: $(STAMP)
 	$(BIN)/facexfer demo

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from facexfer.backbones.checkpoints.form import file_form
 from facexfer.errors import InputError
 from facexfer.files.digest import file_digest
+from facexfer.files.onnx_parts import onnx_digest
 from facexfer.files.packs import PACKS, find_pack
 
 _RESEARCH = "non-commercial research only"
@@ -103,10 +105,19 @@ def find_source(path: Path) -> WeightSource | None:
     Returns:
         The source with the file's SHA-256; else the one of its name where no SHA-256 is known; else None.
     """
-    digest = file_digest(path)
+    digest = weights_digest(path)
     same = [source for source in SOURCES if source.sha256 == digest]
     named = [source for source in SOURCES if source.file == path.name and not source.sha256]
     return next(iter([*same, *named]), None)
+
+
+def weights_digest(path: Path) -> str:
+    """Give the SHA-256 of a file of weights, in hex; of an ONNX file with all files that hold its weights.
+
+    Raises:
+        InputError: If it has no form of weights, or a file beside it is missing.
+    """
+    return onnx_digest(path) if file_form(path) == "onnx" else file_digest(path)
 
 
 def find_weights(name: str) -> Path:

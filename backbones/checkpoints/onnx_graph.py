@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
+from onnx.checker import ValidationError
+from onnx.external_data_helper import load_external_data_for_model
 
 from facexfer.errors import InputError
+from facexfer.files.onnx_parts import read_onnx
 
 # Operators that pass their first input on.
 _PASSING = ("Identity", "Dropout", "Cast")
 _WEIGHTED = {"Conv": 1, "Gemm": 1, "MatMul": 1, "BatchNormalization": 1, "PRelu": 1}
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div")
-# What a damaged file makes onnx and numpy raise, beside protobuf's own error.
-_DAMAGE = (DecodeError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError)
+# What a damaged file makes onnx and numpy raise.
+_DAMAGE = (
+    ValidationError, OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+    AssertionError, MemoryError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,21 +77,19 @@ def read_onnx_graph(path: Path) -> OnnxGraph:
     """Read a file.
 
     Args:
-        path: The ONNX file, with all weights inside.
+        path: The ONNX file; weights may lie in files beside it.
 
     Returns:
         The graph.
 
     Raises:
-        InputError: If the file is missing, damaged, has weights outside, or more than one input.
+        InputError: If the file is missing or damaged, has weights in another folder, or more than one input.
     """
+    # It looks at what other files this one names before onnx opens them.
+    model = read_onnx(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable ONNX file, got: {error}; check the path") from error
-    try:
-        # From bytes, so that onnx opens no other file that this one names.
-        return _read(onnx.load_model_from_string(data), path)
+        load_external_data_for_model(model, str(path.parent))
+        return _read(model, path)
     except InputError:
         raise
     except _DAMAGE as error:
@@ -96,8 +99,6 @@ def read_onnx_graph(path: Path) -> OnnxGraph:
 
 def _read(model: Any, path: Path) -> OnnxGraph:
     graph = model.graph
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
-        raise InputError(f"{path}: expected all weights inside the file, got external data; save it as one file")
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     half = any(array.dtype == np.float16 for array in constants.values())
     parameters = sum(array.size for array in constants.values() if array.dtype.kind == "f")

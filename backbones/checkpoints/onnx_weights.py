@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
 from facexfer.backbones.checkpoints.loading import load_entries
@@ -15,7 +14,7 @@ from facexfer.backbones.parts.carried import facts_from_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.errors import InputError
-from facexfer.files.onnx_refusals import onnx_refusals
+from facexfer.files.onnx_session import OnnxSession
 
 TOLERANCE = 1e-3
 """The largest difference between the original's and our embeddings that an import may have."""
@@ -74,8 +73,6 @@ def own_facts(graph: OnnxGraph) -> dict[str, str]:
 
 def _embeddings(network: BackboneModule, path: Path, *, pixels: bool) -> tuple[np.ndarray, np.ndarray]:
     """Embed random images with our network and with the file; (2, D) each."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (_CHECKED_IMAGES, 3, *network.info.input_size)).astype(np.float32)
     modes = [(module, module.training) for module in network.modules()]
@@ -85,15 +82,12 @@ def _embeddings(network: BackboneModule, path: Path, *, pixels: bool) -> tuple[n
         ours = network(normalised).numpy()
     for module, mode in modes:
         module.training = mode
-    fed = images if pixels else normalised.numpy()
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        declared = session.get_inputs()[0]
-        fed = fed.astype(np.float16 if declared.type == "tensor(float16)" else np.float32)
-        # One at a time: the file may have a fixed batch.
-        theirs = np.concatenate([session.run(None, {declared.name: image[None]})[0] for image in fed])
-    except onnx_refusals() as error:
-        raise InputError(f"{path}: expected a file that onnxruntime runs, got: {error}; export it again") from error
+    session = OnnxSession(path, ["CPUExecutionProvider"])
+    if session.takes_integers and not pixels:
+        raise InputError(
+            f"{path}: expected a file of whole numbers to normalise them, found nothing that does; export it again"
+        )
+    theirs = session.run(images if pixels else normalised.numpy())
     if theirs.shape != ours.shape:
         raise InputError(f"{path}: expected embeddings {ours.shape}, got {theirs.shape}; is it another network?")
-    return ours, theirs.astype(np.float32)
+    return ours, theirs

@@ -29,6 +29,7 @@ OPSETS = (11, 23)
 _METADATA = "facexfer"
 _CONTRACT = "preprocessing"
 _CHECKED_BATCHES = (1, 3)
+_IR_VERSION = 8
 # The newer exporter of torch writes no older set than this; below it is the one by TorchScript.
 _OLDEST_OF_DYNAMO = 18
 
@@ -80,6 +81,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
         _drop_identities(proto)
         _name_normalisation(proto)
         rewrite_prelu(proto)
+        lower_ir_version(proto)
         proto.metadata_props.add(key=_METADATA, value=json.dumps(asdict(backbone.info)))
         proto.metadata_props.add(key=_CONTRACT, value=json.dumps(preprocessing(backbone.info)))
         onnx.checker.check_model(proto)
@@ -104,6 +106,16 @@ def check_form(opset: int | None, batch: int | None) -> None:
         raise InputError(f"expected an opset from {OPSETS[0]} to {OPSETS[1]}, got {opset}")
     if batch is not None and batch < 1:
         raise InputError(f"expected a batch of 1 or more images, got {batch}")
+
+
+def lower_ir_version(proto: Any) -> None:
+    """Write down no higher a version of ONNX's own format than the operators need: runtimes refuse a higher one.
+
+    Args:
+        proto: The model, which is changed; versions up to 8, which every runtime of today reads, stay.
+    """
+    needed = onnx.helper.find_min_ir_version_for(list(proto.opset_import), ignore_unknown=True)
+    proto.ir_version = min(proto.ir_version, max(_IR_VERSION, needed))
 
 
 def onnx_info(proto: Any) -> dict[str, Any] | None:

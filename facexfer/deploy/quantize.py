@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from facexfer.deploy.onnx_export import NORMALISATION
+from facexfer.deploy.onnx_export import NORMALISATION, lower_ir_version
 from facexfer.measure.providers import CPU
 
 _INTEGER = ("Conv", "Gemm", "MatMul")
@@ -20,6 +21,8 @@ MEASURED_IMAGES = 16
 """How many crops are enough to see how loud a map is."""
 LARGEST_NOISE = 0.002
 """What rounding to 8 bits may add to a map around a convolution in int8, as a share of its channels' variance."""
+PER_CHANNEL_OPSET = 13
+"""The oldest set of ONNX operators in which int8 weights can have a scale a channel."""
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
 """What a file can be written in."""
 
@@ -69,10 +72,10 @@ def write_int8_dynamic(source: Path, out: Path) -> None:
 def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
     """Write convolutions and matrix products in int8, with the ranges of activations measured on images.
 
-    Weights have a scale a channel, maps one for all their channels, from their smallest to their largest value. A map
-    with a few far values leaves channels of small ones without steps; the convolutions that give or take such a map
-    stay in float32. In MobileFaceNet the maps before the global depthwise convolution alone cost nearly all that 8 bits
-    lose.
+    Weights have a scale a channel, below `PER_CHANNEL_OPSET` one a layer; maps have one for all their channels, from
+    their smallest to their largest value. A map with a few far values leaves channels of small ones without steps; the
+    convolutions that give or take such a map stay in float32. In MobileFaceNet the maps before the global depthwise
+    convolution alone cost nearly all that 8 bits lose.
 
     Args:
         source: The float32 file.
@@ -80,17 +83,28 @@ def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
         images: (N, H, W, 3) uint8 RGB crops of the kind that the network will see.
     """
     logging.getLogger().setLevel(logging.ERROR)
+    version = opset(onnx.load(str(source)))
+    per_channel = version >= PER_CHANNEL_OPSET
+    if not per_channel:
+        sys.stderr.write(
+            f"int8 at opset {version}: one scale a layer; from opset {PER_CHANNEL_OPSET} on, one a channel\n"
+        )
     noise = rounding_noise(source, images[:MEASURED_IMAGES])
     quantize_static(
         str(source),
         str(out),
         _Crops(source, images),
         op_types_to_quantize=list(_INTEGER),
-        per_channel=True,
+        per_channel=per_channel,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=[node for node, share in noise.items() if not share <= LARGEST_NOISE],
     )
     _save_normalisation_first(onnx.load(str(out)), out)
+
+
+def opset(proto: Any) -> int:
+    """Give a model's version of the standard operators."""
+    return int(max(each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")))
 
 
 def rounding_noise(file: Path, images: np.ndarray) -> dict[str, float]:
@@ -148,6 +162,7 @@ def _save_normalisation_first(proto: Any, out: Path) -> None:
     nodes = [type(node).FromString(node.SerializeToString()) for node in (*first, *rest)]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
+    lower_ir_version(proto)
     onnx.checker.check_model(proto)
     onnx.save(proto, str(out))
 

@@ -2,11 +2,9 @@
 
 
 def onnx_refusals() -> tuple[type[Exception], ...]:
-    """Give onnxruntime's exceptions about a file; they have no base but `Exception`."""
+    """Give all of onnxruntime's exceptions, which have no base but `Exception`, and what its binding raises itself."""
     # Imported when something fails: a process that looks with YuNet needs no onnxruntime.
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-    return (
-        errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile,
-        errors.NotImplemented, errors.RuntimeException,
-    )  # fmt: skip
+    found = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
+    return (*found, RuntimeError, ValueError, TypeError)

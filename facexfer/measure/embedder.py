@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 
 from facexfer.backbones import create_backbone
+from facexfer.backbones.checkpoints.form import file_form
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
-from facexfer.backbones.sources import find_weights
+from facexfer.backbones.sources import find_weights, weights_digest
 from facexfer.data.images import read_crop
 from facexfer.data.pictures.depths import find_depths
 from facexfer.data.repeats import hash_picture
 from facexfer.errors import InputError
 from facexfer.files.digest import file_digest
-from facexfer.files.onnx_refusals import onnx_refusals
+from facexfer.files.onnx_parts import onnx_digest
+from facexfer.files.onnx_session import OnnxSession
 from facexfer.measure.providers import CPU, choose_provider
 from facexfer.runs.folder import RunFolder, load_backbone, load_backbone_file
 from facexfer.runtime import prepare_cpu
@@ -86,54 +86,37 @@ class OnnxEmbedder:
         provider: Of onnxruntime; None takes the best one that works here, and says so once.
 
     Raises:
-        InputError: If onnxruntime cannot read it, its input is no (N, 3, H, W) of a fixed size, or nothing in the
-            graph normalises the pixels: embeddings of pixels as they are would be wrong without looking so.
+        InputError: If onnxruntime cannot read it, its input is no (N, 3, H, W) of a fixed size, or of a type that does
+            not hold pixels, or nothing in the graph normalises them: embeddings of pixels as they are would be wrong
+            without looking so. Whole numbers can only be pixels.
     """
 
     def __init__(self, path: Path, provider: str | None = None) -> None:
         self.name = path.name
-        self.fingerprint = file_digest(path)
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=[provider or choose_provider()])
-        except onnx_refusals() as error:
-            raise InputError(f"{path}: expected an ONNX model, got: {error}; export it again") from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shape: list[Any] = inputs[0].shape
-        if len(inputs) != 1 or len(outputs) != 1 or len(shape) != 4 or shape[1] != 3:
+        self.fingerprint = onnx_digest(path)
+        self._session = OnnxSession(path, [provider or choose_provider()])
+        height, width = self._session.input_shape[2:]
+        if not (isinstance(height, int) and isinstance(width, int)):
             raise InputError(
-                f"{path}: expected one input (N, 3, H, W) and one output, got {len(inputs)} and {len(outputs)} with "
-                f"input shape {shape}; is it a recognition model?"
+                f"{path}: expected a fixed height and width, got [{height}, {width}]; export it with a fixed size"
             )
-        if not all(isinstance(side, int) for side in shape[2:]):
-            raise InputError(f"{path}: expected a fixed height and width, got {shape[2:]}; export it with a fixed size")
-        if not _normalises(path):
+        # Whole numbers can only be pixels.
+        if not self._session.takes_integers and not _normalises(self._session.model):
             raise InputError(
                 f"{path}: expected an ONNX file that normalises pixels itself, this one wants them normalised; add "
                 "--backbone NAME, of which it is a file (facexfer inspect tells)"
             )
-        self.input_size = (shape[2], shape[3])
-        self._batch = shape[0] if isinstance(shape[0], int) else None
-        self._on_cpu = self._session.get_providers()[0] == CPU
-        self._input = inputs[0].name
+        self.input_size = (height, width)
+        self._batch = _CPU_BATCH if self._session.provider == CPU else None
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
-        images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
-        step = self._batch or (_CPU_BATCH if self._on_cpu else len(images))
-        missing = -len(images) % step
-        if missing and self._batch:
-            # A file of a fixed batch takes no smaller one.
-            images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
-        parts = [
-            self._session.run(None, {self._input: images[start : start + step]})[0]
-            for start in range(0, len(images), step)
-        ]
-        return np.concatenate(parts)[: len(crops)]
+        return self._session.run(crops.transpose(0, 3, 1, 2), self._batch)
 
 
-def _normalises(path: Path) -> bool:
+def _normalises(model: Any) -> bool:
     """Tell whether something scales or shifts pixels before the first convolution (InsightFace's rule, by kind)."""
-    kinds = [node.op_type for node in onnx.load(str(path), load_external_data=False).graph.node]
+    kinds = [node.op_type for node in model.graph.node]
     first = next((place for place, kind in enumerate(kinds) if kind in _CONVOLUTIONS), len(kinds))
     return bool(_SCALING & set(kinds[:first]))
 
@@ -210,10 +193,11 @@ def _open(model: Path, backbone: str | None) -> Embedder:
     if not model.is_file():
         raise InputError(f"{model}: expected a run folder, an ONNX file or weights, there is none; check the path")
     if backbone is not None:
-        return TorchEmbedder(create_backbone(backbone, weights=model), model.name, file_digest(model))
-    if model.suffix == ".safetensors":
+        return TorchEmbedder(create_backbone(backbone, weights=model), model.name, weights_digest(model))
+    form = file_form(model)
+    if form == "safetensors":
         return TorchEmbedder(load_backbone_file(model), model.name, file_digest(model))
-    if model.suffix == ".onnx":
+    if form == "onnx":
         return OnnxEmbedder(model)
     raise InputError(f"{model}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example")
 

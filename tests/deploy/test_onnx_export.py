@@ -10,7 +10,7 @@ from shared_data import shared
 from facexfer import create_backbone
 from facexfer.data.images import read_crop
 from facexfer.deploy import onnx_export
-from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx, onnx_info
+from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx, lower_ir_version, onnx_info
 from facexfer.errors import InputError, RunError
 from facexfer.measure.embedder import load
 
@@ -107,3 +107,14 @@ def test_equal_weights_leave_the_normalisation_where_insightface_looks(tmp_path)
     export_onnx(create_backbone("mobilefacenet_slim").eval(), path, opset=17)
     first = [node.name for node in onnx.load(path).graph.node[:8]]
     assert [name for name in first if name.startswith(("Sub", "Mul"))] == list(onnx_export.NORMALISATION)
+
+
+@pytest.mark.parametrize(
+    ("opset", "written", "stays"), [(11, 6, 6), (17, 10, 8), (18, 10, 8), (19, 10, 9), (21, 10, 10)]
+)
+def test_the_ir_version_is_no_higher_than_the_operators_need(opset, written, stays):
+    proto = onnx.ModelProto(ir_version=written)
+    proto.opset_import.add(domain="", version=opset)
+    proto.opset_import.add(domain="com.microsoft", version=1)
+    lower_ir_version(proto)
+    assert proto.ir_version == stays

@@ -70,3 +70,18 @@ def test_other_forms_of_a_fixed_batch(network, crops, tmp_path):
     for precision, limit in (("fp32", 1e-6), ("fp16", 1e-2), ("int8", 0.25), ("int8-dynamic", 0.25)):
         write_precision(precision, tmp_path / "fp32.onnx", tmp_path / "m.onnx", lambda: crops)
         assert distance(tmp_path / "fp32.onnx", tmp_path / "m.onnx", crops) < limit
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+def test_eight_bits_below_opset_13_have_one_scale_a_layer(network, crops, tmp_path, capsys, opset):
+    export_onnx(network, tmp_path / "fp32.onnx", opset=opset)
+    write_precision("int8", tmp_path / "fp32.onnx", tmp_path / "int8.onnx", lambda: crops)
+    proto = onnx.load(tmp_path / "int8.onnx")
+    tensors = {each.name: each for each in proto.graph.initializer}
+    int8 = {name for name, each in tensors.items() if each.data_type == onnx.TensorProto.INT8 and len(each.dims) > 1}
+    nodes = [node for node in proto.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in int8]
+    scales = {len(tensors[node.input[1]].dims) for node in nodes}
+    assert (0 in scales) == (opset < 13)
+    assert proto.ir_version <= 8
+    assert ("one scale a layer" in capsys.readouterr().err) == (opset < 13)
+    assert distance(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", crops) < 0.25

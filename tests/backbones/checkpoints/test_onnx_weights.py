@@ -208,11 +208,31 @@ def test_damaged_files_give_one_clear_error(small, exported, tmp_path):
                     read()
 
 
-def test_a_model_with_weights_outside_opens_no_other_file(exported, tmp_path):
+def test_weights_in_a_file_beside_are_read_and_in_another_folder_refused(exported, tmp_path):
     proto = onnx.load(exported)
-    onnx.save(proto, tmp_path / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
-    with pytest.raises(InputError, match="expected all weights inside the file, got external data"):
-        create_backbone("mbf", weights=tmp_path / "e.onnx", **OPTIONS)
+    (tmp_path / "in").mkdir()
+    onnx.save(proto, tmp_path / "in" / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    file = tmp_path / "in" / "E.bin"
+    (tmp_path / "in" / "e.onnx").rename(file)
+    assert identify(file).network == SMALL
+    create_backbone(SMALL, weights=file)
+    outside = onnx.load(file, load_external_data=False)
+    (tmp_path / "in" / "w.bin").rename(tmp_path / "w.bin")
+    with pytest.raises(InputError, match=r"E\.bin: expected its weights in w\.bin beside it, there is none; copy both"):
+        identify(file)
+    for tensor in outside.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = "../w.bin" if entry.key == "location" else entry.value
+    file.write_bytes(outside.SerializeToString())
+    for use in (identify, lambda path: create_backbone(SMALL, weights=path)):
+        with pytest.raises(InputError, match=r"expected weights in its own folder, got '\.\./w\.bin'"):
+            use(file)
+
+
+def test_a_fixed_batch_comes_back(small, tmp_path):
+    export_onnx(small, tmp_path / "b4.onnx", batch=4)
+    loaded = create_backbone(SMALL, weights=tmp_path / "b4.onnx").state_dict()
+    assert loaded.keys() == small.state_dict().keys()
 
 
 def test_packs_by_name(monkeypatch, exported, tmp_path):

@@ -1,0 +1,133 @@
+"""Run an ONNX file on images, whatever type and number of them it takes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from facexfer.errors import InputError
+from facexfer.files.onnx_parts import read_onnx
+from facexfer.files.onnx_refusals import onnx_refusals
+
+# What onnxruntime calls a type -> ours. A signed byte does not hold 255, and NumPy has no bfloat16.
+_TYPES: dict[str, Any] = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8, "tensor(int16)": np.int16, "tensor(uint16)": np.uint16, "tensor(int32)": np.int32,
+    "tensor(uint32)": np.uint32, "tensor(int64)": np.int64, "tensor(uint64)": np.uint64,
+}  # fmt: skip
+_FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+
+
+class OnnxSession:
+    """A recognition model: images (N, 3, H, W) -> embeddings (N, D).
+
+    Args:
+        path: The file; weights beside it are read from there.
+        providers: Of onnxruntime.
+
+    Raises:
+        InputError: If onnxruntime cannot read it, or it does not map one input (N, 3, H, W) of pixels to one output.
+
+    Attributes:
+        model: The graph, without the weights beside it.
+        input_shape: As declared; a free length is text or None.
+        provider: What it runs on.
+    """
+
+    def __init__(self, path: Path, providers: Sequence[str]) -> None:
+        self.model = read_onnx(path)
+        self._path = path
+        options = onnxruntime.SessionOptions()
+        # What is wrong comes as an exception; warnings about the graph are not the user's.
+        options.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        except onnx_refusals() as error:
+            raise InputError(f"{path}: expected an ONNX model, got: {_first_line(error)}; export it again") from error
+        self.input_shape: list[Any] = list(inputs[0].shape) if inputs else []
+        if len(inputs) != 1 or len(outputs) != 1 or len(self.input_shape) != 4 or self.input_shape[1] != 3:
+            raise InputError(
+                f"{path}: expected one input (N, 3, H, W) and one output, got {len(inputs)} and {len(outputs)} with "
+                f"input shape {self.input_shape}; is it a recognition model?"
+            )
+        if inputs[0].type not in _TYPES:
+            raise InputError(
+                f"{path}: expected an input of floats or of whole numbers that hold 0 to 255, got {inputs[0].type}; "
+                "export it with a float32 or uint8 input"
+            )
+        if outputs[0].type not in _FLOATS:
+            raise InputError(
+                f"{path}: expected embeddings of floats, got {outputs[0].type}; is it a recognition model?"
+            )
+        self.takes_integers = inputs[0].type not in _FLOATS
+        self.input_name: str = inputs[0].name
+        self.provider: str = self._session.get_providers()[0]
+        self._type = _TYPES[inputs[0].type]
+        batch = self.input_shape[0]
+        self._fixed = batch if isinstance(batch, int) and batch > 0 else None
+
+    def run(self, images: np.ndarray, batch: int | None = None) -> np.ndarray:
+        """Embed images, in as many calls as the file needs.
+
+        Args:
+            images: (N, 3, H, W) of any type; what the file takes is made of it.
+            batch: Images in a call where the file leaves that free; None takes all.
+
+        Returns:
+            (N, D) float32.
+
+        Raises:
+            InputError: If onnxruntime fails, or it gives no embedding an image.
+        """
+        step = self._fixed or batch or len(images)
+        first = images[:step]
+        if self._fixed is None and step > 1 and not self._takes(first):
+            # Declared as free, but not so inside: older converters fix the one image of their example.
+            self._fixed = step = 1
+        parts = [self._call(images[start : start + step], step) for start in range(0, len(images), step)]
+        return np.concatenate(parts)
+
+    def _takes(self, images: np.ndarray) -> bool:
+        if self._known:
+            return True
+        try:
+            self._known = len(self._embed(images)) == len(images)
+        except InputError:
+            self._known = False
+        return self._known
+
+    _known = False
+
+    def _call(self, images: np.ndarray, step: int) -> np.ndarray:
+        missing = step - len(images) if self._fixed else 0
+        # A file of a fixed batch takes no smaller one.
+        filled = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
+        embeddings = self._embed(filled)
+        if len(embeddings) != len(filled):
+            raise InputError(
+                f"{self._path}: expected {len(filled)} embeddings for as many images, got {len(embeddings)}; is it a "
+                "recognition model?"
+            )
+        return embeddings[: len(images)]
+
+    def _embed(self, images: np.ndarray) -> np.ndarray:
+        fed = np.ascontiguousarray(images, dtype=self._type)
+        try:
+            output = self._session.run(None, {self.input_name: fed})[0]
+        except onnx_refusals() as error:
+            raise InputError(
+                f"{self._path}: expected a file that onnxruntime runs, got: {_first_line(error)}; export it again"
+            ) from error
+        embeddings: np.ndarray = np.asarray(output, dtype=np.float32)
+        if embeddings.ndim < 2 or embeddings[0].size != embeddings.shape[1]:
+            raise InputError(
+                f"{self._path}: expected embeddings (N, D), got {embeddings.shape}; is it a recognition model?"
+            )
+        return embeddings.reshape(len(embeddings), -1)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

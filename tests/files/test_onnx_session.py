@@ -1,0 +1,119 @@
+"""An ONNX file of any input type, output type and batch gives the embeddings that its weights say."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from small_onnx import SIZE, expected, outside, small_onnx
+
+from facexfer.errors import InputError
+from facexfer.files.onnx_parts import onnx_digest, onnx_parts
+from facexfer.files.onnx_session import OnnxSession
+from facexfer.measure.embedder import load
+
+CROPS = np.random.default_rng(1).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("batch", ["n", 1, 3, 7])
+@pytest.mark.parametrize("given", ["FLOAT", "FLOAT16", "DOUBLE", "UINT8", "INT32", "INT64", "INT16", "UINT16"])
+def test_every_type_and_batch(tmp_path, given, batch):
+    file = small_onnx(tmp_path / "m.onnx", getattr(TensorProto, given), batch=batch)
+    np.testing.assert_allclose(load(file).embed(CROPS), expected(CROPS), atol=1e-3)
+
+
+@pytest.mark.parametrize(("made", "within"), [("FLOAT16", 5e-2), ("DOUBLE", 1e-4)])
+def test_every_type_of_embeddings_comes_as_float32(tmp_path, made, within):
+    file = small_onnx(tmp_path / "m.onnx", TensorProto.FLOAT, getattr(TensorProto, made))
+    got = load(file).embed(CROPS)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected(CROPS), atol=within)
+
+
+def test_a_batch_that_is_free_only_in_name_is_taken_one_by_one(tmp_path):
+    file = small_onnx(tmp_path / "m.onnx", inside=1)
+    np.testing.assert_allclose(load(file).embed(CROPS), expected(CROPS), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"given": TensorProto.INT8}, r"whole numbers that hold 0 to 255, got tensor\(int8\)"),
+        ({"given": TensorProto.BFLOAT16}, "expected (an input of floats|an ONNX model)"),
+        ({"made": TensorProto.INT32}, "expected embeddings of floats, got tensor"),
+        ({"normalise": False}, "expected an ONNX file that normalises pixels itself"),
+        ({"batch": 5, "inside": 2}, "expected a file that onnxruntime runs, got: "),
+    ],
+)
+def test_what_cannot_be_fed_is_one_line(tmp_path, facts, message):
+    file = small_onnx(tmp_path / "m.onnx", **facts)
+    with pytest.raises(InputError, match=rf"m\.onnx: .*{message}") as caught:
+        load(file).embed(CROPS)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_whole_numbers_need_no_visible_normalisation(tmp_path):
+    assert load(small_onnx(tmp_path / "m.onnx", TensorProto.UINT8, normalise=False)).embed(CROPS).shape == (5, 4)
+
+
+@pytest.mark.parametrize("name", ["m.ONNX", "m.bin", "m"])
+def test_a_model_is_known_by_its_content(tmp_path, name):
+    np.testing.assert_allclose(load(small_onnx(tmp_path / name)).embed(CROPS), expected(CROPS), atol=1e-3)
+
+
+def test_the_fingerprint_covers_weights_beside_the_graph(tmp_path):
+    digests = []
+    for change in (0, 1):
+        folder = tmp_path / str(change)
+        folder.mkdir()
+        file = outside(small_onnx(folder / "m.onnx"))
+        assert onnx_parts(file) == (folder / "w.bin",)
+        data = bytearray((folder / "w.bin").read_bytes())
+        data[-2] ^= change
+        (folder / "w.bin").write_bytes(data)
+        assert load(file).embed(CROPS).shape == (5, 4)
+        digests.append(load(file).fingerprint)
+    assert digests[0] != digests[1]
+    whole = small_onnx(tmp_path / "m.onnx")
+    assert (onnx_parts(whole), onnx_digest(whole)) == ((), load(whole).fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"location": "../w.bin"}, r"expected weights in its own folder, got '\.\./w\.bin'"),
+        ({"location": "/etc/passwd"}, "expected weights in its own folder, got '/etc/passwd'"),
+        ({"location": ""}, "expected weights in its own folder, got ''"),
+        ({"location": "other.bin"}, r"expected its weights in other\.bin beside it, there is none"),
+        ({"length": "10000000"}, r"bytes of weights in w\.bin, got"),
+        ({"offset": "-4"}, r"bytes of weights in w\.bin, got"),
+        ({"length": "many"}, "expected weights in a file beside it"),
+        ({"location": "w\0.bin"}, "expected weights in (its own folder|a file beside it)"),
+    ],
+)
+def test_weights_that_are_not_beside_the_graph_are_one_line(tmp_path, facts, message):
+    (tmp_path / "w.bin").write_bytes(bytes(1 << 20))
+    (tmp_path / "in").mkdir()
+    file = outside(small_onnx(tmp_path / "in" / "m.onnx"), **facts)
+    with pytest.raises(InputError, match=message):
+        load(file)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    file = outside(small_onnx(tmp_path / "in" / "m.onnx"))
+    (tmp_path / "in" / "w.bin").rename(tmp_path / "w.bin")
+    (tmp_path / "in" / "w.bin").symlink_to(tmp_path / "w.bin")
+    with pytest.raises(InputError, match="expected weights in its own folder"):
+        load(file)
+
+
+def test_tensors_in_nodes_are_parts_too(tmp_path):
+    file = outside(small_onnx(tmp_path / "m.onnx"))
+    model = onnx.load(file, load_external_data=False)
+    weight = next(each for each in model.graph.initializer if each.name == "weight")
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["weight"], value=weight))
+    model.graph.initializer.remove(weight)
+    file.write_bytes(model.SerializeToString())
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(InputError, match=r"w\.bin beside it, there is none"):
+        OnnxSession(file, ["CPUExecutionProvider"])

@@ -91,6 +91,8 @@ def _of_tensors(path: Path, form: str, metadata: Mapping[str, str]) -> FileFacts
         raise InputError(f"{path}: expected named tensors, got none; save the state_dict")
     elif not metadata.get("backbone"):
         remark = f"none of our networks; {_glimpse(tensors)}"
+    if metadata.get("format"):
+        remark = f"a training state of facexfer ({metadata['format']})"
     if metadata.get("backbone"):
         remark = f"trained by facexfer from {metadata.get('source') or 'random weights'}"
     half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors.values())

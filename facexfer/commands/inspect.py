@@ -7,12 +7,12 @@ import typer
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="Weights (MXNet, torch, safetensors), an MXNet symbol or an ONNX file.")],
+    file: Annotated[Path, typer.Argument(help="Weights, an MXNet symbol, an ONNX file, a run or a bundle.")],
 ) -> None:
     """Say which network a file holds, without running any code in it."""
-    from facexfer.backbones.identify import identify
+    from facexfer.deploy.inspection import inspect_path
 
-    facts = identify(file)
+    facts = inspect_path(file)
     rows = {
         "format": facts.format,
         "network": facts.network,
@@ -24,7 +24,7 @@ def inspect(
         "licence": facts.licence or "unknown",
         "remark": facts.remark,
         "load with": f'create_backbone("{facts.network}", weights="{file.name}")'
-        if facts.network and "symbol" not in facts.format
+        if facts.network and "symbol" not in facts.format and file.is_file()
         else "",
     }
     typer.echo(file)

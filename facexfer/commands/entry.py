@@ -121,7 +121,7 @@ def _describe_refusal(error: Exception) -> str | None:
     """Say what the machine has refused; None if the error is of another kind."""
     # Not by class: torch need not be imported for a command that fails without it.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY in str(error):
-        return f"expected enough memory, got: {error or 'none left'}; take smaller batches or less at a time"
+        return f"expected enough memory, got: {str(error) or 'none left'}; take smaller batches or less at a time"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.filename or 'a file'}: expected access, got: {error.strerror}; check permissions and free space"
     return None

@@ -33,6 +33,9 @@ def picture_digests(paths: Sequence[Path]) -> list[str]:
 
 def _picture_digest(path: Path) -> str:
     try:
+        # A pipe would be waited for without end.
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: expected a readable image, got a folder or the like; check the path")
         return file_digest(path)
     except OSError as error:
         raise InputError(f"{path}: expected a readable image, got: {error.strerror}; check the path") from error

@@ -50,7 +50,8 @@ demo: $(STAMP)
 
 # The wheel with its dependencies in an environment that has nothing else.
 wheel-test:
-	rm -rf .wheel-test && $(PYTHON) -m venv .wheel-test
+	@# What an earlier build has left would come into the wheel.
+	rm -rf build .wheel-test && $(PYTHON) -m venv .wheel-test
 	.wheel-test/bin/python -m pip install --quiet .
 	cd .wheel-test && bin/facexfer demo --help > /dev/null && bin/facexfer train --list
 	cd .wheel-test && bin/python -c "import facexfer.backbones, facexfer.eval; print(facexfer.__file__)"

@@ -147,7 +147,7 @@ def _of_onnx(path: Path) -> FileFacts:
     network, match = _network_of_graph(graph)
     shape = "(" + ", ".join("N" if side is None else str(side) for side in graph.input_shape) + ")"
     if network is None:
-        kinds = sorted({node.op for node in graph.nodes.values()})
+        kinds = sorted({str(node.op) for node in graph.nodes.values()})
         remark = f"none of our networks; {len(graph.nodes)} nodes ({', '.join(kinds)}), {len(graph.outputs)} outputs"
     else:
         folded = len(match.folded)

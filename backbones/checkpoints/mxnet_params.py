@@ -115,7 +115,10 @@ def _read_array(reader: _Reader, index: int) -> np.ndarray:
     elements = math.prod(shape)
     start = reader.take(elements * dtype.itemsize, f"values of array {index}")
     values: np.ndarray = np.frombuffer(reader.data, dtype, elements, start)
-    return values.reshape(shape).copy()
+    try:
+        return values.reshape(shape).copy()
+    except ValueError as error:
+        raise reader.error(f"array {index}: expected a shape that an array can have, got {shape}") from error
 
 
 def _read_shape(reader: _Reader, index: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ _HARMLESS: list[Any] = [
 # What torch, safetensors and zip raise over a damaged file. AssertionError and the like come from torch's unpickler.
 _DAMAGE = (
     OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AssertionError,
-    AttributeError, LookupError, OverflowError, TypeError, MemoryError, ImportError,
+    AttributeError, LookupError, OverflowError, TypeError, MemoryError, ImportError, struct.error,
 )  # fmt: skip
 _UNSAFE = re.compile(r"GLOBAL (\S+)|Unsupported class (\S+)|loading (\S+) from")
 

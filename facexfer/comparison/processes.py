@@ -1,5 +1,6 @@
 """Training runs, each in a process of its own, several at a time, none of which outlives the comparison."""
 
+import functools
 import os
 import queue
 import signal
@@ -17,8 +18,9 @@ import torch
 
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_bytes, write_text
-from facexfer.recipe import Recipe, dump_recipe
+from facexfer.recipe import DataSection, Recipe, dump_recipe
 from facexfer.runs.folder import RunFolder
+from facexfer.tasks.face import picture_fingerprints
 from facexfer.tasks.keys import idle_keys
 
 
@@ -96,6 +98,7 @@ class RunPool:
         if run.finished:
             try:
                 run.check_resumable(recipe)
+                run.check_data(pictures_of(recipe.task, recipe.data.model_dump_json()))
             except InputError as error:
                 return Finished(None, str(error))
             if run.failure is not None:
@@ -142,6 +145,23 @@ class RunPool:
         finally:
             self._free_slots.put(slot)
         return child.returncode, output, errors
+
+
+@functools.cache
+def pictures_of(task: str, data: str) -> dict[str, str]:
+    """Fingerprint the pictures that a recipe names, once in a process however many runs share them.
+
+    Args:
+        task: The recipe's.
+        data: Its data section, as JSON.
+
+    Returns:
+        Fingerprints by part, as in a run's ``data.json``; empty for images of classes.
+
+    Raises:
+        InputError: If a picture cannot be read.
+    """
+    return picture_fingerprints(DataSection.model_validate_json(data)) if task == "face" else {}
 
 
 def run_environment(slot: int, jobs: int) -> dict[str, str]:

@@ -107,6 +107,11 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
             f"expected optimizer.epochs = 0 for a method without steps and more for any other, got "
             f"{recipe.optimizer.epochs} for {recipe.method.name}; change it"
         )
+    if not stages and not (recipe.source.recalibrate_batchnorm or recipe.optimizer.final_batchnorm):
+        raise InputError(
+            f"expected source.recalibrate_batchnorm = true for {recipe.method.name}, which does nothing else, got "
+            "false; set it"
+        )
     check_needs(stages, task, source)
     check_head_start(recipe, stages, task)
     sections = [name for name in ("companions", "pool") if getattr(recipe, name) is not None]

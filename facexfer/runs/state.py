@@ -64,7 +64,10 @@ def load_state(path: Path) -> dict[str, Any]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: expected a facexfer checkpoint, got: {error}; use an earlier one") from error
-    state: dict[str, Any] = _decode(json.loads(metadata["skeleton"]), tensors)
+    try:
+        state: dict[str, Any] = _decode(json.loads(metadata["skeleton"]), tensors)
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected a facexfer checkpoint, its skeleton is damaged: {error}") from error
     return state
 
 

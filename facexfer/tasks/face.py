@@ -88,6 +88,24 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
     )
 
 
+def picture_fingerprints(data: DataSection) -> dict[str, str]:
+    """Identify the training and the validation images of a recipe, as a task of it does.
+
+    Args:
+        data: The recipe's choice of faces.
+
+    Returns:
+        Fingerprints by part.
+
+    Raises:
+        InputError: If the manifest is missing or damaged, or a picture cannot be read.
+    """
+    if data.manifest is None:
+        return {}
+    training, validation = training_and_validation(read_manifest(data.manifest), data)
+    return {"training": training.fingerprint(), "validation": validation.fingerprint()}
+
+
 def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Manifest, Manifest]:
     """Choose the training images, and the validation images of other identities in every modality.
 

@@ -12,7 +12,7 @@ from small_grid import write_small_grid
 
 from facexfer.comparison.cells import run_cells
 from facexfer.comparison.grid import read_grid
-from facexfer.comparison.processes import RunPool, run_environment
+from facexfer.comparison.processes import RunPool, pictures_of, run_environment
 from facexfer.recipe import read_recipe
 from facexfer.runs.folder import RunFolder
 
@@ -68,6 +68,20 @@ def test_channel_weights_go_from_one_trial_to_the_next_and_are_used(tmp_path):
     # Weights measured anew would be younger than the run.
     assert lent.channel_file.stat().st_mtime_ns < lent.recipe_file.stat().st_mtime_ns
     assert lent.channel_file.read_bytes() == measured.channel_file.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_finished_run_whose_pictures_have_changed_since_is_no_result(tmp_path):
+    write_small_grid(tmp_path, GRID, iterations=1)
+    recipe, run = read_recipe(tmp_path / "recipe.toml"), tmp_path / "runs" / "L2"
+    with RunPool(1, print) as pool:
+        assert pool.start("first", recipe, run).result().failure == ""
+        assert pool.start("again", recipe, run).result().result is not None
+    pictures_of.cache_clear()
+    picture = tmp_path / "faces/nir/p0/0.png"
+    picture.write_bytes((tmp_path / "faces/nir/p1/1.png").read_bytes())
+    with RunPool(1, print) as pool:
+        assert "those of training have changed" in pool.start("changed", recipe, run).result().failure
 
 
 def test_runs_side_by_side_have_different_gpus(monkeypatch):

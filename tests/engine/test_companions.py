@@ -162,6 +162,9 @@ def test_batchnorm_alone_takes_no_step_and_needs_no_label(make, manifest, tmp_pa
     assert RunFolder(tmp_path / "run").finished
     with pytest.raises(InputError, match=r"optimizer.epochs = 0 for a method without steps"):
         train(make(manifest, companions=None, method={"name": "adabn"}), tmp_path / "other", resume=False)
+    still = {"source": {"recalibrate_batchnorm": False}, "optimizer": {"iterations": None, "epochs": 0}}
+    with pytest.raises(InputError, match="expected source.recalibrate_batchnorm = true for adabn, which does nothing"):
+        train(make(manifest, companions=None, method={"name": "adabn"}, **still), tmp_path / "third", resume=False)
 
 
 def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, manifest, tmp_path):

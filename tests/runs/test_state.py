@@ -69,3 +69,11 @@ def test_random_state_comes_back():
     first = torch.rand(3)
     set_random_state(state)
     assert torch.equal(torch.rand(3), first)
+
+
+@pytest.mark.parametrize("skeleton", ['{"tensor": "7"}', '{"dict": [1]}', "{}", "[" * 100_000, "no JSON"])
+def test_a_damaged_skeleton_is_one_line(tmp_path, skeleton):
+    file = tmp_path / "a.safetensors"
+    state.write_safetensors(file, {"0": torch.zeros(1)}, {"format": state.STATE_FORMAT, "skeleton": skeleton})
+    with pytest.raises(InputError, match="a.safetensors: expected a facexfer checkpoint"):
+        load_state(file)

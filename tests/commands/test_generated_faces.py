@@ -70,5 +70,6 @@ def test_the_packaged_grid_has_every_method():
     named = {setting.removeprefix("method.name=") for setting in settings if setting.startswith("method.name=")}
     named |= {method.recipe.removeprefix("demo-") for method in grid.methods.values() if method.recipe}
     # The grid's own recipe.
-    assert named | {"l2"} == {*METHODS}
+    # Other tests register methods of their own.
+    assert named | {"l2"} == {name for name, make in METHODS.items() if make.__module__.startswith("facexfer.")}
     assert len(grid.seeds) == 5

@@ -32,7 +32,8 @@ def recipe_reference() -> str:
             optional = "" if field.is_required() else " Optional."
             lines += [f"## `[{name}]`", "", f"{_text(section.__doc__)}{optional}", "", *_table(section)]
     lines += ["## Options of each method", "", "They stand in `[method]`, beside `name`.", ""]
-    for name, method in sorted(METHODS.items()):
+    own = {name: method for name, method in METHODS.items() if method.__module__.startswith("facexfer.")}
+    for name, method in sorted(own.items()):
         lines += [f"### `{name}`", "", _text((method.__doc__ or "").split("\n\n")[0]), "", *_options(method)]
     return "\n".join(lines)
 

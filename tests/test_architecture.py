@@ -28,7 +28,7 @@ MAY = {
     "backbones": {"errors", "registry", "files"},
     "networks": {"errors", "data", "transfer", "backbones"},
     "runs": {"errors", "plugins", "recipe", "heads", "files", "backbones"},
-    "tasks": {"errors", "registry", "recipe", "networks", "data", "eval", "backbones"},
+    "tasks": {"errors", "registry", "recipe", "files", "networks", "data", "eval", "backbones"},
     "engine": {"errors", "plugins", "recipe", "runtime", "heads", "files", "tasks", "runs", "networks", "transfer",
                "data", "backbones"},
     "measure": {"errors", "recipe", "runtime", "files", "runs", "data", "eval", "backbones"},

@@ -15,6 +15,7 @@ from facexfer.data.image_dataset import ImageDataset, image_store
 from facexfer.data.image_set import ImageSet, LabelledImage
 from facexfer.errors import InputError
 from facexfer.eval.classification import CLASSIFICATION_METRICS, per_class_accuracy
+from facexfer.files.digest import picture_digests
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import PairsSection, Recipe
 from facexfer.tasks.task import Task, TaskKind
@@ -66,6 +67,7 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
         test_set=test_set,
         is_closed=True,
         companions=companions,
+        notes=_note_shared(images),
     )
 
 
@@ -152,6 +154,15 @@ class ImageEvaluator:
             scores = head(embeddings.to(device), torch.from_numpy(self._labels).to(device)).float().cpu().numpy()
         head.train(was_training)
         return np.asarray(scores)
+
+
+def _note_shared(images: ImageSet) -> tuple[str, ...]:
+    """Say how many test images are training images too, byte for byte: the published sets are used as they are."""
+    training = set(picture_digests([image.path for image in images.train]))
+    shared = sum(digest in training for digest in picture_digests([image.path for image in images.test]))
+    if not shared:
+        return ()
+    return (f"warning: {shared} of {len(images.test)} test images are training images too; they raise the accuracy",)
 
 
 def _fingerprint(images: Sequence[LabelledImage]) -> str:

@@ -55,6 +55,18 @@ def test_what_is_missing_in_the_recipe_is_said(root):
         image_task(image_recipe(root, data={"dataset": "folder", "root": str(root)}), info)
 
 
+def test_a_test_image_that_is_a_training_image_too_is_said(tmp_path):
+    root = write_pictures(tmp_path)
+    info = create_backbone("mobilenet_v2", input_size=(32, 32)).info
+    task = image_task(image_recipe(root), info)
+    assert task.notes == ()
+    training, test = (next((root / part).rglob("*.*")) for part in ("train", "val"))
+    test.with_name(f"copy{training.suffix}").write_bytes(training.read_bytes())
+    assert image_task(image_recipe(root), info).notes == (
+        "warning: 1 of 5 test images are training images too; they raise the accuracy",
+    )
+
+
 @pytest.mark.slow
 def test_reviving_the_folded_network_leaves_its_embeddings(root):
     weights = shared("weights/mobilenet_v2-imagenet-bnfolded-fp16.pth")

@@ -4,7 +4,8 @@ import ast
 import inspect
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from facexfer import recipe as models
+from facexfer.transfer import methods
 from facexfer.transfer.methods import METHODS
 
 _HEAD = """# Recipe keys
@@ -32,10 +34,15 @@ def recipe_reference() -> str:
             optional = "" if field.is_required() else " Optional."
             lines += [f"## `[{name}]`", "", f"{_text(section.__doc__)}{optional}", "", *_table(section)]
     lines += ["## Options of each method", "", "They stand in `[method]`, beside `name`.", ""]
-    own = {name: method for name, method in METHODS.items() if method.__module__.startswith("facexfer.")}
-    for name, method in sorted(own.items()):
+    for name, method in sorted(own_methods().items()):
         lines += [f"### `{name}`", "", _text((method.__doc__ or "").split("\n\n")[0]), "", *_options(method)]
     return "\n".join(lines)
+
+
+def own_methods() -> dict[str, Callable[..., Any]]:
+    """Find the methods that are files of the package, whatever else has been registered in this process."""
+    folder = str(Path(methods.__file__).parent)
+    return {name: make for name, make in METHODS.items() if make.__code__.co_filename.startswith(folder)}
 
 
 def _table(model: type[BaseModel]) -> Iterator[str]:

@@ -65,10 +65,10 @@ def test_a_connection_would_be_seen_here_and_in_a_process_that_a_test_starts(mon
     record = tmp_path / "connections"
     monkeypatch.setenv("FACEXFER_TEST_CONNECTIONS", str(record))
     with pytest.raises(OSError, match="nothing here may open a connection"):
-        socket.create_connection(("pypi.org", 443))
-    ask = "import urllib.request, contextlib\nwith contextlib.suppress(OSError): urllib.request.urlopen('https://pypi.org')"
+        socket.create_connection(("example.com", 443))
+    ask = "import urllib.request, contextlib\nwith contextlib.suppress(OSError): urllib.request.urlopen('https://example.com')"
     subprocess.run([sys.executable, "-c", ask], check=True)
-    assert record.read_text().split("\n") == ["socket.getaddrinfo pypi.org"] * 2 + [""]
+    assert record.read_text().split("\n") == ["socket.getaddrinfo example.com"] * 2 + [""]
 
 
 def test_albumentations_is_never_imported_with_its_check_on(monkeypatch):

@@ -2,18 +2,16 @@
 
 import os
 import pickle
-import sys
 
 import onnxruntime
 import PIL.Image
 import pytest
 import torch
+from command_line import status_of
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 from small_faces import write_small_set
 
 from facexfer.backbones import create_backbone
-from facexfer.cli import app
-from facexfer.commands.entry import run_app
 from facexfer.deploy.onnx_export import export_onnx
 
 NETWORK = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
@@ -85,14 +83,6 @@ def command_line(name, files, out):
     }[name]
 
 
-def end_of(monkeypatch, capsys, words):
-    """Run a command line as a program does; give its status and what it said on standard error."""
-    monkeypatch.setattr(sys, "argv", ["facexfer", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        run_app(app)
-    return ended.value.code, capsys.readouterr().err
-
-
 def raising(error):
     def fail(*_, **__):
         raise error
@@ -114,7 +104,8 @@ def cases():
 )
 def test_an_error_at_a_boundary_is_one_line(monkeypatch, capsys, files, tmp_path, name, owner, attribute, error):
     monkeypatch.setattr(owner, attribute, raising(error))
-    status, said = end_of(monkeypatch, capsys, command_line(name, files, tmp_path))
+    status = status_of(monkeypatch, command_line(name, files, tmp_path))
+    said = capsys.readouterr().err
     assert status in (1, 2)
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
     assert said.splitlines()[-1:] == errors
@@ -136,7 +127,8 @@ def test_ctrl_c_at_a_boundary_is_status_130_without_a_word(
     monkeypatch, capsys, files, tmp_path, name, owner, attribute
 ):
     monkeypatch.setattr(owner, attribute, raising(KeyboardInterrupt()))
-    status, said = end_of(monkeypatch, capsys, command_line(name, files, tmp_path))
+    status = status_of(monkeypatch, command_line(name, files, tmp_path))
+    said = capsys.readouterr().err
     assert status == 130
     assert "error" not in said
 
@@ -147,6 +139,7 @@ def test_a_pipe_in_the_place_of_a_picture_is_one_line(monkeypatch, capsys, tmp_p
     (tmp_path / "images.csv").write_text("path,identity,modality,split\na.png,p1,nir,val\n")
     torch.save(create_backbone(NETWORK).state_dict(), tmp_path / "weights.pth")
     words = ["--model", tmp_path / "weights.pth", "--backbone", NETWORK, "--manifest", tmp_path / "images.csv"]
-    status, said = end_of(monkeypatch, capsys, ["evaluate", *words])
+    status = status_of(monkeypatch, ["evaluate", *words])
+    said = capsys.readouterr().err
     assert status == 2
     assert "a.png: expected a readable image, got a folder or the like" in said

@@ -8,25 +8,15 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from command_line import run
 from small_faces import write_small_set
-from typer.testing import CliRunner
 
-from facexfer.cli import app
-from facexfer.commands.entry import repeat_options
 from facexfer.data.images import read_crop
 from facexfer.deploy import gate
 from facexfer.deploy.contract import read_contract
 from facexfer.errors import InputError, RunError
 from facexfer.measure.embedder import load
 from facexfer.recipe import PairsSection, parse_recipe
-
-
-def run(*words):
-    result = CliRunner().invoke(app, list(map(str, words)))
-    if isinstance(result.exception, (InputError, RunError)):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +41,7 @@ def trained(tmp_path_factory):
 def bundle(trained):
     # The older exporter is ten times as fast; the newer one has its own tests.
     words = ("--precision", "fp16", "fp32", "int8-dynamic", "--max-loss", "1", "--opset", "17")
-    shown = run(*repeat_options(["export", str(trained / "run"), "--out", str(trained / "b"), *words]))
+    shown = run("export", trained / "run", "--out", trained / "b", *words)
     assert re.findall(r"^(\S+): [\d.]+ MB; CPU [\d.]+ ms for 1, CPU [\d.]+ ms for 32;", shown, re.MULTILINE) == [
         "fp16",
         "fp32",

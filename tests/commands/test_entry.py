@@ -6,8 +6,8 @@ import sys
 
 import pytest
 import torch
+from command_line import status_of
 
-from facexfer.cli import app
 from facexfer.commands.entry import run_app
 
 
@@ -22,10 +22,7 @@ from facexfer.commands.entry import run_app
     ],
 )
 def test_a_bad_command_line_is_one_line_and_status_2(monkeypatch, capsys, words, line):
-    monkeypatch.setattr(sys, "argv", ["facexfer", *words])
-    with pytest.raises(SystemExit) as ended:
-        run_app(app)
-    assert ended.value.code == 2
+    assert status_of(monkeypatch, words) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert line in error
@@ -33,10 +30,7 @@ def test_a_bad_command_line_is_one_line_and_status_2(monkeypatch, capsys, words,
 
 
 def test_help_is_a_success(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["facexfer", "evaluate", "--help"])
-    with pytest.raises(SystemExit) as ended:
-        run_app(app)
-    assert ended.value.code == 0
+    assert status_of(monkeypatch, ["evaluate", "--help"]) == 0
     assert "--report" in capsys.readouterr().out
 
 
@@ -44,10 +38,7 @@ def test_ctrl_c_is_status_130(monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys, "argv", ["facexfer"])
-    with pytest.raises(SystemExit) as ended:
-        run_app(interrupt)
-    assert ended.value.code == 130
+    assert status_of(monkeypatch, [], interrupt) == 130
 
 
 @pytest.mark.parametrize(
@@ -67,10 +58,7 @@ def test_what_the_machine_refuses_is_one_line_and_status_1(monkeypatch, capsys, 
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(sys, "argv", ["facexfer"])
-    with pytest.raises(SystemExit) as ended:
-        run_app(fail)
-    assert ended.value.code == 1
+    assert status_of(monkeypatch, [], fail) == 1
     line = capsys.readouterr().err
     assert said in line
     assert line.count("\n") == 1

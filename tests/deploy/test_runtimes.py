@@ -5,11 +5,9 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from command_line import run
 from small_faces import write_small_set
-from typer.testing import CliRunner
 
-from facexfer.cli import app
-from facexfer.commands.entry import repeat_options
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.deploy.runtimes import RUNTIMES, choose_runtime
 from facexfer.deploy.runtimes.runtime import need
@@ -18,14 +16,6 @@ from facexfer.errors import InputError, RunError
 from facexfer.measure.embedder import load
 
 HERE = ["onnxruntime:fp16", "opencv:fp32"]
-
-
-def run(*words):
-    result = CliRunner().invoke(app, repeat_options(list(map(str, words))))
-    if isinstance(result.exception, (InputError, RunError)):
-        raise result.exception
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result.output
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Which pictures accompany a training image: of its shot, of its person, or the image before its rendering."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from facexfer.data.image_set import LabelledImage
 from facexfer.data.manifest import FaceImage, Manifest
 from facexfer.data.training_set import TrainingSet
 from facexfer.errors import InputError
-from facexfer.files.digest import picture_digests
+from facexfer.files.digest import join_digests, picture_digests
 
 
 @dataclass(frozen=True)
@@ -100,4 +99,4 @@ def bytes_fingerprint(images: Sequence[FaceImage | LabelledImage]) -> str:
     Raises:
         InputError: If a file cannot be read.
     """
-    return hashlib.sha256("".join(picture_digests([image.path for image in images])).encode()).hexdigest()
+    return join_digests(picture_digests([image.path for image in images]))

@@ -76,7 +76,7 @@ class CropStore:
 
     def _read_image(self, image: FaceImage | LabelledImage) -> np.ndarray:
         if self._depths is None:
-            self._depths = find_depths(self._images, (each.path for each in self._images))
+            self._depths = find_depths(self._images)
         return self._read(image.path, self._size, self._depths.usual(image))
 
     def _in_memory(self) -> np.ndarray:
@@ -105,7 +105,7 @@ class CropStore:
         return np.asarray(mapped)
 
     def _fill(self, crops: np.ndarray) -> None:
-        self._depths = find_depths(self._images, (image.path for image in self._images))
+        self._depths = find_depths(self._images)
         with ThreadPoolExecutor() as pool:
             for start in range(0, self._kept, _CHUNK):
                 part = self._images[start : min(start + _CHUNK, self._kept)]

@@ -83,7 +83,7 @@ def check_crops(images: Sequence[FaceImage], size: tuple[int, int]) -> tuple[str
     Raises:
         InputError: If any cannot; the error counts them and shows the first ones with file and reason.
     """
-    depths = find_depths(images, (image.path for image in images))
+    depths = find_depths(images)
     with ThreadPoolExecutor() as pool:
         looked = list(pool.map(lambda image: _look(image, size, depths.usual(image)), images))
     problems = [problem for _, problem in looked if problem]

@@ -1,5 +1,6 @@
 """The bundle: an ONNX file, its contract, its thresholds, and the evaluation that they come from."""
 
+import functools
 import json
 import os
 import shutil
@@ -116,6 +117,7 @@ def make_bundle(
     fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))
     measured = compare(load(run), images, pairs.probe, pairs.gallery)
     choose_point(operating_points(measured.pairs(), fars), order.far)  # an unsupported FAR is an error before the work
+    calibration = functools.cache(lambda: _calibration(manifest, recipe, network.info))
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
         exported = Path(place) / "fp32.onnx"
         export_onnx(network, exported, order.opset, order.batch)
@@ -124,13 +126,13 @@ def make_bundle(
         for precision in order.precisions:
             file = Path(place) / f"{precision}.onnx"
             if file != exported:
-                write_precision(precision, exported, file, lambda: _crops(manifest, recipe, network.info))
+                write_precision(precision, exported, file, calibration)
             row, comparison = measure(precision, file, measured, images, pairs, fars, order.tolerance(precision))
             say(row)
             rows.append(row)
             comparisons.append(comparison)
         files = []
-        original = make_original(network, exported, order.batch, lambda: _crops(manifest, recipe, network.info))
+        original = make_original(network, exported, order.batch, calibration)
         for name in order.runtimes:
             choice = choose_runtime(name)
             converted = convert(choice, original, Path(place))
@@ -141,7 +143,7 @@ def make_bundle(
         if problems := [problem for row in gated for problem in row.problems]:
             raise RunError(f"{'; '.join(problems)}; there is no bundle")
         facts: dict[str, Any] = {"model": out.name, "data": images.fingerprint(), "split": recipe.data.val_split}
-        depths = find_depths(images.images, (image.path for image in images.images))
+        depths = find_depths(images.images)
         if depths.text:
             facts["bits"] = depths.read_as()
         findings = evaluate_comparison(comparisons[0], Request(tuple(fars)), facts=facts)
@@ -168,11 +170,11 @@ def make_bundle(
         os.replace(folder, out)
 
 
-def _crops(manifest: Manifest, recipe: Recipe, info: BackboneInfo) -> np.ndarray:
+def _calibration(manifest: Manifest, recipe: Recipe, info: BackboneInfo) -> np.ndarray:
     """Give training crops (N, H, W, 3), evenly spread over the manifest."""
     training = manifest.select(split=recipe.data.train_split, modality=recipe.data.modality).images
     chosen = training[:: max(1, len(training) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
-    depths = find_depths(training, (image.path for image in training))
+    depths = find_depths(training)
     return np.stack([read_crop(image.path, info.input_size, depths.usual(image)) for image in chosen])
 
 

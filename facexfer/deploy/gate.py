@@ -136,15 +136,32 @@ def measure(
         The row, and the file's comparison.
     """
     got = compare(OnnxEmbedder(file), images, pairs.probe, pairs.gallery)
-    row = GateRow(
-        precision,
-        file.stat().st_size / 1e6,
-        measure_latencies(file, images.images[0].path),
-        largest_distance(run, got),
-        before_and_after(run, got, fars).differences,
-        tolerance,
-    )
-    return row, got
+    latencies = measure_latencies(file, images.images[0].path)
+    return make_row(precision, file.stat().st_size / 1e6, latencies, run, got, fars, tolerance), got
+
+
+def make_row(
+    name: str,
+    megabytes: float,
+    latencies: tuple[Latency, ...],
+    run: Comparison,
+    got: Comparison,
+    fars: Sequence[float],
+    tolerance: Tolerance,
+) -> GateRow:
+    """Hold the embeddings that a file gave against the run's.
+
+    Args:
+        name: As `GateRow.precision`.
+        megabytes: Of the file.
+        latencies: As they were measured.
+        run: The run's own comparison.
+        got: The file's, on the same images.
+        fars: The targets.
+        tolerance: What is allowed.
+    """
+    differences = before_and_after(run, got, fars).differences
+    return GateRow(name, megabytes, latencies, largest_distance(run, got), differences, tolerance)
 
 
 def measure_latencies(file: Path, crop: Path) -> tuple[Latency, ...]:

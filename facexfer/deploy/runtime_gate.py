@@ -1,6 +1,7 @@
 """The gate of each runtime's file: the same questions as of the ONNX file, and on which one a machine is fastest."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,13 @@ import numpy as np
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import Manifest
-from facexfer.deploy.gate import (
-    BATCHES,
-    GateRow,
-    Latency,
-    Tolerance,
-    largest_distance,
-    milliseconds,
-)
+from facexfer.deploy.gate import BATCHES, GateRow, Latency, Tolerance, make_row, milliseconds
 from facexfer.deploy.onnx_export import PixelsToEmbedding
 from facexfer.deploy.quantize import MEASURED_IMAGES, rounding_noise, write_precision
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.deploy.runtimes import Choice, Original
 from facexfer.deploy.runtimes.peak import peak_megabytes
-from facexfer.eval.paired import Difference
 from facexfer.measure.pair_sets import Comparison, compare
-from facexfer.measure.questions import before_and_after
 from facexfer.recipe import PairsSection
 
 _THREADS = (None, 1)
@@ -96,17 +88,11 @@ def measure_runtime(
     if file.choice.runtime.on_device:
         return file
     got = compare(file.open(folder, input_size), images, pairs.probe, pairs.gallery)
-    differences: tuple[Difference | None, ...] = before_and_after(run, got, fars).differences
-    row = GateRow(
-        file.name,
-        sum((folder / name).stat().st_size for name in file.files) / 1e6,
-        runtime_latencies(file, folder, images.images[0].path, input_size),
-        largest_distance(run, got),
-        differences,
-        tolerance,
-    )
+    megabytes = sum((folder / name).stat().st_size for name in file.files) / 1e6
+    latencies = runtime_latencies(file, folder, images.images[0].path, input_size)
+    row = make_row(file.name, megabytes, latencies, run, got, fars, tolerance)
     peak = peak_megabytes(file.name, folder, file.files, input_size, file.batch)
-    return RuntimeFile(file.runtime, file.precision, file.files, file.batch, row, peak)
+    return replace(file, row=row, peak_megabytes=peak)
 
 
 def runtime_latencies(file: RuntimeFile, folder: Path, crop: Path, input_size: tuple[int, int]) -> tuple[Latency, ...]:

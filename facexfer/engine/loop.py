@@ -147,15 +147,14 @@ class Training:
         optimizer = make_optimizer(objective, stage, self.recipe.optimizer, self.source)
         wrapped = self.fabric.setup_module(objective)
         wrapped_optimizer = cast(torch.optim.Optimizer, self.fabric.setup_optimizers(optimizer))
+        window = LossWindow(stage.name)
         if checkpoint and checkpoint["terms"] is not None:
             self.step = checkpoint["step"]
             restore_stage(checkpoint, objective.terms, optimizer, self.fabric)
+            window.load_state(checkpoint["window"])
         else:
             self.best.start_stage()
         wrapped.train()
-        window = LossWindow(stage.name)
-        if checkpoint and checkpoint["terms"] is not None:
-            window.load_state(checkpoint["window"])
         is_stopped = False
         with StopRequest(self.fabric.is_global_zero) as stop, closing(self.inputs.between(self.step, end)) as batches:
             for parts in batches:

@@ -18,7 +18,12 @@ def files_digest(paths: Sequence[Path]) -> str:
     """Give one SHA-256 of several files, in hex; of one file, that of `file_digest`."""
     if len(paths) == 1:
         return file_digest(paths[0])
-    return hashlib.sha256("".join(file_digest(path) for path in paths).encode()).hexdigest()
+    return join_digests([file_digest(path) for path in paths])
+
+
+def join_digests(digests: Sequence[str]) -> str:
+    """Give one SHA-256 of several, in their order, in hex."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def picture_digests(paths: Sequence[Path]) -> list[str]:

@@ -41,23 +41,31 @@ def read_onnx(path: Path) -> Any:
     return model
 
 
-def onnx_parts(path: Path) -> tuple[Path, ...]:
+def onnx_parts(path: Path, model: Any = None) -> tuple[Path, ...]:
     """Give the files beside an ONNX model that hold its weights, by name; none for a model in one file.
+
+    Args:
+        path: The file.
+        model: What `read_onnx` gave for it, where it has been read already.
 
     Raises:
         InputError: As `read_onnx`.
     """
-    names = {_facts(tensor)["location"] for tensor in _external_tensors(read_onnx(path))}
+    names = {_facts(tensor)["location"] for tensor in _external_tensors(model or read_onnx(path))}
     return tuple(path.parent / name for name in sorted(names))
 
 
-def onnx_digest(path: Path) -> str:
+def onnx_digest(path: Path, model: Any = None) -> str:
     """Give the SHA-256 of a model, in hex: of the file, or of its and its parts' own where weights lie beside it.
+
+    Args:
+        path: The file.
+        model: What `read_onnx` gave for it, where it has been read already.
 
     Raises:
         InputError: As `read_onnx`.
     """
-    parts = onnx_parts(path)
+    parts = onnx_parts(path, model)
     if not parts:
         return file_digest(path)
     digests = [file_digest(path), *(f"{part.name} {file_digest(part)}" for part in parts)]

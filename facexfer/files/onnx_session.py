@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 
 from facexfer.errors import InputError
+from facexfer.files.fixed_batches import call_in_batches
 from facexfer.files.onnx_parts import read_onnx
 from facexfer.files.onnx_refusals import onnx_refusals
 
@@ -87,8 +88,7 @@ class OnnxSession:
         if self._fixed is None and step > 1 and not self._takes(first):
             # Declared as free, but not so inside: older converters fix the one image of their example.
             self._fixed = step = 1
-        parts = [self._call(images[start : start + step], step) for start in range(0, len(images), step)]
-        return np.concatenate(parts)
+        return call_in_batches(self._call, images, step, self._fixed is not None)
 
     def _takes(self, images: np.ndarray) -> bool:
         if self._known:
@@ -101,17 +101,14 @@ class OnnxSession:
 
     _known = False
 
-    def _call(self, images: np.ndarray, step: int) -> np.ndarray:
-        missing = step - len(images) if self._fixed else 0
-        # A file of a fixed batch takes no smaller one.
-        filled = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
-        embeddings = self._embed(filled)
-        if len(embeddings) != len(filled):
+    def _call(self, images: np.ndarray) -> np.ndarray:
+        embeddings = self._embed(images)
+        if len(embeddings) != len(images):
             raise InputError(
-                f"{self._path}: expected {len(filled)} embeddings for as many images, got {len(embeddings)}; is it a "
+                f"{self._path}: expected {len(images)} embeddings for as many images, got {len(embeddings)}; is it a "
                 "recognition model?"
             )
-        return embeddings[: len(images)]
+        return embeddings
 
     def _embed(self, images: np.ndarray) -> np.ndarray:
         fed = np.ascontiguousarray(images, dtype=self._type)

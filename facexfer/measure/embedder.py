@@ -93,8 +93,8 @@ class OnnxEmbedder:
 
     def __init__(self, path: Path, provider: str | None = None) -> None:
         self.name = path.name
-        self.fingerprint = onnx_digest(path)
         self._session = OnnxSession(path, [provider or choose_provider()])
+        self.fingerprint = onnx_digest(path, self._session.model)
         height, width = self._session.input_shape[2:]
         if not (isinstance(height, int) and isinstance(width, int)):
             raise InputError(

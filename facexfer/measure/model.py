@@ -103,7 +103,7 @@ class MeasuredModel:
             "model": {"name": embedder.name, "sha256": embedder.fingerprint},
             "data": {"images": len(self._images.images), "sha256": self._images.fingerprint()},
         }
-        depths = find_depths(self._images.images, (image.path for image in self._images.images))
+        depths = find_depths(self._images.images)
         if depths.text:
             self._say(f"bits a channel: {depths.text}")
             facts["data"]["bits"] = depths.read_as()

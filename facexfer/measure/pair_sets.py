@@ -148,7 +148,7 @@ def embed_side(embedder: Embedder, manifest: Manifest) -> Side:
         InputError: If a crop is unfit.
     """
     paths = [image.path for image in manifest.images]
-    depths = find_depths(manifest.images, paths)
+    depths = find_depths(manifest.images)
     usual_bits = tuple(depths.usual(image) for image in manifest.images)
     embeddings, hashes = embed_pictures(embedder, paths, usual_bits)
     labels = np.array([image.identity for image in manifest.images])

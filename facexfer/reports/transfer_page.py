@@ -189,5 +189,5 @@ def _attention(shown: Shown) -> list[Section]:
 
 
 def _crops(images: Manifest) -> Sequence[np.ndarray]:
-    depths = find_depths(images.images, (image.path for image in images.images))
+    depths = find_depths(images.images)
     return [read_crop(image.path, usual_bits=depths.usual(image)) for image in images.images[:1]]

@@ -63,7 +63,7 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         for preset in ("none", recipe.data.augmentation)
     )
     evaluator = FaceEvaluator(validation, measured, info, recipe.evaluation)
-    fingerprints = {"training": training.fingerprint(), "validation": validation.fingerprint()}
+    fingerprints = _fingerprints(training, validation)
     notes = _note_bits({"training": training, "validation": validation}, fingerprints)
     source_set = None
     if recipe.source_data is not None:
@@ -103,6 +103,10 @@ def picture_fingerprints(data: DataSection) -> dict[str, str]:
     if data.manifest is None:
         return {}
     training, validation = training_and_validation(read_manifest(data.manifest), data)
+    return _fingerprints(training, validation)
+
+
+def _fingerprints(training: Manifest, validation: Manifest) -> dict[str, str]:
     return {"training": training.fingerprint(), "validation": validation.fingerprint()}
 
 
@@ -145,7 +149,7 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
 
 def _note_bits(parts: dict[str, Manifest], fingerprints: dict[str, str]) -> tuple[str, ...]:
     """Say by how many bits pictures of more than 8 are read, and add it to what identifies the data."""
-    found = {f"{name} bits": find_depths(each.images, (image.path for image in each.images)).text
+    found = {f"{name} bits": find_depths(each.images).text
              for name, each in parts.items()}  # fmt: skip
     fingerprints |= {name: text for name, text in found.items() if text}
     return tuple(f"{name} a channel: {text}" for name, text in found.items() if text)

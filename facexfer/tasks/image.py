@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from facexfer.backbones.parts.info import BackboneInfo
-from facexfer.data.companions import Pictures, bytes_fingerprint, own_companions
+from facexfer.data.companions import Pictures, own_companions
 from facexfer.data.datasets import DATASETS
 from facexfer.data.image_dataset import ImageDataset, image_store
 from facexfer.data.image_set import ImageSet, LabelledImage
 from facexfer.errors import InputError
 from facexfer.eval.classification import CLASSIFICATION_METRICS, per_class_accuracy
-from facexfer.files.digest import picture_digests
+from facexfer.files.digest import join_digests, picture_digests
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import PairsSection, Recipe
 from facexfer.tasks.task import Task, TaskKind
@@ -38,7 +38,8 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
     size = info.input_size
     test_set = ImageDataset(images.test, size, "none")
     evaluator = ImageEvaluator(images, test_set)
-    fingerprints = {"training": _fingerprint(images.train), "test": _fingerprint(images.test)}
+    digests, tested = (picture_digests([image.path for image in part]) for part in (images.train, images.test))
+    fingerprints = {"training": _fingerprint(images.train, digests), "test": _fingerprint(images.test, tested)}
     store = image_store(images.train, size)
     source_set = None
     if recipe.source_data is not None:
@@ -46,7 +47,8 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
             raise InputError("expected source_data.dataset and source_data.root in an image recipe, got neither or one")
         originals = DATASETS[recipe.source_data.dataset](recipe.source_data.root, recipe.data.draw_seed)
         source_set = ImageDataset(originals.train, size, "flip", recipe.seed)
-        fingerprints["source"] = _fingerprint(originals.train)
+        looked = picture_digests([image.path for image in originals.train])
+        fingerprints["source"] = _fingerprint(originals.train, looked)
     plain = ImageDataset(images.train, size, "none", store=store)
     companions = None
     if recipe.companions is not None:
@@ -55,7 +57,7 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
                 'expected companions.match = "simulated" in an image recipe, where each image accompanies itself, got '
                 f'"{recipe.companions.match}"; people and shots are known of faces only'
             )
-        companions = own_companions(Pictures(plain, bytes_fingerprint(images.train)))
+        companions = own_companions(Pictures(plain, join_digests(digests)))
     return Task(
         classes=images.classes,
         training_set=ImageDataset(images.train, size, recipe.data.augmentation, recipe.seed, store),
@@ -67,7 +69,7 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
         test_set=test_set,
         is_closed=True,
         companions=companions,
-        notes=_note_shared(images),
+        notes=_note_shared(digests, tested),
     )
 
 
@@ -156,18 +158,18 @@ class ImageEvaluator:
         return np.asarray(scores)
 
 
-def _note_shared(images: ImageSet) -> tuple[str, ...]:
+def _note_shared(training: Sequence[str], test: Sequence[str]) -> tuple[str, ...]:
     """Say how many test images are training images too, byte for byte: the published sets are used as they are."""
-    training = set(picture_digests([image.path for image in images.train]))
-    shared = sum(digest in training for digest in picture_digests([image.path for image in images.test]))
+    known = set(training)
+    shared = sum(digest in known for digest in test)
     if not shared:
         return ()
-    return (f"warning: {shared} of {len(images.test)} test images are training images too; they raise the accuracy",)
+    return (f"warning: {shared} of {len(test)} test images are training images too; they raise the accuracy",)
 
 
-def _fingerprint(images: Sequence[LabelledImage]) -> str:
+def _fingerprint(images: Sequence[LabelledImage], digests: Sequence[str]) -> str:
     rows = [f"{image.path.name} {image.label}" for image in images]
-    return hashlib.sha256("\n".join([*rows, bytes_fingerprint(images)]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*rows, join_digests(digests)]).encode()).hexdigest()
 
 
 IMAGE = TaskKind(

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from facexfer.data.pictures.deep import bits_to_read
 from facexfer.data.pictures.photos import MAX_PIXELS, find_bits, has_deep_pixels
@@ -14,20 +14,6 @@ from facexfer.data.pictures.photos import MAX_PIXELS, find_bits, has_deep_pixels
 _SHARE = 0.1
 # So many pictures of a camera tell of all.
 _MOST = 1000
-
-
-class Picture(Protocol):
-    """What is asked of a picture: a row of a manifest and an entry of a layout have it."""
-
-    @property
-    def modality(self) -> str:
-        """E.g. ``vis`` or ``nir``."""
-        ...
-
-    @property
-    def camera(self) -> str | None:
-        """What took it, if somebody knows."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -58,16 +44,19 @@ class Depths:
         return "; ".join(_sentence(camera or "pictures", used) for camera, used in sorted(self.used.items()))
 
 
-def find_depths(pictures: Sequence[Picture | object], files: Iterable[Path | bytes]) -> Depths:
+def find_depths(pictures: Sequence[Any], files: Iterable[Path | bytes] | None = None) -> Depths:
     """Look through pictures for those of more than 8 bits, at whose pixels 1,000 a camera are looked at.
 
     Args:
-        pictures: What tells of a camera: rows of a manifest, entries of a layout; others are of one camera.
-        files: The file of each, or its bytes; what cannot be read is passed over.
+        pictures: What tells of a camera by its ``modality`` and ``camera``: rows of a manifest, entries of a layout;
+            others are of one camera.
+        files: The file of each, or its bytes; what cannot be read is passed over. None takes each picture's ``path``.
 
     Returns:
         The depths.
     """
+    if files is None:
+        files = [picture.path for picture in pictures]
     deep: dict[str, list[Path | bytes]] = defaultdict(list)
     for picture, file in zip(pictures, files, strict=True):
         if _is_deep(file):

@@ -109,7 +109,7 @@ def write_simulated_set(
     try:
         with making_folder(out) as folder:
             rows: list[FaceImage] = []
-            depths = find_depths(images, (image.path for image in images))
+            depths = find_depths(images)
             for done, (image, name) in enumerate(zip(images, names, strict=True), start=1):
                 rows += _write_both(image, name, folder, strength, read_crop(image.path, size, depths.usual(image)))
                 advance(done, len(images))

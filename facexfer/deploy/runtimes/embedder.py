@@ -7,6 +7,7 @@ import numpy as np
 
 from facexfer.deploy.runtimes.runtime import Choice
 from facexfer.files.digest import files_digest
+from facexfer.files.fixed_batches import call_in_batches
 
 
 class RuntimeEmbedder:
@@ -42,10 +43,4 @@ class RuntimeEmbedder:
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
         images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
-        step = self._batch or len(images)
-        missing = -len(images) % step
-        if missing:
-            # A file of a fixed batch takes no smaller one.
-            images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
-        parts = [self._session(images[start : start + step]) for start in range(0, len(images), step)]
-        return np.concatenate(parts)[: len(crops)]
+        return call_in_batches(self._session, images, self._batch or len(images), self._batch is not None)

@@ -7,6 +7,7 @@ import numpy as np
 
 from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
 from facexfer.errors import InputError
+from facexfer.files.onnx_refusals import onnx_refusals
 
 
 class OnnxRuntime:
@@ -28,13 +29,12 @@ class OnnxRuntime:
     def open(self, file: Path, precision: str, threads: int | None) -> Session:
         """Open the file on the CPU."""
         onnxruntime = need("onnxruntime", self)
-        refusals = need("onnxruntime.capi.onnxruntime_pybind11_state", self)
         options = onnxruntime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
             session: Any = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except (refusals.Fail, refusals.InvalidProtobuf, refusals.InvalidGraph, refusals.NoSuchFile) as error:
+        except onnx_refusals() as error:
             raise InputError(f"{file}: expected an ONNX model, got: {error}; export it again") from error
         name = session.get_inputs()[0].name
 

@@ -15,6 +15,10 @@ CHANCE = 2.0
 """A source whose TAR is less than so many times the FAR tells people apart by chance: there is nothing to fall from."""
 
 
+MARGIN = 0.05
+"""A smaller fall of the TAR, as a fraction, is none: where few genuine pairs are accepted at all, one pair decides."""
+
+
 class SourceFigure:
     """What the network that a run started from measures, and whether a figure is far below that.
 
@@ -50,6 +54,6 @@ class SourceFigure:
         if self._figures is None:
             self._figures = self._measure()
         before = self._figures.get(name)
-        if before is None or before < CHANCE * self._fars[name] or now >= KEPT * before:
+        if before is None or before < CHANCE * self._fars[name] or now >= min(KEPT * before, before - MARGIN):
             return ""
         return f"{name} is {100 * now:.2f} %, far below the {100 * before:.2f} % of the network that it started from"

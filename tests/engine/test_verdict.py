@@ -55,3 +55,9 @@ def test_a_task_without_tar_has_no_shortfall():
 def test_a_source_at_chance_has_nothing_to_fall_from(before, is_said):
     source, _ = source_of(**{"0_1": before})
     assert (source.shortfall({"nir/tar@0.1": 0.05}) != "") == is_said
+
+
+@pytest.mark.parametrize(("before", "now", "is_said"), [(0.028, 0.0, False), (0.049, 0.0, False), (0.06, 0.0, True)])
+def test_one_pair_of_a_few_is_no_fall(before, now, is_said):
+    source, _ = source_of(**{"0_01": before})
+    assert (source.shortfall({"nir/tar@0.01": now}) != "") == is_said

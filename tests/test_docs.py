@@ -29,8 +29,8 @@ OPENING = re.compile(r"```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?")
 REASON = re.compile(r"<!-- not run: (?P<why>\S+ \S+ .+) -->")
 OUTPUT = {"text"}
 # Trained for a moment, and on pictures that no detector would find a face in.
-# Hardly a step, and no step for the statistics: stand-in weights are no better than a guess, which a run that is trained
-# for one epoch may fall below, and then it is rightly refused.
+# Hardly a step, and no step for the statistics: stand-in weights are no better than a guess, which a run trained for
+# one epoch may fall below, and then it is rightly refused.
 TRAINED_SHORT = (
     "optimizer.epochs=1 optimizer.batch_size=16 runtime.accelerator=cpu "
     "optimizer.learning_rate=1e-9 optimizer.frozen_batchnorm=true"

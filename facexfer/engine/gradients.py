@@ -32,9 +32,8 @@ def compute_gradients(
     optimizer.zero_grad()
     total: dict[str, Tensor] = {}
     for number, part in enumerate(parts, start=1):
-        companions = {} if part.companions is None else {"companions": part.companions}
         with fabric.no_backward_sync(cast(Any, wrapped), enabled=number < len(parts)):
-            losses: dict[str, Tensor] = wrapped(part.images, part.labels, *more, **companions)
+            losses: dict[str, Tensor] = wrapped(part.images, part.labels, *more, **part.extras)
             fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
         for name, loss in losses.items():
             share = loss.detach() / len(parts)

@@ -21,11 +21,19 @@ class Batch:
         images: (N, 3, H, W), normalised.
         labels: (N,) int64, -1 where there is none.
         companions: (N, D) unit embeddings of the images' companions, zero where there is none; None in a run without.
+        spectra: (N,) int64 places in the recipe's modalities, -1 for images of other sets; None in a task without.
     """
 
     images: Tensor
     labels: Tensor
     companions: Tensor | None
+    spectra: Tensor | None
+
+    @property
+    def extras(self) -> dict[str, Tensor]:
+        """What the objective takes beside images and labels, by the names of its arguments."""
+        known = {"companions": self.companions, "spectra": self.spectra}
+        return {name: values for name, values in known.items() if values is not None}
 
 
 class Inputs:
@@ -39,6 +47,7 @@ class Inputs:
     """
 
     companions: Tensor | None = None
+    _spectra: Tensor | None
 
     def __init__(self, setup: Setup) -> None:
         recipe, fabric = setup.recipe, setup.fabric
@@ -46,6 +55,12 @@ class Inputs:
         self._format = memory_format(recipe.runtime)
         self._normalize = Normalize(setup.source.info).to(fabric.device)
         self._batches = setup.batches
+        spectra = setup.task.spectra
+        if spectra is None:
+            self._spectra = None
+        else:
+            others = sum(len(part.images) for part in setup.task.more)
+            self._spectra = torch.tensor([*spectra, *[-1] * others], device=fabric.device)
         self._source_batches = SourceBatches(
             setup.task.source_set, recipe.optimizer.batch_size, recipe.seed, fabric.global_rank, fabric.world_size
         )
@@ -58,13 +73,14 @@ class Inputs:
                     Batch(
                         self.of(images),
                         labels.to(self._device, non_blocking=True),
-                        self._companions_of(places),
+                        self._rows(self.companions, places),
+                        self._rows(self._spectra, places),
                     )
                     for images, labels, places in parts
                 ]
 
-    def _companions_of(self, places: Tensor) -> Tensor | None:
-        return None if self.companions is None else self.companions[places.to(self._device, non_blocking=True)]
+    def _rows(self, known: Tensor | None, places: Tensor) -> Tensor | None:
+        return None if known is None else known[places.to(self._device, non_blocking=True)]
 
     def of_source(self, step: int, progress: float) -> tuple[Tensor, Tensor, Tensor]:
         """Give a step's batch of the source's own images, and how much it still counts."""

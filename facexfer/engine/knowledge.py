@@ -59,6 +59,11 @@ def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -
             'that the source knows (match = "capture", "identity" or "simulated"), or [pool] with visible-light '
             "photos of anybody; with labelled training images alone, the methods are l2 and afa; without, adabn"
         )
+    if Need.SPECTRA in needs and len(set(task.spectra or ())) < 2:
+        raise InputError(
+            "expected training images of two modalities for this method, got those of one; name the new spectrum "
+            'first, such as data.modality = ["nir", "vis"]'
+        )
 
 
 def check_head_start(recipe: Recipe, stages: tuple[Stage, ...], task: Task) -> None:

@@ -84,10 +84,10 @@ def mean_losses(
         batch_size: Images at a time.
 
     Returns:
-        The parts by name, each a mean over the images; empty where a part needs the source's own images or
-        companions, of which there are none to test on.
+        The parts by name, each a mean over the images; empty where a part needs the source's own images, companions
+        or both spectra, of which there are none to test on.
     """
-    if objective.reads_source_images or objective.reads_companions:
+    if objective.reads_source_images or objective.reads_companions or objective.reads_spectra:
         return {}
     was_training = objective.training
     objective.eval()

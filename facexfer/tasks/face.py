@@ -85,6 +85,7 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         companions=companions,
         more=more,
         notes=notes,
+        spectra=_spectra(training, recipe.data.modality),
     )
 
 
@@ -145,6 +146,13 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     if data.images_per_identity is not None:
         training = limit_per_identity(training, data.images_per_identity, data.draw_seed)
     return training, validation
+
+
+def _spectra(training: Manifest, modalities: str | tuple[str, ...] | None) -> tuple[int, ...] | None:
+    """Each training image's place in the recipe's list of modalities; None without such a list."""
+    if modalities is None or isinstance(modalities, str) or len(modalities) < 2:
+        return None
+    return tuple(modalities.index(image.modality) for image in training.images)
 
 
 def _note_bits(parts: dict[str, Manifest], fingerprints: dict[str, str]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class Task:
         companions: What the source sees beside the training images.
         more: What the batches hold beside the training images.
         notes: What a person should know about the data, a line each.
+        spectra: Each training image's place in the recipe's modalities, where there are two or more.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +45,7 @@ class Task:
     companions: Companions | None = None
     more: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
+    spectra: tuple[int, ...] | None = None
 
     @property
     def mixture(self) -> Mixture:

@@ -57,9 +57,13 @@ class Objective(nn.Module):
         self._runs_source = any(term.reads_maps or term.reads_source for term in terms.values())
         self.reads_source_images = any(term.reads_source_images for term in terms.values())
         self.reads_companions = any(term.reads_companions for term in terms.values())
+        self.reads_spectra = any(term.reads_spectra for term in terms.values())
         self._classification = stage.classification
         for parameter in backbone.parameters():
-            parameter.requires_grad_(stage.trains_backbone)
+            parameter.requires_grad_(stage.trains_backbone and stage.trained_part is None)
+        if stage.trains_backbone and stage.trained_part is not None:
+            for parameter in stage.trained_part(backbone):
+                parameter.requires_grad_(True)
         for parameter in head.parameters():
             parameter.requires_grad_(stage.classification > 0 and stage.trains_head)
 
@@ -87,6 +91,7 @@ class Objective(nn.Module):
         source_labels: Tensor | None = None,
         source_weight: Tensor | None = None,
         companions: Tensor | None = None,
+        spectra: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the parts of the objective.
 
@@ -98,13 +103,15 @@ class Objective(nn.Module):
             source_weight: A scalar that falls from 1 to 0 over the stage.
             companions: (N, D) unit embeddings of the images' companions, zero where there is none; only where a term
                 reads them.
+            spectra: (N,) int64 places in the recipe's modalities, -1 for images of other sets; only where a term reads
+                them.
 
         Returns:
             Scalars by name, each a mean over the batch and with its weight applied; their sum is the objective.
         """
         target_tap, source_tap = self._taps
         with target_tap, source_tap:
-            return self._compute(images, labels, source_images, source_labels, source_weight, companions)
+            return self._compute(images, labels, source_images, source_labels, source_weight, companions, spectra)
 
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile both networks and the terms into one graph; the hooks of the taps are traced into it.
@@ -123,6 +130,7 @@ class Objective(nn.Module):
         source_labels: Tensor | None,
         source_weight: Tensor | None,
         companions: Tensor | None,
+        spectra: Tensor | None,
     ) -> dict[str, Tensor]:
         with nullcontext() if self._trains_backbone else torch.no_grad():
             embeddings = self.backbone(images)
@@ -134,7 +142,15 @@ class Objective(nn.Module):
             if source_images is not None and source_labels is not None and source_weight is not None:
                 source_batch = SourceBatch(self.backbone(source_images), source_labels, source_weight)
             passes = Passes(
-                labels, source_maps, target_maps, source_embeddings, embeddings, source_batch, logits, companions
+                labels,
+                source_maps,
+                target_maps,
+                source_embeddings,
+                embeddings,
+                source_batch,
+                logits,
+                companions,
+                spectra,
             )
             for name, term in self.terms.items():
                 losses[name] = self._alphas[name] * term(passes)

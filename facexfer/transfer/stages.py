@@ -4,7 +4,7 @@ A method is a tuple of stages. A stage says which terms join the classification 
 what is trained, and its share of the run. One loop runs them all, so a new method is one file that returns stages.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
@@ -31,6 +31,7 @@ class Need(StrEnum):
     SOURCE_IMAGES = "source images"
     CLASSIFIER = "the source's own classifier"
     COMPANIONS = "companions"
+    SPECTRA = "training images of two modalities"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Passes:
             training; None where nothing classifies.
         companions: (N, D) the unit embeddings of each image's companion by the untouched source, zero where an image
             has none; None if no term reads them.
+        spectra: (N,) int64, each image's place in the recipe's ``data.modality``: 0 for the new spectrum, 1 for the
+            source's own; -1 for an image of another set. None if no term reads them.
     """
 
     labels: Tensor
@@ -73,6 +76,7 @@ class Passes:
     source_batch: SourceBatch | None = None
     logits: Tensor | None = None
     companions: Tensor | None = None
+    spectra: Tensor | None = None
 
 
 class Term(nn.Module):
@@ -89,6 +93,8 @@ class Term(nn.Module):
     """Whether the term needs a batch of the source's own images beside every batch of the target's."""
     reads_companions: ClassVar[bool] = False
     """Whether the term needs the embeddings of the images' companions."""
+    reads_spectra: ClassVar[bool] = False
+    """Whether the term needs to know each image's spectrum."""
 
     def forward(self, passes: Passes) -> Tensor:
         """Compute the term."""
@@ -192,6 +198,7 @@ class Stage:
         terms: The terms beside the classification loss.
         reference: Which frozen network the terms compare with.
         trains_backbone: False trains the head alone, the backbone staying in eval mode.
+        trained_part: Picks the backbone's parameters that are trained, the others staying as they are; None trains all.
         trains_head: False leaves the head as it started; it classifies all the same.
         share: Its part of the run's iterations; the shares of a method sum to 1.
         rate_factor: Its first learning rate as a factor of the run's.
@@ -209,6 +216,7 @@ class Stage:
     terms: tuple[WeightedTerm, ...] = ()
     reference: Reference = Reference.SOURCE
     trains_backbone: bool = True
+    trained_part: Callable[[nn.Module], Iterable[nn.Parameter]] | None = None
     trains_head: bool = True
     share: float = 1.0
     rate_factor: float = 1.0

@@ -113,3 +113,20 @@ def test_channel_weights_measured_before_a_run_are_used_by_it(make, tmp_path, mo
         main()
     assert ended.value.code == 2
     assert (tmp_path / "run" / "channel-weights.safetensors").stat().st_mtime_ns == measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "parts"), [("id_mmd", {"classification", "discrepancy"}), ("xedgeface", {"contrast", "kept"})]
+)
+def test_methods_of_both_spectra_know_each_image_s_own(make, name, parts, tmp_path):
+    data = {"modality": ["nir", "vis"], "identities_per_batch": 2}
+    train(make({"name": name}, optimizer={"batch_size": 8}, data=data), tmp_path / "run", resume=False)
+    losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]
+    assert [set(each) for each in losses] == [parts]
+    assert all(value > 0 for each in losses for value in each.values())
+
+
+def test_methods_of_both_spectra_need_both(make, tmp_path):
+    with pytest.raises(InputError, match="expected training images of two modalities for this method"):
+        train(make({"name": "id_mmd"}), tmp_path / "run", resume=False)

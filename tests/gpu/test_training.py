@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_faces import write_small_set
+from torch.nn import functional as F
 
 from facexfer.backbones import create_backbone
 from facexfer.data.device_augmentation import DEVICE_PRESETS, augment
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 CLASSES = 5
 METHODS = {
     "l2": {}, "l2_fe": {}, "l2_sp": {}, "dfa": {}, "delta": {}, "afa": {"variant": "one_stage"},
-    "lwf": {"old_task": "training_set"}, "soft_ft": {"old_task": "source_set"},
+    "lwf": {"old_task": "training_set"}, "soft_ft": {"old_task": "source_set"}, "csd": {}, "class_means": {},
+    "id_mmd": {}, "xedgeface": {},
 }  # fmt: skip
 FACES = ("mobilefacenet", "lresnet34e_ir", "mbf")
 
@@ -76,15 +78,21 @@ def batch(objective, device, size=8):
     info = objective.backbone.info
     images = torch.randn(size, 3, *info.input_size, generator=generator)
     labels = torch.arange(size) % CLASSES
-    more = ()
+    more = {}
     if objective.reads_source_images:
-        more = (images.flip(0).to(device), (torch.arange(size) % 3).to(device), torch.tensor(0.5, device=device))
-    return (images.to(device), labels.to(device), *more)
+        more = {
+            "source_images": images.flip(0), "source_labels": torch.arange(size) % 3, "source_weight": torch.tensor(0.5)
+        }  # fmt: skip
+    if objective.reads_companions:
+        more["companions"] = F.normalize(torch.randn(size, info.embedding_size, generator=generator))
+    if objective.reads_spectra:
+        more["spectra"] = torch.arange(size) // CLASSES % 2
+    return {name: each.to(device) for name, each in {"images": images, "labels": labels, **more}.items()}
 
 
 def step(objective, stage, given):
     optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-3, momentum=0.9)
-    losses = objective(*given)
+    losses = objective(**given)
     total = torch.stack(list(losses.values())).sum()
     total.backward()
     optimizer.step()
@@ -151,7 +159,7 @@ def test_a_step_never_waits_for_the_gpu(method):
     optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-3, momentum=0.9)
 
     def whole_step():
-        losses = objective(*given)
+        losses = objective(**given)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
@@ -169,10 +177,10 @@ def test_a_step_never_waits_for_the_gpu(method):
 def test_mixed_precision_is_finite_and_close(method, kind, tolerance):
     objective, _ = make_objective("mobilefacenet", method, "cuda")
     given = batch(objective, "cuda")
-    expected = objective(*given)
+    expected = objective(**given)
     scaler = torch.amp.GradScaler("cuda", enabled=kind == torch.float16)
     with torch.autocast("cuda", kind):
-        losses = objective(*given)
+        losses = objective(**given)
     scaler.scale(torch.stack(list(losses.values())).sum()).backward()
     for name, loss in losses.items():
         assert loss.isfinite()
@@ -184,9 +192,9 @@ def test_mixed_precision_is_finite_and_close(method, kind, tolerance):
 def test_a_compiled_step_equals_the_eager_one(method):
     objective, _ = make_objective("mobilefacenet_slim", method, "cuda")
     given = batch(objective, "cuda")
-    expected = {name: loss.detach() for name, loss in objective(*given).items()}
+    expected = {name: loss.detach() for name, loss in objective(**given).items()}
     objective.compile()
-    for name, loss in objective(*given).items():
+    for name, loss in objective(**given).items():
         assert float(loss) == pytest.approx(float(expected[name]), rel=1e-3)
 
 

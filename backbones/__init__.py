@@ -16,6 +16,7 @@ from facexfer.backbones.image_networks import ImageNetwork, library_network
 from facexfer.backbones.own_network import own_network
 from facexfer.backbones.parts.carried import facts_from_metadata
 from facexfer.backbones.parts.info import Backbone, BackboneInfo, BackboneModule, Tap
+from facexfer.backbones.prefixed import PREFIXED, PrefixedNetwork, has_prefix
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.revive import folded_layers
 from facexfer.backbones.sources import find_source, find_weights
@@ -44,7 +45,8 @@ def create_backbone(
 
     Args:
         name: One of `BACKBONES`, with options in brackets where it has any (``mbf(scale=1)``), or
-            ``torchvision:NAME`` or ``timm:NAME``; or a network of one's own that maps normalised images (N, 3, H, W)
+            ``torchvision:NAME`` or ``timm:NAME``; ``pdt:NAME`` for one of those behind a block that is trained in its
+            place (`facexfer.backbones.prefixed`); or a network of one's own that maps normalised images (N, 3, H, W)
             to embeddings (N, D), which `mean` and `scale` come with: see `facexfer.backbones.own_network`.
         weights: An MXNet ``.params`` file, a torch or safetensors file with the network's names in it, whatever is
             saved around and beside them, an ONNX file, or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets
@@ -65,6 +67,8 @@ def create_backbone(
         Traceback (most recent call last):
         facexfer.errors.InputError: unknown backbone 'mobilefacenett'; did you mean 'mobilefacenet'? backbones: ...
     """
+    if isinstance(name, str) and name.startswith(PREFIXED):
+        return _make_prefixed(name.removeprefix(PREFIXED), weights, input_size, options)
     if isinstance(name, nn.Module):
         network: BackboneModule = own_network(name, input_size or _CROP, **options)
     else:
@@ -116,4 +120,19 @@ def _make(name: str, options: dict[str, Any]) -> BackboneModule:
     except TypeError as error:
         raise InputError(f"expected options of {bare}, got {', '.join(options)}: {error}") from error
     network.info = replace(network.info, name=join_name(network.info.name, options))
+    return network
+
+
+def _make_prefixed(
+    name: str, weights: str | Path | None, input_size: tuple[int, int] | None, options: dict[str, Any]
+) -> PrefixedNetwork:
+    """Put the block in front of a network; the file is the network's own, or holds both."""
+    path = None if weights is None or str(weights).startswith(_NAMED) else find_weights(str(weights))
+    if path is None or not has_prefix(path):
+        return PrefixedNetwork(create_backbone(name, weights, input_size, **options))
+    network = PrefixedNetwork(create_backbone(name, input_size=input_size, **options))
+    said = load_torch(network, path)
+    network.info = facts_from_metadata(replace(network.info, licence="unknown", source=path.name), read_metadata(path))
+    if said:
+        sys.stderr.write(f"{path.name}: {said}\n")
     return network

@@ -9,7 +9,7 @@ from facexfer import create_backbone
 from facexfer.engine.companions import companion_targets
 from facexfer.engine.train import train
 from facexfer.errors import InputError
-from facexfer.runs.folder import RunFolder
+from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.tasks import TASKS
 
 
@@ -190,3 +190,19 @@ def test_companions_that_no_term_reads_are_refused(make, manifest, pool, tmp_pat
 def test_drops_belong_to_the_schedule_in_steps(make, manifest):
     with pytest.raises(InputError, match="expected drops with the schedule steps alone, got cosine"):
         make(manifest, optimizer={"schedule": "cosine", "drops": [0.5]})
+
+
+@pytest.mark.slow
+def test_a_block_in_front_is_trained_saved_and_found_again(make, manifest, tmp_path):
+    weights = tmp_path / "plain.pt"
+    torch.manual_seed(0)
+    plain = create_backbone("mobilefacenet").eval()
+    torch.save(plain.state_dict(), weights)
+    source = {"backbone": "pdt:mobilefacenet", "weights": str(weights), "recalibrate_batchnorm": False}
+    optimizer = {"iterations": 3, "batch_size": 4, "learning_rate": 0.01}
+    recipe = make(manifest, source=source, method={"name": "pdt"}, optimizer=optimizer)
+    train(recipe, tmp_path / "run", resume=False)
+    trained = load_backbone(tmp_path / "run")
+    assert trained.info.name == "pdt:mobilefacenet"
+    assert trained.prefix.back.weight.abs().max() > 0
+    assert all(torch.equal(values, plain.state_dict()[name]) for name, values in trained.network.state_dict().items())

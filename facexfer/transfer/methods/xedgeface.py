@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facexfer.errors import InputError
+from facexfer.transfer.contrast import contrast, masked_mean
 from facexfer.transfer.partial import scales_and_first_layers
 from facexfer.transfer.stages import Need, Passes, Stage, StageSetting, Term, WeightedTerm
 
@@ -49,7 +50,7 @@ class CrossSpectralContrast(Term):
         cosines = units @ units.T
         is_pair = (passes.spectra == 0)[:, None] & (passes.spectra == 1)[None, :]
         is_same = passes.labels[:, None] == passes.labels[None, :]
-        return _mean(1 - cosines, is_pair & is_same) + _mean((cosines - self._margin).clamp(min=0), is_pair & ~is_same)
+        return contrast(cosines, is_pair, is_same, self._margin)
 
 
 class KeptView(Term):
@@ -70,15 +71,11 @@ class KeptView(Term):
             )
         dtype = _wide(passes.target_embeddings)
         cosines = F.cosine_similarity(passes.target_embeddings.to(dtype), passes.source_embeddings.to(dtype))
-        return _mean(1 - cosines, passes.spectra == 1)
+        return masked_mean(1 - cosines, passes.spectra == 1)
 
 
 def _wide(values: Tensor) -> torch.dtype:
     return torch.promote_types(values.dtype, torch.float32)
-
-
-def _mean(values: Tensor, is_counted: Tensor) -> Tensor:
-    return (values * is_counted).sum() / is_counted.sum().clamp(min=1)
 
 
 def xedgeface(
@@ -109,7 +106,7 @@ def xedgeface(
             "the defaults are 20 and 0.5"
         )
 
-    def contrast(setting: StageSetting) -> Term:
+    def align(setting: StageSetting) -> Term:
         return CrossSpectralContrast(margin)
 
     def kept(setting: StageSetting) -> Term:
@@ -119,7 +116,7 @@ def xedgeface(
         Stage(
             "align",
             (
-                WeightedTerm("contrast", weight * (1 - share), contrast),
+                WeightedTerm("contrast", weight * (1 - share), align),
                 WeightedTerm("kept", weight * share, kept),
             ),
             trained_part=scales_and_first_layers(first_share),

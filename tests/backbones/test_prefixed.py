@@ -63,7 +63,7 @@ def test_the_file_for_onnxruntime_has_the_block(plain, tmp_path):
 
     network, file = plain
     prefixed = create_backbone("pdt:mobilefacenet", file).eval()
-    torch.nn.init.normal_(prefixed.prefix.back.weight, std=0.1)
+    torch.nn.init.normal_(prefixed.prefix.back.weight, std=100.0)
     export_onnx(prefixed, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(2)

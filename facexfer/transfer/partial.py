@@ -44,3 +44,14 @@ def scales_and_first_layers(first_share: float) -> Callable[[nn.Module], Iterabl
         return [parameter for layer in (*scales, *first) for parameter in layer.parameters(recurse=False)]
 
     return pick
+
+
+def batchnorm_layers(backbone: nn.Module) -> list[nn.Parameter]:
+    """The parameters of the BatchNorm layers alone.
+
+    Example:
+        >>> len(batchnorm_layers(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.PReLU(4))))
+        2
+    """
+    layers = (layer for layer in backbone.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm))
+    return [parameter for layer in layers for parameter in layer.parameters(recurse=False)]

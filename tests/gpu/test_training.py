@@ -26,7 +26,7 @@ CLASSES = 5
 METHODS = {
     "l2": {}, "l2_fe": {}, "l2_sp": {}, "dfa": {}, "delta": {}, "afa": {"variant": "one_stage"},
     "lwf": {"old_task": "training_set"}, "soft_ft": {"old_task": "source_set"}, "csd": {}, "class_means": {},
-    "id_mmd": {}, "xedgeface": {},
+    "id_mmd": {}, "xedgeface": {}, "dsbn": {},
 }  # fmt: skip
 FACES = ("mobilefacenet", "lresnet34e_ir", "mbf")
 

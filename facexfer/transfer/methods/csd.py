@@ -16,33 +16,9 @@ The method is this project's own. Related: cross-modal distillation (Gupta et al
 layers, and cosine-regression distillation of embeddings, both within one spectrum.
 """
 
-from torch import Tensor
-from torch.nn import functional as F
-
 from facexfer.errors import InputError
-from facexfer.transfer.stages import Need, Passes, Stage, StageSetting, Term, WeightedTerm
-
-
-class CompanionDistance(Term):
-    """One minus the cosine between an image's embedding and its companion's, Eq. 2.
-
-    Images without a companion (a zero row) are left out; the mean is over the others.
-    """
-
-    reads_companions = True
-
-    def forward(self, passes: Passes) -> Tensor:
-        """Compare the target's embeddings with the companions'.
-
-        Raises:
-            ValueError: If the objective was not given the companions.
-        """
-        if passes.companions is None:
-            raise ValueError("expected the companions' embeddings, got none; the engine must give them")
-        embeddings = passes.target_embeddings.to(passes.companions.dtype)
-        present = passes.companions.any(dim=1)
-        distances = 1 - F.cosine_similarity(embeddings, passes.companions)
-        return (distances * present).sum() / present.sum().clamp(min=1)
+from facexfer.transfer.companion_distance import CompanionDistance
+from facexfer.transfer.stages import Need, Stage, StageSetting, Term, WeightedTerm
 
 
 def csd(weight: float = 20.0, identity_weight: float = 0.0, decay: float = 1e-4) -> tuple[Stage, ...]:

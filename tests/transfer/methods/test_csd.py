@@ -5,7 +5,7 @@ import torch
 
 from facexfer.errors import InputError
 from facexfer.transfer import methods
-from facexfer.transfer.methods.csd import CompanionDistance
+from facexfer.transfer.companion_distance import CompanionDistance
 from facexfer.transfer.objective import Objective, make_terms
 from facexfer.transfer.stages import Need, Passes, StageSetting
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from facexfer.errors import InputError, RunError
 
 if TYPE_CHECKING:
+    from facexfer.advice.advise import advise
     from facexfer.backbones import create_backbone
     from facexfer.data.preparation.photo_set import prepare
     from facexfer.deploy.export import export
@@ -38,6 +39,7 @@ __all__ = [
     "Term",
     "WeightedTerm",
     "__version__",
+    "advise",
     "all_pairs",
     "create_backbone",
     "embed",
@@ -54,6 +56,8 @@ if not TYPE_CHECKING:  # With it, a type checker would take any name for one of 
 
     def __getattr__(name: str) -> Any:
         match name:
+            case "advise":
+                from facexfer.advice import advise as room
             case "create_backbone":
                 from facexfer import backbones as room
             case "prepare":

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import typer
 
+from facexfer.commands.advise import advise
 from facexfer.commands.compare import compare
 from facexfer.commands.delta_weights import delta_weights
 from facexfer.commands.demo import demo
@@ -35,6 +36,7 @@ _PANELS: dict[str, dict[Callable[..., None], str | None]] = {
         "--protocol identity-disjoint --out nir",
         simulate_nir: "simulate-nir vis --strength mild --out both",
         split: "split nir/images.csv --protocol identity-disjoint --draws 5 --out draws",
+        advise: "advise nir/images.csv --visible-manifest vis/images.csv --source buffalo_sc --out recipe.toml",
     },
     "Train": {
         train: "train nir-csd --set data.manifest=nir/images.csv companions.manifest=vis/images.csv --out runs/mine",

@@ -47,10 +47,10 @@ def own_companions(pictures: Pictures) -> Companions:
     return Companions(pictures, tuple((place,) for place in range(len(pictures.images))))
 
 
-def match_companions(
+def find_companions(
     training: Manifest, candidates: Manifest, by_capture: bool
 ) -> tuple[tuple[FaceImage, ...], tuple[tuple[int, ...], ...]]:
-    """Find every training image's companions.
+    """Find every training image's companions, if there are any.
 
     Args:
         training: The training images.
@@ -59,9 +59,6 @@ def match_companions(
 
     Returns:
         The candidates that accompany anything, in their order, and for every training image their places in that.
-
-    Raises:
-        InputError: If no image has a companion; the error says which methods the data allow.
     """
 
     def key(image: FaceImage) -> str | None:
@@ -75,17 +72,38 @@ def match_companions(
         name = key(image)
         assert name is not None
         places[name].append(place)
+    return chosen, tuple(tuple(places.get(key(image) or "", ())) for image in training.images)
+
+
+def match_companions(
+    training: Manifest, candidates: Manifest, by_capture: bool
+) -> tuple[tuple[FaceImage, ...], tuple[tuple[int, ...], ...]]:
+    """Find every training image's companions, of which there must be some.
+
+    Args:
+        training: As for `find_companions`.
+        candidates: Likewise.
+        by_capture: Likewise.
+
+    Returns:
+        As `find_companions`.
+
+    Raises:
+        InputError: If no image has a companion; the error says which methods the data allow.
+    """
+    chosen, places = find_companions(training, candidates, by_capture)
     if not chosen:
         column = "capture" if by_capture else "identity"
         raise InputError(
             f"{candidates.path}: expected companions of the {len(training.images)} training images, none of the "
-            f"{len(candidates.images)} candidates shares a {column} with them; {_what_is_left(training, candidates)}"
+            f"{len(candidates.images)} candidates shares a {column} with them; {_what_is_left(training, candidates)}; "
+            "facexfer advise looks for the rest"
         )
-    return chosen, tuple(tuple(places.get(key(image) or "", ())) for image in training.images)
+    return chosen, places
 
 
 def _what_is_left(training: Manifest, candidates: Manifest) -> str:
-    if set(training.identities) & set(candidates.identities):
+    if find_companions(training, candidates, by_capture=False)[0]:
         return 'the same people are in both: companions.match = "identity" would do'
     return (
         "the people differ: name photos of anybody in [pool] (method csd), or train without companions "

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from recipe_files import write_recipe
 from small_faces import write_small_set
 from small_grid import write_small_grid
 from typer.testing import CliRunner
 
+from facexfer.backbones import create_backbone
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
 
@@ -23,7 +25,8 @@ def command_lines(folder, recipe_for):
     """Give one small command line for each command, in an order in which one makes what another needs."""
     manifest = write_small_set(folder / "faces")
     network = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
-    source = {"backbone": network}
+    source, weights = {"backbone": network}, folder / "source.pt"
+    torch.save(create_backbone(network).state_dict(), weights)
     recipe = recipe_for(manifest, source=source, data={"augmentation": "nir"}, method={"name": "l2"},
                         optimizer={"iterations": 2, "batch_size": 8},
                         evaluation={"pairs": [{"probe": "nir"}]})  # fmt: skip
@@ -36,6 +39,7 @@ def command_lines(folder, recipe_for):
         "prepare": [folder / "faces/nir", "--layout", "folders", "--pre-cropped", "--out", folder / "prepared"],
         "simulate-nir": [folder / "faces", "--strength", "mild", "--out", folder / "simulated"],
         "split": [manifest, "--protocol", "identity-disjoint", "--out", folder / "split", "--draws", "2"],
+        "advise": [manifest, "--source", weights, "--backbone", network],
         "train": [folder / "plain.toml", "--out", folder / "runs/plain"],
         "runs": [folder / "runs"],
         "evaluate": ["--model", folder / "runs/plain", "--manifest", manifest, "--probe", "nir", "--far", "0.1",

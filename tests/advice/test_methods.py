@@ -1,0 +1,55 @@
+"""Every method's needs are held against the pictures."""
+
+import dataclasses
+
+import pytest
+from small_faces import write_small_set
+
+from facexfer.advice.methods import method_needs
+from facexfer.advice.situation import read_situation
+from facexfer.advice.source import Source
+from facexfer.backbones import create_backbone
+from facexfer.transfer.methods import METHODS
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    return read_situation(write_small_set(tmp_path_factory.mktemp("faces")), (112, 112))
+
+
+@pytest.fixture(scope="module")
+def source():
+    return Source("weights.pt", create_backbone("mobilefacenet_slim").info, 0, has_classifier=False)
+
+
+OURS = {name for name, make in METHODS.items() if make.__module__.startswith("facexfer.transfer.methods.")}
+
+
+def refused(there, source):
+    """Name the methods that are not possible."""
+    return {name for name, why in method_needs(there, source).items() if why and name in OURS}
+
+
+def test_pictures_of_both_spectra_with_labels_allow_everything(there, source):
+    needs = method_needs(there, source)
+    assert {"adabn", "afa", "csd", "id_mmd", "l2", "lwf", "soft_ft", "xedgeface"} <= needs.keys()
+    assert refused(there, source) == set()
+
+
+def test_new_pictures_alone(there, source):
+    alone = dataclasses.replace(there, same_shot=0, same_person=0, in_both=0, photos=None)
+    assert refused(alone, source) == {"csd", "id_mmd", "soft_ft", "xedgeface"}
+    # With the classifier Soft FT still replays photos.
+    assert "soft_ft" in refused(alone, dataclasses.replace(source, has_classifier=True))
+
+
+def test_without_labels(there, source):
+    unlabelled = dataclasses.replace(there, labelled=False)
+    allowed = OURS - refused(unlabelled, source)
+    assert {"adabn", "csd"} <= allowed
+    assert not {"l2", "afa", "lwf", "id_mmd", "xedgeface"} & allowed
+
+
+def test_photos_alone_allow_csd(there, source):
+    photos = dataclasses.replace(there, has_new=False, same_shot=0, same_person=0, in_both=0)
+    assert OURS - refused(photos, source) == {"csd"}

@@ -1,0 +1,106 @@
+"""The ways' settings are those of the committed recipes, and every one of them can be trained as it is written."""
+
+import pytest
+import torch
+from small_faces import write_small_set
+
+import facexfer
+from facexfer.advice.ways import WAYS
+from facexfer.backbones import create_backbone
+from facexfer.data.manifest import FaceImage, read_manifest, write_manifest
+from facexfer.recipe import parse_recipe, read_recipe
+
+NETWORK = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
+PATHS = {"backbone", "weights", "manifest", "modality", "split"}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_settings_are_those_of_the_committed_recipe(way, monkeypatch):
+    monkeypatch.setenv("FACEXFER_SHARED", "/nowhere")
+    recipe = read_recipe(way.recipes[0])
+    committed = recipe.model_dump(exclude_unset=True)
+    ours = {name: {key: value for key, value in section.items() if key not in PATHS}
+            for name, section in committed.items() if isinstance(section, dict)}  # fmt: skip
+    ours.pop("evaluation")
+    assert ours["optimizer"].pop("epochs") == way.epochs
+    if way.recipes[0] == "nirsim-csd-vis-only":
+        del ours["pool"]  # the photos are the training images themselves
+    assert {name: section for name, section in ours.items() if section} == way.sections
+
+
+def face_set(folder, change):
+    """Write a small set, and change its rows."""
+    manifest = write_small_set(folder, train=6, val=4, images=3)
+    write_manifest(manifest, [row for image in read_manifest(manifest).images if (row := change(image))])
+    return manifest
+
+
+def with_(image, **changes):
+    """Copy a row with other values."""
+    known = {name: getattr(image, name) for name in ("path", "identity", "modality", "split", "capture")}
+    return FaceImage(**{**known, **changes})
+
+
+def is_(image, modality, people):
+    return image.modality == modality and image.identity in {f"p{number}" for number in people}
+
+
+HELD_OUT = range(6, 10)
+SITUATIONS = {
+    "CSD, same shots": lambda image: image,
+    "CSD, same shots and photos of others": lambda image: (
+        image if image.split == "val" or not is_(image, "nir", (2, 3, 4, 5))
+        else None
+    ),
+    "CSD, same people": lambda image: with_(image, capture=None),
+    "CSD, same people and photos of others": lambda image: (
+        with_(image, capture=None) if image.split == "val" or not is_(image, "nir", (2, 3, 4, 5)) else None
+    ),
+    "CSD, labelled pictures and photos of others": lambda image: (
+        image if image.split == "val" or is_(image, "nir", (0, 1, 2)) or is_(image, "vis", (3, 4, 5)) else None
+    ),
+    "CSD, unlabelled pictures and photos of others": lambda image: (
+        image if image.split == "val" or is_(image, "vis", (3, 4, 5))
+        else with_(image, identity=image.path.parent.name + image.path.stem, capture=None)
+        if is_(image, "nir", (0, 1, 2)) else None
+    ),
+    "plain fine-tuning": lambda image: image if image.modality == "nir" else None,
+    "BatchNorm statistics alone": lambda image: (
+        None if image.modality == "vis" else image if image.split == "val"
+        else with_(image, identity=image.path.parent.name + image.path.stem, capture=None)
+    ),
+    "CSD, visible-light photos alone": lambda image: image if image.modality == "vis" else None,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("expected", SITUATIONS)
+def test_a_written_recipe_is_trained_as_it_is(expected, tmp_path):
+    manifest = face_set(tmp_path, SITUATIONS[expected])
+    torch.manual_seed(0)
+    torch.save(create_backbone(NETWORK).state_dict(), tmp_path / "source.pt")
+    advice = facexfer.advise(manifest, tmp_path / "source.pt", backbone=NETWORK, out=tmp_path / "recipe.toml")
+    assert advice.possible[0].name == expected
+    assert expected not in advice.missing
+    recipe = read_recipe(tmp_path / "recipe.toml", ["runtime.accelerator=cpu"])
+    assert advice.recipe == read_recipe(tmp_path / "recipe.toml")
+    values = recipe.model_dump(exclude_unset=True)
+    if recipe.method.name != "adabn":
+        # Hardly a step: the network is a guess, which training may fall below.
+        del values["optimizer"]["epochs"]
+        values["optimizer"] |= {"iterations": 2, "learning_rate": 1e-9}
+    values["evaluation"]["untouched"] = False
+    result = facexfer.train(parse_recipe(values, "test"), tmp_path / "run")
+    assert len(result["figures"]) == len(recipe.evaluation.pairs) * len(recipe.evaluation.fars)
+
+
+def test_both_spectra_are_trained_on_together_where_that_is_asked_for(tmp_path):
+    from facexfer.advice.situation import read_situation
+    from facexfer.advice.source import Source
+    from facexfer.advice.written import recipe_values
+
+    there = read_situation(write_small_set(tmp_path), (112, 112))
+    (joint,) = [way for way in WAYS if way.name == "plain fine-tuning on both spectra"]
+    source = Source("weights.pt", create_backbone(NETWORK).info, 0, False)
+    assert joint.missing(there) == ""
+    assert recipe_values(joint, there, source, None)["data"]["modality"] == ["nir", "vis"]

@@ -1,0 +1,52 @@
+"""``facexfer advise``: one page of text and a recipe, and bad input in one line."""
+
+import pytest
+import torch
+from command_line import run, status_of
+from small_faces import write_small_set
+
+from facexfer.backbones import create_backbone
+from facexfer.recipe import read_recipe
+
+NETWORK = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("advise")
+    write_small_set(folder)
+    torch.save(create_backbone(NETWORK).state_dict(), folder / "source.pt")
+    return folder
+
+
+def test_what_is_said(folder):
+    said = run("advise", folder / "images.csv", "--source", folder / "source.pt", "--backbone", NETWORK,
+               "--out", folder / "recipe.toml")  # fmt: skip
+    for words in (
+        "trained on: 16 of modality 'nir', 4 people with 4 each",
+        "embeddings of 32 numbers",
+        "CSD, same shots: you have pictures of the same shots in both spectra.",
+        "nir - nir, TAR in %: 85.7 -> 97.7 at FAR 0.01, 65.0 -> 93.3 at FAR 0.001",
+        "Simulated or generated pictures, one network: no promise. Measure on your own.",
+        "these pictures allow adabn, afa",
+        "recipe.toml --out runs/mine",
+    ):
+        assert words in " ".join(said.split()), words
+    recipe = read_recipe(folder / "recipe.toml")
+    assert (recipe.method.name, recipe.companions.match) == ("csd", "capture")
+    assert (recipe.optimizer.batch_size, recipe.optimizer.epochs) == (16, 164)
+
+
+def test_bad_input_is_one_line_and_status_2(folder, monkeypatch, capsys, tmp_path):
+    (tmp_path / "there.toml").write_text("")
+    words = ["advise", folder / "images.csv", "--source", folder / "source.pt", "--backbone", NETWORK]
+    for changed, message in (
+        ([*words, "--out", tmp_path / "there.toml"], "expected a new file, it is there already"),
+        ([*words, "--modality", "thermal", "--visible-modality", "rgb"], "expected images of modality 'thermal'"),
+        (["advise", tmp_path / "absent.csv", *words[2:]], "expected a readable manifest"),
+        (["advise", folder / "images.csv", "--source", tmp_path / "absent.pt"], "absent.pt"),
+    ):
+        assert status_of(monkeypatch, changed) == 2
+        error = capsys.readouterr().err.splitlines()
+        assert message in error[-1]
+        assert error[-1].startswith("error: ")

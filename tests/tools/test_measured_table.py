@@ -1,0 +1,42 @@
+"""The figures that ``facexfer advise`` quotes are those of the result pages, row by row."""
+
+import csv
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = runpy.run_path(str(ROOT / "tools" / "measured_table.py"))
+
+
+def test_the_table_of_the_package_is_what_the_pages_say():
+    packaged = (ROOT / "facexfer/advice/measured.csv").read_text()
+    assert packaged == TOOL["as_csv"](TOOL["measured_rows"]()), "run tools/measured_table.py"
+
+
+def test_every_row_stands_in_its_page():
+    rows = list(csv.DictReader((ROOT / "facexfer/advice/measured.csv").read_text().splitlines()))
+    pages = {
+        name: (ROOT / name).read_text().replace("**", "").replace("`", "") for name in {r["document"] for r in rows}
+    }
+    assert len(rows) > 20
+    for row in rows:
+        line = next(line for line in pages[row["document"]].splitlines() if line.startswith(f"| {row['row']} |"))
+        assert row["within"] in line
+        assert row["across"] in line
+    assert {row["recipe"] for row in rows} >= {"nirsim-l2", "nirsim-csd", "nirsim-adabn", "demo-l2"}
+
+
+def test_variants_of_a_recipe_are_left_out_and_a_damaged_cell_is_named(tmp_path):
+    rows = TOOL["measured_rows"]()
+    assert not [row for row in rows if "method.variant" in row["row"]]
+    for name in {table.document for table in TOOL["TABLES"]}:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "facexfer").symlink_to(ROOT / "facexfer")
+    page = tmp_path / "RESULTS.md"
+    page.write_text(re.sub(r"96\.8 / 91\.1 / 82\.5", "96.8 / 91.1", page.read_text()))
+    with pytest.raises(ValueError, match="expected 3 figures a cell, got '96.8 / 91.1'"):
+        TOOL["measured_rows"](tmp_path)

@@ -25,6 +25,12 @@ def evaluate(
         str | None, typer.Option(help="Of a bundle: measure its file for this runtime, such as openvino.")
     ] = None,
     gallery: Annotated[str | None, typer.Option(help="Modality of the gallery.")] = None,
+    gallery_model: Annotated[
+        Path | None, typer.Option(help="The model that has embedded the gallery; --model embeds the probes alone then.")
+    ] = None,
+    gallery_backbone: Annotated[
+        str | None, typer.Option(help="Its network's name, for weights that are not facexfer's.")
+    ] = None,
     embeddings: Annotated[Path | None, typer.Option(help="Embeddings (N, D), .npy.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Their labels (N,), .npy.")] = None,
     gallery_embeddings: Annotated[
@@ -87,7 +93,7 @@ def evaluate(
         "gallery_labels": gallery_labels, "scores": scores, "distances": distances,
         "fars": far or evaluation.FARS, "flip": flip, "templates": templates, "identify": identify,
         "slice_by": slice_by or (), "failures": failures, "before": before, "before_backbone": before_backbone,
-        "thresholds": thresholds, "pairs": pairs,
+        "thresholds": thresholds, "pairs": pairs, "gallery_model": gallery_model, "gallery_backbone": gallery_backbone,
     }  # fmt: skip
     evaluation.check_arguments(arguments, _as_option)
     if not pictures and report is None:

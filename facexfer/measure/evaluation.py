@@ -35,12 +35,13 @@ _SOURCES = ("model", "embeddings", "scores")
 _BELONGS = {
     "model": (
         "images", "backbone", "split", "probe", "gallery", "slice_by", "before", "before_backbone", "pairs", "flip",
-        "failures",
+        "failures", "gallery_model", "gallery_backbone",
     ),
     "embeddings": ("labels", "gallery_embeddings", "gallery_labels"),
     "scores": ("distances",),
     "model or embeddings": ("identify", "templates"),
 }  # fmt: skip
+_NEEDS = {"before_backbone": "before", "gallery_model": "gallery", "gallery_backbone": "gallery_model"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def evaluate(
     split: str | None = None,
     probe: str | None = None,
     gallery: str | None = None,
+    gallery_model: Model | None = None,
+    gallery_backbone: str | None = None,
     embeddings: Array | None = None,
     labels: Array | None = None,
     gallery_embeddings: Array | None = None,
@@ -120,6 +123,8 @@ def evaluate(
         split: Take this split of the manifest.
         probe: Modality of the probes; alone: pairs within it.
         gallery: Modality of the gallery; its pairs are those with a probe.
+        gallery_model: The gallery's own model, where `model` embeds the probes alone: people who are enrolled stay so.
+        gallery_backbone: Its network's name, for foreign weights.
         embeddings: (N, D), of any length, instead of a model.
         labels: (N,) of the embeddings, or of crops in an array: equal for one person.
         gallery_embeddings: (G, D) that the others are compared with instead of among themselves.
@@ -177,7 +182,10 @@ def evaluate(
     lost = measured.failures(None if failures is None else Path(failures))
     request = Request(targets, known, identify, templates, tuple(slice_by), *lost, best_device())
     listed = None if pairs is None else Path(pairs)
-    return Evaluation(measured.evaluate((model, backbone), (before, before_backbone), request, listed), measured.worst)
+    findings = measured.evaluate(
+        (model, backbone), (before, before_backbone), request, listed, (gallery_model, gallery_backbone)
+    )
+    return Evaluation(findings, measured.worst)
 
 
 def check_arguments(given: Mapping[str, Any], spell: Callable[[str], str] = str) -> None:
@@ -209,9 +217,14 @@ def check_arguments(given: Mapping[str, Any], spell: Callable[[str], str] = str)
             raise InputError(
                 f"expected {wanted} beside {', '.join(idle)}, got {spell(sources[0])}; leave {', '.join(idle)} out"
             )
-    if _is_given(given.get("before_backbone")) and not _is_given(given.get("before")):
-        name = spell("before_backbone")
-        raise InputError(f"expected {spell('before')} beside {name}; leave {name} out")
+    for name, needed in _NEEDS.items():
+        if _is_given(given.get(name)) and not _is_given(given.get(needed)):
+            raise InputError(f"expected {spell(needed)} beside {spell(name)}; leave {spell(name)} out")
+    if _is_given(given.get("gallery_model")) and _is_given(given.get("before")):
+        first, second = spell("gallery_model"), spell("before")
+        raise InputError(
+            f"expected one of {first} and {second}, got both; {second} measures the old gallery with new probes too"
+        )
     if sources[0] == "model" and given.get("images") is None:
         raise InputError(
             f"expected {spell('images')} beside {spell('model')}, got none; name the CSV that lists the crops"

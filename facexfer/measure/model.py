@@ -78,6 +78,7 @@ class MeasuredModel:
         old: tuple[Model | None, str | None],
         request: Request,
         listed: Path | None,
+        gallery: tuple[Model | None, str | None] = (None, None),
     ) -> Findings:
         """Find out everything that is asked.
 
@@ -86,6 +87,7 @@ class MeasuredModel:
             old: What it replaces, or None.
             request: What is asked.
             listed: A list of pairs; where nothing else tells who is who, its pairs are all there are.
+            gallery: The gallery's own model, or None.
 
         Returns:
             The findings.
@@ -120,7 +122,11 @@ class MeasuredModel:
             pairs = without_self_pairs(pairs, side.pictures.tolist())
             self._listed = side, pairs
             return evaluate_list(side, pairs, request, facts)
-        self._comparison = self._compare(embedder)
+        enrolled = None
+        if gallery[0] is not None:
+            enrolled = self._open(gallery[0], gallery[1])
+            facts["gallery_model"] = {"name": enrolled.name, "sha256": enrolled.fingerprint}
+        self._comparison = self._compare(embedder, enrolled)
         if repeated := len(self._comparison.places or ()) - len(self._comparison.probe.labels):
             facts["data"]["repeated"] = repeated
         before = visible = None
@@ -148,8 +154,8 @@ class MeasuredModel:
         embedder = load(model, backbone)
         return FlipEmbedder(embedder) if self._flip else embedder
 
-    def _compare(self, embedder: Embedder) -> Comparison:
-        return compare(embedder, self._images, self._choice.probe, self._choice.gallery)
+    def _compare(self, embedder: Embedder, gallery_embedder: Embedder | None = None) -> Comparison:
+        return compare(embedder, self._images, self._choice.probe, self._choice.gallery, gallery_embedder)
 
     def _within_visible(self, former: Embedder, embedder: Embedder) -> tuple[Comparison, Comparison] | None:
         """Compare both models within visible light, where there are such images beside what is measured anyhow."""

@@ -156,7 +156,13 @@ def embed_side(embedder: Embedder, manifest: Manifest) -> Side:
     return Side(embeddings, labels, manifest.captures(), manifest.images, pictures, usual_bits=usual_bits)
 
 
-def compare(embedder: Embedder, manifest: Manifest, probe: str | None, gallery: str | None) -> Comparison:
+def compare(
+    embedder: Embedder,
+    manifest: Manifest,
+    probe: str | None,
+    gallery: str | None,
+    gallery_embedder: Embedder | None = None,
+) -> Comparison:
     """Embed what a comparison needs.
 
     Args:
@@ -164,12 +170,13 @@ def compare(embedder: Embedder, manifest: Manifest, probe: str | None, gallery: 
         manifest: The images, of one split.
         probe: The probes' modality; None takes all images as one set.
         gallery: The gallery's modality; None compares the probes among themselves.
+        gallery_embedder: Another model for the gallery, whose embeddings can be compared with the first one's.
 
     Returns:
         The comparison; a picture that is listed again is in it once.
 
     Raises:
-        InputError: If a modality is not there or a crop is unfit.
+        InputError: If a modality is not there, a crop is unfit, or the two models' embeddings differ in length.
 
     Warns:
         DataWarning: As for `facexfer.data.repeats.distinct_images`.
@@ -179,7 +186,14 @@ def compare(embedder: Embedder, manifest: Manifest, probe: str | None, gallery: 
     probe_side, places = _distinct_side(embedder, chosen)
     if enrolled is None:
         return Comparison(probe or "all", probe_side, places=places)
-    return Comparison(f"{gallery}-{probe or 'all'}", probe_side, _distinct_side(embedder, enrolled)[0], places)
+    gallery_side = _distinct_side(gallery_embedder or embedder, enrolled)[0]
+    lengths = [side.embeddings.shape[1] for side in (probe_side, gallery_side)]
+    if lengths[0] != lengths[1]:
+        raise InputError(
+            f"expected embeddings of one length, got {lengths[0]} numbers for probes and {lengths[1]} for the gallery; "
+            "the probes' model must be made from the gallery's"
+        )
+    return Comparison(f"{gallery}-{probe or 'all'}", probe_side, gallery_side, places)
 
 
 def _distinct_side(embedder: Embedder, manifest: Manifest) -> tuple[Side, tuple[int, ...]]:

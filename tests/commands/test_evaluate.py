@@ -21,6 +21,7 @@ from facexfer.eval.verification import tar_at_far
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "eval_tar_far.py"
 SMALL = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
+LONGER = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=48)"
 
 
 def run(*words):
@@ -205,6 +206,15 @@ def test_a_model_with_every_question(tmp_path):
     assert figures["model"]["name"] == "0.onnx, with flip"
     page = (tmp_path / "r" / "report.html").read_text()
     assert page.count("data:image/png") == 2 * 24
+    mixed = figures["before_after"]["old_gallery_new_probe"]
+    run("--model", weights[0], *common, *cross[:4], "--flip", "--gallery-model", weights[1])
+    figures = json.loads(out.read_text())
+    assert figures["operating_points"] == mixed
+    assert figures["gallery_model"]["name"] == "1.onnx, with flip"
+    torch.manual_seed(2)
+    export_onnx(give_statistics(create_backbone(LONGER)), tmp_path / "longer.onnx", opset=17)
+    with pytest.raises(InputError, match="expected embeddings of one length, got 32 numbers for probes and 48 for the"):
+        run("--model", weights[0], *common, *cross[:4], "--gallery-model", tmp_path / "longer.onnx")
     run("--model", weights[0], *common, "--probe", "nir", "--no-pictures", "--report", tmp_path / "r")
     page = (tmp_path / "r" / "report.html").read_text()
     assert "data:image/png" not in page
@@ -232,6 +242,11 @@ def test_a_model_with_every_question(tmp_path):
 
 
 def test_options_that_would_do_nothing_are_refused(arrays, tmp_path):
+    given = ["--model", "new.onnx", "--manifest", "images.csv"]
+    with pytest.raises(InputError, match="expected --gallery beside --gallery-model; leave --gallery-model out"):
+        run(*given, "--gallery-model", "old.onnx")
+    with pytest.raises(InputError, match="expected one of --gallery-model and --before, got both"):
+        run(*given, "--gallery", "vis", "--gallery-model", "old.onnx", "--before", "old.onnx")
     with pytest.raises(InputError, match="expected --model beside --before, got --embeddings"):
         run("--embeddings", arrays["e"], "--labels", arrays["l"], "--before", "x.onnx")
     with pytest.raises(InputError, match="expected --model or --embeddings beside --identify, got --scores"):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from facexfer.backbones import create_backbone
     from facexfer.data.preparation.photo_set import prepare
     from facexfer.deploy.export import export
+    from facexfer.deploy.monitor import monitor
     from facexfer.engine.train import train
     from facexfer.eval.scores import all_pairs
     from facexfer.eval.verification import tar_at_far
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate",
     "export",
     "load",
+    "monitor",
     "prepare",
     "register_method",
     "tar_at_far",
@@ -64,6 +66,8 @@ if not TYPE_CHECKING:  # With it, a type checker would take any name for one of 
                 from facexfer.data.preparation import photo_set as room
             case "export":
                 from facexfer.deploy import export as room
+            case "monitor":
+                from facexfer.deploy import monitor as room
             case "train":
                 from facexfer.engine import train as room
             case "all_pairs":

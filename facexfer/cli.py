@@ -15,6 +15,7 @@ from facexfer.commands.export import export
 from facexfer.commands.figures import figures
 from facexfer.commands.inspect import inspect
 from facexfer.commands.match import match
+from facexfer.commands.monitor import monitor
 from facexfer.commands.prepare import prepare
 from facexfer.commands.runs import runs
 from facexfer.commands.simulate_nir import simulate_nir
@@ -51,6 +52,7 @@ _PANELS: dict[str, dict[Callable[..., None], str | None]] = {
         export: "export runs/mine --out bundle --precision fp32 int8",
         verify_bundle: "verify-bundle bundle --run runs/mine",
         match: "match first.jpg second.jpg --bundle bundle --detector yunet.onnx",
+        monitor: "monitor scores.csv --bundle bundle --report page",
     },
     "Look around": {demo: None, inspect: None, runs: None, doctor: None},
 }

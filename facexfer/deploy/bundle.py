@@ -30,6 +30,7 @@ from facexfer.deploy.quantize import PRECISIONS, write_precision
 from facexfer.deploy.runtime_files import RuntimeFile, describe
 from facexfer.deploy.runtime_gate import convert, make_original, measure_runtime, recommendation
 from facexfer.deploy.runtimes import choose_runtime
+from facexfer.deploy.score_summary import summary_of
 from facexfer.errors import InputError, RunError
 from facexfer.eval.report.as_json import findings_to_json
 from facexfer.eval.report.verification_page import write_report
@@ -158,6 +159,7 @@ def make_bundle(
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(Path(place) / name, folder / name)
         contract = _contract(folder, order, network.info, recipe, rows, findings_to_json(findings), point)
+        contract |= summary_of(comparisons[0].pairs(), findings)
         contract["runtimes"] = [describe(each, folder) for each in files]
         contract["recommended"] = recommendation(gated)
         papers = {

@@ -33,6 +33,7 @@ def command_lines(folder, recipe_for):
     write_recipe(recipe, folder / "plain.toml")
     write_recipe(recipe_for(manifest, source=source, method={"name": "delta"}), folder / "delta.toml")
     grid = write_small_grid(folder / "grid", GRID, iterations=1)
+    (folder / "scores.csv").write_text("user,score\nada,0.5\n")
     photo = folder / "faces/nir/p0/0.png"
     return {
         "doctor": ["--out", folder / "runs"],
@@ -47,6 +48,7 @@ def command_lines(folder, recipe_for):
         "inspect": [folder / "runs/plain/model.safetensors"],
         "export": [folder / "runs/plain", "--out", folder / "bundle", "--max-loss", "1", "--opset", "17"],
         "verify-bundle": [folder / "bundle", "--manifest", manifest],
+        "monitor": [folder / "scores.csv", "--bundle", folder / "bundle", "--report", folder / "monitored"],
         "match": [photo, photo, "--bundle", folder / "bundle"],
         "delta-weights": [folder / "delta.toml", "--out", folder / "runs/delta"],
         "compare": [grid, "--out", folder / "compared"],

@@ -1,0 +1,120 @@
+"""What a deployed device has logged: a score a row, and whose attempt it was, when, and what was decided."""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from facexfer.errors import InputError
+from facexfer.files.rows import read_rows
+
+_USER = ("user", "claimed_identity", "identity")
+_DECISION = ("accepted", "decision")
+_YES = {"1", "true", "yes", "accept", "accepted", "same"}
+_NO = {"0", "false", "no", "reject", "rejected", "different"}
+_DECIMALS = re.compile(r"[+-]?\d*\.?(\d*)(?:e([+-]?\d+))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ScoreLog:
+    """Attempts in the order of the file.
+
+    Attributes:
+        scores: (N,) cosine similarities.
+        users: (N,) int64, equal for one user; None where the log does not say.
+        times: (N,) seconds; None where the log does not say.
+        accepted: (N,) bool, what the device decided; None where the log does not say.
+        rounding: How far a logged score can be from the device's: half of the last digit written.
+    """
+
+    scores: np.ndarray
+    users: np.ndarray | None
+    times: np.ndarray | None
+    accepted: np.ndarray | None
+    rounding: float
+
+
+def read_log(path: Path) -> ScoreLog:
+    """Read a log.
+
+    Args:
+        path: A CSV with the column ``score``, and any of ``user`` (or ``claimed_identity``, ``identity``), ``time``
+            (ISO 8601, or seconds) and ``accepted`` (or ``decision``: 1 or 0, true or false, accept or reject).
+
+    Returns:
+        The attempts.
+
+    Raises:
+        InputError: If the file cannot be read, or a value is none of its column; the error names the line.
+    """
+    rows = list(read_rows(path, ("score",), "log"))
+    if not rows:
+        raise InputError(f"{path}: expected attempts, got a heading alone; give a log with rows")
+    columns = list(rows[0][1])
+    user, decision = (next((name for name in names if name in columns), None) for names in (_USER, _DECISION))
+    scores, times, accepted, names = [], [], [], []
+    for line, row, _ in rows:
+        scores.append(_score(row["score"].strip(), path, line))
+        if user is not None:
+            names.append(_filled(row[user], user, path, line))
+        if "time" in columns:
+            times.append(_seconds(_filled(row["time"], "time", path, line), path, line))
+        if decision is not None:
+            accepted.append(_decided(_filled(row[decision], decision, path, line), decision, path, line))
+    digits = max(_decimals(row["score"].strip()) for _, row, _ in rows)
+    return ScoreLog(
+        np.array(scores),
+        None if user is None else np.unique(names, return_inverse=True)[1].astype(np.int64),
+        np.array(times) if times else None,
+        None if decision is None else np.array(accepted),
+        0.5 * 10.0**-digits,
+    )
+
+
+def _filled(text: str, column: str, path: Path, line: int) -> str:
+    if not text.strip():
+        raise InputError(f"{path}, line {line}, field {column}: expected a value, got nothing; fill it in")
+    return text.strip()
+
+
+def _score(text: str, path: Path, line: int) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    # A little room for the rounding of a product of two float32 unit vectors.
+    if not abs(score) <= 1 + 1e-3:
+        raise InputError(f"{path}, line {line}, field score: expected a cosine similarity from -1 to 1, got '{text}'")
+    return score
+
+
+def _decimals(text: str) -> int:
+    found = _DECIMALS.fullmatch(text)
+    if found is None:
+        return 0
+    return len(found[1]) - int(found[2] or 0)
+
+
+def _seconds(text: str, path: Path, line: int) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError, OSError):
+            seconds = math.nan
+    if not math.isfinite(seconds):
+        raise InputError(
+            f"{path}, line {line}, field time: expected a time such as 2026-05-04T08:15:00, or seconds, got '{text}'"
+        )
+    return seconds
+
+
+def _decided(text: str, column: str, path: Path, line: int) -> bool:
+    word = text.casefold()
+    if word not in _YES | _NO:
+        raise InputError(f"{path}, line {line}, field {column}: expected 1 or 0, or accept or reject, got '{text}'")
+    return word in _YES

@@ -1,0 +1,69 @@
+"""The score summary of a bundle, ``scores`` in ``model.json``: what `facexfer monitor` holds a device's log against."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from facexfer.deploy.contract import Contract
+from facexfer.errors import InputError
+from facexfer.eval.accepted import accepted_scores
+from facexfer.eval.pairwise.pairs import PairSet
+from facexfer.eval.report.findings import Findings
+from facexfer.eval.shift import AcceptedScores
+
+_KEY = "scores"
+_ARRAYS = ("scores", "above", "covariance")
+
+
+def summary_of(pairs: PairSet, findings: Findings) -> dict[str, Any]:
+    """Summarise the scores of an evaluation for a bundle.
+
+    Args:
+        pairs: What was compared.
+        findings: Its figures.
+
+    Returns:
+        For each supported operating point the rates and the distribution of the accepted genuine scores, with
+        covariances by identity: no score of a single pair, and nothing of a person.
+    """
+    points = []
+    for point in findings.points:
+        if point.supported:
+            known = asdict(accepted_scores(pairs, findings.curve, point))
+            points.append({"far": point.far, **known, **{name: known[name].tolist() for name in _ARRAYS}})
+    return {_KEY: {"points": points}}
+
+
+def measured_scores(contract: Contract, far: float | None) -> tuple[float, AcceptedScores]:
+    """Read the summary at a threshold of a bundle.
+
+    Args:
+        contract: Of the bundle.
+        far: The target whose threshold the device uses; None takes the bundle's own operating point.
+
+    Returns:
+        The target and the summary.
+
+    Raises:
+        InputError: If the bundle was exported before there was a summary, or has no threshold for the target.
+    """
+    folder = contract.folder
+    if _KEY not in contract.content:
+        raise InputError(
+            f"{folder}: expected a bundle with a summary of its scores, this one was exported before there was one; "
+            "export its run again (facexfer export RUN --out NEW), which measures the same"
+        )
+    far = contract.far if far is None else far
+    try:
+        points = {point["far"]: point for point in contract.content[_KEY]["points"]}
+        if far is None or far not in points:
+            known = ", ".join(f"{each:g}" for each in points) or "none"
+            wanted = "none" if far is None else f"{far:g}"
+            raise InputError(f"{folder}: expected a FAR that the bundle has a threshold for ({known}), got {wanted}")
+        values = {name: value for name, value in points[far].items() if name != "far"}
+        arrays = {name: np.array(values[name], dtype=np.float64) for name in _ARRAYS}
+        low, high = values["genuine_ci95"]
+        return far, AcceptedScores(**{**values, **arrays, "genuine_ci95": (low, high)})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder}: expected a summary of scores, got: {error}; export the run again") from error

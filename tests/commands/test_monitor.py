@@ -1,0 +1,142 @@
+"""A bundle of generated faces, and logs of other people at the same camera and at a worse one."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+from command_line import run, status_of
+
+import facexfer
+from facexfer.commands.generated_faces import copy_source
+from facexfer.data.generated.demo_set import draw_shots, write_demo_set
+from facexfer.deploy.contract import read_contract
+from facexfer.errors import InputError
+from facexfer.reports.monitor_page import write_monitor_page
+
+PEOPLE, SHOTS = 24, 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Make a network with the statistics of NIR pictures, its bundle, and logs."""
+    folder = tmp_path_factory.mktemp("monitor")
+    manifest = write_demo_set(folder / "data", train=4, val=20, images=SHOTS, seed=0, modalities=("nir",))
+    copy_source(folder / "source.safetensors")
+    recipe = {
+        "source": {
+            "backbone": "mobilefacenet_slim", "weights": str(folder / "source.safetensors"),
+            "recalibrate_batchnorm": True,
+        },
+        "data": {"manifest": str(manifest), "augmentation": "none"},
+        "method": {"name": "adabn"},
+        "optimizer": {"epochs": 0},
+        "evaluation": {"fars": [0.1, 0.01], "untouched": False},
+        "runtime": {"accelerator": "cpu"},
+    }  # fmt: skip
+    facexfer.train(recipe, folder / "run")
+    run("export", folder / "run", "--out", folder / "bundle", "--opset", "17", "--max-loss", "1", "--far", "0.1")
+    model = facexfer.load(folder / "bundle" / "model.onnx")
+    shots = [shot["nir"] for number in range(PEOPLE) for shot in draw_shots(1, number, SHOTS, ("nir",))]
+    write_log(folder / "fine.csv", model.embed(np.stack(shots)))
+    write_log(folder / "blurred.csv", model.embed(np.stack([cv2.GaussianBlur(shot, (0, 0), 4) // 3 for shot in shots])),
+              model.embed(np.stack(shots)))  # fmt: skip
+    return folder
+
+
+def write_log(path, probes, enrolled=None):
+    """Write the scores of every two shots of a person, the first as it was enrolled."""
+    enrolled = probes if enrolled is None else enrolled
+    threshold = read_contract(path.parent / "bundle").thresholds[0.1]
+    unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (enrolled, probes)]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time", "user", "score", "accepted"])
+        for number, (user, first, second) in enumerate(
+            (user, SHOTS * user + i, SHOTS * user + j) for i in range(SHOTS) for j in range(i) for user in range(PEOPLE)
+        ):
+            score = float(unit[0][first] @ unit[1][second])
+            writer.writerow([3600 * number, f"u{user}", f"{score:.6f}", int(score > threshold)])
+
+
+@pytest.mark.slow
+def test_the_same_camera_is_no_alarm(folder):
+    said = run("monitor", folder / "fine.csv", "--bundle", folder / "bundle", "--json", folder / "fine.json",
+               "--report", folder / "page")  # fmt: skip
+    assert said.splitlines()[-1] == "no alarm"
+    found = json.loads((folder / "fine.json").read_text())
+    assert (found["alarm"], found["users"], found["attempts"]) == (False, PEOPLE, PEOPLE * SHOTS * (SHOTS - 1) // 2)
+    assert found == json.loads((folder / "page" / "report.json").read_text())
+    assert len(found["windows"]) == found["attempts"] // 30
+    assert sum(window["attempts"] for window in found["windows"]) == found["attempts"]
+    page = (folder / "page" / "report.html").read_text()
+    for words in ("Nothing has moved beyond what chance explains", "accept rate", "Over time", "Bonferroni"):
+        assert words in page
+    assert page.count("<svg") == 2
+
+
+@pytest.mark.slow
+def test_another_camera_is_an_alarm_with_a_reason_and_status_1(folder, monkeypatch, capsys):
+    assert status_of(monkeypatch, ["monitor", folder / "blurred.csv", "--bundle", folder / "bundle"]) == 1
+    said = capsys.readouterr().out
+    assert "ALARM: accept" in said
+    found = facexfer.monitor(folder / "blurred.csv", folder / "bundle", impostor_share=0)
+    assert found.alarm
+    assert found.accept_rate.observed < found.accept_rate.expected[0]
+    write_monitor_page(folder / "alarm", found)
+    assert "Alarm: accept" in (folder / "alarm" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_log_that_says_less(folder, tmp_path):
+    rows = list(csv.DictReader((folder / "fine.csv").read_text().splitlines()))
+    (tmp_path / "scores.csv").write_text("score\n" + "".join(f"{row['score']}\n" for row in rows))
+    alone = facexfer.monitor(tmp_path / "scores.csv", folder / "bundle")
+    assert (alone.users, alone.trend, alone.windows) == (None, None, ())
+    assert "no column user" in alone.remarks[0]
+    few = [row for row in rows if row["user"] in {"u0", "u1"}]
+    (tmp_path / "few.csv").write_text("score,user\n" + "".join(f"{row['score']},{row['user']}\n" for row in few))
+    said = run("monitor", tmp_path / "few.csv", "--bundle", folder / "bundle")
+    assert "2 users are too few to test anything" in said
+    found = facexfer.monitor(tmp_path / "few.csv", folder / "bundle")
+    assert (found.accept_rate, found.shape, found.alarm) == (None, None, False)
+
+
+@pytest.mark.slow
+def test_a_device_that_decides_otherwise_is_found(folder):
+    found = facexfer.monitor(folder / "fine.csv", folder / "bundle", far=0.01)
+    assert "decisions are not those of the threshold" in found.reasons[0]
+
+
+@pytest.mark.slow
+def test_bad_input_is_one_line_and_status_2(folder, monkeypatch, capsys, tmp_path):
+    words = ["monitor", folder / "fine.csv", "--bundle"]
+    content = json.loads((folder / "bundle" / "model.json").read_text())
+    del content["scores"]
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    for changed, message in (
+        ([*words, tmp_path], "exported before there was one; export its run again"),
+        ([*words, folder / "bundle", "--far", "0.3"], "expected a FAR that the bundle has a threshold for (0.1, 0.01)"),
+        ([*words, folder / "bundle", "--impostor-share", "2"], "expected an impostor share from 0 to below 1, got 2"),
+        (["monitor", tmp_path / "absent.csv", "--bundle", folder / "bundle"], "expected a readable log"),
+    ):
+        assert status_of(monkeypatch, changed) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+    content["scores"] = {"points": [{"far": 0.1}]}
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="expected a summary of scores, got: 'scores'; export the run again"):
+        facexfer.monitor(folder / "fine.csv", tmp_path)
+
+
+@pytest.mark.slow
+def test_the_summary_is_that_of_the_pairs_and_the_bundle_is_verified(folder):
+    content = read_contract(folder / "bundle").content
+    assert [point["far"] for point in content["scores"]["points"]] == [0.1, 0.01]
+    for point, known in zip(content["scores"]["points"], content["evaluation"]["operating_points"], strict=True):
+        assert point["threshold"] == known["threshold"]
+        assert point["genuine_rate"] == known["tar"]
+        assert min(point["scores"]) >= point["threshold"]
+        assert point["above"] == pytest.approx(np.linspace(0.9, 0.1, 9), abs=0.02)
+        assert np.linalg.eigvalsh(np.array(point["covariance"])).min() > -1e-12
+    assert "as it was measured" in run("verify-bundle", folder / "bundle")

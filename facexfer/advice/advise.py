@@ -70,6 +70,9 @@ def advise(
 
     Raises:
         InputError: If a file cannot be read, a picture does not fit, or nothing can be trained or measured.
+
+    Warns:
+        DataWarning: If pictures are listed twice, or under two identities.
     """
     if out is not None and Path(out).exists():
         raise InputError(f"{out}: expected a new file, it is there already; give another --out")

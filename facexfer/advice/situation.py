@@ -9,7 +9,6 @@ from facexfer.advice.measurable import Measurable, measurable_pairs
 from facexfer.advice.quality import Quality, look_at
 from facexfer.data.companions import find_companions
 from facexfer.data.manifest import FaceImage, Manifest, read_manifest
-from facexfer.data.repeats import distinct_images
 from facexfer.errors import InputError
 from facexfer.recipe import DataSection
 from facexfer.tasks.face import training_and_validation
@@ -104,9 +103,6 @@ def read_situation(
 
     Raises:
         InputError: If a manifest or a picture cannot be read, or there is nothing to train on or to measure on.
-
-    Warns:
-        DataWarning: If pictures are listed twice, or under two identities.
     """
     images = read_manifest(manifest)
     data, has_new = _choose(images, new, visible)
@@ -135,7 +131,7 @@ def read_situation(
         in_both=len(both) if has_new else 0,
         companions=None if companions == images.path else companions,
         photos=_photos(seen, held_out, set(people)),
-        repeated=distinct_images(training, pictures).repeated,
+        repeated=len(pictures) - len(set(zip(pictures, training.labels().tolist(), strict=True))),
         quality=quality,
     )
 

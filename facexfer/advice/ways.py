@@ -77,6 +77,7 @@ class Way:
         recipes: The committed recipes of it, whose figures are its own.
         instead: Recipes whose figures are the nearest, where it has none.
         differs: How those differ from it.
+        spectra: 2 where it trains on the source's own spectrum as well.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Way:
     recipes: tuple[str, ...]
     instead: tuple[str, ...] = ()
     differs: str = ""
+    spectra: int = 1
 
     def missing(self, there: Situation) -> str:
         """Say what is missing for it; nothing where it can be taken."""
@@ -156,7 +158,7 @@ WAYS = (
         "plain fine-tuning on both spectra", "labelled pictures of the same people in both spectra, in one manifest",
         (_new_pictures, _in_one_split),
         {"source": _MEASURED_ANEW, "head": _HEAD, "method": {"name": "l2"}, "optimizer": _STEPS},
-        3, ("nirsim-joint", "nirsim-mild-joint"),
+        3, ("nirsim-joint", "nirsim-mild-joint"), spectra=2,
     ),
     Way(
         "BatchNorm statistics alone", "pictures in the new spectrum",

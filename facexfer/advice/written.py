@@ -32,7 +32,7 @@ def recipe_values(way: Way, there: Situation, source: Source, measured: Measured
     sections = {name: dict(section) for name, section in way.sections.items()}
     data = there.data.model_dump(mode="json", exclude_defaults=True)
     data["modality"] = there.data.modality
-    if "nirsim-joint" in way.recipes:
+    if way.spectra > 1:
         data["modality"] = [there.new, there.visible]
     values: dict[str, Any] = {
         "task": "face",
@@ -78,4 +78,4 @@ def _length(optimizer: dict[str, Any], way: Way, there: Situation, measured: Mea
     images = there.training.images
     batch = min(int(optimizer["batch_size"]), 2 ** (images.bit_length() - 1))
     steps = 0 if measured is None or measured.steps is None else measured.steps
-    return {**optimizer, "batch_size": batch, "epochs": max(way.epochs, math.ceil(steps / (images // batch)))}
+    return {**optimizer, "batch_size": batch, "epochs": max(way.epochs, round(steps / (images // batch)))}

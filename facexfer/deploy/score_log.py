@@ -3,7 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,8 @@ def read_log(path: Path) -> ScoreLog:
 
     Args:
         path: A CSV with the column ``score``, and any of ``user`` (or ``claimed_identity``, ``identity``), ``time``
-            (ISO 8601, or seconds) and ``accepted`` (or ``decision``: 1 or 0, true or false, accept or reject).
+            (ISO 8601, in UTC where it has no
+            zone, or seconds) and ``accepted`` (or ``decision``: 1 or 0, true or false, accept or reject).
 
     Returns:
         The attempts.
@@ -50,26 +51,30 @@ def read_log(path: Path) -> ScoreLog:
     Raises:
         InputError: If the file cannot be read, or a value is none of its column; the error names the line.
     """
-    rows = list(read_rows(path, ("score",), "log"))
-    if not rows:
-        raise InputError(f"{path}: expected attempts, got a heading alone; give a log with rows")
-    columns = list(rows[0][1])
-    user, decision = (next((name for name in names if name in columns), None) for names in (_USER, _DECISION))
-    scores, times, accepted, names = [], [], [], []
-    for line, row, _ in rows:
+    scores: list[float] = []
+    times: list[float] = []
+    accepted: list[bool] = []
+    names: list[str] = []
+    user = decision = None
+    digits = 0
+    for line, row, _ in read_rows(path, ("score",), "log"):
+        if not scores:
+            user, decision = (next((name for name in known if name in row), None) for known in (_USER, _DECISION))
         scores.append(_score(row["score"].strip(), path, line))
+        digits = max(digits, _decimals(row["score"].strip()))
         if user is not None:
             names.append(_filled(row[user], user, path, line))
-        if "time" in columns:
+        if "time" in row:
             times.append(_seconds(_filled(row["time"], "time", path, line), path, line))
         if decision is not None:
             accepted.append(_decided(_filled(row[decision], decision, path, line), decision, path, line))
-    digits = max(_decimals(row["score"].strip()) for _, row, _ in rows)
+    if not scores:
+        raise InputError(f"{path}: expected attempts, got a heading alone; give a log with rows")
     return ScoreLog(
         np.array(scores),
-        None if user is None else np.unique(names, return_inverse=True)[1].astype(np.int64),
+        np.unique(names, return_inverse=True)[1].astype(np.int64) if names else None,
         np.array(times) if times else None,
-        None if decision is None else np.array(accepted),
+        np.array(accepted) if accepted else None,
         0.5 * 10.0**-digits,
     )
 
@@ -103,7 +108,8 @@ def _seconds(text: str, path: Path, line: int) -> float:
         seconds = float(text)
     except ValueError:
         try:
-            seconds = datetime.fromisoformat(text).timestamp()
+            time = datetime.fromisoformat(text)
+            seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError, OSError):
             seconds = math.nan
     if not math.isfinite(seconds):

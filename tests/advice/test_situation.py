@@ -7,7 +7,7 @@ from small_faces import write_small_set
 
 from facexfer.advice.situation import Amount, read_situation
 from facexfer.data.manifest import FaceImage, read_manifest, write_manifest
-from facexfer.errors import DataWarning, InputError
+from facexfer.errors import InputError
 
 SIZE = (112, 112)
 
@@ -77,5 +77,4 @@ def test_pictures_listed_twice_are_counted(tmp_path):
     manifest = write_small_set(tmp_path)
     folder = tmp_path / "nir" / "p0"
     shutil.copyfile(folder / "0.png", folder / "1.png")
-    with pytest.warns(DataWarning, match="are pictures listed before"):
-        assert read_situation(manifest, SIZE).repeated == 1
+    assert read_situation(manifest, SIZE).repeated == 1

@@ -38,7 +38,8 @@ def monitor(
     if (rate := found.accept_rate) is not None:
         typer.echo(
             f"accept rate {100 * rate.observed:.1f} % of {found.attempts:,} attempts, expected "
-            f"{100 * rate.expected[0]:.1f} to {100 * rate.expected[1]:.1f} %, p = {rate.p_value:.2g}"
+            f"{100 * rate.expected[0]:.1f} to {100 * rate.expected[1]:.1f} % with at most "
+            f"{100 * found.impostor_share:g} % impostors, p = {rate.p_value:.2g}"
         )
     if (shape := found.shape) is not None:
         typer.echo(f"accepted scores at most {100 * shape.distance:.1f} points apart, p = {shape.p_value:.2g}")

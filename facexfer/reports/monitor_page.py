@@ -106,9 +106,10 @@ def _distribution(found: Monitored) -> str:
 def _rates(found: Monitored) -> str:
     figure, axes = make_axes("part of the log", "accept rate")
     places = np.arange(1, len(found.windows) + 1)
+    axes.set_xticks(places)
     rates = np.array([window.accept_rate for window in found.windows])
     low, high = np.array([window.accept_rate_ci95 for window in found.windows]).T
-    axes.errorbar(places, rates, (rates - low, high - rates), fmt="o-", ms=3, color=_ORANGE)
+    axes.errorbar(places, rates, np.maximum(0, (rates - low, high - rates)), fmt="o-", ms=3, color=_ORANGE)
     if found.accept_rate is not None:
         axes.axhspan(*found.accept_rate.expected, color=_BLUE, alpha=0.3)
     return to_svg(figure)

@@ -65,6 +65,7 @@ def test_the_same_camera_is_no_alarm(folder):
     said = run("monitor", folder / "fine.csv", "--bundle", folder / "bundle", "--json", folder / "fine.json",
                "--report", folder / "page")  # fmt: skip
     assert said.splitlines()[-1] == "no alarm"
+    assert "with at most 1 % impostors" in said
     found = json.loads((folder / "fine.json").read_text())
     assert (found["alarm"], found["users"], found["attempts"]) == (False, PEOPLE, PEOPLE * SHOTS * (SHOTS - 1) // 2)
     assert found == json.loads((folder / "page" / "report.json").read_text())

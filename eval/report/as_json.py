@@ -12,7 +12,7 @@ from facexfer.eval.identification import Identification
 from facexfer.eval.metrics import compute_metrics
 from facexfer.eval.paired import Difference
 from facexfer.eval.report.definitions import all_definitions
-from facexfer.eval.report.findings import BeforeAfter, Findings, Slice, WithFailures
+from facexfer.eval.report.findings import BeforeAfter, Beyond, Findings, Slice, WithFailures
 from facexfer.eval.verification import OperatingPoint
 
 
@@ -48,6 +48,8 @@ def findings_to_json(findings: Findings) -> dict[str, Any]:
         ]
     if findings.folds is not None:
         result["folds"] = asdict(findings.folds)
+    if findings.beyond is not None:
+        result["extrapolated"] = _beyond(findings.beyond)
     return {**result, **findings.facts, "definitions": all_definitions()}
 
 
@@ -176,6 +178,29 @@ def _identification(found: Identification) -> dict[str, Any]:
                 "impostor_probes": point.impostor_pairs,
             }
             for point in found.open_set
+        ],
+    }
+
+
+def _beyond(beyond: Beyond) -> dict[str, Any]:
+    tail = beyond.tail
+    return {
+        "measured": False,
+        "base": tail.excesses.base,
+        "excesses": len(tail.excesses.values),
+        "shape": tail.fit.shape,
+        "misfit_standard_errors": tail.misfit,
+        "points": [
+            {
+                "far": far.far,
+                "times_below_the_pairs": far.factor,
+                "threshold": far.threshold,
+                "far_ci95": _bounds(far.far_ci95),
+                "tar_measured_there": None if point is None else point.tar,
+                "tar_ci95": None if point is None else _bounds(point.tar_ci95),
+                "refused": far.refusal or None,
+            }
+            for far, point in beyond.points
         ],
     }
 

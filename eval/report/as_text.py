@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from facexfer.eval.metrics import show_metrics
+from facexfer.eval.report.beyond import beyond_lines
 from facexfer.eval.report.findings import Findings
 
 # Wider than any table: a narrow terminal breaks lines itself.
@@ -93,7 +94,7 @@ def _lines(findings: Findings) -> list[str]:
             f"the threshold chosen elsewhere for FAR {target:g}: here FAR {point.achieved_far:.3g}, "
             f"TAR {100 * (point.tar or 0):.2f} %"
         )
-    return lines
+    return lines if findings.beyond is None else [*lines, *beyond_lines(findings.beyond)]
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:

@@ -33,6 +33,13 @@ DEFINITIONS = {
         "Each network at its own threshold. The interval is that of 1,000 draws of a bootstrap over "
         "identities, the same for both networks, with thresholds found anew in each."
     ),
+    "extrapolated": (
+        "A FAR below what the pairs support, not measured. The 1,000 highest impostor scores (the highest hundredth, "
+        "if that is fewer) follow a generalised Pareto distribution on the scale -log(1 - score^2): peaks over "
+        "threshold. The interval is that of the FAR at the threshold shown, by identity; TAR there is measured. "
+        "Refused where the tail does not fit, a few people make most of it, or the target lies more than 30 times "
+        "below the pairs."
+    ),
     "slice": (
         "Pairs whose images both have the value; against a gallery, whose probe has it. At the thresholds of the whole."
     ),

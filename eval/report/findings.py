@@ -9,6 +9,7 @@ from facexfer.eval.folds import FoldAccuracy
 from facexfer.eval.identification import Identification
 from facexfer.eval.metrics import Measured
 from facexfer.eval.paired import Difference
+from facexfer.eval.tail.extrapolation import Extrapolated, Tail
 from facexfer.eval.verification import OperatingPoint
 
 
@@ -67,6 +68,20 @@ class BeforeAfter:
 
 
 @dataclass(frozen=True)
+class Beyond:
+    """False accept rates below what the pairs support.
+
+    Attributes:
+        tail: What they were extrapolated from.
+        points: Each with the operating point at its threshold, of which the true accept rate is measured; None where
+            the extrapolation is refused.
+    """
+
+    tail: Tail
+    points: tuple[tuple[Extrapolated, OperatingPoint | None], ...]
+
+
+@dataclass(frozen=True)
 class Findings:
     """An evaluation.
 
@@ -84,6 +99,7 @@ class Findings:
         visible: The same within VIS: what the transfer cost.
         elsewhere: Thresholds of another set, with the target that they were chosen for, applied here.
         folds: Accuracy on a list of pairs, if given.
+        beyond: Extrapolated false accept rates, if asked for.
         facts: Model, data, versions.
     """
 
@@ -100,6 +116,7 @@ class Findings:
     visible: BeforeAfter | None = None
     elsewhere: tuple[tuple[float, OperatingPoint], ...] = ()
     folds: FoldAccuracy | None = None
+    beyond: Beyond | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from facexfer.eval.identification import Identification
 from facexfer.eval.metrics import show_metrics
 from facexfer.eval.report.as_json import findings_to_json
+from facexfer.eval.report.beyond import beyond_parts
 from facexfer.eval.report.definitions import all_definitions
 from facexfer.eval.report.findings import BeforeAfter, Findings, Slice, WithFailures
 from facexfer.eval.report.page import (
@@ -63,6 +64,8 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
         ("True accept rate at false accept rates", points),
         ("Curves", [_plots(findings)]),
     ]
+    if findings.beyond is not None:
+        sections.append(("Beyond the pairs: extrapolated", beyond_parts(findings.beyond, findings.curve)))
     if findings.identification is not None:
         sections.append(("Identification", _identification(findings.identification)))
     if findings.failures is not None:

@@ -47,6 +47,10 @@ def evaluate(
         bool, typer.Option("--distances", help="The scores are distances: lower means more alike.")
     ] = False,
     far: Annotated[list[float] | None, typer.Option(help="False accept rates, as fractions.")] = None,
+    extrapolate: Annotated[
+        list[float] | None,
+        typer.Option(help="False accept rates below what the pairs support: extrapolated, and marked as such."),
+    ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Add the embedding of the mirrored crop.")] = False,
     templates: Annotated[
         bool, typer.Option("--templates", help="Enrol the mean of half of each identity's captures.")
@@ -94,6 +98,7 @@ def evaluate(
         "fars": far or evaluation.FARS, "flip": flip, "templates": templates, "identify": identify,
         "slice_by": slice_by or (), "failures": failures, "before": before, "before_backbone": before_backbone,
         "thresholds": thresholds, "pairs": pairs, "gallery_model": gallery_model, "gallery_backbone": gallery_backbone,
+        "extrapolate": extrapolate or (),
     }  # fmt: skip
     evaluation.check_arguments(arguments, _as_option)
     if not pictures and report is None:

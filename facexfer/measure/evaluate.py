@@ -12,11 +12,14 @@ from facexfer.data.failures import Failure
 from facexfer.data.images import read_rgb
 from facexfer.eval.collect import curve_of_pairs, worst_pairs
 from facexfer.eval.curves import curve_of_scores
+from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.report.bands import envelope_of_curve, envelope_of_pairs
-from facexfer.eval.report.findings import Findings
+from facexfer.eval.report.findings import Beyond, Findings
 from facexfer.eval.report.page import ShownPair
 from facexfer.eval.score_files import ScoreSet
 from facexfer.eval.scores import operating_points, points_at_thresholds
+from facexfer.eval.tail.excesses import collect_excesses
+from facexfer.eval.tail.extrapolation import Tail
 from facexfer.eval.verification import OperatingPoint, point_at, tar_at_far
 from facexfer.measure.pair_sets import Comparison, Side
 from facexfer.measure.questions import before_and_after, count_failures, search, slice_by
@@ -39,6 +42,7 @@ class Request:
         probe_failures: Photos without a crop, of the one set or the probes; None does not count failures.
         gallery_failures: Of the gallery.
         device: Where products are made.
+        extrapolate: False accept rates below what the pairs support.
     """
 
     fars: tuple[float, ...]
@@ -49,6 +53,7 @@ class Request:
     probe_failures: tuple[Failure, ...] | None = None
     gallery_failures: tuple[Failure, ...] = ()
     device: str = "cpu"
+    extrapolate: tuple[float, ...] = ()
 
 
 def evaluate_comparison(
@@ -101,6 +106,7 @@ def evaluate_comparison(
         before=before,
         visible=before_and_after(*visible, request.fars, request.device) if visible is not None else None,
         elsewhere=tuple(zip((far for far, _ in request.thresholds), elsewhere, strict=True)),
+        beyond=_beyond(pairs, request.extrapolate) if request.extrapolate else None,
         facts=(facts or {}) | {"versions": _versions()},
     )
 
@@ -173,6 +179,15 @@ def show_pair(kind: str, score: float, first: tuple[Side, int], second: tuple[Si
         (_caption(*first), _caption(*second)),
         (_picture(*first), _picture(*second)) if pictures else (),
     )
+
+
+def _beyond(pairs: PairSet, fars: Sequence[float]) -> Beyond:
+    """Extrapolate the false accept rate, and measure the true accept rate at the thresholds found."""
+    tail = Tail(collect_excesses(pairs))
+    found = tail.extrapolate(fars)
+    made = [each.threshold for each in found if each.threshold is not None]
+    points = iter(points_at_thresholds(pairs, made))
+    return Beyond(tail, tuple((each, None if each.threshold is None else next(points)) for each in found))
 
 
 def _several(measure: Any, *fars: Sequence[float]) -> list[tuple[OperatingPoint, ...]]:

@@ -39,7 +39,7 @@ _BELONGS = {
     ),
     "embeddings": ("labels", "gallery_embeddings", "gallery_labels"),
     "scores": ("distances",),
-    "model or embeddings": ("identify", "templates"),
+    "model or embeddings": ("identify", "templates", "extrapolate"),
 }  # fmt: skip
 _NEEDS = {"before_backbone": "before", "gallery_model": "gallery", "gallery_backbone": "gallery_model"}
 
@@ -111,6 +111,7 @@ def evaluate(
     before_backbone: str | None = None,
     thresholds: str | Path | None = None,
     pairs: str | Path | None = None,
+    extrapolate: Sequence[float] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Measure TAR at FAR over all pairs, exactly: of a model on images, of embeddings, or of scores.
@@ -142,6 +143,8 @@ def evaluate(
         thresholds: The JSON of an evaluation elsewhere: its thresholds, applied here.
         pairs: A list of pairs with folds, such as LFW's ``pairs.txt``. Where identities tell of no pair beside it, its
             pairs are all there are.
+        extrapolate: False accept rates below what the pairs support: extreme value theory on the impostor tail, never
+            mixed with what is measured.
         say: Shows a line about what is left out.
 
     Returns:
@@ -162,6 +165,9 @@ def evaluate(
     check_arguments(locals())
     targets = tuple(fars)
     check_fars(targets)
+    beyond = tuple(extrapolate)
+    if beyond:
+        check_fars(beyond)
     known = read_thresholds(Path(thresholds), distances) if thresholds is not None else ()
     if scores is not None:
         if not 1 <= len(scores) <= 2:
@@ -174,13 +180,13 @@ def evaluate(
         embeddings = embed_array(FlipEmbedder(embedder) if flip else embedder, images)
     if embeddings is not None:
         comparison = compare_arrays(embeddings, labels, gallery_embeddings, gallery_labels)
-        request = Request(targets, known, identify, templates, device=best_device())
+        request = Request(targets, known, identify, templates, device=best_device(), extrapolate=beyond)
         return Evaluation(evaluate_comparison(comparison, request))
     assert model is not None
     assert isinstance(images, str | Path | Manifest)
     measured = MeasuredModel(ImageChoice(find_faces(images), split, probe, gallery), flip, say)
     lost = measured.failures(None if failures is None else Path(failures))
-    request = Request(targets, known, identify, templates, tuple(slice_by), *lost, best_device())
+    request = Request(targets, known, identify, templates, tuple(slice_by), *lost, best_device(), beyond)
     listed = None if pairs is None else Path(pairs)
     findings = measured.evaluate(
         (model, backbone), (before, before_backbone), request, listed, (gallery_model, gallery_backbone)

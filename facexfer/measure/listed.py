@@ -86,6 +86,7 @@ def evaluate_list(side: Side, pairs: Sequence[ListedPair], request: Request, fac
     """
     needs = {
         "--identify": request.identify, "--templates": request.templates, "--slice-by": request.columns,
+        "--extrapolate": request.extrapolate,
     }  # fmt: skip
     asked = [option for option, given in needs.items() if given]
     if asked:

@@ -169,6 +169,35 @@ def test_a_target_that_accepts_everybody(arrays, tmp_path):
     assert [point["far"] for point in figures["identification"]["open_set"]] == [0.1, 1.0]
 
 
+def test_what_is_extrapolated_is_kept_apart(tmp_path):
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(60, 1, 32))
+    embeddings = (centres + 1.4 * generator.normal(size=(60, 6, 32))).reshape(-1, 32).astype(np.float32)
+    np.save(tmp_path / "e.npy", embeddings)
+    np.save(tmp_path / "l.npy", np.repeat(np.arange(60), 6))
+    given = ["--embeddings", tmp_path / "e.npy", "--labels", tmp_path / "l.npy", "--far", "1e-2"]
+    out = tmp_path / "figures.json"
+    plain = run(*given, "--json", out)
+    before = json.loads(out.read_text())
+    shown = run(*given, "--extrapolate", "1e-6", "--extrapolate", "1e-9", "--json", out, "--report", tmp_path / "r")
+    figures = json.loads(out.read_text())
+    assert shown.startswith(plain.rstrip())
+    assert "extrapolated from the 637 highest impostor scores, not measured:" in shown
+    near, far = figures["extrapolated"]["points"]
+    assert figures["extrapolated"]["measured"] is False
+    assert near["far_ci95"][0] < 1e-6 < near["far_ci95"][1]
+    assert near["threshold"] > before["operating_points"][0]["threshold"]
+    assert 0 <= near["tar_measured_there"] <= before["operating_points"][0]["tar"]
+    assert far["threshold"] is None
+    assert "validated to 30 times" in far["refused"]
+    assert {name: value for name, value in figures.items() if name != "extrapolated"} == before
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "None of these rates was measured" in page
+    assert page.count("1e-06, extrapolated") == 1
+    with pytest.raises(InputError, match=r"expected FARs to extrapolate below 1\.6e-05, .*, got 0\.001"):
+        run(*given, "--extrapolate", "1e-3")
+
+
 def test_embeddings_are_searched_and_averaged(arrays, tmp_path):
     out = tmp_path / "figures.json"
     given = ["--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "0.1"]
@@ -242,6 +271,8 @@ def test_a_model_with_every_question(tmp_path):
 
 
 def test_options_that_would_do_nothing_are_refused(arrays, tmp_path):
+    with pytest.raises(InputError, match="expected --model or --embeddings beside --extrapolate, got --scores"):
+        run("--scores", arrays["genuine"], arrays["impostor"], "--extrapolate", "1e-9")
     given = ["--model", "new.onnx", "--manifest", "images.csv"]
     with pytest.raises(InputError, match="expected --gallery beside --gallery-model; leave --gallery-model out"):
         run(*given, "--gallery-model", "old.onnx")

@@ -98,7 +98,7 @@ class LResNetIR(BackboneModule):
         return embeddings
 
     def mxnet_names(self) -> dict[str, str]:
-        """Give the published MXNet name of every parameter and statistic.
+        """The published MXNet name of every parameter and statistic.
 
         Returns:
             Our state-dict key -> the name in the ``.params`` file.

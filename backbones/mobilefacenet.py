@@ -152,7 +152,7 @@ class MobileFaceNet(BackboneModule):
 
     @staticmethod
     def mxnet_names() -> dict[str, str]:
-        """Give the published MXNet name of every parameter and statistic.
+        """The published MXNet name of every parameter and statistic.
 
         Returns:
             Our state-dict key -> the name in ``model-0000.params``.

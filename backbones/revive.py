@@ -30,7 +30,7 @@ def folded_layers(network: nn.Module) -> tuple[str, ...]:
 def revive_batchnorm(
     network: nn.Module, batches: Iterable[Tensor], layers: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """Give folded BatchNorm layers the statistics of data, so that training starts from the same function.
+    """Set the statistics of folded BatchNorm layers from data, so that training starts from the same function.
 
     A folded layer passes its input on: in train mode it would normalise what was never meant to be, and the network
     would be lost at the first step. With m and v the mean and variance of a layer's input x over the batches, and

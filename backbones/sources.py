@@ -112,7 +112,7 @@ def find_source(path: Path) -> WeightSource | None:
 
 
 def weights_digest(path: Path) -> str:
-    """Give the SHA-256 of a file of weights, in hex; of an ONNX file with all files that hold its weights.
+    """SHA-256 of a file of weights, in hex; for an ONNX file, of all files that hold its weights.
 
     Raises:
         InputError: If it has no form of weights, or a file beside it is missing.
@@ -121,7 +121,7 @@ def weights_digest(path: Path) -> str:
 
 
 def find_weights(name: str) -> Path:
-    """Give a file of weights, or by its pack's name the recognition model of an InsightFace pack.
+    """A file of weights, or for the name of an InsightFace pack its recognition model.
 
     Args:
         name: A path, or e.g. ``buffalo_sc``, which insightface itself downloads where it is not there yet.

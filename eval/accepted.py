@@ -44,6 +44,6 @@ def accepted_scores(pairs: PairSet, curve: Curve, point: OperatingPoint) -> Acce
 
 
 def _scores(curve: Curve, threshold: float, shares: Sequence[float] | np.ndarray) -> list[float]:
-    """Give the thresholds of the curve at which so much is accepted of the genuine pairs, at or above another one."""
+    """The curve's thresholds that accept given shares of the genuine pairs, at or above a lowest threshold."""
     places = np.minimum(np.searchsorted(curve.tar, shares), len(curve.thresholds) - 2)
     return [max(threshold, float(score)) for score in curve.thresholds[places]]

@@ -18,7 +18,7 @@ CLASSIFICATION_METRICS: Registry[Callable[[np.ndarray, np.ndarray], float]] = Re
 
 
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Give the part of the images whose true class is among the k best.
+    """The fraction of images whose true class is among the k best.
 
     Args:
         scores: (N, K), higher is better.
@@ -39,7 +39,7 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def per_class_accuracy(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
-    """Give the top-k accuracy of every class.
+    """The top-k accuracy of every class.
 
     Args:
         scores: (N, K), higher is better.
@@ -64,7 +64,7 @@ def per_class_accuracy(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np
 
 
 def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Give the mean cross-entropy of logits in nats.
+    """The mean cross-entropy of logits in nats.
 
     Args:
         scores: (N, K) logits.

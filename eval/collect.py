@@ -129,7 +129,7 @@ def labelled_scores(pairs: PairSet, fars: Sequence[float]) -> LabelledScores:
 
 
 def _genuine(pairs: PairSet) -> Iterator[PairScores]:
-    """Give the genuine pairs block by block, in the order of their rows."""
+    """Yield the genuine pairs block by block, in the order of their rows."""
     return (pairs.genuine_pairs_of(*block) for block in pairs.genuine_blocks())
 
 

@@ -24,7 +24,7 @@ class ThresholdNoise:
 
 
 def wilson_interval(accepted: float, pairs: float, deviations: float = _Z95) -> tuple[float, float]:
-    """Give the 95 % Wilson score interval of a proportion (Wilson, JASA 1927).
+    """The 95 % Wilson score interval of a proportion (Wilson, JASA 1927).
 
     It takes the pairs as independent. Pairs that share an identity are not, so for verification it is too narrow;
     treat it as the least uncertainty that there can be.
@@ -63,7 +63,7 @@ def identity_interval(
     total: tuple[int, int] | None = None,
     threshold: ThresholdNoise | None = None,
 ) -> tuple[float, float]:
-    """Give a 95 % interval of a proportion of pairs by a bootstrap over identities.
+    """A 95 % interval of a proportion of pairs by a bootstrap over identities.
 
     Each draw of the bootstrap (the Bayesian one; Rubin, Annals of Statistics 1981) gives every identity an exponential
     weight of mean and variance 1; a pair has the weights of its identities, on both sides, to first order. The
@@ -166,7 +166,7 @@ def residual_squares(
 
 
 def fewest_pairs(far: float, errors: int) -> int:
-    """Give how many impostor pairs are needed until so many false accepts are expected.
+    """How many impostor pairs are needed until a given number of false accepts is expected.
 
     3 is the rule of three (with no error seen, 3 / N bounds the rate from above at 95 %), 30 Doddington's rule of
     thirty (the true rate is within 30 % of the measured one at 90 %; Speech Communication 2000).

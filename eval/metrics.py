@@ -59,12 +59,12 @@ def compute_metrics(measured: Measured) -> dict[str, Any]:
 
 
 def show_metrics(measured: Measured) -> list[str]:
-    """Give the words for every metric, in their order."""
+    """The labels of all metrics, in their order."""
     return [metric.show(metric.compute(measured)) for metric in METRICS.values()]
 
 
 def metric_definitions() -> dict[str, str]:
-    """Give what each metric means."""
+    """What each metric means."""
     return {metric.term or name: metric.definition for name, metric in METRICS.items()}
 
 

@@ -120,7 +120,7 @@ class _Sorted:
         self._counts = scores.impostor_counts
 
     def rates(self, weights: np.ndarray, fars: Sequence[float], impostor_pairs: int) -> np.ndarray:
-        """Give the weighted TAR at each FAR; 0 where it is not supported."""
+        """The weighted TAR at each FAR; 0 where it is not supported."""
         one, other = (self._counts * weights[:, None]).T
         everything = one.sum() * other.sum() - (one * other).sum()
         accepted = np.cumsum(self._worth * weights[self._two[:, 0]] * weights[self._two[:, 1]])

@@ -152,7 +152,7 @@ def genuine_above(pairs: PairSet, thresholds: list[float]) -> list[Tensor]:
 
 
 def _stricter(cut: Cut) -> float:
-    """Give the threshold that accepts half of a cut's pairs; its own where there are none or they are not held."""
+    """The threshold that accepts half of a cut's pairs; its own where it has none or does not hold them."""
     if cut.above is None or not cut.accepted:
         return cut.threshold
     return float(cut.above.scores[cut.accepted // 2])

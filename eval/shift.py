@@ -73,7 +73,7 @@ class ShapeShift(Shift):
 
 
 def shares_by_group(above: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Give shares of yes among attempts, and their covariance by group.
+    """The share of attempts that each question holds for, and the shares' covariance by group.
 
     Args:
         above: (N, J) bool, J questions to each attempt.
@@ -197,7 +197,7 @@ def time_trend(values: np.ndarray, times: np.ndarray, users: np.ndarray) -> Shif
 
 
 def _two_sided(difference: float, half: float) -> float:
-    """Give p of a difference whose 95 % interval reaches so far to the side of 0."""
+    """The p-value of a difference, from the half-width of its 95 % interval on the side of 0."""
     if difference == 0:
         return 1.0
     return 2 * float(stats.norm.sf(abs(difference) / half * stats.norm.ppf(_95))) if half > 0 else 0.0

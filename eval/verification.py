@@ -144,17 +144,17 @@ def point_at(genuine: np.ndarray, impostor: np.ndarray, threshold: float) -> Ope
 
 
 def tail_length(impostor_pairs: int, fars: Sequence[float]) -> int:
-    """Give how many of the highest impostor scores decide about all targets: k + 1 of the largest, at most all."""
+    """How many of the highest impostor scores decide all targets: k + 1 for the largest target, at most all."""
     return min(impostor_pairs, max(accepted_impostors(impostor_pairs, far) for far in fars) + 1)
 
 
 def accepted_impostors(impostor_pairs: int, far: float) -> int:
-    """Give k, the most impostor pairs that a target lets pass."""
+    """k, the most impostor pairs that a target lets pass."""
     return math.floor(far * impostor_pairs + 1e-9)
 
 
 def highest_scores(scores: np.ndarray, count: int) -> np.ndarray:
-    """Give the ``count`` highest scores, highest first, without sorting or copying the others."""
+    """The ``count`` highest scores, highest first, without sorting or copying the others."""
     kept = scores[:0]
     for start in range(0, len(scores), _CHUNK):
         part = scores[start : start + _CHUNK]

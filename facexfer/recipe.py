@@ -33,7 +33,7 @@ def expand_path(value: object) -> object:
 
 
 def checked_name(text: str) -> str:
-    """Give the one form of a name that selects images.
+    """The canonical form of a name that selects images.
 
     Raises:
         InputError: If there is nothing in it, or it is no name.

@@ -92,7 +92,7 @@ class Registry(Generic[T], Mapping[str, T]):
         return len(list(iter(self)))
 
     def _of_other_packages(self) -> dict[str, EntryPoint]:
-        """Give the entry points that have not been loaded yet, by name."""
+        """The entry points that have not been loaded yet, by name."""
         if self._elsewhere is None:
             self._elsewhere = {each.name: each for each in entry_points(group=f"{__package__}.{self.group}")}
         return self._elsewhere

@@ -101,12 +101,12 @@ def best_device() -> str:
 
 
 def memory_format(settings: RuntimeSection) -> torch.memory_format:
-    """Give the layout of images and convolution weights: channels_last pays on mobile networks, most of all on CPUs."""
+    """The layout of images and convolution weights: channels_last speeds up mobile networks, most of all on CPUs."""
     return torch.channels_last if settings.channels_last else torch.contiguous_format
 
 
 def weights_dtype(settings: RuntimeSection) -> torch.dtype:
-    """Give the number type of weights: float32 also under autocast, float64 for checks of the arithmetic."""
+    """The number type of weights: float32 also under autocast, float64 for checks of the arithmetic."""
     return torch.float64 if settings.precision == "64-true" else torch.float32
 
 

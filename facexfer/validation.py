@@ -9,7 +9,7 @@ from facexfer.registry import unknown_name_message
 
 
 def first_problem(error: pydantic.ValidationError, model: type[pydantic.BaseModel] | None = None) -> str:
-    """Give the first problem of a refusal, an unknown key before all others.
+    """The first problem of a failed validation; an unknown key comes before all others.
 
     Args:
         error: The refusal.

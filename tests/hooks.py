@@ -2,5 +2,5 @@
 
 
 def count_hooks(*networks):
-    """Give how many forward hooks are left in all modules of the networks."""
+    """How many forward hooks are left in all modules of the networks."""
     return sum(len(module._forward_hooks) for network in networks for module in network.modules())

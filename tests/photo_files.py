@@ -19,7 +19,7 @@ def picture(seed=0, size=(160, 140)):
 
 
 def encoded(image, form="PNG", **options):
-    """Give the bytes of an image file."""
+    """The bytes of an image file."""
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
@@ -64,7 +64,7 @@ def damaged(data, generator):
 
 
 def every_form(seed=0):
-    """Give one picture in many forms: suffix -> bytes."""
+    """One picture in many formats: suffix -> bytes."""
     photo = picture(seed)
     grey, palette = photo.convert("L"), photo.convert("P")
     deep = Image.fromarray(np.asarray(grey) * np.uint16(99))

@@ -9,7 +9,7 @@ SHARED = Path(os.environ.get("FACEXFER_SHARED", Path(__file__).resolve().parents
 
 
 def shared(relative: str) -> Path:
-    """Give the path of a shared file or folder, or skip the test, saying so, where it is absent."""
+    """The path of a shared file or folder; where it is absent, the test is skipped with a reason."""
     path = SHARED / relative
     if not path.exists():
         pytest.skip(f"{relative} not found under {SHARED}; set FACEXFER_SHARED to the folder that holds it")

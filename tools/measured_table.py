@@ -99,7 +99,7 @@ def _rows(table: Table, root: Path, known: set[str]) -> Iterator[dict[str, str]]
 
 
 def _section(table: Table, text: str) -> tuple[str, list[list[str]]]:
-    """Give a section's heading and the cells of its first table, without the marks of the winners."""
+    """A section's heading and the cells of its first table, without the marks of the winners."""
     section = next(part for part in re.split(r"^## ", text, flags=re.MULTILINE) if part.startswith(table.heading))
     lines = [line for line in section.splitlines() if line.startswith("|")]
     cells = [[cell.strip().replace("**", "") for cell in line.strip("|").split("|")] for line in lines]

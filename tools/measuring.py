@@ -58,7 +58,7 @@ def report(work: Callable[[], Any], times: int = 1) -> Any:
 
 
 def peak_megabytes() -> float:
-    """Give the most memory that this process has held since `forget_peak`, or ever where the system cannot forget."""
+    """The most memory this process has held since `forget_peak`, or ever where the system cannot reset its peak."""
     status = Path("/proc/self/status")
     if status.exists():
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

@@ -111,7 +111,7 @@ def choose_weights(found: list[Weights]) -> Weights:
 
 
 def nearest_weights(network: BackboneModule, groups: Mapping[str, Mapping[str, Tensor]]) -> Weights | None:
-    """Give the set that comes nearest where none fits, so that an error can say what does not; None without tensors."""
+    """The closest set where none fits, so that an error can say what does not fit; None without tensors."""
     wanted = set(_wanted(network))
     candidates = [
         _split(network, place, prefix, tensors, strict=True)

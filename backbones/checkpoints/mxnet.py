@@ -40,7 +40,7 @@ def load_mxnet(network: BackboneModule, path: Path) -> str:
 
 
 def mxnet_names(network: BackboneModule) -> dict[str, str]:
-    """Give our names of a network's tensors -> MXNet's; empty for a network without an MXNet form."""
+    """Our names of a network's tensors -> MXNet's; empty for a network without an MXNet form."""
     give: Callable[[], dict[str, str]] | None = getattr(network, "mxnet_names", None)
     return {} if give is None else give()
 

@@ -138,7 +138,7 @@ def _read(model: Any, path: Path) -> OnnxGraph:
 
 
 def _sorted(protos: Any, known: set[str]) -> Iterator[Any]:
-    """Give the operators in an order in which each comes after what it needs; not every writer keeps to that."""
+    """The operators in topological order, which not every writer keeps to."""
     known, left = {"", *known}, list(protos)
     while left:
         late = []
@@ -271,7 +271,7 @@ def _with_prelu(nodes: dict[str, GraphNode]) -> Iterator[tuple[str, GraphNode]]:
 
 
 def _scaled_parts(nodes: Mapping[str, GraphNode], node: GraphNode) -> dict[str, tuple[str, np.ndarray]]:
-    """Give (value, scale) of the two scaled parts of a sum: ``slope`` of a value itself, ``rest`` of its Relu."""
+    """(value, scale) of the two scaled parts of a sum: ``slope`` of a value itself, ``rest`` of its Relu."""
     found = {}
     for name in node.inputs:
         part = nodes.get(name)

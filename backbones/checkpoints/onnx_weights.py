@@ -63,7 +63,7 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
 
 
 def own_facts(graph: OnnxGraph) -> dict[str, str]:
-    """Give origin and licence of a file that facexfer has exported."""
+    """Origin and licence of a file that facexfer has exported."""
     try:
         facts = json.loads(graph.metadata.get("facexfer", "{}"))
         return {key: str(facts[key]) for key in ("licence", "source") if key in facts}

@@ -54,7 +54,7 @@ class BackboneInfo:
     source: str = ""
 
     def even_taps(self, count: int) -> tuple[Tap, ...]:
-        """Give ``count`` taps: the default ones for their own number, else evenly spaced `blocks` up to the last.
+        """``count`` taps: the default ones if that is their number, else evenly spaced `blocks` up to the last.
 
         Raises:
             InputError: If ``count`` is below 1 or above the number of blocks.

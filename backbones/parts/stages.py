@@ -11,7 +11,7 @@ STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128
 
 
 def stage_taps(prefix: str) -> tuple[Tap, ...]:
-    """Give the tap at the end of each block.
+    """The tap at the end of each block.
 
     Args:
         prefix: The name of the sequence of blocks.

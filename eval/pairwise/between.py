@@ -102,7 +102,7 @@ class _ByTorch:
         return Found(self._inside, self._at_low, self._high_by_image, self._kept.all())
 
     def _memory(self, block: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the memory of two masks, for the reason that `PairSet` keeps its blocks' memory."""
+        """Memory for two masks, kept for the reason that `PairSet` keeps its blocks' memory."""
         size = block.numel()
         if self._masks.shape[1] < size:
             self._masks = torch.empty((2, size), dtype=torch.bool, device=block.device)

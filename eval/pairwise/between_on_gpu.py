@@ -64,7 +64,7 @@ class Filter:
             )
 
     def found(self) -> tuple[int, int, Tensor, Tensor, Tensor, Tensor]:
-        """Give how many lie between, how many at the lower limit, those at least the upper one by image, and the kept.
+        """Count scores between the limits, at the lower one, and at or above the upper one by image; and those kept.
 
         Returns:
             (inside, at_low, (R + Q,) int64, (P,) scores, (P,) rows, (P,) columns), the pairs in any order.

@@ -81,7 +81,7 @@ def sampled_bracket(low: float, high: float, base: int, mass: int, sample: Tenso
 
 
 def next_above(score: float) -> float:
-    """Give the next larger float32 that is no denormal: those count as zero where they are flushed.
+    """The next larger float32 that is not denormal: denormals count as zero where they are flushed.
 
     Example:
         >>> next_above(1.0)

@@ -125,7 +125,7 @@ class _Band:
         return known.within(known.low, self._low, above + at_low, below)
 
     def _counts(self) -> tuple[int, int, int]:
-        """Give how many lie at or above the upper limit, between the limits, and at the lower one."""
+        """Count scores at or above the upper limit, between the limits, and at the lower one."""
         already = int(self._found.high_by_image[: self._columns_from].sum())
         return already, self._found.inside, self._found.at_low
 
@@ -139,7 +139,7 @@ def _grouped(pairs: PairSet, ranks: list[int]) -> list[list[int]]:
 
 
 def _most_with_pairs() -> int:
-    """Give up to which rank the accepted pairs themselves are kept: with a guess's reserve, so many have room."""
+    """The rank up to which accepted pairs themselves are kept; a reserve covers the error of the guess."""
     return KEPT * 3 // 2
 
 
@@ -156,7 +156,7 @@ def _first_brackets(pairs: PairSet, groups: list[list[int]]) -> list[Bracket]:
 
 
 def sample_scores(pairs: PairSet, largest: int) -> tuple[Tensor, float]:
-    """Give the impostor scores, highest first, of a fixed random choice of rows and columns, and what each stands for.
+    """Impostor scores, highest first, of a fixed random sample of rows and columns, and how many each stands for.
 
     The largest rank decides how many are looked at; sorting them all would take longer than the pass itself.
     """
@@ -175,7 +175,7 @@ def sample_scores(pairs: PairSet, largest: int) -> tuple[Tensor, float]:
 
 
 def _accept_everybody(pairs: PairSet) -> Cut:
-    """Give the cut of a target of 1 without looking at any score."""
+    """The cut of a target of 1, without looking at any score."""
     if pairs.one_set:
         ends = pairs.row_counts.cumsum(0)
         by_row = len(pairs.rows) - ends[pairs.row_identities]

@@ -14,7 +14,7 @@ Keys = Sequence[Sequence[Hashable]]
 
 
 def unit_embeddings(embeddings: Vectors, what: str, device: torch.device) -> Tensor:
-    """Give embeddings the length 1.
+    """Scale embeddings to length 1.
 
     Args:
         embeddings: (N, D), of any length; a tensor may already be on the device.
@@ -115,7 +115,7 @@ def _as_float32(embeddings: Vectors, what: str, device: torch.device) -> Tensor:
 
 
 def _rows(embeddings: Vectors, places: Tensor) -> Tensor:
-    """Give some rows as float64 on the places' device."""
+    """Some rows as float64 on the places' device."""
     if isinstance(embeddings, Tensor):
         return embeddings.detach()[places.to(embeddings.device)].to(places.device, torch.float64)
     return torch.from_numpy(np.asarray(embeddings)[places.cpu().numpy()].astype(np.float64)).to(places.device)

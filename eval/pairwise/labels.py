@@ -150,7 +150,7 @@ def _is_missing(value: object) -> bool:
 
 
 def _distinct(array: np.ndarray) -> tuple[list[object], np.ndarray]:
-    """Give the different labels and where each stands, without comparing labels of different kinds."""
+    """The distinct labels and where each occurs, without comparing labels of different kinds."""
     if array.dtype.kind != "O":
         values, places = np.unique(array, return_inverse=True)
         return values.tolist(), places
@@ -163,7 +163,7 @@ def _distinct(array: np.ndarray) -> tuple[list[object], np.ndarray]:
 
 
 def _form(value: object, what: str) -> int | str:
-    """Give the form of one label."""
+    """The canonical form of one label."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bytes):

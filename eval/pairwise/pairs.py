@@ -31,7 +31,7 @@ GPU_STRIP = 1024
 
 
 def shape_of_blocks(device: torch.device) -> tuple[int, int, int]:
-    """Give a device's rows and columns of a block, and rows of a block of genuine pairs."""
+    """A device's rows and columns per block, and rows per block of genuine pairs."""
     return (BLOCK, BLOCK, STRIP) if device.type == "cpu" else (*GPU_BLOCK, GPU_STRIP)
 
 
@@ -173,7 +173,7 @@ class PairSet:
         return cls(rows, columns, codes[0], codes[1], shots.to(device), one_set=False)
 
     def block_starts(self) -> list[tuple[int, int]]:
-        """Give the corners (first row, first column) of all blocks: of one set, the upper triangle alone."""
+        """The corners (first row, first column) of all blocks; for one set, of the upper triangle alone."""
         return [
             (top, left)
             for top in range(0, len(self.rows), self._height)
@@ -181,7 +181,7 @@ class PairSet:
         ]
 
     def blocks(self) -> list[tuple[int, int, int, int]]:
-        """Give all blocks whole: first row, first column, and after the last row and the last column."""
+        """All blocks in full: first row, first column, one past the last row, one past the last column."""
         ends = len(self.rows), len(self.columns)
         return [
             (top, left, min(top + self._height, ends[0]), min(left + self._width, ends[1]))
@@ -216,7 +216,7 @@ class PairSet:
         return scores
 
     def genuine_blocks(self) -> list[tuple[int, int]]:
-        """Give rows (first, last + 1) that split the images into blocks for `genuine_scores`."""
+        """Rows (first, last + 1) that split the images into blocks for `genuine_scores`."""
         people = self._row_people
         blocks, row = [], 0
         while row < len(people):
@@ -251,7 +251,7 @@ class PairSet:
         return scores.masked_fill_(counted.logical_not_(), -torch.inf), left
 
     def genuine_pairs_of(self, top: int, bottom: int) -> PairScores:
-        """Give the genuine pairs of some images, as `genuine_scores`, as a list in the order of the rows."""
+        """The genuine pairs of some images, as in `genuine_scores`, as a list in the order of the rows."""
         scores, left = self.genuine_scores(top, bottom)
         rows, columns = (scores > -torch.inf).nonzero(as_tuple=True)
         return PairScores(scores[rows, columns], rows + top, columns + left)
@@ -284,19 +284,19 @@ class PairSet:
         return counts, float(squares)
 
     def _block(self, height: int, width: int) -> Tensor:
-        """Give the blocks' memory: fresh blocks between small results that stay would tear the heap to pieces."""
+        """The blocks' memory: fresh blocks between small, long-lived results would fragment the heap."""
         if len(self._memory) < height * width:
             self._memory = torch.empty(height * width, device=self.rows.device)
         return self._memory[: height * width].view(height, width)
 
     def _columns_of(self, top: int, bottom: int) -> tuple[int, int]:
-        """Give the columns (first, last + 1) of the identities from one row's to another's."""
+        """The columns (first, last + 1) of the identities from one row's to another's."""
         ends = self._row_people[[top, bottom - 1]]
         first = int(torch.searchsorted(self._column_people, ends[0]))
         return first, int(torch.searchsorted(self._column_people, ends[1], right=True))
 
     def _left_out_in(self, top: int, bottom: int, left: int, right: int) -> Tensor:
-        """Give the places within a block of the pairs that do not count."""
+        """The places within a block of the pairs that do not count."""
         if not len(self._left_out):
             return self._left_out
         ends = torch.tensor([top, bottom])

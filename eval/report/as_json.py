@@ -142,7 +142,7 @@ def _point(point: OperatingPoint, sign: int = 1) -> dict[str, Any]:
 
 
 def _finite(threshold: float) -> float:
-    """Give a number that JSON has: a target of 1 accepts everybody, whatever the score."""
+    """A number that JSON can hold: a target of 1 accepts everybody, whatever the score."""
     return max(-1e300, min(threshold, 1e300))
 
 

@@ -13,7 +13,7 @@ from facexfer.eval.verification import OperatingPoint, make_point
 
 
 def envelope_of_pairs(pairs: PairSet, curve: Curve) -> tuple[OperatingPoint, ...]:
-    """Give the band with intervals by a bootstrap over identities.
+    """The band with intervals by a bootstrap over identities.
 
     Args:
         pairs: What is compared.
@@ -32,7 +32,7 @@ def envelope_of_pairs(pairs: PairSet, curve: Curve) -> tuple[OperatingPoint, ...
 
 
 def envelope_of_curve(curve: Curve) -> tuple[OperatingPoint, ...]:
-    """Give the band with Wilson's intervals, which take pairs as independent.
+    """The band with Wilson's intervals, which treat pairs as independent.
 
     Args:
         curve: Any.

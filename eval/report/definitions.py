@@ -47,5 +47,5 @@ DEFINITIONS = {
 
 
 def all_definitions() -> dict[str, str]:
-    """Give these definitions and those of the metrics."""
+    """These definitions and those of the metrics."""
     return DEFINITIONS | metric_definitions()

@@ -157,7 +157,7 @@ def make_axes(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def to_svg(figure: Figure) -> str:
-    """Give a figure as SVG text; the same figure gives the same text."""
+    """A figure as SVG text; the same figure yields the same text."""
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "facexfer", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

@@ -72,7 +72,7 @@ def recipe_text(values: dict[str, Any], remarks: list[str]) -> tuple[Recipe, str
 
 
 def _length(optimizer: dict[str, Any], way: Way, there: Situation, measured: Measured | None) -> dict[str, Any]:
-    """Give the optimizer's section with batch and length."""
+    """The optimizer's section with batch and length."""
     if way.epochs == 0:
         return {**optimizer, "epochs": 0}
     images = there.training.images

@@ -80,7 +80,7 @@ def _by_name(runs: list[Path], names: list[str] | None) -> dict[str, Path]:
 
 
 def _folder_name(run: Path) -> str:
-    """Give the method's folder of a run in a comparison (``METHOD/seed0``), else the run's own."""
+    """The method's folder for a run in a comparison (``METHOD/seed0``), else the run's own."""
     return run.resolve().parent.name if run.name.startswith("seed") else run.resolve().name
 
 

@@ -144,7 +144,7 @@ class _Comparison:
 
 
 def _best(grid: Grid, trials: dict[float, Finished]) -> tuple[float | None, str]:
-    """Give the best alpha, the smaller of equal ones, or why there is none."""
+    """The best alpha, the smaller of equal ones, or why none was chosen."""
     assert grid.search is not None
     figure = grid.search.figure or grid.figures[0]
     scored = [

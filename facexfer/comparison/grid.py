@@ -104,7 +104,7 @@ class Cell:
 
 
 def cells_of(grid: Grid) -> Iterator[Cell]:
-    """Give the cells of a grid, data set by data set."""
+    """The cells of a grid, data set by data set."""
     for dataset, network, method in itertools.product(grid.datasets, grid.networks, grid.methods):
         yield Cell(dataset, network, method)
 

@@ -165,7 +165,7 @@ def pictures_of(task: str, data: str) -> dict[str, str]:
 
 
 def run_environment(slot: int, jobs: int) -> dict[str, str]:
-    """Give a run its share of the machine: one GPU, in turn, and its part of the cores.
+    """A run's share of the machine, as environment variables: one GPU, in turn, and its part of the cores.
 
     Args:
         slot: The run's place among those side by side, from 0.

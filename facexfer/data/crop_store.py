@@ -54,7 +54,7 @@ class CropStore:
         self._depths: Depths | None = None
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Give a crop (H, W, 3) uint8 RGB; do not write to it."""
+        """A crop (H, W, 3) uint8 RGB; do not write to it."""
         if index < self._kept:
             crop: np.ndarray = self.load()[index]
             return crop

@@ -56,7 +56,7 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Give the crop (3, H, W) uint8 RGB and its label."""
+        """The crop (3, H, W) uint8 RGB and its label."""
         # Mixed so that neighbouring epochs and indices share nothing.
         mixed = np.random.SeedSequence((self._seed, self._epoch, index)).generate_state(1)[0]
         self._transform.set_random_seed(int(mixed))

@@ -20,7 +20,7 @@ AUGMENTATIONS = ("none", "flip")
 
 
 def resized_side(side: int) -> int:
-    """Give the side that images are resized to before a crop of ``side`` pixels.
+    """The side that images are resized to before a crop of ``side`` pixels.
 
     Example:
         >>> resized_side(224), resized_side(299), resized_side(112)

@@ -83,12 +83,12 @@ class Manifest:
         return tuple(sorted({image.identity for image in self.images}))
 
     def labels(self) -> np.ndarray:
-        """Give every image's position in `identities`, (N,) int64."""
+        """Every image's position in `identities`, (N,) int64."""
         numbers = {identity: number for number, identity in enumerate(self.identities)}
         return np.array([numbers[image.identity] for image in self.images], dtype=np.int64)
 
     def captures(self) -> np.ndarray:
-        """Give every image's capture, (N,) of str or None."""
+        """Every image's capture, (N,) of str or None."""
         return np.array([image.capture for image in self.images], dtype=object)
 
     def select(

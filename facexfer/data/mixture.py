@@ -44,13 +44,13 @@ class Mixture:
         return self._starts[-1] + len(self.parts[-1].images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        """Give an image (3, H, W) uint8 RGB, its label or -1, and its place."""
+        """An image (3, H, W) uint8 RGB, its label or -1, and its place."""
         place, within = self.part_of(index)
         image, label = self.parts[place].images[within]
         return image, label if self.parts[place].is_labelled else -1, index
 
     def part_of(self, index: int) -> tuple[int, int]:
-        """Give the place of the part that holds an image, and the image's place in it."""
+        """The index of the part that holds an image, and the image's index in it."""
         place = max(place for place, start in enumerate(self._starts) if start <= index)
         return place, index - self._starts[place]
 

@@ -57,7 +57,7 @@ def read_pair_line(line: str, is_known: Callable[[NamedPhoto], bool]) -> tuple[N
 
 
 def _readings(words: list[str]) -> list[tuple[NamedPhoto, NamedPhoto, bool]]:
-    """Give all ways in which names and numbers may follow each other."""
+    """All orders in which names and numbers may follow each other."""
     last = as_number(words[-1]) if words else None
     if last is None:
         return []

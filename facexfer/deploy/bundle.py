@@ -82,7 +82,7 @@ class Order:
             raise InputError(f"{self.detector}: expected a detector's ONNX file, there is none; check the path")
 
     def tolerance(self, precision: str) -> Tolerance:
-        """Give what is allowed for a precision."""
+        """The tolerances for a precision."""
         usual = TOLERANCES[precision]
         return usual if self.largest_loss is None else replace(usual, loss=self.largest_loss)
 
@@ -173,7 +173,7 @@ def make_bundle(
 
 
 def _calibration(manifest: Manifest, recipe: Recipe, info: BackboneInfo) -> np.ndarray:
-    """Give training crops (N, H, W, 3), evenly spread over the manifest."""
+    """Training crops (N, H, W, 3), evenly spread over the manifest."""
     training = manifest.select(split=recipe.data.train_split, modality=recipe.data.modality).images
     chosen = training[:: max(1, len(training) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
     depths = find_depths(training)

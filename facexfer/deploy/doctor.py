@@ -65,7 +65,7 @@ def examine(folder: Path) -> list[Finding]:
 
 
 def installed_versions() -> dict[str, str]:
-    """Give the installed distributions: canonical name -> version."""
+    """The installed distributions: canonical name -> version."""
     return {
         canonicalize_name(name): each.version for each in metadata.distributions() if (name := each.metadata["Name"])
     }

@@ -184,7 +184,7 @@ def measure_latencies(file: Path, crop: Path) -> tuple[Latency, ...]:
 
 
 def largest_distance(first: Comparison, second: Comparison) -> float:
-    """Give the largest distance between the two unit embeddings of an image, in the probes and in the gallery."""
+    """The largest distance between the two unit embeddings of an image, in the probes and in the gallery."""
     sides = [(first.probe, second.probe)]
     if first.gallery is not None and second.gallery is not None:
         sides.append((first.gallery, second.gallery))

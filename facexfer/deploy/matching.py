@@ -57,7 +57,7 @@ class Matcher:
         self._options = CropOptions(self._embedder.input_size, pre_cropped=detector is None)
 
     def threshold(self, far: float | None) -> Threshold:
-        """Give the threshold for a FAR, that of the bundle's own operating point for None.
+        """The threshold for a FAR; for None, that of the bundle's own operating point.
 
         Raises:
             InputError: If the bundle has no threshold for it.

@@ -128,7 +128,7 @@ def onnx_info(proto: Any) -> dict[str, Any] | None:
 
 
 def preprocessing(info: BackboneInfo) -> dict[str, Any]:
-    """Give what must be fed to an exported file, in words and numbers.
+    """What must be fed to an exported file, in words and numbers.
 
     Args:
         info: The backbone's facts.

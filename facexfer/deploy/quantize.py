@@ -103,7 +103,7 @@ def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
 
 
 def opset(proto: Any) -> int:
-    """Give a model's version of the standard operators."""
+    """The opset version of a model's standard operators."""
     return int(max(each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")))
 
 
@@ -177,5 +177,5 @@ class _Crops(CalibrationDataReader):  # type: ignore[misc]
         )
 
     def get_next(self) -> dict[str, Any] | None:
-        """Give the next image, None after the last."""
+        """The next image, or None after the last."""
         return next(self._batches, None)

@@ -126,7 +126,7 @@ def open_runtime(bundle: Path, name: str) -> RuntimeEmbedder:
 
 
 def gate_of(contract: dict[str, Any], file: RuntimeFile) -> dict[str, Any]:
-    """Give what the gate measured of a runtime's files when the bundle was made.
+    """What the gate measured of a runtime's files when the bundle was made.
 
     Raises:
         InputError: If they were converted only.

@@ -58,7 +58,7 @@ class TrainingBatches:
         self._rank, self._ranks = rank, ranks
 
     def between(self, first: int, end: int) -> Generator[list[ImageBatch], None, None]:
-        """Give the batches of the run's steps ``first`` to ``end``; close the iterator to end its workers.
+        """Yield the batches of the run's steps ``first`` to ``end``; close the iterator to end its workers.
 
         Yields:
             A step's parts: images (N, 3, H, W) uint8 RGB in page-locked memory where there is a GPU, labels (N,) int64,
@@ -79,7 +79,7 @@ class TrainingBatches:
             step += count
 
     def epoch(self, epoch: int) -> list[list[int]]:
-        """Give the places in the mixture of every batch of an epoch, over all ranks."""
+        """The places in the mixture of every batch of an epoch, over all ranks."""
         if len(self._images.parts) > 1:
             first = epoch * self.steps_per_epoch
             return self._images.batches(self._batch_size, first, first + self.steps_per_epoch, self._seed)
@@ -88,6 +88,6 @@ class TrainingBatches:
         return balanced_batches(self._images.labels, self._identities, self._batch_size, self._seed, epoch)
 
     def split(self, batch: list[int]) -> list[list[int]]:
-        """Give this rank's part of a batch, in the parts that gradients are accumulated over."""
+        """This rank's share of a batch, split into the parts that gradients are accumulated over."""
         mine = batch[self._rank :: self._ranks]
         return [mine[part :: self._parts] for part in range(self._parts)]

@@ -73,7 +73,7 @@ class BestMetric:
         return True
 
     def state(self) -> dict[str, Any]:
-        """Give what a checkpoint and the result hold."""
+        """What a checkpoint and the result hold."""
         return {"figure": self.name, "value": self._value, "step": self._step, "worse": self._worse}
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from facexfer.transfer.stages import Need, Stage
 
 
 def companion_targets(setup: Setup) -> Tensor | None:
-    """Give the companion's embedding of every image that can be in a batch.
+    """The companion's embedding for every image that can be in a batch.
 
     The embedding is the unit sum of a picture's and its mirror image's unit embeddings; several companions of one image
     are summed likewise. The result is kept in ``data.cache``, or else in the run folder, under a fingerprint of the
@@ -64,7 +64,7 @@ def describe_companions(task: Task, recipe: Recipe, stages: tuple[Stage, ...]) -
 
 
 def _embeddings(setup: Setup, pictures: Pictures, network: str) -> Tensor:
-    """Give the pictures' embeddings, from the file that holds them if they were worked out before."""
+    """Embed the pictures, or read their embeddings from the file that an earlier run wrote."""
     fingerprint = hashlib.sha256(f"{network} {pictures.fingerprint}".encode()).hexdigest()
     file = (setup.recipe.data.cache or setup.run.path) / f"companions-{fingerprint[:16]}.safetensors"
     # One rank looks, so that all of them go the same way.

@@ -50,7 +50,7 @@ class DeviceBatches(TrainingBatches):
         self._labels = torch.empty(0)
 
     def between(self, first: int, end: int) -> Generator[list[tuple[Tensor, Tensor, Tensor]], None, None]:
-        """Give the batches of the run's steps ``first`` to ``end``, as `TrainingBatches` does, on the device."""
+        """Yield the batches of the run's steps ``first`` to ``end``, as `TrainingBatches` does, on the device."""
         self._load()
         step = first
         while step < end:
@@ -76,7 +76,7 @@ class DeviceBatches(TrainingBatches):
         self._labels = torch.tensor(self._images.labels, device=self._device)
 
     def _augmented(self, places: list[int], step: int, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the images of some places, each part's augmented by its preset."""
+        """The images at some places, those of each part augmented by its preset."""
         found = [self._images.part_of(place) for place in places]
         order, batches = [], []
         for part, preset in enumerate(self._presets):

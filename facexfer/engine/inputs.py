@@ -66,7 +66,7 @@ class Inputs:
         )
 
     def between(self, first: int, end: int) -> Generator[list[Batch], None, None]:
-        """Give the batches of global steps ``first`` to ``end``, each in the parts that a step accumulates over."""
+        """Yield the batches of global steps ``first`` to ``end``, each in the parts that a step accumulates over."""
         with closing(self._batches.between(first, end)) as batches:
             for parts in batches:
                 yield [
@@ -83,7 +83,7 @@ class Inputs:
         return None if known is None else known[places.to(self._device, non_blocking=True)]
 
     def of_source(self, step: int, progress: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Give a step's batch of the source's own images, and how much it still counts."""
+        """A step's batch of the source's own images, and its current weight."""
         images, labels = self._source_batches.batch(step)
         return self.of(images), labels.to(self._device), torch.tensor(1 - progress, device=self._device)
 

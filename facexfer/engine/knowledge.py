@@ -115,7 +115,7 @@ class SourceKnowledge:
         self._device = next(source.parameters()).device
 
     def classifier(self, old_task: str, scale: float) -> nn.Module:
-        """Give the source's classifier, or prototypes of the classes of ``source_set`` or ``training_set``."""
+        """The source's classifier, or prototypes of the classes of ``source_set`` or ``training_set``."""
         if old_task == "classifier":
             if self._source.classifier is None:
                 raise InputError("expected a source network with its own classifier, got none; choose another old_task")
@@ -127,11 +127,11 @@ class SourceKnowledge:
         return PrototypeClassifier(prototypes, scale).to(self._device)
 
     def channel_weights(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Give DELTA's weights; kept in the run folder with the fingerprint of network, layers, data and head."""
+        """DELTA's weights, kept in the run folder with the fingerprint of network, layers, data and head."""
         return tuple(weights_from_rises(rises) for rises in self.channel_rises(layers))
 
     def channel_rises(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Give the rises of the loss that DELTA's weights come from, (C,) a layer; kept likewise."""
+        """The increases of the loss that DELTA's weights come from, (C,) per layer; kept likewise."""
         fingerprint = self._fingerprint(layers)
         file = self._run.channel_file
         if file.is_file():
@@ -144,7 +144,7 @@ class SourceKnowledge:
         return rises
 
     def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Give a SAM's mean output over the training images, trained by AST alone in ``attention/`` of the folder."""
+        """A SAM's mean output over the training images, trained by AST alone in ``attention/`` of the folder."""
         state = load_state(RunFolder(self._run.path / SAM_STAGE).stage_file(SAM_STAGE))["terms"]
         shapes = map_shapes(self._source, layers, self._source.info.input_size)
         attentions = nn.ModuleList(SpatialAttention(height, width) for _, height, width in shapes).to(self._device)

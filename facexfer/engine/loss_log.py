@@ -32,16 +32,16 @@ class LossWindow:
         self._losses.append(torch.stack([loss.detach().float() for loss in losses.values()]))
 
     def state(self) -> dict[str, Any]:
-        """Give what a checkpoint must hold of the steps that no record has yet."""
+        """What a checkpoint must hold of the steps that are not yet in any record."""
         losses = [loss.cpu() for loss in self._losses]
         return {"steps": list(self._steps), "names": list(self._names), "losses": losses}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         self._steps, self._names, self._losses = list(state["steps"]), list(state["names"]), list(state["losses"])
 
     def summarise(self, last_good: str, over_ranks: Callable[[Tensor], Any]) -> dict[str, Any]:
-        """Give the means since the last call, and forget.
+        """Return the means since the last call, and start over.
 
         Args:
             last_good: Which checkpoint is the last good one, for the error.

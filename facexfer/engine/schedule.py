@@ -32,7 +32,7 @@ def split_steps(settings: OptimizerSection, stages: tuple[Stage, ...], steps_per
 
 
 def stage_rate(settings: OptimizerSection, stage: Stage, progress: float) -> float:
-    """Give the learning rate at a point of a stage.
+    """The learning rate at a point of a stage.
 
     Args:
         settings: The first rate, and how it falls.

@@ -32,7 +32,7 @@ class SourceBatches:
         self._batches: list[list[int]] = []
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Give this rank's part of a step's batch.
+        """This rank's part of a step's batch.
 
         Args:
             step: The run's step.

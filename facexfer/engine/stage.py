@@ -46,7 +46,7 @@ def make_head(setup: Setup, companions: Tensor | None) -> Head:
 def choose_reference(
     setup: Setup, index: int, backbone: BackboneModule, checkpoint: dict[str, Any] | None
 ) -> BackboneModule:
-    """Give the network that a stage aligns with: the source, or what the stage before has made, frozen.
+    """The network that a stage aligns with: the source, or the result of the stage before, frozen.
 
     Args:
         setup: The run.

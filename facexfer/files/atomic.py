@@ -12,7 +12,7 @@ HALF_WRITTEN = ".*.writing"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside a file, to be written to; at the end it takes the file's place, after an error it is removed.
+    """Yield a path beside a file, to be written to; at the end it takes the file's place, after an error it is removed.
 
     Raises:
         OSError: If it cannot be renamed; the old file is intact.
@@ -38,7 +38,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def making_folder(path: Path) -> Iterator[Path]:
-    """Give a new folder beside, to be filled; at the end it gets its name, after an error it is removed.
+    """Yield a new folder beside the final one, to be filled; at the end it is renamed, after an error it is removed.
 
     Args:
         path: The folder's name; missing folders above it are made.

@@ -9,25 +9,25 @@ from facexfer.errors import InputError
 
 
 def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hex."""
+    """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_digest(paths: Sequence[Path]) -> str:
-    """Give one SHA-256 of several files, in hex; of one file, that of `file_digest`."""
+    """One SHA-256 of several files, in hex; for one file, the same as `file_digest`."""
     if len(paths) == 1:
         return file_digest(paths[0])
     return join_digests([file_digest(path) for path in paths])
 
 
 def join_digests(digests: Sequence[str]) -> str:
-    """Give one SHA-256 of several, in their order, in hex."""
+    """One SHA-256 of several, in their order, in hex."""
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def picture_digests(paths: Sequence[Path]) -> list[str]:
-    """Give the SHA-256 of every picture's file, in hex, several at a time.
+    """SHA-256 of every picture's file, in hex, several computed at a time.
 
     Raises:
         InputError: If one cannot be read.

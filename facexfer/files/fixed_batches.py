@@ -8,7 +8,7 @@ import numpy as np
 def call_in_batches(
     call: Callable[[np.ndarray], np.ndarray], images: np.ndarray, step: int, is_fixed: bool
 ) -> np.ndarray:
-    """Give all images to a network, so many at a time.
+    """Run a network over all images, a fixed number at a time.
 
     Args:
         call: Maps images (n, ...) to rows (n, D).

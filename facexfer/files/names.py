@@ -11,7 +11,7 @@ _REFUSED = ("Cc", "Cs", "Zl", "Zp")
 
 @lru_cache(maxsize=1 << 16)
 def clean_name(text: str) -> str:
-    """Give the one form of a name, so that what a person reads as one name is one.
+    """Normalize a name, so that what a person reads as one name is one.
 
     Unicode's composed form (NFC: macOS writes an accent as a character of its own), without characters that cannot be
     seen (zero width, byte order marks), with one space for every run of white space (no-break spaces and tabs too) and
@@ -43,7 +43,7 @@ def clean_name(text: str) -> str:
 
 
 def likeness(name: str) -> str:
-    """Give what two names share that differ in capitals or in the width of letters alone, such as ``P1`` and ``p1``.
+    """The form shared by names that differ only in capitals or in the width of letters, such as ``P1`` and ``p1``.
 
     Example:
         >>> likeness("P\uff11") == likeness("p1")

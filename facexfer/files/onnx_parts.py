@@ -42,7 +42,7 @@ def read_onnx(path: Path) -> Any:
 
 
 def onnx_parts(path: Path, model: Any = None) -> tuple[Path, ...]:
-    """Give the files beside an ONNX model that hold its weights, by name; none for a model in one file.
+    """The files beside an ONNX model that hold its weights, by name; empty for a model in one file.
 
     Args:
         path: The file.
@@ -56,7 +56,7 @@ def onnx_parts(path: Path, model: Any = None) -> tuple[Path, ...]:
 
 
 def onnx_digest(path: Path, model: Any = None) -> str:
-    """Give the SHA-256 of a model, in hex: of the file, or of its and its parts' own where weights lie beside it.
+    """SHA-256 of a model, in hex: of the file, or of the file's and its parts' digests where weights lie beside it.
 
     Args:
         path: The file.

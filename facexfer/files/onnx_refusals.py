@@ -2,7 +2,7 @@
 
 
 def onnx_refusals() -> tuple[type[Exception], ...]:
-    """Give all of onnxruntime's exceptions, which have no base but `Exception`, and what its binding raises itself."""
+    """All of onnxruntime's exceptions, which have no base but `Exception`, and what its binding raises itself."""
     # Imported when something fails: a process that looks with YuNet needs no onnxruntime.
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 

@@ -16,7 +16,7 @@ PACKS = {
 
 
 def find_pack(name: str) -> Path:
-    """Give the folder of a pack, downloaded by insightface itself if it is a published one that is not there yet.
+    """The folder of a pack; insightface itself downloads a published one that is not there yet.
 
     Args:
         name: The pack's, e.g. ``buffalo_sc``.

@@ -53,7 +53,7 @@ class Side:
         return Side(self.embeddings[places], self.labels[places], self.captures[places], images, pictures, shots, bits)
 
     def keys(self) -> list[list[Hashable]]:
-        """Give what both images of a pair that is no evidence share: `pictures` and `shots`, as far as known."""
+        """What makes a pair of images no evidence when both share it: `pictures` and `shots`, as far as known."""
         nothing: list[Hashable] = [None] * len(self.labels)
         return [nothing if each is None else each.tolist() for each in (self.pictures, self.shots)]
 
@@ -76,7 +76,7 @@ class Comparison:
     places: tuple[int, ...] | None = None
 
     def pairs(self, device: str = "cpu") -> PairSet:
-        """Give the pairs; those of a picture with itself and of one shot are left out.
+        """The pairs, without those of a picture with itself or of one shot.
 
         Raises:
             InputError: If an embedding is not usable or a kind of pair is missing.

@@ -12,7 +12,7 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 def working_provider() -> str:
-    """Give the best provider that really computes here, found by running a network of one addition."""
+    """The best provider that really computes here, found by running a network of one addition."""
     if CUDA not in onnxruntime.get_available_providers():
         return CPU
     try:
@@ -26,7 +26,7 @@ def working_provider() -> str:
 
 @functools.cache
 def choose_provider() -> str:
-    """Give `working_provider`, found once in a process; the choice goes to standard error that one time."""
+    """`working_provider`, found once per process; the choice goes to standard error that one time."""
     used = working_provider()
     offered = CUDA in onnxruntime.get_available_providers()
     why = "; CUDA is offered but does not work, facexfer doctor says what to do" if offered and used != CUDA else ""

@@ -153,7 +153,7 @@ def search(comparison: Comparison, fars: Sequence[float], templates: bool) -> Id
 
 
 def listed_scores(side: Side, pairs: Sequence[ListedPair]) -> np.ndarray:
-    """Give the cosines of listed pairs; -1, which no threshold accepts, where a photo gave no crop.
+    """Cosines of listed pairs; -1, which no threshold accepts, where a photo gave no crop.
 
     Args:
         side: The images that the list refers to.
@@ -227,7 +227,7 @@ def _mixed(old: Comparison, new: Comparison, device: str) -> PairSet | None:
 
 
 def _with_failures(side: Side, failures: Sequence[Failure]) -> Side:
-    """Give labels and captures of all photos, with embeddings that only count."""
+    """Labels and captures of all photos, with placeholders for embeddings, so that pairs can be counted."""
     labels = np.concatenate([side.labels.astype(str), np.array([failure.identity for failure in failures], dtype=str)])
     captures = np.concatenate([side.captures, np.array([failure.capture for failure in failures], dtype=object)])
     nothing = np.full(len(failures), None, dtype=object)

@@ -48,7 +48,7 @@ class NetworkFindings:
     differences: Mapping[tuple[str, str, str], tuple[Difference | None, ...]]
 
     def to_json(self) -> dict[str, Any]:
-        """Give the metrics ready for JSON."""
+        """The metrics, ready for JSON."""
         return {
             comparison: {name: points_to_json(each.points) for name, each in networks.items()}
             for comparison, networks in self.measured.items()

@@ -38,7 +38,7 @@ def recalibrate_batchnorm(backbone: nn.Module, dataset: TrainingSet, batch_size:
 
 
 def revive_on(backbone: BackboneModule, dataset: TrainingSet, images: int = 512, batch_size: int = 64) -> None:
-    """Give folded BatchNorm the statistics of some of a data set's images, evenly spread.
+    """Set the statistics of folded BatchNorm from some of a data set's images, evenly spread.
 
     Args:
         backbone: A network whose file has folded BatchNorm.

@@ -275,7 +275,7 @@ class FaceEvaluator:
         }
 
     def dataset(self, modality: str) -> CropDataset:
-        """Give the validation crops of a modality."""
+        """The validation crops of a modality."""
         return self._datasets[modality]
 
     def evaluate(

@@ -136,7 +136,7 @@ class ImageEvaluator:
         return measure_scores(scores, self._labels)
 
     def details(self, backbone: nn.Module, head: nn.Module) -> dict[str, Any]:
-        """Give every class's top-1 accuracy, which image was right, and the set's notes."""
+        """Each class's top-1 accuracy, which images were right, and the set's notes."""
         scores = self._scores(backbone, head)
         accuracies = per_class_accuracy(scores, self._labels)
         named = zip(self._images.classes, accuracies.tolist(), strict=True)

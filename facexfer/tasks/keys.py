@@ -30,7 +30,7 @@ WITHOUT_EFFECT_ALONE = {
 
 
 def all_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
-    """Give every key of a recipe, dotted: ``seed``, ``data.manifest``; of a list of sections its own key alone."""
+    """Every key of a recipe, dotted: ``seed``, ``data.manifest``; a list of sections counts as one key."""
     for name, field in section.model_fields.items():
         alternatives = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
         inner = next((each for each in alternatives if _is_section(each)), None)
@@ -51,7 +51,7 @@ def is_read(key: str, task: str) -> bool:
 
 
 def idle_keys(task: str) -> frozenset[str]:
-    """Give the keys that recipes of a task must not set."""
+    """The keys that recipes of a task must not set."""
     return frozenset(key for key in all_keys() if not is_read(key, task))
 
 

@@ -26,7 +26,7 @@ class FixedAttention(nn.Module):
         self.register_buffer("weights", weights.clone())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give the weights once a sample of (N, C, H, W)."""
+        """The weights, repeated for each sample of (N, C, H, W)."""
         return self.weights.expand(len(maps), *self.weights.shape)
 
 

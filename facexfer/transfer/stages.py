@@ -105,7 +105,7 @@ class Knowledge(Protocol):
     """What a method may ask about the source beyond its weights; it is worked out when it is asked for."""
 
     def classifier(self, old_task: str, scale: float) -> nn.Module:
-        """Give the source's classifier, embeddings (N, D) -> logits (N, K_s): its own one or prototypes.
+        """The source's classifier, embeddings (N, D) -> logits (N, K_s): its own or prototypes.
 
         Args:
             old_task: ``classifier``, the network's own; ``source_set`` or ``training_set``, the unit class means of
@@ -115,11 +115,11 @@ class Knowledge(Protocol):
         ...
 
     def channel_weights(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Give DELTA's weights (C,) of the layers' channels."""
+        """DELTA's weights (C,) for the layers' channels."""
         ...
 
     def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """Give the output (H, W) of the SAM that `SAM_STAGE` has trained, a mean over the training images."""
+        """The output (H, W) of the SAM that `SAM_STAGE` has trained, a mean over the training images."""
         ...
 
 

@@ -22,7 +22,7 @@ GRID = 'title = "Small"\nrecipe = "{recipe}"\nfigures = ["nir/tar@0.1"]\nseeds =
 
 
 def command_lines(folder, recipe_for):
-    """Give one small command line for each command, in an order in which one makes what another needs."""
+    """One small command line per command, in an order in which each finds what it needs already made."""
     manifest = write_small_set(folder / "faces")
     network = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
     source, weights = {"backbone": network}, folder / "source.pt"

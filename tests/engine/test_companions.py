@@ -51,7 +51,7 @@ def losses_of(run):
 
 
 def captured_targets(recipe, folder, monkeypatch):
-    """Give the targets of a run, and what it was set up with."""
+    """The targets of a run, and what it was set up with."""
     kept = []
 
     def keep(setup):

@@ -94,7 +94,7 @@ def test_scores_that_are_all_alike_are_no_division_by_zero():
 
 
 def alarms(log, draws, shift=0.0):
-    """Give the share of draws with an alarm at 5 %, with users and as if attempts were independent."""
+    """The share of draws with an alarm at 5 %, with users and as if attempts were independent."""
     with_users, without = 0, 0
     for number in range(draws):
         generator = np.random.default_rng([number, *log])

@@ -74,7 +74,7 @@ def at(key, value):
 
 
 def sections_of(model=Recipe, prefix=""):
-    """Give the class of every section with its place."""
+    """The class of every section with its place."""
     places = defaultdict(set)
     places[model].add(prefix)
     for key in all_keys():
@@ -87,14 +87,14 @@ def sections_of(model=Recipe, prefix=""):
 
 
 def field_of(key):
-    """Give what pydantic knows of a key, and its section."""
+    """What pydantic knows of a key, and its section."""
     section, _, name = key.rpartition(".")
     model = next((model for model, places in sections_of().items() if f"{section}." in places), Recipe)
     return model, model.model_fields[name]
 
 
 def with_key(task, key, value):
-    """Give the values of a recipe that sets a key, and what else its section must have."""
+    """The values of a recipe that sets a key, and what else its section must have."""
     model, _ = field_of(key)
     needed = {name: "some" for name, field in model.model_fields.items() if field.is_required()}
     section = key.rpartition(".")[0]
@@ -102,7 +102,7 @@ def with_key(task, key, value):
 
 
 def value_for(key):
-    """Give some value that the key's type takes."""
+    """Some value that the key's type accepts."""
     choices = get_args(field_of(key)[1].annotation)
     for value in (VALUES.get(key), *choices, 1, 0.5, True, "some", ["some"], [0.5]):
         if value is None:

@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
 
 @torch.no_grad()
 def take_statistics(network: nn.Module, images: Tensor) -> None:
-    """Give BatchNorm the statistics of a batch; else the maps grow from layer to layer, and the loss with them."""
+    """Set BatchNorm's statistics from a batch; else the maps grow from layer to layer, and the loss with them."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None

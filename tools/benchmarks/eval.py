@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
 
 
 def best(runs: list[dict[str, float]]) -> dict[str, float]:
-    """Give the fastest of several runs' times, and the most memory that one of them took."""
+    """The fastest of several runs, and the most memory that any of them took."""
     return {key: (max if key == "megabytes" else min)(run[key] for run in runs) for key in runs[0]}
 
 

@@ -121,7 +121,7 @@ def use_tf32(allowed: bool) -> None:
 
 
 def per_call(record: Record, work: Callable[[], Any], seconds: float = 0.25) -> float:
-    """Give the median seconds of a call, waiting for the device after every ten."""
+    """Median seconds per call, waiting for the device after every ten."""
     warm, rounds, calls = 3, 5, 10
     if record.is_smoke:
         start = time.perf_counter()

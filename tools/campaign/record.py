@@ -37,7 +37,7 @@ class Record:
         self._write()
 
     def start(self, phase: str, seconds: float) -> None:
-        """Give a phase its time."""
+        """Allot a phase its time."""
         self._end = time.monotonic() + seconds
         print(f"== {phase}, {seconds:.0f} s", flush=True)
 

@@ -109,7 +109,7 @@ def work(waiting: Any, done: Any, scratch: Path) -> None:
 
 
 def table(record: Record) -> list[str]:
-    """Give mean and standard deviation of the first pairs' figures, by cell."""
+    """Mean and standard deviation of the first pairs' figures, by cell."""
     cells: dict[str, list[Figure]] = {}
     for name, figure in record.figures.get(PHASE, {}).items():
         if "figures" in figure:

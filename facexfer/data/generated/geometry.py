@@ -69,7 +69,7 @@ def make_geometry(person: Person, capture: Capture) -> Geometry:
 
 
 def bump(x: np.ndarray, y: np.ndarray, at_x: float, at_y: float, wide: float, high: float) -> np.ndarray:
-    """Give a bell of height 1 around a place, ``wide`` and ``high`` pixels large (one standard deviation)."""
+    """A Gaussian of height 1 around a place; ``wide`` and ``high`` are its standard deviations in pixels."""
     return np.asarray(np.exp(-0.5 * (((x - at_x) / wide) ** 2 + ((y - at_y) / high) ** 2)))
 
 

@@ -9,7 +9,7 @@ from facexfer.data.generated.people import Person
 
 
 def hair_behind(person: Person, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Give where hair is seen behind the face, (112, 112) 0..1."""
+    """The mask of the hair behind the face, (112, 112) 0..1."""
     if person.hair_style == "bald":
         return np.zeros_like(x)
     volume = person.hair_volume
@@ -23,7 +23,7 @@ def hair_behind(person: Person, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def hair_in_front(person: Person, capture: Capture, x: np.ndarray, y: np.ndarray, strands: np.ndarray) -> np.ndarray:
-    """Give where hair hangs over the forehead and the temples, (112, 112) 0..1."""
+    """The mask of the hair over the forehead and the temples, (112, 112) 0..1."""
     if person.hair_style == "bald":
         return np.zeros_like(x)
     across = x / person.face_width

@@ -59,7 +59,7 @@ class PhotoEntry:
             return file.read(self.span[1])
 
     def points(self) -> np.ndarray | None:
-        """Give the landmarks as an array."""
+        """The landmarks as an array."""
         return None if self.landmarks is None else np.array(self.landmarks, dtype=np.float64)
 
 

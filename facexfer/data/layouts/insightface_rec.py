@@ -81,7 +81,7 @@ def _read_index(path: Path) -> dict[int, int]:
 
 
 def _read_record(file: BinaryIO, offset: int, size: int, path: Path) -> tuple[int, tuple[float, ...], int, int]:
-    """Give (flag, label, where the photo starts, its length) of the record at an offset."""
+    """(flag, label, where the photo starts, its length) of the record at an offset."""
     file.seek(offset)
     head = file.read(8 + _HEADER.size)
     if len(head) < 8 + _HEADER.size or offset + 8 > size:

@@ -15,7 +15,7 @@ _EYES = LANDMARKS[:4]
 
 
 def with_landmarks(entries: Iterable[PhotoEntry], path: Path) -> Iterator[PhotoEntry]:
-    """Give photos the landmarks of a file.
+    """Add the landmarks in a file to photos.
 
     Args:
         entries: Of a layout.

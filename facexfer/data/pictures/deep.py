@@ -137,7 +137,7 @@ def to_bytes(pixels: DeepPixels, bits: int | None) -> np.ndarray:
 
 
 def brightest(values: np.ndarray) -> float:
-    """Give the brightest value but for one pixel in 2,000, at least one."""
+    """The brightest value after leaving out one pixel in 2,000, and at least one."""
     flat = (values if values.ndim == 2 else values.max(axis=2)).ravel()
     if flat.dtype.kind == "f":
         flat = flat[np.isfinite(flat)]

@@ -27,11 +27,11 @@ class Depths:
     used: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     def usual(self, picture: object) -> int | None:
-        """Give the bits that the pictures of this one's camera use, None if none has more than 8."""
+        """The bits that pictures of this one's camera use, or None if none of them has more than 8."""
         return _usual(self.used.get(_camera(picture), {}))
 
     def read_as(self) -> dict[str, dict[str, int]]:
-        """Give camera -> bits -> how many pictures are read by these, for a report."""
+        """Camera -> bits -> how many pictures are read with these, for a report."""
         found: dict[str, Counter[str]] = defaultdict(Counter)
         for camera, used in self.used.items():
             for bits, count in sorted(used.items()):

@@ -12,7 +12,7 @@ _TRIMMED_COLUMNS = {(112, 112): 0.0, (112, 96): 8.0}
 
 
 def template(size: tuple[int, int] = (112, 112)) -> np.ndarray:
-    """Give the places of the five points in a crop.
+    """The positions of the five landmarks in a crop.
 
     Args:
         size: (height, width) of the crop in pixels, (112, 112) or (112, 96).

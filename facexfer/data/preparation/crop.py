@@ -173,7 +173,7 @@ def crop_photo(
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
-    """Give a file's size and time of change in nanoseconds, (0, 0) if there is none."""
+    """A file's size and modification time in nanoseconds, (0, 0) for a missing file."""
     try:
         status = path.stat()
     except (OSError, ValueError):  # A name with a NUL byte is no file's.

@@ -53,7 +53,7 @@ def geometry_problem(landmarks: np.ndarray, frame: tuple[int, int], min_eye_dist
 
 
 def face_span(landmarks: np.ndarray) -> float:
-    """Give the eye distance in pixels, or for a turned head the eye-to-mouth distance where that is larger."""
+    """The eye distance in pixels, or for a turned head the eye-to-mouth distance where that is larger."""
     return _span([(float(x), float(y)) for x, y in landmarks])
 
 
@@ -86,7 +86,7 @@ def _span(points: Points) -> float:
 
 
 def _down(points: Points) -> tuple[float, float]:
-    """Give the way from the middle of the eyes to the middle of the mouth."""
+    """The vector from the middle of the eyes to the middle of the mouth."""
     (left_x, left_y), (right_x, right_y), _, (low_x, low_y), (high_x, high_y) = points
     return (low_x + high_x - left_x - right_x) / 2, (low_y + high_y - left_y - right_y) / 2
 
@@ -104,7 +104,7 @@ def _five_point_problem(points: Points) -> str | None:
 
 
 def _flatness(points: Points) -> float:
-    """Give the points' spread across their main direction, as a part of the spread along it."""
+    """The points' spread across their main direction, as a fraction of the spread along it."""
     middle_x, middle_y = (sum(values) / len(points) for values in zip(*points, strict=True))
     moved = [(x - middle_x, y - middle_y) for x, y in points]
     xx, yy = sum(x * x for x, _ in moved), sum(y * y for _, y in moved)

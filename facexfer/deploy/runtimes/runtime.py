@@ -162,7 +162,7 @@ def need(module: str, runtime: Runtime) -> ModuleType:
 
 
 def versions(distributions: Sequence[str]) -> dict[str, str]:
-    """Give the installed versions of distributions; those that are not installed are left out."""
+    """Installed versions of the named distributions; those that are not installed are left out."""
     found = {}
     for name in distributions:
         try:

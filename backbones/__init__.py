@@ -46,13 +46,13 @@ def create_backbone(
     Args:
         name: One of `BACKBONES`, with options in brackets where it has any (``mbf(scale=1)``), or
             ``torchvision:NAME`` or ``timm:NAME``; ``pdt:NAME`` for one of those behind a block that is trained in its
-            place (`facexfer.backbones.prefixed`); or a network of one's own that maps normalised images (N, 3, H, W)
+            place (`facexfer.backbones.prefixed`); or your own network that maps normalised images (N, 3, H, W)
             to embeddings (N, D), which `mean` and `scale` come with: see `facexfer.backbones.own_network`.
         weights: An MXNet ``.params`` file, a torch or safetensors file with the network's names in it, whatever is
             saved around and beside them, an ONNX file, or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets
             torchvision's own where there is a network connection; None leaves the weights random.
         input_size: (height, width) in pixels, where the images have another size than the network's usual one; of a
-            network of one's own, (112, 112) if not.
+            network of yours, (112, 112) if not.
         **options: Of the network, such as ``scale`` and ``blocks`` of ``mbf``.
 
     Returns:

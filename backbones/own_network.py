@@ -1,4 +1,4 @@
-"""A torch network of one's own as a backbone: wrapped as it is, with the facts that its user knows."""
+"""Your own torch network as a backbone: wrapped as it is, with the facts that its user knows."""
 
 from collections.abc import Mapping
 
@@ -59,7 +59,7 @@ def own_network(
     """
     if mean is None or scale is None:
         raise InputError(
-            "expected mean and scale beside a network of one's own, how images 0..255 become its input; "
+            "expected mean and scale beside your own network, how images 0..255 become its input; "
             "mean=127.5, scale=1/127.5, for example"
         )
     if color_order not in ("RGB", "BGR"):
@@ -73,7 +73,7 @@ def own_network(
 
 
 def _embedding_size(network: nn.Module, input_size: tuple[int, int]) -> int:
-    """Ask the network itself; its mode comes back as it was."""
+    """Ask the network itself; its mode is restored."""
     modes = [(module, module.training) for module in network.modules()]
     example = next(network.parameters(), torch.zeros(()))
     network.eval()

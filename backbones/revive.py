@@ -38,7 +38,7 @@ def revive_batchnorm(
     c + a m. In eval mode it still computes y, and in train mode too as far as a batch is like the data.
 
     Args:
-        network: The network; its mode comes back as it was.
+        network: The network; its mode is restored.
         batches: Normalised images (N, 3, H, W), a few hundred in all are enough; on the network's device.
         layers: Dotted names of BatchNorm layers with a learned scale; None takes those that the import has found
             folded (`BackboneModule.folded`), or else `folded_layers`.

@@ -137,5 +137,5 @@ def find_weights(name: str) -> Path:
     folder = find_pack(name)
     found = sorted(folder.rglob(PACKS[name]))
     if not found:
-        raise InputError(f"{folder}: expected {PACKS[name]}, there is none; remove the folder and try again")
+        raise InputError(f"{folder}: expected {PACKS[name]}, found none; remove the folder and try again")
     return found[0]

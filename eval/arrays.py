@@ -1,4 +1,4 @@
-"""Read embeddings, labels and scores that anybody's program has saved."""
+"""Read embeddings, labels and scores that another program has saved."""
 
 from pathlib import Path
 

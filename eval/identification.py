@@ -110,7 +110,7 @@ def identify(
     fars: Sequence[float],
     ranks: int = 50,
 ) -> Identification:
-    """Look every probe up in a gallery of one entry an identity.
+    """Look every probe up in a gallery of one entry per identity.
 
     A tie counts against the system: an impostor entry as alike as the right one ranks before it.
 
@@ -138,7 +138,7 @@ def identify(
         (gallery_labels, len(gallery), "gallery labels"), (probe_labels, len(probes), "probe labels")
     )
     if len(np.unique(gallery_labels)) != len(gallery_labels):
-        raise InputError("expected one gallery entry an identity, got several; average them into templates first")
+        raise InputError("expected one gallery entry per identity, got several; average them into templates first")
     entries, looked_up = (unit_length(np.asarray(each)).astype(np.float32) for each in (gallery, probes))
     order = np.argsort(gallery_labels)
     entries, names = entries[order], gallery_labels[order]

@@ -36,7 +36,7 @@ def read_scores(
     """Read scores.
 
     Args:
-        genuine: (P,) an array, a .npy file, a text file of one score a line (after a heading, if any), or a CSV with
+        genuine: (P,) an array, a .npy file, a text file of one score per line (after a heading, if any), or a CSV with
             ``score`` and ``same`` columns (1 or 0, true or false, genuine or impostor), which holds both kinds.
         impostor: (N,) the other array or file; None for a CSV of both.
         distances: Whether lower means more alike.
@@ -80,7 +80,7 @@ def _read_lines(path: Path) -> np.ndarray:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected one score a line, got: {error}; check the file") from error
+        raise InputError(f"{path}: expected one score per line, got: {error}; check the file") from error
     headed = bool(lines) and re.fullmatch(r"(?!nan|inf)[a-z_]\w*", lines[0].strip(), re.IGNORECASE) is not None
     scores = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()][int(headed) :]
     return np.array([_number(text, path, number) for number, text in scores])

@@ -20,7 +20,7 @@ def all_pairs(
 ) -> tuple[OperatingPoint, ...]:
     """Measure TAR at FAR over every unordered pair of one set.
 
-    Where torch.distributed is running, the ranks share the work, and each gets the same result to the last digit.
+    Where torch.distributed is running, the ranks share the work, and each gets the same result, bit for bit.
 
     Args:
         embeddings: (N, D), of any length; an array, or a tensor that may already be on the device.

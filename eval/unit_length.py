@@ -22,7 +22,7 @@ def unit_length(embeddings: np.ndarray) -> np.ndarray:
         [[0.6, 0.8]]
     """
     if embeddings.ndim != 2:
-        raise InputError(f"expected embeddings of shape (N, D), got {embeddings.shape}; give one row an image")
+        raise InputError(f"expected embeddings of shape (N, D), got {embeddings.shape}; give one row per image")
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or (lengths == 0).any():
         raise InputError("expected finite embeddings of positive length, got others; leave failed images out")

@@ -1,4 +1,4 @@
-"""A method of one's own in one file: ``python own_method.py WEIGHTS MANIFEST OUT``.
+"""Your own method in one file: ``python own_method.py WEIGHTS MANIFEST OUT``.
 
 It draws each embedding to the one that the source gives to the same picture, by the cosine between the two.
 """

@@ -1,4 +1,4 @@
-"""A torch network of one's own, measured and exported: ``python own_network.py WEIGHTS.pt CROPS OUT.onnx``."""
+"""Your own torch network, measured and exported: ``python own_network.py WEIGHTS.pt CROPS OUT.onnx``."""
 
 import sys
 

@@ -28,4 +28,4 @@ class RunError(RuntimeError):
 
 
 class DivergedError(RunError):
-    """A training that came to nothing: it must not go on, and its network must not be used. Exit status 1."""
+    """A training that failed: it must not go on, and its network must not be used. Exit status 1."""

@@ -162,7 +162,7 @@ class LinearHead(Head):
         self.linear = nn.Linear(embedding_size, classes)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Compute logits (N, K) of embeddings (N, D); the labels (N,) play no part."""
+        """Compute logits (N, K) of embeddings (N, D); the labels (N,) are ignored."""
         logits: Tensor = self.linear(embeddings)
         return logits
 
@@ -210,7 +210,7 @@ def class_means(embeddings: Tensor, labels: Tensor, classes: int) -> Tensor:
 def _check_means(means: Tensor, weight: Tensor) -> None:
     if means.shape != weight.shape:
         raise InputError(
-            f"expected class means of shape {tuple(weight.shape)}, got {tuple(means.shape)}; give one row a class"
+            f"expected class means of shape {tuple(weight.shape)}, got {tuple(means.shape)}; give one row per class"
         )
     lengths = means.norm(dim=1)
     if not (torch.isfinite(lengths) & (lengths > 0)).all():

@@ -1,4 +1,4 @@
-"""Python files of one's own that a recipe or a grid names: they add methods, backbones, layouts, heads and metrics."""
+"""Your own Python files that a recipe or a grid names: they add methods, backbones, layouts, heads and metrics."""
 
 import hashlib
 import sys

@@ -2,7 +2,7 @@
 
 Phases, in this order: fast (training steps), big (all pairs), channels (DELTA's weights), true (runs of a grid), and
 correct (the GPU tests) beside true, which no clock looks at. Each figure is written to ``DIR/campaign.json`` the moment
-it is there; started again, the campaign goes on with what is missing. ``--device cpu --smoke`` runs all of it tiny.
+it is there; started again, the campaign runs only what is missing. ``--device cpu --smoke`` runs all of it tiny.
 """
 
 import argparse

@@ -108,7 +108,9 @@ def _section(table: Table, text: str) -> tuple[str, list[list[str]]]:
 
 def _checked(cell: str, table: Table) -> str:
     if not _FIGURES.fullmatch(cell) or cell.count("/") != len(table.fars) - 1:
-        raise ValueError(f"{table.document}, {table.heading}: expected {len(table.fars)} figures a cell, got '{cell}'")
+        raise ValueError(
+            f"{table.document}, {table.heading}: expected {len(table.fars)} figures per cell, got '{cell}'"
+        )
     return cell
 
 

@@ -57,7 +57,7 @@ def make_way(network: str, method: str, setting: StepSetting, **options: Any) ->
     layers = tuple(tap.layer for tap in source.info.even_taps(stage.taps))
     shapes = map_shapes(source, layers, source.info.input_size)
     if method == "delta":
-        # Uniform channel weights: finding them is no part of a step.
+        # Uniform channel weights: finding them does not belong to a step.
         terms: dict[str, Any] = {
             "feature": WeightedChannelAlignment(FixedAttention(torch.full((c,), 1 / c)) for c, _, _ in shapes)
         }

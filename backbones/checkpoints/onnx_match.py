@@ -23,8 +23,8 @@ class Match:
     Attributes:
         entries: Our state-dict keys -> arrays.
         folded: BatchNorm layers that the file has folded into the convolution before.
-        mean: One value a channel in grey levels, or None where the file does not normalise.
-        scale: One value a channel per grey level, or None.
+        mean: One value per channel in grey levels, or None where the file does not normalise.
+        scale: One value per channel per grey level, or None.
     """
 
     entries: dict[str, Tensor] = field(default_factory=dict)

@@ -33,8 +33,8 @@ class BackboneInfo:
         name: The name under which `create_backbone` makes it.
         input_size: (height, width) in pixels.
         color_order: ``"RGB"`` or ``"BGR"``.
-        mean: One value a channel, in grey levels 0..255.
-        scale: One value a channel, per grey level.
+        mean: One value per channel, in grey levels 0..255.
+        scale: One value per channel, per grey level.
         embedding_size: D of the output (N, D).
         taps: The default taps, shallow to deep.
         blocks: Every place where a tap makes sense (the end of each block), shallow to deep, for more or fewer taps.

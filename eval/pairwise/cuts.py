@@ -3,7 +3,7 @@
 A sample tells between which two scores each threshold must lie. One pass then counts the pairs above the upper one
 and keeps those between with their images, which decides the threshold exactly, ties included. Where the sample was
 misleading, or more lies between than there is room for, the exact counts of that pass narrow the search and it is
-repeated. The ranks of a distributed run share the blocks; each gets the same result to the last digit.
+repeated. The ranks of a distributed run share the blocks; each gets the same result, bit for bit.
 """
 
 import math

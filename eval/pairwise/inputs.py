@@ -104,7 +104,7 @@ def pairs_that_share(rows: Keys, columns: Keys | None = None) -> Tensor:
 def _as_float32(embeddings: Vectors, what: str, device: torch.device) -> Tensor:
     given = embeddings if isinstance(embeddings, Tensor) else np.asarray(embeddings)
     if given.ndim != 2 or 0 in given.shape:
-        raise InputError(f"expected {what} of shape (N, D), got {tuple(given.shape)}; give one row an image")
+        raise InputError(f"expected {what} of shape (N, D), got {tuple(given.shape)}; give one row per image")
     is_real = not given.is_complex() if isinstance(given, Tensor) else given.dtype.kind in "fiub"
     if not is_real:
         raise InputError(f"expected {what} of real numbers, got {given.dtype}; save the vectors themselves")

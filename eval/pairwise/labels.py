@@ -158,7 +158,7 @@ def _distinct(array: np.ndarray) -> tuple[list[object], np.ndarray]:
     try:
         places = np.array([codes.setdefault((type(value), value), len(codes)) for value in array], dtype=np.int64)
     except TypeError as error:
-        raise InputError(f"expected labels as whole numbers or text, got {error}; give one label an image") from error
+        raise InputError(f"expected labels as whole numbers or text, got {error}; give one label per image") from error
     return [value for _, value in codes], places
 
 

@@ -64,7 +64,7 @@ class Situation:
         same_person: Training images whose person was.
         in_both: People with training images of both spectra in one split of one manifest.
         companions: The manifest of these pictures, where it is another one.
-        photos: Photos in the source's spectrum of nobody who is measured; None if there are none.
+        photos: Photos in the source's spectrum, of people who are not measured; None without such photos.
         repeated: Training images whose picture is listed before.
         quality: Of the training images.
     """

@@ -1,4 +1,4 @@
-"""``facexfer evaluate``: what a model, anybody's embeddings, or anybody's scores are worth."""
+"""``facexfer evaluate``: measure a model, embeddings from any model, or scores."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,7 +124,7 @@ def _as_option(argument: str) -> str:
 
 def _check_outputs(json_file: Path | None, report: Path | None) -> None:
     if json_file is not None and not json_file.parent.is_dir():
-        raise InputError(f"{json_file}: expected an existing folder, {json_file.parent} is none; make it first")
+        raise InputError(f"{json_file}: expected an existing folder, {json_file.parent} does not exist; make it first")
     if json_file is not None and json_file.is_dir():
         raise InputError(f"{json_file}: expected a file after --json, got a folder; name a file in it")
     if report is not None and report.exists() and not report.is_dir():

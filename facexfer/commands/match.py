@@ -44,6 +44,6 @@ def match(
         first, second = (matcher.embed(photo, depths) for photo in photos or ())
         score, yes, no = float(first @ second), "the same person", "two persons"
     if depths.text:
-        typer.echo(f"bits a channel: {depths.text}", err=True)
+        typer.echo(f"bits per channel: {depths.text}", err=True)
     decision = yes if score > threshold.score else no
     typer.echo(f"score {score:.4f}, threshold {threshold.score:.4f} (FAR {threshold.far:g}): {decision}")

@@ -119,7 +119,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     if summary["bits"]:
         counts = ", ".join(f"{count:,} as {bits}-bit" for bits, count in summary["bits"].items())
         several = "; not all alike: are they of one camera?" if len(summary["bits"]) > 1 else ""
-        lines.append(f"photos of more than 8 bits a channel: read {counts}{several}")
+        lines.append(f"photos of more than 8 bits per channel: read {counts}{several}")
     if summary["several_faces"]:
         lines.append(f"several faces: {summary['several_faces']:,} photos")
     lines += [f"duplicates: {count:,} groups of {kind}" for kind, count in summary["duplicates"].items()]

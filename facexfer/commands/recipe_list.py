@@ -14,7 +14,7 @@ _VARIABLE = re.compile(r"\$\{?(\w+)")
 
 
 def recipe_lines() -> list[str]:
-    """List the packaged recipes: those that need nothing but files of one's own first.
+    """List the packaged recipes: those that need only your own files first.
 
     Returns:
         One line per recipe: its name, the first sentence of its opening comment, and in brackets what to set.

@@ -39,7 +39,7 @@ class Draws:
         self.device = device
 
     def uniform(self, low: float, high: float) -> Tensor:
-        """Draw a value an image, (N, 1, 1, 1)."""
+        """Draw one value per image, (N, 1, 1, 1)."""
         return low + (high - low) * torch.rand(self._shape, generator=self._generator, device=self.device)
 
     def integers(self, low: int, high: int) -> Tensor:

@@ -53,7 +53,7 @@ class ImageSet:
         for name in self.classes:
             other = known.setdefault(clean_name(name), name)
             if other != name:
-                raise InputError(f"expected a name a class, {other!a} and {name!a} read the same; merge them")
+                raise InputError(f"expected a name per class, {other!a} and {name!a} read the same; merge them")
 
     def compared_with(self, published: PublishedSize) -> "ImageSet":
         """Add a note where the set's size differs from the published one."""
@@ -74,13 +74,13 @@ class ImageSet:
         few = [name for label, name in enumerate(self.classes) if self._count(label) < per_class]
         if few:
             raise InputError(
-                f"expected {per_class} training pictures a class, {len(few)} classes have fewer: "
+                f"expected {per_class} training pictures per class, {len(few)} classes have fewer: "
                 f"{', '.join(few[:_SHOWN])}; lower data.images_per_class"
             )
         return replace(self, train=_draw(self.train, seed, lambda count: per_class)[0])
 
     def for_search(self, share: float, seed: int) -> "ImageSet":
-        """Hold out a part of every class's training images and test on it; the test images play no part."""
+        """Hold out a part of every class's training images and test on it; the test images are ignored."""
         kept, held_out = _draw(self.train, seed, lambda count: max(1, count - round(share * count)))
         return replace(self, train=kept, test=held_out)
 

@@ -1,4 +1,4 @@
-"""The manifest: one row an image, the form in which all data comes in."""
+"""The manifest: one row per image, the form in which all data comes in."""
 
 import csv
 import hashlib
@@ -127,7 +127,7 @@ class Manifest:
         if identities is not None:
             chosen = tuple(image for image in chosen if image.identity in identities)
             if not chosen:
-                raise InputError(f"{self.path}: expected images of {len(identities)} chosen identities, there are none")
+                raise InputError(f"{self.path}: expected images of {len(identities)} chosen identities, found none")
         return Manifest(self.path, chosen)
 
     def fingerprint(self) -> str:

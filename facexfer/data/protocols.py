@@ -113,7 +113,7 @@ def _vis_nir(photos: Sequence[Listed], held_out: int | None, generator: np.rando
     # A VIS gallery against NIR probes: who is measured on must be there in both.
     both = sorted(set(_people(photos, "vis")) & set(_people(photos, "nir")))
     if not both:
-        raise InputError("expected identities with vis and with nir photos, there are none; check the modalities")
+        raise InputError("expected identities with vis and with nir photos, found none; check the modalities")
     return _by_identity(photos, _drawn(both, _count(held_out, both), generator))
 
 

@@ -79,7 +79,7 @@ class Order:
         if self.largest_loss is not None and not 0 <= self.largest_loss <= 1:
             raise InputError(f"expected a loss of TAR as a fraction from 0 to 1, got {self.largest_loss:g}")
         if self.detector is not None and not self.detector.is_file():
-            raise InputError(f"{self.detector}: expected a detector's ONNX file, there is none; check the path")
+            raise InputError(f"{self.detector}: expected a detector's ONNX file, found none; check the path")
 
     def tolerance(self, precision: str) -> Tolerance:
         """The tolerances for a precision."""

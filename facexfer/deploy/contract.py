@@ -14,7 +14,7 @@ from facexfer.files.digest import file_digest
 MODEL, CONTRACT, DETECTOR = "model.onnx", "model.json", "detector.onnx"
 _README = """# {name}
 
-Aligned {height}x{width} crops of 8 bits a channel in (`facexfer prepare` makes them of photos, deeper ones too),
+Aligned {height}x{width} crops of 8 bits per channel in (`facexfer prepare` makes them of photos, deeper ones too),
 embeddings of {size} numbers out; the normalisation is inside `model.onnx`. With nothing but onnxruntime, numpy and
 opencv:
 

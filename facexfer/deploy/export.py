@@ -75,7 +75,7 @@ def export(
         if backbone is None and not model.is_dir():
             raise InputError(f"{model}: expected a run folder, or weights with --backbone NAME; check the path")
     if not out.parent.is_dir():
-        raise InputError(f"{out}: expected an existing folder, {out.parent} is none; make it first")
+        raise InputError(f"{out}: expected an existing folder, {out.parent} does not exist; make it first")
     if isinstance(model, Path) and backbone is None and not even_if_failed:
         RunFolder(model).check_not_failed("train anew, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":

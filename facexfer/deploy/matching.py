@@ -139,7 +139,7 @@ def list_people(folder: Path) -> tuple[PhotoEntry, ...]:
         folder: The folder of people; photos may lie deeper below a person's folder.
 
     Returns:
-        One entry a photo, and one for each that cannot be used.
+        One entry per photo, and one for each that cannot be used.
 
     Raises:
         InputError: If there is no subfolder, or no photo in any.

@@ -60,7 +60,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
     metadata under ``preprocessing``, and the backbone's facts under ``facexfer``.
 
     Args:
-        backbone: The network; its mode comes back as it was.
+        backbone: The network; its mode is restored.
         path: The file to write, beside and renamed.
         opset: The set of ONNX operators, one of `OPSETS` or between; None takes the exporter's own.
         batch: A fixed number of images, for compilers that need one; None leaves it free.

@@ -22,7 +22,7 @@ MEASURED_IMAGES = 16
 LARGEST_NOISE = 0.002
 """What rounding to 8 bits may add to a map around a convolution in int8, as a share of its channels' variance."""
 PER_CHANNEL_OPSET = 13
-"""The oldest set of ONNX operators in which int8 weights can have a scale a channel."""
+"""The oldest set of ONNX operators in which int8 weights can have one scale per channel."""
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
 """What a file can be written in."""
 
@@ -72,8 +72,8 @@ def write_int8_dynamic(source: Path, out: Path) -> None:
 def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
     """Write convolutions and matrix products in int8, with the ranges of activations measured on images.
 
-    Weights have a scale a channel, below `PER_CHANNEL_OPSET` one a layer; maps have one for all their channels, from
-    their smallest to their largest value. A map with a few far values leaves channels of small ones without steps; the
+    Weights have one scale per channel, below `PER_CHANNEL_OPSET` per layer; a map has one for all its channels, from
+    its smallest to its largest value. A map with a few far values leaves channels of small ones without steps; the
     convolutions that give or take such a map stay in float32. In MobileFaceNet the maps before the global depthwise
     convolution alone cost nearly all that 8 bits lose.
 
@@ -87,7 +87,7 @@ def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
     per_channel = version >= PER_CHANNEL_OPSET
     if not per_channel:
         sys.stderr.write(
-            f"int8 at opset {version}: one scale a layer; from opset {PER_CHANNEL_OPSET} on, one a channel\n"
+            f"int8 at opset {version}: one scale per layer; from opset {PER_CHANNEL_OPSET} on, one per channel\n"
         )
     noise = rounding_noise(source, images[:MEASURED_IMAGES])
     quantize_static(

@@ -1,4 +1,4 @@
-"""What a deployed device has logged: a score a row, and whose attempt it was, when, and what was decided."""
+"""What a deployed device has logged: one score per row, and whose attempt it was, when, and what was decided."""
 
 import math
 import re

@@ -9,7 +9,7 @@ from torch import nn
 from facexfer.recipe import OptimizerSection
 from facexfer.transfer.objective import CLASSIFICATION
 
-# An alignment loss is said to explode when it is this many times the smallest it has been in its stage.
+# An alignment loss counts as exploding when it is this many times the smallest it has been in its stage.
 _EXPLODED = 10.0
 # The classification has come apart when its loss is this many times that of a guess, or of the run's start if larger.
 _WORSE_THAN_GUESSES = 1.5
@@ -154,7 +154,7 @@ def warn_of_small_batches(backbone: nn.Module, settings: OptimizerSection, image
     if not has_batchnorm or settings.frozen_batchnorm or settings.sync_batchnorm or images >= _SMALLEST_BATCH:
         return []
     return [
-        f"BatchNorm sees {images} images a pass, fewer than {_SMALLEST_BATCH}: its statistics are noise; raise "
+        f"BatchNorm sees {images} images per pass, fewer than {_SMALLEST_BATCH}: its statistics are noise; raise "
         "optimizer.batch_size, lower optimizer.accumulate, set optimizer.frozen_batchnorm = true (or "
         "optimizer.sync_batchnorm = true with several ranks)"
     ]

@@ -66,7 +66,7 @@ class Evaluation:
             untouched: Figures of the untouched source.
 
         Returns:
-            The result, as in ``result.json``; ``failure`` says why the run came to nothing, if it did.
+            The result, as in ``result.json``; ``failure`` says why the run failed, if it did.
         """
         setup, log, best = self._setup, self._log, self._setup.best
         pairs = setup.recipe.evaluation.pairs
@@ -103,12 +103,12 @@ class Evaluation:
         return result
 
     def _failure(self, figures: dict[str, float | None]) -> str | None:
-        """Say why the run came to nothing: a TAR far below the source's, a loss far above a guess's where none is."""
+        """Why the run failed, or None: a TAR far below the source's, or a loss far above that of guessing."""
         shortfall = self._source.shortfall(figures)
         if not shortfall and not (self._setup.task.is_closed and self._log.classification_is_lost):
             return None
         symptoms = "; ".join(filter(None, (shortfall, self._log.symptoms())))
         return (
-            f"the run came to nothing: {symptoms}; lower optimizer.learning_rate, change the method's alpha or set "
+            f"training broke the network: {symptoms}; lower optimizer.learning_rate, change the method's alpha or set "
             "optimizer.clip_norm"
         )

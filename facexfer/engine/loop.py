@@ -86,7 +86,7 @@ class Training:
                 raise
             raise RunError(
                 f"rank {self.fabric.global_rank} lost another rank after step {self.step}; look for that one's "
-                f"message, then go on with --resume; {self.checkpoints.describe_good()}"
+                f"message, then continue with --resume; {self.checkpoints.describe_good()}"
             ) from error
 
     def _fit_stages(self, checkpoint: dict[str, Any] | None) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class Training:
 
     def _stopped(self) -> KeyboardInterrupt:
         total = sum(self.stage_steps)
-        return KeyboardInterrupt(f"stopped after step {self.step} of {total}; go on with --resume")
+        return KeyboardInterrupt(f"stopped after step {self.step} of {total}; continue with --resume")
 
     def _make_objective(self, index: int, checkpoint: dict[str, Any] | None) -> Objective:
         """Set up a stage; in a later one the reference may be what the stage before has made."""

@@ -78,7 +78,7 @@ def mean_losses(
     """Measure the parts of an objective on images of its classes that it is not trained on.
 
     Args:
-        objective: In any mode, which comes back as it was; it is measured in eval mode.
+        objective: Measured in eval mode; its own mode is restored.
         dataset: The images (3, H, W) uint8 RGB and labels, without augmentation.
         to_input: Makes normalised images (N, 3, H, W) on the objective's device of uint8 ones.
         batch_size: Images at a time.

@@ -28,7 +28,7 @@ def is_resumed(run: RunFolder, recipe: Recipe, asked: bool) -> bool:
     Raises:
         InputError: If there is a run in the folder of a new one, none in that of one to resume, or one of another
             recipe.
-        DivergedError: If the run to resume has come to nothing.
+        DivergedError: If the run to resume has failed.
     """
     resume = run.recipe_file.exists() if is_restarted() else asked
     if resume:
@@ -77,7 +77,7 @@ class Checkpoints:
         Args:
             step: How far the run is.
             state: What is saved.
-            is_wrong: Whether the run looks as if it came to nothing; the last good state is kept then beside this one.
+            is_wrong: Whether the run looks as if it failed; the last good state is kept then beside this one.
 
         Raises:
             RunError: If the file cannot be written; the old one is intact.

@@ -1,4 +1,4 @@
-"""What a program of one's own sees of each training step."""
+"""What your own program sees of each training step."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from facexfer.recipe import EvaluationSection
 
 KEPT = 0.75
-"""A run that keeps less than this part of its source's TAR has come to nothing.
+"""A run that keeps less than this part of its source's TAR has failed.
 
 Every run in RESULTS.md keeps more than 0.99 of it; the run that diverged kept 0.008.
 """

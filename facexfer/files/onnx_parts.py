@@ -111,7 +111,7 @@ def _check(path: Path, tensor: Any) -> None:
         if not inside:
             raise InputError(f"{path}: expected weights in its own folder, got {name!r}; save it as one file")
         if not file.is_file():
-            raise InputError(f"{path}: expected its weights in {name} beside it, there is none; copy both files")
+            raise InputError(f"{path}: expected its weights in {name} beside it, found none; copy both files")
         needed, size = int(facts["offset"]) + int(facts["length"]), file.stat().st_size
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):

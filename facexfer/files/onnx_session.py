@@ -81,7 +81,7 @@ class OnnxSession:
             (N, D) float32.
 
         Raises:
-            InputError: If onnxruntime fails, or it gives no embedding an image.
+            InputError: If onnxruntime fails, or does not return one embedding per image.
         """
         step = self._fixed or batch or len(images)
         first = images[:step]

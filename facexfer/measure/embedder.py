@@ -58,7 +58,7 @@ class TorchEmbedder:
         fingerprint: Of its weights.
 
     Attributes:
-        network: The network, to go on with in torch.
+        network: The network, for further work in torch.
     """
 
     def __init__(self, backbone: BackboneModule, name: str, fingerprint: str) -> None:
@@ -83,7 +83,7 @@ class OnnxEmbedder:
 
     Args:
         path: The file, as `facexfer.deploy.onnx_export` writes it.
-        provider: Of onnxruntime; None takes the best one that works here, and says so once.
+        provider: Of onnxruntime; None takes the best one that works here, and reports it once.
 
     Raises:
         InputError: If onnxruntime cannot read it, its input is no (N, 3, H, W) of a fixed size, or of a type that does
@@ -165,7 +165,7 @@ def load(model: Model, backbone: str | None = None) -> Embedder:
         (2, 128)
         >>> load("no-run")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        facexfer.errors.InputError: no-run: expected a run folder, an ONNX file or weights, there is none; ...
+        facexfer.errors.InputError: no-run: expected a run folder, an ONNX file or weights, found none; ...
     """
     if isinstance(model, str | Path):
         return _open(Path(model), backbone)
@@ -191,7 +191,7 @@ def _open(model: Path, backbone: str | None) -> Embedder:
     if backbone is not None:
         model = find_weights(str(model))
     if not model.is_file():
-        raise InputError(f"{model}: expected a run folder, an ONNX file or weights, there is none; check the path")
+        raise InputError(f"{model}: expected a run folder, an ONNX file or weights, found none; check the path")
     if backbone is not None:
         return TorchEmbedder(create_backbone(backbone, weights=model), model.name, weights_digest(model))
     form = file_form(model)

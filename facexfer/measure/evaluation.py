@@ -1,4 +1,4 @@
-"""What a model, anybody's embeddings, or anybody's scores are worth: all that can be asked, in one call."""
+"""Measure a model, embeddings from any model, or scores: every question in one call."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

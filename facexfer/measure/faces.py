@@ -42,7 +42,7 @@ def find_photos(folder: Path) -> tuple[PhotoEntry, ...]:
         folder: In it, a folder per identity, or pictures whose identity nobody knows.
 
     Returns:
-        One entry a picture.
+        One entry per picture.
 
     Raises:
         InputError: If there is none, or one cannot be used.

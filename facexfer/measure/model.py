@@ -107,7 +107,7 @@ class MeasuredModel:
         }
         depths = find_depths(self._images.images)
         if depths.text:
-            self._say(f"bits a channel: {depths.text}")
+            self._say(f"bits per channel: {depths.text}")
             facts["data"]["bits"] = depths.read_as()
         if pairs is not None:
             facts |= self._lost(pairs)

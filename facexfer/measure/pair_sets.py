@@ -122,7 +122,7 @@ class Comparison:
             ]
             probe = self.probe.take(np.array(free, dtype=np.int64))
         if not len(probe.labels):
-            raise InputError(f"{self.name}: expected images beside the enrolled ones, there are none; add captures")
+            raise InputError(f"{self.name}: expected images beside the enrolled ones, found none; add captures")
         return Comparison(self.name, probe, source.take(chosen.gallery))
 
     def with_templates(self) -> "Comparison":
@@ -233,7 +233,7 @@ def compare_arrays(
     gallery_embeddings: np.ndarray | str | Path | None,
     gallery_labels: np.ndarray | str | Path | None,
 ) -> Comparison:
-    """Take anybody's embeddings for a comparison.
+    """Prepare embeddings from any model for a comparison.
 
     Args:
         embeddings: (N, D), an array or a ``.npy`` file.
@@ -289,6 +289,6 @@ def _side(embeddings: np.ndarray | str | Path, labels: np.ndarray | str | Path) 
         first, second = places if len(places) == 2 else ("", "")
         raise InputError(
             f"expected embeddings (N, D) and labels (N,), got {vectors.shape}{first} and {names.shape}{second}; give "
-            "one label a row"
+            "one label per row"
         )
     return Side(vectors, read_labels(names, len(names)), np.full(len(names), None, dtype=object))

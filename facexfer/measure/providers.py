@@ -1,4 +1,4 @@
-"""Where onnxruntime runs: on CUDA when it works, else on the CPU, and that is said once."""
+"""Where onnxruntime runs: on CUDA when it works, else on the CPU, reported once."""
 
 import functools
 import sys

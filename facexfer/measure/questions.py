@@ -73,7 +73,7 @@ def check_column(images: Sequence[FaceImage], column: str) -> None:
     if values <= {None}:
         known = {name for name in ("session", "camera") if any(_value(image, name) for image in images)}
         known |= {name for image in images for name in image.extra}
-        there = f"there are {', '.join(sorted(known))}" if known else "there is none beside the required ones"
+        there = f"there are {', '.join(sorted(known))}" if known else "it has only the required ones"
         raise InputError(f"expected a column of the manifest to slice by, got '{column}'; {there}")
     if len(values) > _MOST_SLICES:
         raise InputError(

@@ -17,7 +17,7 @@ def recalibrate_batchnorm(backbone: nn.Module, dataset: TrainingSet, batch_size:
     this alone removes much of the loss, and it gives alignment methods a source that is worth aligning with.
 
     Args:
-        backbone: A network with `info`; its statistics change, its mode comes back as it was.
+        backbone: A network with `info`; its statistics change, its mode is restored.
         dataset: Images (3, H, W) uint8 RGB of the new kind; labels are not looked at.
         batch_size: Images at a time.
     """

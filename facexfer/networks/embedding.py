@@ -14,7 +14,7 @@ def embed_dataset(backbone: nn.Module, dataset: TrainingSet, batch_size: int = 1
     """Embed every image of a data set.
 
     Args:
-        backbone: A network with `info`, on any device; its mode comes back as it was.
+        backbone: A network with `info`, on any device; its mode is restored.
         dataset: Images (3, H, W) uint8 RGB and labels, without augmentation.
         batch_size: Images at a time.
 

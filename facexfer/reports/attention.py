@@ -83,7 +83,7 @@ def _tell(before: AttentionMaps, after: AttentionMaps) -> str:
 
 
 def spatial_attention(pictures: np.ndarray, attention: Sequence[AttentionMaps]) -> Figure:
-    """Lay SAM's weights over pictures: a row an image, a column a layer, bright where the weight is high.
+    """Lay SAM's weights over pictures: one row per image, one column per layer, bright where the weight is high.
 
     Args:
         pictures: (N, H, W, 3) uint8, RGB.

@@ -14,7 +14,7 @@ from facexfer.runs.folder import RunFolder
 
 
 def samples_per_class(comparison: Path, figure: str = "top1") -> Figure:
-    """Draw a figure over the training images a class, a line a method, with the deviation over seeds.
+    """Draw a figure over the training images per class, one line per method, with the deviation over seeds.
 
     Args:
         comparison: The folder of a comparison whose cells differ in ``data.images_per_class``, such as the grid
@@ -25,9 +25,9 @@ def samples_per_class(comparison: Path, figure: str = "top1") -> Figure:
         The figure.
 
     Raises:
-        InputError: If it is no comparison, or no finished run says how many images a class it was trained on.
+        InputError: If it is no comparison, or no finished run says how many images per class it was trained on.
     """
-    made, axes = make_axes("training pictures a class", f"{figure}, %")
+    made, axes = make_axes("training pictures per class", f"{figure}, %")
     for method, values in read_samples(comparison, figure).items():
         counts = sorted(values)
         means = [100 * float(np.mean(values[count])) for count in counts]
@@ -38,14 +38,14 @@ def samples_per_class(comparison: Path, figure: str = "top1") -> Figure:
 
 
 def read_samples(comparison: Path, figure: str) -> dict[str, dict[int, list[float]]]:
-    """Collect a comparison's figures by method and by training images a class.
+    """Collect a comparison's figures by method and by training images per class.
 
     Args:
         comparison: Its folder.
         figure: Which figure.
 
     Returns:
-        Method (with the network, where there are several) -> images a class -> one value a seed.
+        Method (with the network, where there are several) -> images per class -> one value per seed.
 
     Raises:
         InputError: As for `samples_per_class`.

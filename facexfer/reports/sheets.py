@@ -13,7 +13,7 @@ _GAP = 4
 
 
 def draw_spatial_attention(crops: np.ndarray, attention: Sequence[AttentionMaps]) -> bytes:
-    """Lay spatial attention over crops: a row a crop, beside it one picture a layer, all on one scale.
+    """Lay spatial attention over crops: one row per crop, beside it one picture per layer, all on one scale.
 
     Args:
         crops: (N, H, W, 3) uint8, RGB.

@@ -70,7 +70,7 @@ class RunFolder:
 
     @property
     def failure_file(self) -> Path:
-        """Why the run came to nothing, in one line; there only if it did."""
+        """Why the run failed, in one line; there only if it did."""
         return self.path / "failure.txt"
 
     @property
@@ -138,7 +138,7 @@ class RunFolder:
         write_text(self.recipe_file, dump_recipe(recipe, idle))
 
     def check_not_failed(self, way_out: str) -> None:
-        """Check that the run in this folder has not come to nothing.
+        """Check that the run in this folder has not failed.
 
         Args:
             way_out: What may be done if it has, the end of the message.
@@ -156,7 +156,7 @@ class RunFolder:
             InputError: If there is none, or the recipes differ.
         """
         if not self.recipe_file.exists():
-            raise InputError(f"{self.path}: expected a run to resume, there is none; leave --resume out to start one")
+            raise InputError(f"{self.path}: expected a run to resume, found none; leave --resume out to start one")
         changed = differences(read_recipe(self.recipe_file), recipe)
         changed = {key: values for key, values in changed.items() if not key.startswith("runtime.")}
         if changed:
@@ -252,7 +252,7 @@ class RunFolder:
         write_safetensors(self.path / "head.safetensors", dict(head.state_dict()), _head_metadata(recipe, classes))
 
     def save_failure(self, cause: str) -> None:
-        """Mark the run as one that came to nothing."""
+        """Mark the run as one that failed."""
         write_text(self.failure_file, " ".join(cause.split()) + "\n")
 
     def save_result(self, result: dict[str, Any]) -> None:

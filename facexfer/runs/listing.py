@@ -17,7 +17,7 @@ class ListedRun:
         settings: The recipe's values, dotted key -> value, in which the listed runs differ.
         finished: Whether it came to its end.
         steps: Optimizer steps that its metrics tell of.
-        failure: Why it came to nothing, if it did.
+        failure: Why it failed, if it did.
         figures: The finished run's metrics by name as fractions, or those of its last evaluation.
     """
 

@@ -285,7 +285,7 @@ class FaceEvaluator:
 
         Args:
             backbone: A network with `info`.
-            head: Of the training identities; it plays no part in verification.
+            head: Of the training identities; verification ignores it.
             pairs: Which comparisons to make.
 
         Returns:

@@ -125,7 +125,7 @@ class ImageEvaluator:
         Args:
             backbone: A network with `info`.
             head: Of the set's classes; without one there is nothing to measure.
-            pairs: They play no part in classification.
+            pairs: Ignored: classification compares no pairs.
 
         Returns:
             ``top1``, ``top5`` and ``mean_class`` as fractions, and ``test/classification``, the cross-entropy.

@@ -5,7 +5,7 @@ training batches. Per layer the rises r become weights ``softmax(((r - mean(r)) 
 the 5 are the published implementation's. It sets the filter to zero; where the tapped layer is a convolution without
 bias that is the same, for a block this silences the block's output.
 
-The plain way takes a full forward pass a channel. Here everything before the tapped layer is computed once a batch,
+The plain way takes a full forward pass per channel. Here everything before the tapped layer is computed once per batch,
 only what depends on the layer is computed again, and many channels go through together as one large batch.
 """
 
@@ -22,7 +22,7 @@ from facexfer.transfer.taps import FeatureTap
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""(embeddings (N, D), labels (N,)) -> one value a sample (N,)."""
+"""(embeddings (N, D), labels (N,)) -> one value per sample (N,)."""
 
 _TEMPERATURE = 5.0
 _ON_CPU, _ELSEWHERE = 32, 256
@@ -101,7 +101,7 @@ def plain_loss_rises(
     batches: Sequence[Batch],
     channels: Sequence[Sequence[int]],
 ) -> tuple[Tensor, ...]:
-    """Measure the same one full forward pass a channel; the slow reference that `loss_rises` is compared with.
+    """Measure the same one full forward pass per channel; the slow reference that `loss_rises` is compared with.
 
     Args:
         network: As there.

@@ -287,7 +287,7 @@ def test_options_that_would_do_nothing_are_refused(arrays, tmp_path):
         run("--scores", arrays["genuine"], arrays["impostor"], "--thresholds", tmp_path / "no.json")
     manifest = write_small_set(tmp_path / "set")
     export_onnx(give_statistics(create_backbone(SMALL)), tmp_path / "m.onnx", opset=17)
-    with pytest.raises(InputError, match="to slice by, got 'hat'; there is none"):
+    with pytest.raises(InputError, match="to slice by, got 'hat'; it has only the required ones"):
         run("--model", tmp_path / "m.onnx", "--manifest", manifest, "--slice-by", "hat")
 
 

@@ -81,7 +81,7 @@ def test_bad_input_is_one_clear_line(tmp_path):
         run(*common, "--pre-cropped", "--choose", "largest", "--min-score", "0.5")
     with pytest.raises(InputError, match="expected a detector"):
         run(*common)
-    with pytest.raises(InputError, match=r"none\.onnx: expected a detector's ONNX file, there is none"):
+    with pytest.raises(InputError, match=r"none\.onnx: expected a detector's ONNX file, found none"):
         run(*common, "--detector", tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(InputError, match=r"text\.onnx: expected"):

@@ -60,7 +60,7 @@ def test_caltech_draws_the_same_test_pictures_whatever_the_training_size(tmp_pat
     assert (len(thirty.train), len(ten.train), ten.test) == (60, 20, images.test)
     assert set(ten.train) <= set(thirty.train) <= set(images.train)
     assert DATASETS["caltech256"](tmp_path, seed=3) == images != DATASETS["caltech256"](tmp_path, seed=4)
-    with pytest.raises(InputError, match="expected 61 training pictures a class, 2 classes have fewer: 001.ak47"):
+    with pytest.raises(InputError, match="expected 61 training pictures per class, 2 classes have fewer: 001.ak47"):
         images.limited(61, 0)
 
 

@@ -39,7 +39,7 @@ def test_labels_select_and_captures(tmp_path):
     assert [image.path.name for image in manifest.select(modality="nir", identities={"b"}).images] == ["1"]
     with pytest.raises(InputError, match="expected images of modality 'ir', there are: nir, vis"):
         manifest.select(modality="ir")
-    with pytest.raises(InputError, match="of 1 chosen identities, there are none"):
+    with pytest.raises(InputError, match="of 1 chosen identities, found none"):
         manifest.select(identities={"z"})
 
 

@@ -145,5 +145,5 @@ def test_slices_and_classes_are_names_too(tmp_path):
         FaceImage(tmp_path / f"{n}", "p", "nir", "val", extra={"glasses": "yes" + " " * n}) for n in range(60)
     )
     check_column(images, "glasses")
-    with pytest.raises(InputError, match="expected a name a class"):
+    with pytest.raises(InputError, match="expected a name per class"):
         ImageSet("folders", (NFC, NFD), (), ())

@@ -61,7 +61,7 @@ def test_one_visible_photo_is_enrolled():
         ("polyu-nirfd", 335, {"held_out": 81}, "expected 80 validation identities by this protocol, got 81"),
         ("identity-disjoint", 3, {"held_out": 3}, "fewer than the 3 identities, got 3"),
         ("identity-disjoint", 1, {}, "fewer than the 1 identities, got 1"),
-        ("vis-nir", 3, {}, "with vis and with nir photos, there are none"),
+        ("vis-nir", 3, {}, "with vis and with nir photos, found none"),
         ("identity-disjoint", 3, {"number": -1}, "expected the number of a draw, got -1"),
         ("polyu", 3, {}, "unknown protocol 'polyu'"),
     ],

@@ -83,5 +83,5 @@ def test_eight_bits_below_opset_13_have_one_scale_a_layer(network, crops, tmp_pa
     scales = {len(tensors[node.input[1]].dims) for node in nodes}
     assert (0 in scales) == (opset < 13)
     assert proto.ir_version <= 8
-    assert ("one scale a layer" in capsys.readouterr().err) == (opset < 13)
+    assert ("one scale per layer" in capsys.readouterr().err) == (opset < 13)
     assert distance(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", crops) < 0.25

@@ -1,4 +1,4 @@
-"""What is said of metrics that look wrong, and that nothing is said of those that do not."""
+"""Metrics that look wrong are reported, others are not."""
 
 from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched
 

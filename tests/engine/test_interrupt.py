@@ -57,7 +57,7 @@ def send_at(number, kind):
 )
 def test_a_stopped_run_has_saved_and_goes_on_bit_for_bit(assert_same_run, make, whole, tmp_path, capfd, step, kind):
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(KeyboardInterrupt, match=rf"stopped after step {step} of 6; go on with --resume"):
+    with pytest.raises(KeyboardInterrupt, match=rf"stopped after step {step} of 6; continue with --resume"):
         train(make(), run.path, on_step=send_at(step, kind))
     assert "stopping after this step" in capfd.readouterr().err
     assert run.load_checkpoint()["step"] == step
@@ -76,7 +76,7 @@ def test_ctrl_c_reaches_the_workers_too_and_loses_nothing(assert_same_run, make,
     )
     words = [sys.executable, "-c", program]
     stopped = subprocess.run(words, check=False, capture_output=True, text=True, start_new_session=True)
-    assert stopped.stderr.splitlines()[-1] == "KeyboardInterrupt: stopped after step 1 of 6; go on with --resume"
+    assert stopped.stderr.splitlines()[-1] == "KeyboardInterrupt: stopped after step 1 of 6; continue with --resume"
     words = [sys.executable, str(TOOL), str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run"), "--resume"]
     subprocess.run(words, check=True, capture_output=True)
     assert_same_run(tmp_path / "run", whole)

@@ -128,7 +128,7 @@ def test_frozen_statistics_stay_and_small_batches_are_warned_of(make, tmp_path, 
     frozen = make(optimizer={**short, "frozen_batchnorm": True}, evaluation={"untouched": False})
     train(plain, tmp_path / "plain", resume=False)
     said = " ".join(capsys.readouterr().out.split())
-    assert "warning: BatchNorm sees 4 images a pass, fewer than 16: its statistics are noise; raise" in said
+    assert "warning: BatchNorm sees 4 images per pass, fewer than 16: its statistics are noise; raise" in said
     assert "set optimizer.frozen_batchnorm = true" in said
     train(frozen, tmp_path / "frozen", resume=False)
     assert "BatchNorm sees" not in capsys.readouterr().out

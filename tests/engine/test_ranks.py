@@ -100,5 +100,5 @@ def test_a_lost_rank_ends_the_job_with_a_message_and_a_good_checkpoint(two, tmp_
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
     assert done.returncode == 1, done.stderr
     assert re.search("error: rank 0 lost another rank after step [23]; look for that one's message", done.stderr)
-    assert "go on with --resume; the last good checkpoint is of step 2" in done.stderr
+    assert "continue with --resume; the last good checkpoint is of step 2" in done.stderr
     assert RunFolder(tmp_path / "run").load_checkpoint()["step"] == 2

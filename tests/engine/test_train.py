@@ -169,7 +169,7 @@ def test_a_run_far_below_its_source_fails_with_its_cause_and_is_neither_resumed_
         train(recipe, run, resume=False)
     result = json.loads(RunFolder(run).result_file.read_text())
     assert "vis-nir/tar@0.1 is" in result["failure"]
-    with pytest.raises(DivergedError, match="this run failed: the run came to nothing"):
+    with pytest.raises(DivergedError, match="this run failed: training broke the network"):
         train(recipe, run, resume=True)
     file = tmp_path / "network.onnx"
     refused = CliRunner().invoke(app, ["export", str(run), "--out", str(file)])
@@ -212,7 +212,7 @@ def test_an_existing_run_is_not_overwritten(recipe, finished):
 def test_resuming_with_another_recipe_is_an_error(recipe, make, finished, tmp_path):
     with pytest.raises(InputError, match=r"optimizer.iterations was 4, now 5; give another --out"):
         train(make(optimizer={"iterations": 5}), finished, resume=True)
-    with pytest.raises(InputError, match="expected a run to resume, there is none"):
+    with pytest.raises(InputError, match="expected a run to resume, found none"):
         train(recipe, tmp_path / "none", resume=True)
 
 

@@ -1,4 +1,4 @@
-"""When a run has come to nothing: the figure that decides, and what it is compared with."""
+"""When a run has failed: the figure that decides, and what it is compared with."""
 
 import pytest
 

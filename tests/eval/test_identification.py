@@ -62,7 +62,7 @@ def test_enrolment_never_looks_up_an_enrolled_shot():
 
 def test_bad_input_is_an_error():
     embeddings, labels = people(4, 2)
-    with pytest.raises(InputError, match="one gallery entry an identity"):
+    with pytest.raises(InputError, match="one gallery entry per identity"):
         identify(embeddings, labels, embeddings, labels, [0.1])
     with pytest.raises(InputError, match="probes of enrolled people"):
         identify(embeddings[:1], labels[:1], embeddings[4:], labels[4:], [0.1])

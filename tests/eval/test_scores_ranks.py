@@ -1,4 +1,4 @@
-"""Ranks of a distributed run share the work and agree to the last digit."""
+"""Ranks of a distributed run share the work and agree bit for bit."""
 
 import pickle
 

@@ -94,7 +94,7 @@ def test_the_highest_scores_in_chunks(monkeypatch, count, chunk):
 
 @pytest.mark.parametrize("step", [0.1, 0.02, 1e-3])
 def test_quantised_scores_never_exceed_the_target(step):
-    """A toolkit that rounds its scores ties many at the threshold; all of them are rejected, and TAR pays for it."""
+    """A toolkit that rounds its scores ties many at the threshold; all of them are rejected, which lowers TAR."""
     generator = np.random.default_rng(0)
     genuine, impostor = generator.normal(0.5, 0.15, 2000), generator.normal(0, 0.1, 50_000)
     exact = tar_at_far(genuine, impostor, [1e-2, 1e-3])

@@ -83,7 +83,7 @@ def test_the_fingerprint_covers_weights_beside_the_graph(tmp_path):
         ({"location": "../w.bin"}, r"expected weights in its own folder, got '\.\./w\.bin'"),
         ({"location": "/etc/passwd"}, "expected weights in its own folder, got '/etc/passwd'"),
         ({"location": ""}, "expected weights in its own folder, got ''"),
-        ({"location": "other.bin"}, r"expected its weights in other\.bin beside it, there is none"),
+        ({"location": "other.bin"}, r"expected its weights in other\.bin beside it, found none"),
         ({"length": "10000000"}, r"bytes of weights in w\.bin, got"),
         ({"offset": "-4"}, r"bytes of weights in w\.bin, got"),
         ({"length": "many"}, "expected weights in a file beside it"),
@@ -115,5 +115,5 @@ def test_tensors_in_nodes_are_parts_too(tmp_path):
     model.graph.initializer.remove(weight)
     file.write_bytes(model.SerializeToString())
     (tmp_path / "w.bin").unlink()
-    with pytest.raises(InputError, match=r"w\.bin beside it, there is none"):
+    with pytest.raises(InputError, match=r"w\.bin beside it, found none"):
         OnnxSession(file, ["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Evaluations of tables in which a picture is listed twice: the figures stay, and it is said."""
+"""Evaluations of tables in which a picture is listed twice: the figures stay, and it is reported."""
 
 import csv
 import json

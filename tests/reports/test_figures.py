@@ -1,4 +1,4 @@
-"""The paper's figures from real small runs: two methods of one source network, and a comparison by pictures a class."""
+"""The paper's figures from real small runs: two methods of one source, and a comparison by pictures per class."""
 
 import sys
 import xml.etree.ElementTree as ET

@@ -59,7 +59,7 @@ RUNS = {
             "companions": {"match": "simulated"},
             "head": {"name": "linear"},
             "method": {"name": "csd", "weight": 0.1, "identity_weight": 1.0},
-            # So that four images in two steps do not look like a run that came to nothing.
+            # So that four images in two steps do not look like a run that failed.
             "optimizer": {"learning_rate": 1e-6},
         },
     ],

@@ -23,7 +23,7 @@ def test_ants_and_bees_are_told_apart_without_training(monkeypatch):
     found = re.search(
         r"at 64x64 pixels: top-1 ([\d.]+) %, 243 pictures to train on, 153 to test, 2 classes", done.stdout
     )
-    # Two thirds of the pictures would need more than luck: p < 1e-4 with 153 of two even classes.
+    # By chance alone, two thirds right has p < 1e-4 with 153 pictures of two even classes.
     assert 66 < float(found[1]) < 85
 
 

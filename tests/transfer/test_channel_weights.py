@@ -1,4 +1,4 @@
-"""DELTA's channel weights: the fast way equals one forward pass a channel, on every kind of graph."""
+"""DELTA's channel weights: the fast way equals one forward pass per channel, on every kind of graph."""
 
 import pytest
 import torch

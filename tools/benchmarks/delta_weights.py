@@ -1,4 +1,4 @@
-"""DELTA's channel weights against one forward pass a channel: ``python tools/bench.py delta-weights [--every 64]``.
+"""DELTA's channel weights against one forward pass per channel: ``python tools/bench.py delta-weights [--every 64]``.
 
 Both ways measure channels of a ResNet-101 on the same batches in one run: every n-th channel of each tapped layer, so
 that the layers keep their shares of the work. A full forward pass costs the same whatever channel it is for, so the
@@ -30,7 +30,7 @@ _CHECKED_EVERY = 512
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="bench.py delta-weights", description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=int, default=64, help="measure every n-th channel of a layer")
-    parser.add_argument("--plain-every", type=int, default=256, help="the same for one forward pass a channel")
+    parser.add_argument("--plain-every", type=int, default=256, help="the same for one forward pass per channel")
     parser.add_argument("--batches", type=int, default=4, help="batches of 8 images")
     parser.add_argument("--at-once", type=int, help="images that go through together")
     options = parser.parse_args(arguments)
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
     start = time.perf_counter(), time.process_time()
     plain_loss_rises(network, loss, layers, batches, theirs)
     plain = per_channel(start, theirs)
-    print(f"one forward pass a channel {plain[0]:8.2f} s ({plain[1]:.2f} s of processor time) a channel")
+    print(f"one forward pass per channel {plain[0]:8.2f} s ({plain[1]:.2f} s of processor time) per channel")
     print(f"from the layer onward      {fast[0]:8.2f} s ({fast[1]:.2f} s) a channel")
     print(f"faster {plain[0] / fast[0]:.1f} x, by processor time {plain[1] / fast[1]:.1f} x (bar 10)")
     plain_operations, fast_operations = (

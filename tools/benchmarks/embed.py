@@ -3,7 +3,7 @@
 One exported file by our embedder and by InsightFace's ``ArcFaceONNX.get_feat``, its network by torch (as it is, and in
 channels_last), and its 8-bit and half-precision forms by our embedder. All ways start from the same uint8 crops, in
 one process, by turns, round by round, with 1 and with 32 crops at a time; the median round counts, beside it the time
-of all threads together, which other work on the machine hardly changes. On the CPU, with a thread a core.
+of all threads together, which other work on the machine hardly changes. On the CPU, with one thread per core.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Phase channels: DELTA's channel weights of a ResNet-101 at 4 batches of 8, against one forward pass a channel."""
+"""Phase channels: DELTA's channel weights of a ResNet-101 at 4 batches of 8, against one forward pass per channel."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Caltech 256: one folder a class, ``257.clutter`` among them; the images are drawn."""
+"""Caltech 256: one folder per class, ``257.clutter`` among them; the images are drawn."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def caltech256(root: Path, seed: int) -> ImageSet:
     root = root / "256_ObjectCategories" if (root / "256_ObjectCategories").is_dir() else root
     classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir())) if root.is_dir() else ()
     if not classes:
-        raise InputError(f"{root}: expected one folder a class, found none; unpack 256_ObjectCategories.tar")
+        raise InputError(f"{root}: expected one folder per class, found none; unpack 256_ObjectCategories.tar")
     generator = np.random.default_rng(seed)
     train, test = [], []
     for label, name in enumerate(classes):

@@ -1,4 +1,4 @@
-"""Any set with one folder a class: train/CLASS/ and val/CLASS/ or test/CLASS/."""
+"""Any set with one folder per class: train/CLASS/ and val/CLASS/ or test/CLASS/."""
 
 from pathlib import Path
 

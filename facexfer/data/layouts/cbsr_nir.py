@@ -20,7 +20,7 @@ def cbsr_nir(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: The modality.
 
     Yields:
-        One entry a line, and one for each photo that no list names (``not-listed``), or that has the name of another
+        One entry per line, and one for each photo that no list names (``not-listed``), or that has the name of another
         in another folder (``ambiguous-name``).
 
     Raises:

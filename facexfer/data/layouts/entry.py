@@ -1,4 +1,4 @@
-"""What every layout gives: one entry a photo, or one problem for what is no photo."""
+"""What every layout gives: one entry per photo, or one problem for what is no photo."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -22,7 +22,7 @@ def folder_per_identity(root: Path, options: LayoutOptions) -> Iterator[PhotoEnt
         options: The expression and the modality.
 
     Yields:
-        One entry a photo; one whose path tells no identity has the problem ``no-identity``.
+        One entry per photo; one whose path tells no identity has the problem ``no-identity``.
 
     Raises:
         InputError: If there is no such folder, no photo in it, or the expression is wrong.

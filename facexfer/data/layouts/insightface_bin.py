@@ -25,13 +25,13 @@ def insightface_bin(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: The modality.
 
     Yields:
-        One entry a photo, with its pair.
+        One entry per photo, with its pair.
 
     Raises:
         InputError: If the file is missing, is no such set, or holds anything but photos and flags.
     """
     if not root.is_file():
-        raise InputError(f"{root}: expected a .bin file, there is none; check the path")
+        raise InputError(f"{root}: expected a .bin file, found none; check the path")
     try:
         pictures, flags = _checked(read_array_pickle(root.read_bytes()))
         files = [_bytes(picture) for picture in pictures]

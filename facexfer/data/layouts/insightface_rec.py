@@ -28,7 +28,7 @@ def insightface_rec(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: The modality.
 
     Yields:
-        One entry a photo, with the place of its bytes in the file.
+        One entry per photo, with the place of its bytes in the file.
 
     Raises:
         InputError: If a file is missing or damaged, or a record is split over several parts.
@@ -66,7 +66,7 @@ def _find(root: Path) -> Path:
     if len(files) != 1 or not files[0].is_file():
         raise InputError(f"{root}: expected one .rec file, found {len(files)}; name the file")
     if not files[0].with_suffix(".idx").is_file():
-        raise InputError(f"{files[0]}: expected its index {files[0].stem}.idx beside it, there is none; copy it too")
+        raise InputError(f"{files[0]}: expected its index {files[0].stem}.idx beside it, found none; copy it too")
     return files[0]
 
 

@@ -24,7 +24,7 @@ def lfw(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: The modality.
 
     Yields:
-        One entry a photo; one that is not named ``Name_0001`` has the problem ``no-identity``.
+        One entry per photo; one that is not named ``Name_0001`` has the problem ``no-identity``.
 
     Raises:
         InputError: If there is no photo, or a line of ``pairs.txt`` has another form.

@@ -17,7 +17,7 @@ def own_manifest(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: Not used: the manifest tells.
 
     Yields:
-        One entry a row; a path out of the manifest's folder has the problem ``path-out-of-folder``.
+        One entry per row; a path out of the manifest's folder has the problem ``path-out-of-folder``.
 
     Raises:
         InputError: If the manifest is bad.

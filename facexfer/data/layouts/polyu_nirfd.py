@@ -24,7 +24,7 @@ def polyu_nirfd(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         options: The expression, if the identities are in the file names.
 
     Yields:
-        One entry a photo, modality ``nir`` unless told otherwise.
+        One entry per photo, modality ``nir`` unless told otherwise.
 
     Raises:
         InputError: As for `folder_per_identity`.

@@ -26,7 +26,7 @@ def walk_photos(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
         InputError: If there is no such folder.
     """
     if not root.is_dir():
-        raise InputError(f"{root}: expected a folder of photos, there is none; check the path")
+        raise InputError(f"{root}: expected a folder of photos, found none; check the path")
     home = root.resolve()
     found: list[tuple[Path, tuple[str, str] | None]] = []
 
@@ -72,7 +72,7 @@ def _problem(path: Path, home: Path) -> tuple[str, str] | None:
     if path.is_symlink() and home not in path.resolve().parents:
         return "link-out-of-folder", "links out of the folder are not followed"
     # A pipe or a device would be waited for without end.
-    return None if path.is_file() else ("not-a-file", "expected a file of its own, it is none")
+    return None if path.is_file() else ("not-a-file", "expected a regular file, it is something else")
 
 
 def find_lists(root: Path) -> list[Path]:

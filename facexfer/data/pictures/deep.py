@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits a channel: how many bits they use, and how they become bytes."""
+"""Pictures of more than 8 bits per channel: how many bits they use, and how they become bytes."""
 
 import math
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class DeepPixels:
 
 
 def deep_pixels(image: Image.Image, data: bytes) -> DeepPixels | None:
-    """Take the pixels of a picture of more than 8 bits a channel, upright.
+    """Take the pixels of a picture of more than 8 bits per channel, upright.
 
     Args:
         image: As Pillow opens it.
@@ -63,7 +63,7 @@ def deep_pixels(image: Image.Image, data: bytes) -> DeepPixels | None:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Tell from its header whether a picture has more than 8 bits a channel."""
+    """Tell from its header whether a picture has more than 8 bits per channel."""
     return image.mode in _GREY or any(map(_is_deep_tile, _tiles(image)))
 
 
@@ -120,7 +120,7 @@ def to_bytes(pixels: DeepPixels, bits: int | None) -> np.ndarray:
     assert white is not None
     usable = np.isfinite(values)
     if 2 * np.count_nonzero(usable) < values.size:
-        raise UnfitValuesError("expected numbers, most of the pixels are none")
+        raise UnfitValuesError("expected numbers, most of the pixels are NaN or infinite")
     below = np.count_nonzero(values[usable] < -_UNDERSHOOT * max(brightest(values), 1e-6))
     if below > _STRAY * values.size:
         raise UnfitValuesError(
@@ -186,14 +186,14 @@ def _grey(image: Image.Image) -> DeepPixels:
 def _colour(image: Image.Image, data: bytes) -> DeepPixels:
     # Pillow keeps the upper 8 bits of 16 only, OpenCV all; but OpenCV fills up what is missing: Pillow judges the file.
     if image.mode not in ("RGB", "RGBA"):
-        raise UnfitValuesError(f"expected 16-bit grey or RGB, got 16-bit {image.mode}; save it with 8 bits a channel")
+        raise UnfitValuesError(f"expected 16-bit grey or RGB, got 16-bit {image.mode}; save it with 8 bits per channel")
     image.load()
     try:
         values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         values = None
     if values is None or values.dtype != np.uint16 or values.shape[1::-1] != image.size or values.ndim != 3:
-        raise UnfitValuesError("expected 16-bit RGB in a form that OpenCV reads; save it with 8 bits a channel")
+        raise UnfitValuesError("expected 16-bit RGB in a form that OpenCV reads; save it with 8 bits per channel")
     values = _turned(values, image.getexif().get(_ORIENTATION, 1))
     alpha = values[:, :, 3] if image.mode == "RGBA" else None
     return DeepPixels(np.ascontiguousarray(values[:, :, 2::-1]), alpha)

@@ -51,7 +51,7 @@ class Photo:
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB.
-        bits: By how many bits a channel it was read: 8, or what was found of a picture of more.
+        bits: By how many bits per channel it was read: 8, or what was found of a picture of more.
     """
 
     pixels: np.ndarray
@@ -92,7 +92,7 @@ def decode_photo(
 
 
 def has_deep_pixels(file: BinaryIO) -> bool:
-    """Tell from a file's header whether it is a picture of more than 8 bits a channel."""
+    """Tell from a file's header whether it is a picture of more than 8 bits per channel."""
     head = file.read(_DEEP_BYTE + 1)
     if head.startswith(_PNG):
         return head[_DEEP_BYTE:] == b"\x10"
@@ -175,7 +175,7 @@ def _what_it_is(data: bytes) -> str:
     if data[:4] in (b"II*\0", b"MM\0*"):
         return (
             f"{len(data)} bytes of a TIFF that is damaged or of a kind that is not read (float or signed colour, for "
-            "example); save it with 8 or 16 bits a channel"
+            "example); save it with 8 or 16 bits per channel"
         )
     return f"{len(data)} bytes in none of the formats {', '.join(FORMATS)}"
 

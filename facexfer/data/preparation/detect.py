@@ -208,7 +208,7 @@ def find_detector(model: str) -> DetectorFile:
             )
         path = found[0]
     if not path.is_file():
-        raise InputError(f"{path}: expected a detector's ONNX file, there is none; check the path")
+        raise InputError(f"{path}: expected a detector's ONNX file, found none; check the path")
     outputs = _output_names(path)
     if any(name.startswith("kps_") for name in outputs) and len(outputs) == 12:
         return DetectorFile(path, "yunet")

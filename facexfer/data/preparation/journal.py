@@ -1,4 +1,4 @@
-"""What is done already, one JSON line a photo: a killed run goes on where it was."""
+"""What is done already, one JSON line per photo: a killed run continues where it stopped."""
 
 import json
 from collections.abc import Iterable, Iterator

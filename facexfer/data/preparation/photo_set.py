@@ -114,7 +114,7 @@ def prepare(
     Example:
         >>> prepare("no-photos", "crops")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        facexfer.errors.InputError: no-photos: expected a folder of photos or the file of a set, there is none; ...
+        facexfer.errors.InputError: no-photos: expected a folder of photos or the file of a set, found none; ...
     """
     photos, out = Path(photos), Path(out)
     if pre_cropped and (detector is not None or landmarks is not None):
@@ -151,7 +151,7 @@ def prepare(
 
 def _check_apart(photos: Path, out: Path) -> None:
     if not photos.exists():
-        raise InputError(f"{photos}: expected a folder of photos or the file of a set, there is none; check the path")
+        raise InputError(f"{photos}: expected a folder of photos or the file of a set, found none; check the path")
     if photos.is_dir() and photos.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(
             f"{out}: expected a folder outside of {photos}, or crops would be taken for photos; move --out"

@@ -167,7 +167,7 @@ def _is_done(record: CropRecord | None, entry: PhotoEntry, crop: Path) -> bool:
         return False
     if record.given != (entry.landmarks or ()) or (record.bits and record.usual_bits != entry.usual_bits):
         return False
-    # A file that could not be read, or that the layout refused before, is worth another look.
+    # A file that could not be read, or that the layout refused before, gets another look.
     return bool(record.bytes_hash) and (bool(record.reason) or crop.is_file())
 
 

@@ -123,7 +123,7 @@ def write_simulated_set(
 
 def _listed(crops: Path, modality: str) -> tuple[FaceImage, ...]:
     if not crops.exists():
-        raise InputError(f"{crops}: expected a manifest or a folder of crops, there is none; check the path")
+        raise InputError(f"{crops}: expected a manifest or a folder of crops, found none; check the path")
     manifest = crops / MANIFEST if crops.is_dir() else crops
     if manifest.is_file():
         return read_manifest(manifest).select(modality=modality).images

@@ -22,7 +22,7 @@ for _module in modules_of(__name__, __path__):
 
 
 def register_method(name: str) -> Callable[[M], M]:
-    """Return a decorator that makes a method of one's own known by a name, for recipes and `create`.
+    """Return a decorator that registers your own method under a name, for recipes and `create`.
 
     Args:
         name: As ``method.name`` in a recipe.

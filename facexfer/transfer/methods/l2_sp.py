@@ -22,7 +22,7 @@ class WeightDistance(Term):
         )
 
     def forward(self, passes: Passes) -> Tensor:
-        """Compute the distance; the batch plays no part."""
+        """Compute the distance; the batch is ignored."""
         squares = [(target.float() - source.float()).square().sum() for source, target in self._pairs]
         return torch.stack(squares).sum() / 2
 

@@ -20,7 +20,7 @@ class Distillation(Term):
     same gradient, and zero where both networks answer alike. As theirs it has no factor of the squared temperature.
 
     Args:
-        classifier: The source's, embeddings (N, D) -> logits (N, K_s); a copy of it goes on with the target.
+        classifier: The source's, embeddings (N, D) -> logits (N, K_s); a copy of it is trained with the target.
         temperature: Divides the logits.
     """
 

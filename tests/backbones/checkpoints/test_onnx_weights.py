@@ -218,7 +218,7 @@ def test_weights_in_a_file_beside_are_read_and_in_another_folder_refused(exporte
     create_backbone(SMALL, weights=file)
     outside = onnx.load(file, load_external_data=False)
     (tmp_path / "in" / "w.bin").rename(tmp_path / "w.bin")
-    with pytest.raises(InputError, match=r"E\.bin: expected its weights in w\.bin beside it, there is none; copy both"):
+    with pytest.raises(InputError, match=r"E\.bin: expected its weights in w\.bin beside it, found none; copy both"):
         identify(file)
     for tensor in outside.graph.initializer:
         for entry in tensor.external_data:
@@ -244,7 +244,7 @@ def test_packs_by_name(monkeypatch, exported, tmp_path):
         create_backbone("mbf", weights="buffalo_sc")
     pack = tmp_path / ".insightface" / "models" / "antelopev2" / "antelopev2"
     pack.mkdir(parents=True)
-    with pytest.raises(InputError, match=r"expected glintr100\.onnx, there is none; remove the folder and try again"):
+    with pytest.raises(InputError, match=r"expected glintr100\.onnx, found none; remove the folder and try again"):
         create_backbone("iresnet100", weights="antelopev2")
     (pack / "glintr100.onnx").write_bytes(exported.read_bytes())
     assert create_backbone("mbf", weights="antelopev2", **OPTIONS).info.embedding_size == 64

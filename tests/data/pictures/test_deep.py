@@ -90,8 +90,8 @@ def test_float_pictures_are_read_by_their_range(white):
     [
         (GREY.astype(np.int16) - 128, "negative; shift them"),
         (GREY.astype(np.float32) / 255 - 0.5, "negative; shift them"),
-        (np.full((40, 48), np.nan, np.float32), "most of the pixels are none"),
-        (np.full((40, 48), np.inf, np.float32), "most of the pixels are none"),
+        (np.full((40, 48), np.nan, np.float32), "most of the pixels are NaN or infinite"),
+        (np.full((40, 48), np.inf, np.float32), "most of the pixels are NaN or infinite"),
         (np.zeros((40, 48, 3), np.float32), "of a kind that is not read"),
         (np.zeros((40, 48), np.float64), "of a kind that is not read"),
         (np.zeros((40, 48, 3), np.int16), "of a kind that is not read"),

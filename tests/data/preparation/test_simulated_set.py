@@ -101,7 +101,7 @@ def test_bad_input_is_one_line_and_writes_nothing(manifest, tmp_path):
 
     refused("unknown strength 'midl'; did you mean 'mild'", strength="midl")
     refused("expected images of modality 'nir', there are: vis", modality="nir")
-    refused("absent: expected a manifest or a folder of crops, there is none", crops=tmp_path / "absent")
+    refused("absent: expected a manifest or a folder of crops, found none", crops=tmp_path / "absent")
     refused("expected a new folder, it exists", out=manifest.parent)
     refused(r"0\.png/out: expected a new folder, got: File exists", out=manifest.parent / "vis/p0/0.png/out")
     photos = write_small_set(tmp_path / "photos", images=1, modalities=("vis",), size=250).parent / "vis"

@@ -16,6 +16,7 @@ from facexfer.commands.figures import figures
 from facexfer.commands.inspect import inspect
 from facexfer.commands.match import match
 from facexfer.commands.monitor import monitor
+from facexfer.commands.plan import plan
 from facexfer.commands.prepare import prepare
 from facexfer.commands.runs import runs
 from facexfer.commands.simulate_nir import simulate_nir
@@ -45,6 +46,7 @@ _PANELS: dict[str, dict[Callable[..., None], str | None]] = {
         delta_weights: "delta-weights recipe.toml --out runs/delta",
     },
     "Measure": {
+        plan: "plan --identities 80 --images 6 --far 1e-5 --tar 95 --width 2",
         evaluate: "evaluate --model runs/mine --manifest nir/images.csv --split val --probe nir --far 1e-2 1e-3 "
         "--report report",
     },

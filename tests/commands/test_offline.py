@@ -40,6 +40,7 @@ def command_lines(folder, recipe_for):
         "prepare": [folder / "faces/nir", "--layout", "folders", "--pre-cropped", "--out", folder / "prepared"],
         "simulate-nir": [folder / "faces", "--strength", "mild", "--out", folder / "simulated"],
         "split": [manifest, "--protocol", "identity-disjoint", "--out", folder / "split", "--draws", "2"],
+        "plan": ["--identities", "80", "--images", "6", "--far", "1e-5", "--width", "2"],
         "advise": [manifest, "--source", weights, "--backbone", network],
         "train": [folder / "plain.toml", "--out", folder / "runs/plain"],
         "runs": [folder / "runs"],

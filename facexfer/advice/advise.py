@@ -76,6 +76,8 @@ def advise(
     """
     if out is not None and Path(out).exists():
         raise InputError(f"{out}: expected a new file, it is there already; give another --out")
+    if out is not None and not Path(out).parent.is_dir():
+        raise InputError(f"{out}: expected an existing folder, {Path(out).parent} does not exist; make it first")
     network = read_source(source, backbone)
     seen = None if visible_manifest is None else Path(visible_manifest)
     there = read_situation(Path(manifest), network.info.input_size, seen, modality, visible_modality)

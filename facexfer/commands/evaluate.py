@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from facexfer.commands.outputs import check_outputs
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
 
@@ -103,7 +104,7 @@ def evaluate(
     evaluation.check_arguments(arguments, _as_option)
     if not pictures and report is None:
         raise InputError("expected --report beside --no-pictures; leave --no-pictures out")
-    _check_outputs(json_file, report)
+    check_outputs(json_file, report)
     if runtime is not None:
         from facexfer.deploy.runtime_files import open_runtime
 
@@ -120,12 +121,3 @@ def evaluate(
 
 def _as_option(argument: str) -> str:
     return "--manifest" if argument == "images" else f"--{argument.replace('_', '-')}"
-
-
-def _check_outputs(json_file: Path | None, report: Path | None) -> None:
-    if json_file is not None and not json_file.parent.is_dir():
-        raise InputError(f"{json_file}: expected an existing folder, {json_file.parent} does not exist; make it first")
-    if json_file is not None and json_file.is_dir():
-        raise InputError(f"{json_file}: expected a file after --json, got a folder; name a file in it")
-    if report is not None and report.exists() and not report.is_dir():
-        raise InputError(f"{report}: expected a folder after --report, got a file; name another")

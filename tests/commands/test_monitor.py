@@ -120,6 +120,8 @@ def test_bad_input_is_one_line_and_status_2(folder, monkeypatch, capsys, tmp_pat
         ([*words, tmp_path], "exported before there was one; export its run again"),
         ([*words, folder / "bundle", "--far", "0.3"], "expected a FAR that the bundle has a threshold for (0.1, 0.01)"),
         ([*words, folder / "bundle", "--impostor-share", "2"], "expected an impostor share from 0 to below 1, got 2"),
+        ([*words, folder / "bundle", "--json", tmp_path / "a/b.json"], "expected an existing folder"),
+        ([*words, folder / "bundle", "--report", folder / "fine.csv"], "expected a folder after --report, got a file"),
         (["monitor", tmp_path / "absent.csv", "--bundle", folder / "bundle"], "expected a readable log"),
     ):
         assert status_of(monkeypatch, changed) == 2

@@ -106,6 +106,8 @@ class DataSection(Section):
     """The manifest's split to measure on."""
     images_per_identity: int | None = Field(default=None, ge=1)
     """Train on this many images per identity and modality, drawn by `draw_seed`."""
+    train_identities: int | None = Field(default=None, ge=2)
+    """Train on this many identities, drawn by `draw_seed`; a larger number keeps those of a smaller one."""
     search_identities: int = Field(default=0, ge=0)
     """For searching options: hold out this many training identities and validate on them instead of `val_split`."""
     draw_seed: int = 0

@@ -47,6 +47,30 @@ def check_trainable(training: Manifest) -> None:
         )
 
 
+def limit_identities(manifest: Manifest, count: int, seed: int) -> Manifest:
+    """Keep the images of ``count`` identities, drawn by ``seed``; more of them keep those of fewer.
+
+    Args:
+        manifest: The images.
+        count: How many identities stay.
+        seed: Of the draw; the same seed and identities give the same choice, in whatever order they are listed.
+
+    Returns:
+        The smaller manifest, in its old order.
+
+    Raises:
+        InputError: If there are fewer identities than that.
+    """
+    names = sorted(set(manifest.identities))
+    if count > len(names):
+        raise InputError(
+            f"{manifest.path}: expected data.train_identities of at most the {len(names)} there are to train on, got "
+            f"{count}; lower it, or leave it out for all"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    return manifest.select(identities={names[index] for index in order[:count]})
+
+
 def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
     """Keep at most ``count`` images of every identity in every modality, drawn by ``seed``.
 

@@ -16,7 +16,7 @@ from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.mixture import Part
 from facexfer.data.pictures.depths import find_depths
 from facexfer.data.repeats import check_pictures_apart, distinct_images, say_repeats
-from facexfer.data.splits import check_disjoint, check_trainable, limit_per_identity
+from facexfer.data.splits import check_disjoint, check_trainable, limit_identities, limit_per_identity
 from facexfer.errors import InputError
 from facexfer.eval.pairwise.inputs import Keys, pairs_that_share
 from facexfer.eval.pairwise.pairs import PairSet
@@ -143,6 +143,8 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
         validation = training_split.select(identities=held_out)
         training = training_split.select(identities=set(names) - held_out)
     training = training.select(modality=data.modality)
+    if data.train_identities is not None:
+        training = limit_identities(training, data.train_identities, data.draw_seed)
     if data.images_per_identity is not None:
         training = limit_per_identity(training, data.images_per_identity, data.draw_seed)
     return training, validation
@@ -318,7 +320,7 @@ FACE = TaskKind(
     face_task,
     reads=(
         "data.manifest", "data.modality", "data.train_split", "data.val_split", "data.images_per_identity",
-        "data.search_identities", "data.draw_seed", "data.cache",
+        "data.train_identities", "data.search_identities", "data.draw_seed", "data.cache",
         "source_data.manifest", "source_data.modality", "source_data.split", "companions.*", "pool.*",
         "evaluation.fars", "evaluation.pairs", "evaluation.best_far", "evaluation.patience",
     ),

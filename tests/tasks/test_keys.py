@@ -21,6 +21,7 @@ from facexfer.tasks.keys import all_keys, check_keys, idle_keys, is_read
 VALUES = {
     "evaluation.pairs": [{"probe": "vis"}],
     "evaluation.fars": [0.1],
+    "data.train_identities": 2,
 }
 COMMON = {
     "optimizer": {"epochs": 2, "batch_size": 4},

@@ -11,7 +11,7 @@ from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.registry import BACKBONES
 
 _STEM = "layers.0.layers.0.weight"
-# Wider than any that anybody has made; a damaged file may claim more.
+# Wider than any ever made; a damaged file may claim more.
 _WIDEST = 16
 _Shapes = Mapping[str, tuple[int, ...]]
 

@@ -11,7 +11,7 @@ def read_array(source: np.ndarray | str | Path) -> np.ndarray:
     """Read a ``.npy`` file; no pickle inside it is ever run.
 
     Args:
-        source: The file; an array is given back as it is.
+        source: The file; an array is returned unchanged.
 
     Returns:
         The array.

@@ -110,7 +110,7 @@ def area_under_roc(curve: Curve) -> Bounded:
     """
     wide = np.diff(curve.far)
     area = float((wide * (curve.tar[1:] + curve.tar[:-1])).sum() / 2)
-    # From single scores a step in both directions is a tie, and a tie counts a half.
+    # From single scores a step in both directions is a tie, which counts one half.
     slack = 0.0 if not curve.binned else float((wide * np.diff(curve.tar)).sum() / 2)
     return Bounded(area, slack)
 

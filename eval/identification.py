@@ -53,7 +53,7 @@ class Identification:
 def enrol(labels: np.ndarray, captures: np.ndarray, share: float | None = None) -> Enrolment:
     """Enrol each identity's first capture, or the first share of its captures; the rest are probes.
 
-    An image without a capture is a capture of its own.
+    An image without a capture counts as its own capture.
 
     Args:
         labels: (N,) identities.

@@ -45,7 +45,7 @@ class Difference:
         second: TAR of the second.
         difference: ``second - first``.
         ci95: 95 % interval of the difference, by a bootstrap over identities that uses the pairing.
-        p_value: Two-sided: how likely is a difference so far from 0 if there is none?
+        p_value: Two-sided: how likely a difference so far from 0 is if the true one is 0.
     """
 
     far: float
@@ -67,7 +67,7 @@ def paired_differences(
     """Compare two networks at false accept rates.
 
     Each of 1,000 draws weighs the identities at random (the Bayesian bootstrap; Rubin, Annals of Statistics 1981), a
-    pair by the product of its two identities' weights; finds both networks' thresholds anew with the same weights;
+    pair by the product of its two identities' weights; finds both networks' thresholds again with the same weights;
     and takes the difference of their weighted TARs. What both networks find hard cancels out, and the thresholds' own
     uncertainty is counted. Products of weights overstate the noise of single pairs of identities (Owen 2007), so the
     interval errs on the wide side.

@@ -235,7 +235,7 @@ def check_fars(fars: Sequence[float]) -> None:
     """Check the targets.
 
     Raises:
-        InputError: If there are none or one is not above 0 and at most 1.
+        InputError: If the list is empty, or a target is not above 0 and at most 1.
     """
     if not fars:
         raise InputError("expected at least one FAR, got none; 1e-3 is a usual one")

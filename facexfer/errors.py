@@ -28,4 +28,4 @@ class RunError(RuntimeError):
 
 
 class DivergedError(RunError):
-    """A training that failed: it must not go on, and its network must not be used. Exit status 1."""
+    """A training that failed: it must not continue, and its network must not be used. Exit status 1."""

@@ -83,7 +83,7 @@ class MarginHead(Head):
 class ArcFaceHead(MarginHead):
     """Additive angular margin: ``s * cos(theta + m)`` on the true class (Deng et al., CVPR 2019, Eq. 3).
 
-    Beyond ``theta = pi - m``, where the cosine would rise again, the logit goes on falling along the line
+    Beyond ``theta = pi - m``, where the cosine would rise again, the logit keeps falling along the line
     ``cos(theta) - m sin(m)``, as in the authors' implementation.
 
     Args:

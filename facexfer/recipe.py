@@ -64,7 +64,7 @@ class SourceSection(Section):
     weights: ExpandedPath | None = None
     """A file, or the name of an InsightFace pack; left out, the weights are random."""
     recalibrate_batchnorm: bool = False
-    """Measure the source's BatchNorm statistics anew on the training images before anything else."""
+    """Measure the source's BatchNorm statistics again on the training images before anything else."""
     revive_batchnorm: bool = True
     """Where the file has BatchNorm folded into the convolutions: give it statistics, scale and shift again."""
     input_size: int | None = Field(default=None, ge=32)
@@ -149,7 +149,7 @@ class CompanionsSection(Section):
 
 
 class PoolSection(Section):
-    """Visible-light photos of anybody, without labels: they enter as simulated NIR, each its own companion."""
+    """Visible-light photos of any people, without labels: they enter as simulated NIR, each its own companion."""
 
     manifest: ExpandedPath
     """Their list."""
@@ -223,7 +223,7 @@ class OptimizerSection(Section):
     source_share: float = Field(default=0, ge=0, lt=1)
     """At the end, interpolate the backbone's weights with the source's, of which this part remains (WiSE-FT)."""
     final_batchnorm: bool = False
-    """Measure the trained network's BatchNorm statistics anew on the images of `data`, before it is saved."""
+    """Measure the trained network's BatchNorm statistics again on the images of `data`, before it is saved."""
     sync_batchnorm: bool = False
     """Take BatchNorm statistics over the batches of all ranks together."""
     accumulate: int = Field(default=1, ge=1)

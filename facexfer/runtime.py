@@ -85,7 +85,7 @@ def prepare_cpu() -> None:
     """Set what makes training and inference on a CPU fast, once a process.
 
     Denormals count as zero: trained weights drift into them, and CPUs are tens of times slower there. And glibc keeps
-    freed memory: else every large tensor of every step is mapped and faulted in anew, which takes about half of a
+    freed memory: else every large tensor of every step is mapped and faulted in again, which takes about half of a
     MobileFaceNet step.
     """
     torch.set_flush_denormal(True)

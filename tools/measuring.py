@@ -1,4 +1,4 @@
-"""Time and memory of one piece of work, each in a process of its own."""
+"""Time and memory of one piece of work, each in its own process."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Make the source network of `make demo` anew: draw VIS faces, train on them, and keep the weights in float16."""
+"""Make the source network of `make demo` again: draw VIS faces, train on them, and keep the weights in float16."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import torch
 import typer
 
 SEED = 7001
-"""Of the faces; the demo's own are drawn with another, so the two sets have nobody in common."""
+"""Of the faces; the demo's own are drawn with another, so the two sets share no people."""
 
 
 def train_demo_source(

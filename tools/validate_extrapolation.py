@@ -2,7 +2,7 @@
 
 ``populations`` draws people from populations whose false accept rates are known; ``people`` takes embeddings of real
 or generated faces and predicts, from some of the people, what all of them measure. Each case is written to
-``OUT/extrapolation.json`` when it is done, and left out when it is there already; the table is printed last.
+``OUT/extrapolation.json`` when it is done, and left out when it exists already; the table is printed last.
 """
 
 import json

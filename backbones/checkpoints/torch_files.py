@@ -54,7 +54,7 @@ def load_torch(network: BackboneModule, path: Path) -> str:
         Where the weights were and what was left out, as a line; empty where there is nothing to say.
 
     Raises:
-        InputError: If the file is damaged, wants code to be run, an entry does not fit, or several sets do.
+        InputError: If the file is damaged, requires code to be run, an entry does not fit, or several sets do.
     """
     groups = tensor_groups(read_content(path))
     found = fitting_weights(network, groups)
@@ -81,7 +81,7 @@ def read_content(path: Path) -> Any:
         What was saved: tensors, and what stands around them.
 
     Raises:
-        InputError: If the file is missing, damaged, or wants code to be run.
+        InputError: If the file is missing, damaged, or requires code to be run.
     """
     form = file_form(path)
     try:

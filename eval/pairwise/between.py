@@ -32,7 +32,7 @@ class Between(Protocol):
     """Looks through blocks of scores."""
 
     def add(self, block: Tensor, top: int, left: int) -> None:
-        """Look through a block (H, W), whose first row and column are ``top`` and ``left``; minus infinity is none."""
+        """Look through a block (H, W), whose first row and column are ``top`` and ``left``; skip minus infinity."""
         ...
 
     def found(self) -> Found:

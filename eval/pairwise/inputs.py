@@ -1,4 +1,4 @@
-"""What anybody gives as embeddings, labels and captures, checked and brought into one form on one device."""
+"""Embeddings, labels and captures from any source, checked and brought into one form on one device."""
 
 from collections.abc import Hashable, Sequence
 

@@ -1,4 +1,4 @@
-"""Labels and captures as anybody gives them, brought into one form in which equal means the same."""
+"""Labels and captures from any source, brought into one form in which equal means the same."""
 
 from collections.abc import Hashable, Sequence
 
@@ -111,7 +111,7 @@ def read_captures(captures: Sequence[object] | np.ndarray | None, length: int) -
     """Bring captures into the form of labels; None, NaN and empty text are no capture.
 
     Args:
-        captures: (N,); None where there are none at all.
+        captures: (N,); None without any capture.
         length: N.
 
     Returns:
@@ -133,7 +133,7 @@ def read_captures(captures: Sequence[object] | np.ndarray | None, length: int) -
 
 
 def _missing(array: np.ndarray) -> np.ndarray:
-    """Say which labels there are none: NaN, None or text of nothing."""
+    """Mark missing labels: NaN, None or empty text."""
     if array.dtype.kind == "f":
         return np.asarray(np.isnan(array))
     if array.dtype.kind in "US":

@@ -230,7 +230,7 @@ class PairSet:
         return blocks
 
     def genuine_scores(self, top: int, bottom: int) -> tuple[Tensor, int]:
-        """Compute the scores of some images' genuine pairs, with minus infinity wherever there is none that counts.
+        """Compute the scores of some images' genuine pairs, with minus infinity in place of pairs that do not count.
 
         Args:
             top: The first row.

@@ -88,7 +88,7 @@ def read_thresholds(path: Path, distances: bool) -> tuple[tuple[float, float], .
         (target FAR, threshold), where it has one.
 
     Raises:
-        InputError: If the file is none of an evaluation, has no threshold, or was scored the other way.
+        InputError: If the file is not an evaluation's, has no threshold, or was scored the other way.
     """
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))

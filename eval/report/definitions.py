@@ -16,7 +16,7 @@ DEFINITIONS = {
     ),
     "interval": (
         "95 %. By identity: a bootstrap over identities, both sides of a pair, turned into the number of "
-        "independent pairs that these are worth, and Wilson's interval of so many. Of TAR at a target it counts "
+        "independent pairs that these amount to, and Wilson's interval of so many. Of TAR at a target it counts "
         "that the threshold was found on the same people (up to 6 million false accepts; beyond, and at a "
         "threshold given, the threshold is taken as it is). Of FAR it is that of the threshold shown. Wilson: "
         "as if all pairs were independent and the threshold given."
@@ -31,7 +31,7 @@ DEFINITIONS = {
     ),
     "difference": (
         "Each network at its own threshold. The interval is that of 1,000 draws of a bootstrap over "
-        "identities, the same for both networks, with thresholds found anew in each."
+        "identities, the same for both networks, with thresholds found again in each."
     ),
     "extrapolated": (
         "A FAR below what the pairs support, not measured. The 1,000 highest impostor scores (the highest hundredth, "

@@ -20,8 +20,8 @@ class Slice:
     Attributes:
         value: What these images have in the column.
         images: How many they are.
-        points: One a threshold; empty where a kind of pair is missing.
-        remark: Why there are none.
+        points: One per threshold; empty where a kind of pair is missing.
+        remark: Why they are missing.
     """
 
     value: str

@@ -75,7 +75,7 @@ def advise(
         DataWarning: If pictures are listed twice, or under two identities.
     """
     if out is not None and Path(out).exists():
-        raise InputError(f"{out}: expected a new file, it is there already; give another --out")
+        raise InputError(f"{out}: expected a new file, it already exists; give another --out")
     if out is not None and not Path(out).parent.is_dir():
         raise InputError(f"{out}: expected an existing folder, {Path(out).parent} does not exist; make it first")
     network = read_source(source, backbone)

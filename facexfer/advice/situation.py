@@ -14,7 +14,7 @@ from facexfer.recipe import DataSection
 from facexfer.tasks.face import training_and_validation
 
 _TRAIN, _VAL = "train", "val"
-# Where nobody is held out: this part of the people, as `facexfer prepare` does it.
+# Where no validation split is given: this fraction of the people, as `facexfer prepare` does it.
 _HELD_OUT = 0.2
 
 

@@ -1,4 +1,4 @@
-"""``facexfer demo``: the whole way once, on people who do not exist."""
+"""``facexfer demo``: every step once, on people who do not exist."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -69,9 +69,9 @@ def demo(
 
 
 def _new_folder(out: Path | None) -> Path:
-    """Make the folder; a demo of earlier stays as it is."""
+    """Make the folder; earlier demos stay untouched."""
     if out is not None and out.exists():
-        raise InputError(f"{out}: expected a new folder, it is there already; remove it or give another --out")
+        raise InputError(f"{out}: expected a new folder, it already exists; remove it or give another --out")
     folder, number = out or Path("runs/demo"), 1
     while folder.exists():
         number += 1

@@ -1,4 +1,4 @@
-"""Training runs, each in a process of its own, several at a time, none of which outlives the comparison."""
+"""Training runs, each in its own process, several at a time, none of which outlives the comparison."""
 
 import functools
 import os
@@ -75,7 +75,7 @@ class RunPool:
             signal.signal(signal.SIGTERM, self._handler)
 
     def start(self, name: str, recipe: Recipe, folder: Path) -> Future[Finished]:
-        """Queue a run; one that is finished in its folder is read, one that was begun goes on.
+        """Queue a run; one that is finished in its folder is read, one that was interrupted continues.
 
         Args:
             name: What its progress is called.

@@ -106,7 +106,7 @@ def _what_is_left(training: Manifest, candidates: Manifest) -> str:
     if find_companions(training, candidates, by_capture=False)[0]:
         return 'the same people are in both: companions.match = "identity" would do'
     return (
-        "the people differ: name photos of anybody in [pool] (method csd), or train without companions "
+        "the people differ: name photos of any people in [pool] (method csd), or train without companions "
         "(methods l2, afa; unlabelled: adabn)"
     )
 

@@ -64,6 +64,6 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), self.labels[index]
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the augmentation anew, and have the crops ready before workers are started."""
+        """Draw new augmentation, and have the crops ready before workers are started."""
         self._epoch = epoch
         self.store.load()

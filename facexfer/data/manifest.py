@@ -34,7 +34,7 @@ class FaceImage:
 
     Attributes:
         path: Of the image, absolute or relative to the process.
-        identity: Who it is; empty where nobody knows.
+        identity: Who it is; empty if unknown.
         modality: E.g. ``vis`` or ``nir``.
         split: E.g. ``train`` or ``val``.
         landmarks: Five (x, y) in pixels, x right, y down: image-left eye, image-right eye, nose, image-left and

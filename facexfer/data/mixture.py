@@ -60,7 +60,7 @@ class Mixture:
         return [label if part.is_labelled else -1 for part in self.parts for label in part.images.labels]
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the augmentation anew."""
+        """Draw new augmentation."""
         for part in self.parts:
             part.images.set_epoch(epoch)
 
@@ -98,7 +98,7 @@ class Mixture:
 
 
 class _Turns:
-    """An endless sequence of places, in which everybody has a turn before anybody has a second one."""
+    """An endless sequence of places, in which every place has its turn before any has a second one."""
 
     def __init__(self, length: int, seed: int) -> None:
         self._length, self._seed = length, seed

@@ -13,7 +13,7 @@ _NUMBER = re.compile("[0-9]{1,9}")
 
 
 def as_number(word: str) -> int | None:
-    """Read a whole number of at most nine digits; None if it is none."""
+    """Read a whole number of at most nine digits; None for any other word."""
     return int(word) if _NUMBER.fullmatch(word) else None
 
 

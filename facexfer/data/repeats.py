@@ -32,7 +32,7 @@ class DistinctImages:
 
     @property
     def repeated(self) -> int:
-        """How many listed images are left out, because their picture is there already."""
+        """How many listed images are left out, because their picture is listed already."""
         return len(self.places) - len(self.kept)
 
 

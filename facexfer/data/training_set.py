@@ -23,5 +23,5 @@ class TrainingSet(Protocol):
         ...
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the augmentation anew."""
+        """Draw new augmentation."""
         ...

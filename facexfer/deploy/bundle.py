@@ -104,12 +104,12 @@ def make_bundle(
         say_runtime: Called with each other runtime's file as it is measured.
 
     Raises:
-        InputError: If the run is not finished, the folder is there already, a runtime's library is missing, or the
+        InputError: If the run is not finished, the folder already exists, a runtime's library is missing, or the
             order does not fit.
         RunError: If a file is worse than the tolerance; there is no bundle then.
     """
     if out.exists():
-        raise InputError(f"{out}: expected a new folder, it is there already; remove it or give another --out")
+        raise InputError(f"{out}: expected a new folder, it already exists; remove it or give another --out")
     network, recipe = load_backbone(run), read_recipe(RunFolder(run).recipe_file)
     if recipe.data.manifest is None:
         raise InputError(f"{run}: expected a run on faces, got task '{recipe.task}'; export a single .onnx file of it")

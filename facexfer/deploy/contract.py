@@ -87,7 +87,7 @@ def read_contract(folder: Path) -> Contract:
         folder: The bundle.
 
     Raises:
-        InputError: If there is none, or something is missing in it.
+        InputError: If the contract is missing, or something in it.
     """
     try:
         contract = Contract(folder, json.loads((folder / CONTRACT).read_text(encoding="utf-8")))

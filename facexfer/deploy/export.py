@@ -77,7 +77,7 @@ def export(
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected an existing folder, {out.parent} does not exist; make it first")
     if isinstance(model, Path) and backbone is None and not even_if_failed:
-        RunFolder(model).check_not_failed("train anew, or give --even-if-failed to export it all the same")
+        RunFolder(model).check_not_failed("train again, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":
         if precision is not None or far is not None or max_loss is not None or detector is not None or runtime:
             raise InputError(

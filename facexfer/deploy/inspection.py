@@ -1,4 +1,4 @@
-"""Say what a file or folder is: weights of anybody, a run, or a bundle."""
+"""Say what a file or folder is: weights of any origin, a run, or a bundle."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ def inspect_path(path: Path) -> FileFacts:
         The facts; of a folder those of its model, with what the folder is as a remark.
 
     Raises:
-        InputError: If it is none of these, not finished, or damaged.
+        InputError: If it is neither of these, not finished, or damaged.
     """
     if path.name == CONTRACT and path.is_file():
         path = path.parent

@@ -67,7 +67,7 @@ class Matcher:
         if chosen is None or chosen not in thresholds:
             known = ", ".join(f"{each:g}" for each in thresholds) or "none"
             raise InputError(
-                f"expected a FAR that the bundle has a threshold for ({known}), got {chosen}; export it anew"
+                f"expected a FAR that the bundle has a threshold for ({known}), got {chosen}; export it again"
             )
         return Threshold(thresholds[chosen], chosen)
 
@@ -104,7 +104,7 @@ class Matcher:
             Who was enrolled from which photos.
 
         Raises:
-            InputError: If nobody can be enrolled.
+            InputError: If no one can be enrolled.
         """
         found: dict[str, list[np.ndarray]] = {name: [] for name in _subfolders(folder)}
         listed: dict[str, int] = defaultdict(int)

@@ -32,7 +32,7 @@ class Window:
         attempts: How many.
         accept_rate: The share accepted.
         accept_rate_ci95: Its 95 % interval, by user.
-        mean_accepted: The mean of the accepted scores; None where nobody was accepted.
+        mean_accepted: The mean of the accepted scores; None if no attempt was accepted.
     """
 
     start: str

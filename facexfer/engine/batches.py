@@ -62,7 +62,7 @@ class TrainingBatches:
 
         Yields:
             A step's parts: images (N, 3, H, W) uint8 RGB in page-locked memory where there is a GPU, labels (N,) int64,
-            -1 where there is none, and places in the mixture (N,) int64.
+            -1 for an image without one, and places in the mixture (N,) int64.
         """
         step = first
         while step < end:

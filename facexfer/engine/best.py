@@ -50,7 +50,7 @@ class BestMetric:
         return self._patience is not None and self._worse >= self._patience
 
     def start_stage(self) -> None:
-        """Be patient anew."""
+        """Reset the patience."""
         self._worse = 0
 
     def see(self, step: int, figures: Mapping[str, float | None]) -> bool:

@@ -85,7 +85,7 @@ class DeviceBatches(TrainingBatches):
                 continue
             crops = self._crops[id(_crops(self._images.parts[part]).store)]
             chosen = crops[self._to_device([found[row][1] for row in rows])]
-            # Every part, rank and pass draws numbers of its own.
+            # Every part, rank and pass draws its own numbers.
             seed = (self._seed * 1_009 + part) * 1_009 + self._rank
             batches.append(augment(chosen, preset, seed, step * self._parts + number))
             order += rows

@@ -19,8 +19,8 @@ class Batch:
 
     Attributes:
         images: (N, 3, H, W), normalised.
-        labels: (N,) int64, -1 where there is none.
-        companions: (N, D) unit embeddings of the images' companions, zero where there is none; None in a run without.
+        labels: (N,) int64, -1 for an image without one.
+        companions: (N, D) unit embeddings of the images' companions, zero for an image without; None in a run without.
         spectra: (N,) int64 places in the recipe's modalities, -1 for images of other sets; None in a task without.
     """
 

@@ -14,7 +14,7 @@ _SAID = b"stopping after this step, with a checkpoint; press Ctrl-C again to sto
 
 
 class StopRequest:
-    """Whether somebody wants the run to stop, as a context.
+    """Whether the run was asked to stop, as a context.
 
     Within it Ctrl-C and SIGTERM only set `asked`; repeated after more than a second, they raise KeyboardInterrupt at
     once. Outside of the main thread, where Python gives no signals, nothing changes.

@@ -57,7 +57,7 @@ def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -
         raise InputError(
             "expected companions of the training images for this method, got none; add [companions] with the modality "
             'that the source knows (match = "capture", "identity" or "simulated"), or [pool] with visible-light '
-            "photos of anybody; with labelled training images alone, the methods are l2 and afa; without, adabn; "
+            "photos of any people; with labelled training images alone, the methods are l2 and afa; without, adabn; "
             "facexfer advise looks for what your pictures allow"
         )
     if Need.SPECTRA in needs and len(set(task.spectra or ())) < 2:

@@ -105,7 +105,7 @@ class Training:
         return result
 
     def _settle(self, backbone: BackboneModule) -> None:
-        """Interpolate the trained weights with the source's, and measure BatchNorm anew, as the recipe asks."""
+        """Interpolate the trained weights with the source's, and measure BatchNorm again, as the recipe asks."""
         settings = self.recipe.optimizer
         if settings.source_share > 0:
             interpolate_weights(backbone, self.source, settings.source_share)

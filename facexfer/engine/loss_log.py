@@ -85,7 +85,7 @@ def mean_losses(
 
     Returns:
         The parts by name, each a mean over the images; empty where a part needs the source's own images, companions
-        or both spectra, of which there are none to test on.
+        or both spectra, which the test set lacks.
     """
     if objective.reads_source_images or objective.reads_companions or objective.reads_spectra:
         return {}

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on."""
+"""The progress display of a run."""
 
 from collections.abc import Mapping
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""Whether a run goes on from a checkpoint, when one is saved, and what comes back from it."""
+"""Whether a run continues from a checkpoint, when one is saved, and what comes back from it."""
 
 import time
 from typing import Any
@@ -14,12 +14,12 @@ from facexfer.runtime import is_restarted
 
 
 def is_resumed(run: RunFolder, recipe: Recipe, asked: bool) -> bool:
-    """Decide whether a run goes on from what its folder holds, and check that the folder is fit for it.
+    """Decide whether a run continues from what its folder holds, and check that the folder is fit for it.
 
     Args:
         run: The folder.
         recipe: What is to be run.
-        asked: Whether the user wants to go on; torchrun starts lost ranks again with the command they had, and then
+        asked: Whether the user wants to continue; torchrun starts lost ranks again with the command they had, and then
             the folder decides.
 
     Returns:
@@ -34,7 +34,7 @@ def is_resumed(run: RunFolder, recipe: Recipe, asked: bool) -> bool:
     if resume:
         run.check_resumable(recipe)
         run.check_not_failed(
-            f"the same recipe would fail again: start anew with another --out and what it names changed by --set, or "
+            f"the same recipe would fail again: start again with another --out and what it names changed by --set, or "
             f"remove {run.failure_file.name} to go on all the same"
         )
     else:

@@ -21,7 +21,7 @@ class RunLog:
         run: The folder.
         steps: Of the whole run.
         classes: How many the head tells apart.
-        resumed_at: The step that a resumed run goes on from: its warnings are not said again.
+        resumed_at: The step that a resumed run continues from: its warnings are not repeated.
     """
 
     def __init__(self, fabric: Fabric, run: RunFolder, steps: int, classes: int, resumed_at: int | None) -> None:

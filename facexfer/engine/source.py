@@ -27,7 +27,7 @@ def make_source(settings: SourceSection) -> BackboneModule:
 
 
 def settle_source(source: BackboneModule, settings: SourceSection, task: Task, say: Callable[[str], None]) -> None:
-    """Revive folded BatchNorm and measure the statistics anew, as far as the recipe asks for it.
+    """Revive folded BatchNorm and measure the statistics again, as far as the recipe asks for it.
 
     Args:
         source: Changed in place.

@@ -52,7 +52,7 @@ def choose_reference(
         setup: The run.
         index: The stage's place.
         backbone: What is trained, as the stage finds it.
-        checkpoint: Of this stage, if it goes on; it holds a reference that the stage before has made.
+        checkpoint: Of this stage, if it continues; it holds a reference that the stage before has made.
     """
     if setup.stages[index].reference is not Reference.PREVIOUS or index == 0:
         return setup.source

@@ -41,7 +41,7 @@ def train(
     Args:
         recipe: The run: a `Recipe`, a nested mapping of its sections, a TOML file, or the name of a packaged recipe.
         out: The run folder; new, or with a run of the same recipe to resume.
-        resume: Go on from the newest checkpoint; a finished run is left as it is.
+        resume: Continue from the newest checkpoint; a finished run is left untouched.
         on_step: Called with each `TrainedStep`, e.g. to show its losses or to stop the run by an exception, after
             which it can be resumed.
 

@@ -16,7 +16,7 @@ CHANCE = 2.0
 
 
 MARGIN = 0.05
-"""A smaller fall of the TAR, as a fraction, is none: where few genuine pairs are accepted at all, one pair decides."""
+"""A smaller fall of the TAR, as a fraction, is ignored: with few accepted genuine pairs a single one decides it."""
 
 
 class SourceFigure:
@@ -24,7 +24,7 @@ class SourceFigure:
 
     It is the first pairs' TAR at the largest FAR that they support: what the run is for, where most pairs decide.
     Other pairs may fall (LwF gives up VIS for NIR). The source is the network as training found it, with its BatchNorm
-    statistics measured anew where the recipe asks for that, which are not the figures of the untouched one. No TAR is
+    statistics measured again where the recipe asks for that, which are not the figures of the untouched one. No TAR is
     above 1, so it is measured only once a figure falls below `KEPT`.
 
     Args:

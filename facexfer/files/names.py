@@ -13,7 +13,7 @@ _REFUSED = ("Cc", "Cs", "Zl", "Zp")
 def clean_name(text: str) -> str:
     """Normalize a name, so that what a person reads as one name is one.
 
-    Unicode's composed form (NFC: macOS writes an accent as a character of its own), without characters that cannot be
+    Unicode's composed form (NFC: macOS writes an accent as a separate character), without characters that cannot be
     seen (zero width, byte order marks), with one space for every run of white space (no-break spaces and tabs too) and
     none around the name. Capitals, leading zeros and wide digits stay: ``P1`` and ``p1``, ``7`` and ``07`` are two.
 

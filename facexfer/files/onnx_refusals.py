@@ -1,4 +1,4 @@
-"""What onnxruntime raises where it will not read or run a file."""
+"""The errors that onnxruntime raises for a file that it cannot read or run."""
 
 
 def onnx_refusals() -> tuple[type[Exception], ...]:

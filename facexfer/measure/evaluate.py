@@ -119,7 +119,7 @@ def evaluate_scores(scores: ScoreSet, request: Request) -> Findings:
         request: What is asked; what needs images or identities is not answered.
 
     Returns:
-        The findings; intervals take pairs as independent, since nobody knows whose they are.
+        The findings; intervals take pairs as independent, since the identities are unknown.
     """
     sign = -1 if scores.distances else 1
     points = _several(lambda fars: tar_at_far(scores.genuine, scores.impostor, fars), request.fars, _STANDARD)

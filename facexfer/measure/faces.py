@@ -39,13 +39,13 @@ def find_photos(folder: Path) -> tuple[PhotoEntry, ...]:
     """List the pictures in a folder, in the order of their paths.
 
     Args:
-        folder: In it, a folder per identity, or pictures whose identity nobody knows.
+        folder: In it, a folder per identity, or pictures of unknown identity.
 
     Returns:
         One entry per picture.
 
     Raises:
-        InputError: If there is none, or one cannot be used.
+        InputError: If the folder holds no picture, or one cannot be used.
     """
     entries = tuple(LAYOUTS["folders"](folder, LayoutOptions(UNKNOWN)))
     for entry in entries:

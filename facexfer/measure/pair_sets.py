@@ -105,7 +105,7 @@ class Comparison:
             A comparison with a gallery; no probe is of an enrolled capture.
 
         Raises:
-            InputError: If nobody is left to be looked up.
+            InputError: If no one is left to be looked up.
         """
         source = self.gallery if self.gallery is not None else self.probe
         chosen = enrol(source.labels, source.captures, share)

@@ -137,7 +137,7 @@ def search(comparison: Comparison, fars: Sequence[float], templates: bool) -> Id
         The metrics of the closed set, with the open set's points.
 
     Raises:
-        InputError: If nobody can be looked up.
+        InputError: If no one can be looked up.
     """
     parts = comparison.enrolled(0.5 if templates else None)
     assert parts.gallery is not None

@@ -1,4 +1,4 @@
-"""BatchNorm made to fit a data set: its statistics measured anew, or given back where an exporter folded them away."""
+"""BatchNorm made to fit a data set: statistics measured again, or restored where an exporter folded them."""
 
 from torch import nn
 from torch.utils.data import DataLoader, Subset
@@ -11,10 +11,10 @@ from facexfer.networks.embedding import embed_alone
 
 
 def recalibrate_batchnorm(backbone: nn.Module, dataset: TrainingSet, batch_size: int = 128) -> None:
-    """Measure the BatchNorm statistics anew: the mean over the batches of a data set (AdaBN; Li et al., ICLR-W 2017).
+    """Measure the BatchNorm statistics again: the mean over the batches of a data set (AdaBN; Li et al., ICLR-W 2017).
 
     The weights stay. A network from visible light sees near-infrared images through statistics that do not fit them;
-    this alone removes much of the loss, and it gives alignment methods a source that is worth aligning with.
+    this alone removes much of the loss, and it provides alignment methods with a better source to align with.
 
     Args:
         backbone: A network with `info`; its statistics change, its mode is restored.

@@ -59,7 +59,7 @@ def attention_alike(before: AttentionMaps, after: AttentionMaps) -> float:
 
 
 def spatial_overlays(pictures: np.ndarray, attention: Sequence[AttentionMaps]) -> list[list[np.ndarray]]:
-    """Lay SAM's weights over images, on one scale: dark is none, half bright the average, bright twice that or more.
+    """Lay SAM's weights over images, on one scale: dark is zero, half bright the average, bright twice that or more.
 
     Args:
         pictures: (N, H, W, 3) uint8, RGB.

@@ -80,7 +80,7 @@ def read_curves(run: Path) -> tuple[dict[str, Points], dict[str, Points]]:
         Training and testing: ``classification`` and ``total`` -> (step, loss), in the order of the steps.
 
     Raises:
-        InputError: If there is none.
+        InputError: If the run has no such records.
     """
     records = RunFolder(run).metrics()
     training = _curves((record["step"], record["losses"]) for record in records if "losses" in record)

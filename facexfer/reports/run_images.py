@@ -15,7 +15,7 @@ def finished_recipe(run: Path) -> Recipe:
     """Read the recipe of a finished run.
 
     Raises:
-        InputError: If there is none.
+        InputError: If the folder holds no finished run.
     """
     folder = RunFolder(run)
     if not folder.finished:

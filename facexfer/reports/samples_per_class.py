@@ -1,4 +1,4 @@
-"""Figure 4: accuracy against how many training images a class has."""
+"""Figure 4: accuracy against the number of training images per class."""
 
 from collections import defaultdict
 from pathlib import Path

@@ -153,7 +153,7 @@ class RunFolder:
         """Check that the run in this folder is one of this recipe; where it computes may differ.
 
         Raises:
-            InputError: If there is none, or the recipes differ.
+            InputError: If the folder holds no run, or the recipes differ.
         """
         if not self.recipe_file.exists():
             raise InputError(f"{self.path}: expected a run to resume, found none; leave --resume out to start one")
@@ -198,7 +198,7 @@ class RunFolder:
                 shutil.copyfile(self.checkpoint_file, beside)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Load the newest training state and cut the metrics back to it; None if there is none yet."""
+        """Load the newest training state and cut the metrics back to it; None before the first one."""
         for half in self.path.rglob(HALF_WRITTEN):
             half.unlink(missing_ok=True)
         if not self.checkpoint_file.exists():

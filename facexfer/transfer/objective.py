@@ -101,7 +101,7 @@ class Objective(nn.Module):
             source_images: Images of the source's own kind, likewise; only where a term reads them.
             source_labels: (N,) int64, of the source's classes.
             source_weight: A scalar that falls from 1 to 0 over the stage.
-            companions: (N, D) unit embeddings of the images' companions, zero where there is none; only where a term
+            companions: (N, D) unit embeddings of the images' companions, zero for an image without; only where a term
                 reads them.
             spectra: (N,) int64 places in the recipe's modalities, -1 for images of other sets; only where a term reads
                 them.

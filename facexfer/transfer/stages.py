@@ -150,7 +150,7 @@ class StageSetting:
         """The knowledge, where a term cannot be made without.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If it was not passed.
         """
         if self.knowledge is None:
             raise ValueError("expected a setting with knowledge of the source, got none; make the terms in a run")
@@ -206,10 +206,10 @@ class Stage:
         head_decay: Weight decay of the head.
         taps: How many layers are tapped.
         needs: What must be there before the run starts.
-        restarts_after: Is run first, as a run of its own in the folder of its name; then the method starts from the
+        restarts_after: Is run first, as its own run in the folder of its name; then the method starts from the
             source again.
         classification: The weight of the classification loss; with 0 the head is not trained and no label is read.
-        make_optimizer: Makes an optimizer of its own in the place of SGD.
+        make_optimizer: Makes its own optimizer instead of SGD.
     """
 
     name: str

@@ -41,7 +41,7 @@ class FeatureTap:
         if len(set(layers)) != len(layers):
             raise InputError(f"expected distinct layers to tap, got {', '.join(layers)}; name each layer once")
         self._modules = [(layer, modules[layer]) for layer in layers]
-        # Made once: a compiled network is made anew for hooks that it has not seen.
+        # Made once: a compiled network is made again for hooks that it has not seen.
         self._hooks = [self._record(layer) for layer in layers]
         self._outputs: dict[str, tuple[Tensor, int]] = {}
         self._handles: list[RemovableHandle] = []

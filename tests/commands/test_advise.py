@@ -41,7 +41,7 @@ def test_bad_input_is_one_line_and_status_2(folder, monkeypatch, capsys, tmp_pat
     (tmp_path / "there.toml").write_text("")
     words = ["advise", folder / "images.csv", "--source", folder / "source.pt", "--backbone", NETWORK]
     for changed, message in (
-        ([*words, "--out", tmp_path / "there.toml"], "expected a new file, it is there already"),
+        ([*words, "--out", tmp_path / "there.toml"], "expected a new file, it already exists"),
         ([*words, "--out", tmp_path / "absent/recipe.toml"], "expected an existing folder"),
         ([*words, "--modality", "thermal", "--visible-modality", "rgb"], "expected images of modality 'thermal'"),
         (["advise", tmp_path / "absent.csv", *words[2:]], "expected a readable manifest"),

@@ -178,7 +178,7 @@ def test_bad_words(trained, tmp_path):
         with pytest.raises(InputError, match=message):
             run("export", model, "--out", tmp_path / "c", *words)
         assert list(tmp_path.iterdir()) == []
-    with pytest.raises(InputError, match="expected a new folder, it is there already"):
+    with pytest.raises(InputError, match="expected a new folder, it already exists"):
         run("export", "--model", model, "--out", trained / "run")
     with pytest.raises(InputError, match="expected a run folder, or --model WEIGHTS with --backbone NAME"):
         run("export", "--out", tmp_path / "c")

@@ -65,7 +65,7 @@ def test_channel_weights_go_from_one_trial_to_the_next_and_are_used(tmp_path):
             assert pool.start("trial", recipe, run.path).result().failure == ""
     measured, lent = runs
     assert measured.channel_file.stat().st_mtime_ns > measured.recipe_file.stat().st_mtime_ns
-    # Weights measured anew would be younger than the run.
+    # Weights measured again would be younger than the run.
     assert lent.channel_file.stat().st_mtime_ns < lent.recipe_file.stat().st_mtime_ns
     assert lent.channel_file.read_bytes() == measured.channel_file.read_bytes()
 

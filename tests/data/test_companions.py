@@ -38,7 +38,7 @@ def test_no_companion_at_all_says_what_the_data_allow():
     with pytest.raises(InputError, match=r'companions.match = "identity" would do'):
         match_companions(NIR, same_people, by_capture=True)
     others = Manifest(Path("m.csv"), (face("v0", "z", "vis", "x"),))
-    with pytest.raises(InputError, match=r"name photos of anybody in \[pool\]"):
+    with pytest.raises(InputError, match=r"name photos of any people in \[pool\]"):
         match_companions(NIR, others, by_capture=False)
 
 

@@ -1,4 +1,4 @@
-"""BatchNorm statistics measured anew."""
+"""BatchNorm statistics measured again."""
 
 import torch
 from small_faces import write_small_set

@@ -61,7 +61,7 @@ class Record:
         """Make a figure if it is not there and ``needs`` seconds are left; a failure is kept in its place.
 
         Returns:
-            The figure, or None where there is none.
+            The figure, or None if it was not measured.
         """
         if self.has(phase, name):
             return self.figures[phase][name]

@@ -28,7 +28,7 @@ def write_demo_set(
     """Write pictures of generated people, and their manifest.
 
     A picture depends on the seed, the person's number and the shot's number alone: a larger set begins with the
-    smaller one. Sets of different seeds have nobody in common.
+    smaller one. Sets of different seeds share no people.
 
     Args:
         folder: Where to; it is made.

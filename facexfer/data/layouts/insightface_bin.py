@@ -16,7 +16,7 @@ from facexfer.errors import InputError
 def insightface_bin(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     """List a ``.bin``: photos 2i and 2i + 1 are a pair, flag i says whether of one person.
 
-    The file names nobody, so only its own pairs may be compared: ``pairs.csv`` lists them for ``evaluate --pairs``.
+    The file has no identities, only its own pairs can be compared: ``pairs.csv`` lists them for ``evaluate --pairs``.
     An identity here stands for one pair, or one photo of a pair of two people. The photos are aligned crops:
     prepare them with ``--pre-cropped``.
 

@@ -21,7 +21,7 @@ _OVERSHOOT, _UNDERSHOOT = 1.5, 0.05
 
 
 class UnfitValuesError(ValueError):
-    """Pixels of which nobody can tell which are white."""
+    """Pixels whose white level cannot be known."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def bits_to_read(own: int, usual: int | None) -> int:
 
     Args:
         own: That it uses.
-        usual: That its camera's pictures use; None if nobody knows.
+        usual: That its camera's pictures use; None if unknown.
 
     Example:
         >>> bits_to_read(10, 12), bits_to_read(14, 12), bits_to_read(10, 16)

@@ -1,4 +1,4 @@
-"""Decode photos that nobody has checked: every way in which a file can fail has a name."""
+"""Decode unchecked photos: every way in which a file can fail has a name."""
 
 import io
 import struct

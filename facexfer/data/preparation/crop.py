@@ -129,7 +129,7 @@ def cut_face(
         detector: None if the landmarks are given or the photos are crops already.
 
     Returns:
-        The crop (height, width, 3) uint8 RGB, None if there is none, and the record; whatever is wrong with the photo
+        The crop (height, width, 3) uint8 RGB or None, and the record; whatever is wrong with the photo
         is in it and never an exception.
     """
     if photo.image is None:
@@ -143,7 +143,7 @@ def cut_face(
 def crop_photo(
     entry: PhotoEntry, photo: LoadedPhoto, target: Path, options: CropOptions, detector: Detector | None
 ) -> CropRecord:
-    """Make one crop and write it, or say why there is none.
+    """Make one crop and write it, or record why it could not be made.
 
     Args:
         entry: The photo.

@@ -70,7 +70,7 @@ class YuNetDetector:
             raise InputError(f"{path}: expected YuNet in ONNX form, got: {error}; download it again") from error
         finally:
             cv2.utils.logging.setLogLevel(before)
-        # Memory that is there already takes half the time of memory that is new for every photo.
+        # Reused memory takes half the time of memory that is new for every photo.
         self._canvas = np.empty(3 * _LONG_SIDE**2, dtype=np.uint8)
 
     def detect(self, image: np.ndarray) -> list[Face]:

@@ -20,7 +20,7 @@ class Journal:
         settings: What the crops depend on; a journal of other settings is refused.
 
     Raises:
-        InputError: If the journal is of other settings, or is none.
+        InputError: If the journal is of other settings, or the file is no journal.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ class Journal:
 
     @contextmanager
     def writing(self) -> Iterator[IO[str]]:
-        """Open the journal for `write`; what was read from it is written anew first, without a half line at its end."""
+        """Open the journal for `write`; what was read from it is rewritten first, without a half line at its end."""
         write_text(self.path, "".join([self._settings + "\n", *map(_line, self.records.values())]))
         with self.path.open("a", encoding="utf-8") as file:
             yield file

@@ -79,7 +79,7 @@ def prepare(
     max_pixels: int = MAX_PIXELS,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> PreparedFolder:
-    """Detect, choose, align and crop the faces of a set of photos; what was begun and stopped goes on.
+    """Detect, choose, align and crop the faces of a set of photos; what was interrupted continues.
 
     Args:
         photos: The folder of photos, or the file of the set.

@@ -22,7 +22,7 @@ class OpenCv:
     on_device = ""
 
     def convert(self, original: Original, folder: Path, precision: str) -> tuple[str, ...]:
-        """Copy the ONNX file; OpenCV has no form of its own."""
+        """Copy the ONNX file; OpenCV has no format of its own."""
         shutil.copyfile(original.onnx, folder / _FILE)
         return (_FILE,)
 

@@ -1,4 +1,4 @@
-"""How much memory a process needs that does nothing but embed: run as a program, in a process of its own."""
+"""How much memory a process needs that does nothing but embed: run as a program, in its own process."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def peak_megabytes(
     done = subprocess.run([sys.executable, "-m", __name__, words], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RunError(f"expected {name} to run in a process of its own, got: {last}")
+        raise RunError(f"expected {name} to run in its own process, got: {last}")
     return float(done.stdout.split()[-1])
 
 

@@ -134,7 +134,7 @@ def choose_runtime(name: str) -> Choice:
     """Find a runtime by its name, with a precision after a colon: ``openvino`` or ``openvino:int8``.
 
     Raises:
-        InputError: If there is none of that name, or it has no such precision.
+        InputError: If no runtime has that name, or it has no such precision.
     """
     kind, colon, precision = name.partition(":")
     runtime = RUNTIMES[kind]

@@ -4,7 +4,7 @@ from facexfer.transfer.stages import Stage
 
 
 def adabn() -> tuple[Stage, ...]:
-    """Train nothing: the source whose BatchNorm statistics were measured anew on the target images is the result.
+    """Train nothing: the source whose BatchNorm statistics were measured again on the target images is the result.
 
     The recipe measures them with ``source.recalibrate_batchnorm = true`` and takes no steps (``optimizer.epochs = 0``).
 

@@ -77,7 +77,7 @@ def test_gallery_and_probes_keep_their_people_apart():
     ours, theirs = np.array([BIG, BIG + 1, BIG + 2, BIG + 3]), np.array([BIG, BIG + 1, BIG + 2, BIG + 3], dtype="u8")
     (point,) = gallery_probe_pairs(vectors, ours, vectors, theirs, [0.5])
     assert (point.genuine_pairs, point.impostor_pairs) == (4, 12)
-    # As captures, NaN is none: no pair is left out.
+    # NaN is no capture: no pair is left out.
     gaps = np.full(4, np.nan)
     (point,) = gallery_probe_pairs(vectors, ours, vectors, theirs, [0.5], gaps, gaps)
     assert (point.genuine_pairs, point.impostor_pairs) == (4, 12)

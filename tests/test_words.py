@@ -1,0 +1,63 @@
+"""The words of code and docs: phrases that a reader stumbles over stay out."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CODE = ("facexfer", "backbones", "eval", "tools", "tests", "examples")
+BANNED = {
+    r"\b(images|pictures|photos|bits|value|row|score|entry|scale) an? (channel|class|identity|layer|crop|sample)\b": (
+        "write 'per'"
+    ),
+    r"\b(folder|subfolder|row|line) an? (person|identity|image)\b": "write 'per'",
+    r"there (is|are) none;": "an error says 'found none'",
+    r"plays? no part": "write 'is ignored'",
+    r"comes? back as it was": "write 'is restored'",
+    r"go(es)? on with (what|--)": "write 'continue' or 'run only what is missing'",
+    r"could be had": "write 'not tested'",
+    r"\b[Aa]nybody's\b": "write 'from any model'",
+    r"\bone's own\b": "write 'your own'",
+    r"c[ao]me to nothing": "write 'failed'",
+    r"to the last bit": "write 'bit for bit'",
+    r"more than luck|could be luck": "write 'significant' or 'not significant'",
+}
+
+
+def written() -> Iterator[Path]:
+    """All sources and pages; the changelog tells of old words, and this file names them."""
+    for folder in CODE:
+        yield from (file for file in (ROOT / folder).rglob("*") if file.suffix in {".py", ".toml", ".html"})
+    yield from (ROOT / "docs").rglob("*.md")
+    yield from (ROOT / name for name in ("README.md", "RESULTS.md", "CONTRIBUTING.md"))
+
+
+@pytest.mark.parametrize("phrase", BANNED)
+def test_stiff_phrases_stay_out(phrase):
+    places = [
+        f"{file.relative_to(ROOT)}: {found[0]}"
+        for file in written()
+        if file != Path(__file__)
+        for found in re.finditer(phrase, file.read_text())
+    ]
+    assert not places, f"{BANNED[phrase]}: {places}"
+
+
+@pytest.mark.parametrize("folder", CODE)
+def test_docstrings_start_with_the_thing(folder):
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [
+        f"{file.relative_to(ROOT)}: {text.splitlines()[0]}"
+        for file in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, kinds) and (text := ast.get_docstring(node) or "").startswith("Give")
+    ]
+    assert not found
+
+
+def test_the_phrases_are_found_where_they_stand():
+    stiff = "one folder a person; play no part; the network's mode comes back as it was; a method of one's own"
+    assert sum(bool(re.search(phrase, stiff)) for phrase in BANNED) == 4

@@ -14,6 +14,7 @@ from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
 from facexfer.commands.figures import figures
 from facexfer.commands.inspect import inspect
+from facexfer.commands.learning_curve import learning_curve
 from facexfer.commands.match import match
 from facexfer.commands.monitor import monitor
 from facexfer.commands.plan import plan
@@ -43,6 +44,7 @@ _PANELS: dict[str, dict[Callable[..., None], str | None]] = {
     "Train": {
         train: "train nir-csd --set data.manifest=nir/images.csv companions.manifest=vis/images.csv --out runs/mine",
         compare: "compare grid.toml --out comparisons/mine --jobs 2",
+        learning_curve: "learning-curve parts.toml --out curves/mine --jobs 2",
         delta_weights: "delta-weights recipe.toml --out runs/delta",
     },
     "Measure": {

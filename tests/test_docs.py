@@ -20,6 +20,7 @@ from facexfer.backbones import create_backbone
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
 from facexfer.comparison.grid import read_grid
+from facexfer.comparison.learning_curve import read_curve_grid
 from facexfer.recipe import parse_recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,7 +92,8 @@ def run_block(block):
     if block.title is not None:
         Path(block.title).write_text(code)
         if block.language == "toml":
-            read_grid(block.title) if "[methods." in code else read_recipe(block.title)
+            read = read_curve_grid if "people = " in code else read_grid if "[methods." in code else read_recipe
+            read(block.title)
     elif block.language == "sh":
         for line in code.replace("\\\n", " ").splitlines():
             run_line(line)

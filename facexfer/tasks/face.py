@@ -111,6 +111,25 @@ def _fingerprints(training: Manifest, validation: Manifest) -> dict[str, str]:
     return {"training": training.fingerprint(), "validation": validation.fingerprint()}
 
 
+def training_size(data: DataSection) -> tuple[int, float]:
+    """How many people a recipe trains on, and how many images of each on average.
+
+    Args:
+        data: The recipe's choice of faces.
+
+    Returns:
+        People, and images per person over the modalities that are trained on.
+
+    Raises:
+        InputError: If there is no manifest, or a choice selects nothing.
+    """
+    if data.manifest is None:
+        raise InputError("expected data.manifest in a face recipe, got none; name the CSV of the crops")
+    training, _ = training_and_validation(read_manifest(data.manifest), data)
+    people = len(training.identities)
+    return people, len(training.images) / people
+
+
 def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Manifest, Manifest]:
     """Choose the training images, and the validation images of other identities in every modality.
 

@@ -19,6 +19,7 @@ from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
 
 GRID = 'title = "Small"\nrecipe = "{recipe}"\nfigures = ["nir/tar@0.1"]\nseeds = [0]\n[methods.L2]\n'
+CURVE = 'title = "Small"\nrecipe = "{recipe}"\nfigure = "nir/tar@0.1"\npeople = [0.4, 0.6, 1]\n[methods.L2]\n'
 
 
 def command_lines(folder, recipe_for):
@@ -33,6 +34,7 @@ def command_lines(folder, recipe_for):
     write_recipe(recipe, folder / "plain.toml")
     write_recipe(recipe_for(manifest, source=source, method={"name": "delta"}), folder / "delta.toml")
     grid = write_small_grid(folder / "grid", GRID, iterations=1)
+    curve = write_small_grid(folder / "curve-grid", CURVE, iterations=1)
     (folder / "scores.csv").write_text("user,score\nada,0.5\n")
     photo = folder / "faces/nir/p0/0.png"
     return {
@@ -53,6 +55,7 @@ def command_lines(folder, recipe_for):
         "match": [photo, photo, "--bundle", folder / "bundle"],
         "delta-weights": [folder / "delta.toml", "--out", folder / "runs/delta"],
         "compare": [grid, "--out", folder / "compared"],
+        "learning-curve": [curve, "--out", folder / "curve"],
         "figures": ["loss-curves", folder / "runs/plain", "--out", folder / "figures"],
     }  # fmt: skip
 

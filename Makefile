@@ -34,6 +34,7 @@ types: $(STAMP)
 	rm -rf .typecheck && mkdir -p .typecheck/facexfer
 	ln -s $(CURDIR)/facexfer/* $(CURDIR)/backbones $(CURDIR)/eval .typecheck/facexfer/
 	MYPYPATH=.typecheck $(BIN)/mypy -p facexfer
+	MYPYPATH=.typecheck:tools:tools/docs $(BIN)/mypy --explicit-package-bases tools
 	@# As a user's type checker sees the public names.
 	cd examples && MYPYPATH=../.typecheck ../$(BIN)/mypy --config-file ../pyproject.toml *.py
 

@@ -94,7 +94,7 @@ def make_published_way(network: str, setting: StepSetting) -> Step:
     target.load_state_dict(source.state_dict())
     for module in (*source.modules(), *target.modules()):
         if isinstance(module, PReLU):
-            module.__class__ = nn.PReLU
+            module.__class__ = nn.PReLU  # type: ignore[assignment]
     head = ArcFaceHead(source.info.embedding_size, CLASSES).to(device)
     maps: dict[str, list[Tensor]] = {"source": [], "target": []}
     for name, each in (("source", source), ("target", target)):
@@ -104,8 +104,8 @@ def make_published_way(network: str, setting: StepSetting) -> Step:
             )
     layers = tuple(tap.layer for tap in source.info.taps)
     shapes = map_shapes(source, layers, source.info.input_size)
-    for each in maps.values():
-        each.clear()
+    for seen in maps.values():
+        seen.clear()
     modules = make_terms(create("afa")[0], StageSetting(shapes, source.info.embedding_size, CLASSES, source, target))
     attention: Any = modules["spatial"].to(device)
     optimizer = torch.optim.SGD(

@@ -98,7 +98,8 @@ def sample(draw: Draw, generator: np.random.Generator, people: int, images: int)
 
 def true_rate(draw: Draw, generator: np.random.Generator) -> Callable[[float], float]:
     """The population's false accept rate at a cosine, from 1.5e9 pairs of people with one image each."""
-    tops, pairs, least = [], 0, -1.0
+    tops: list[np.ndarray] = []
+    pairs, least = 0, -1.0
     while pairs < _TRUE_PAIRS:
         embeddings, _ = sample(draw, generator, _AT_ONCE, 1)
         units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -110,7 +111,7 @@ def true_rate(draw: Draw, generator: np.random.Generator) -> Callable[[float], f
             tops.append(cosines[cosines > least])
         pairs += _AT_ONCE * (_AT_ONCE - 1) // 2
     found = np.sort(np.concatenate(tops))
-    return lambda threshold: max(0.5, len(found) - np.searchsorted(found, threshold, side="right")) / pairs
+    return lambda threshold: max(0.5, float(len(found) - np.searchsorted(found, threshold, side="right"))) / pairs
 
 
 def judge(found: Extrapolated, truth: Callable[[float], float]) -> dict[str, Any]:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 _FARS = (1e-2, 1e-3)
 _SOURCE, _PLAIN, _AFA, _CSD = "source, untouched", "plain fine-tuning", "AFA", "CSD"
+_EXPECTED = {
+    _SOURCE: "Good within VIS, poor within NIR, and it hardly matches a NIR probe to a VIS gallery.",
+    _PLAIN: "Gains much within NIR, loses within VIS, and still does not match the two.",
+    _AFA: "Much the same as plain fine-tuning: attention does not make up for missing VIS pictures.",
+    _CSD: "The ending to wish for: gains within NIR, keeps VIS, and matches NIR probes to a VIS gallery.",
+}
 _HEADS = {"vis": "VIS - VIS", "nir": "NIR - NIR", "vis-nir": "VIS - NIR"}
 
 
@@ -57,6 +63,9 @@ def demo(
         findings = _measure(folder, source)
         console.print(_as_table(findings))
         console.print("VIS - NIR: a gallery of VIS pictures, probes in NIR; no shot is compared with itself.\n")
+        console.print(
+            "[bold]What to look for[/]", *(f"    {name}: {text}" for name, text in _EXPECTED.items()), sep="\n"
+        )
         console.print(*_verdicts(findings), sep="\n")
     with _step(console, 6, "Exporting the CSD network to ONNX, and measuring the exported file on the same NIR pairs."):
         exported = _export(folder, findings)
@@ -183,6 +192,7 @@ def _write_page(folder: Path, findings: "NetworkFindings", facts: dict[str, Any]
         "From visible light to near infrared, on people who do not exist",
         "Every face on this page was drawn by formulas; the figures say how the tools work, not how good they are on "
         "real faces.",
+        _EXPECTED,
         read_manifest(folder / "data" / "images.csv").select(split="val"),
         runs,
         {**facts, "environment": describe_environment(load_backbone(folder / "afa"))},

@@ -53,6 +53,7 @@ class Shown:
     Attributes:
         title: Of the page.
         lead: One sentence below the title.
+        expected: What to look for in the figures, one sentence for each network by name.
         images: The images that were measured on; some people of them are shown.
         runs: The compared runs by name; the attention shown is that of the last one that has any.
         facts: What was run, where and for how long; beside the figures in the JSON too.
@@ -60,6 +61,7 @@ class Shown:
 
     title: str
     lead: str
+    expected: Mapping[str, str]
     images: Manifest
     runs: Mapping[str, Path]
     facts: Mapping[str, Any]
@@ -91,6 +93,7 @@ def make_transfer_page(findings: NetworkFindings, shown: Shown) -> str:
         "In brackets the 95 % CI (by identity).",
         _figures_table(findings),
         _differences_table(findings),
+        Facts(shown.expected),
     ]
     drawn = [
         (draw_rocs({name: each.curve for name, each in networks.items()}), _TITLES[comparison])

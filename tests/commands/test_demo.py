@@ -38,6 +38,7 @@ def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path):
         "plain fine-tuning",
         "AFA",
         "CSD",
+        "keeps VIS, and matches NIR probes to a VIS gallery",
     ):
         assert words in page
     assert page.count("data:image/png;base64,") == 2
@@ -46,6 +47,7 @@ def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path):
     report = json.loads((out / "report.json").read_text())
     assert set(report["figures"]) == {"vis", "nir", "vis-nir"}
     assert set(report["figures"]["nir"]) == {"source, untouched", "plain fine-tuning", "AFA", "CSD"}
+    assert "keeps VIS, and matches NIR probes to a VIS gallery" in result.output
     assert "facexfer train" in result.output
     assert "facexfer export" in result.output
 

@@ -99,7 +99,7 @@ def operations(
         with FlopCounterMode(display=False) as counter:
             rises(network, loss, layers, batch, chosen)
         counts.append(counter.get_total_flops())
-    return counts[0] - counts[1]
+    return int(counts[0] - counts[1])
 
 
 def check(

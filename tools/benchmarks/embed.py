@@ -87,7 +87,7 @@ def make_ways(backbone: BackboneModule, folder: Path) -> dict[str, Way]:
 def backbone_in(backbone: BackboneModule, memory: torch.memory_format) -> BackboneModule:
     copy = create_backbone(backbone.info.name).eval()
     copy.load_state_dict(backbone.state_dict())
-    return copy.to(memory_format=memory)  # type: ignore[call-overload, no-any-return]
+    return copy.to(memory_format=memory)
 
 
 def make_crops(count: int, size: tuple[int, int]) -> np.ndarray:

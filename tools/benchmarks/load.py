@@ -9,6 +9,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> None:
             print(f"{place}: {len(images)} crops decoded in {time.perf_counter() - start:.2f} s")
             for preset in sorted(PRESETS) if place == "memory" else ("none", "nir"):
                 dataset = CropDataset(images, [0] * len(images), SIZE, training_transform(preset, 0), store=store)
-                rate = fastest(lambda dataset=dataset: list(DataLoader(dataset, given.batch)))
+                rate = fastest(partial(list, DataLoader(dataset, given.batch)))
                 batches = len(images) / given.batch * rate
                 ratio = f"{batches / forward:6.2f} x the forward pass"
                 print(f"{place}, preset {preset:12} {batches:18.2f} batches/s = {ratio}")
@@ -67,12 +68,13 @@ def forward_rate(batch: int) -> float:
     pixels = torch.randint(0, 256, (batch, 3, *SIZE), dtype=torch.uint8)
     normalize = Normalize(backbone.info)
 
-    def forward() -> None:
+    def forward(times: int) -> None:
         with torch.no_grad():
-            backbone(normalize(pixels).contiguous(memory_format=torch.channels_last))
+            for _ in range(times):
+                backbone(normalize(pixels).contiguous(memory_format=torch.channels_last))
 
-    forward()
-    return fastest(lambda: [forward() for _ in range(5)]) * 5
+    forward(1)
+    return fastest(partial(forward, 5)) * 5
 
 
 def fastest(work: Callable[[], object], times: int = 3) -> float:

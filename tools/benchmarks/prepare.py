@@ -71,6 +71,7 @@ def by_loop(photos: Path, model: str, out: Path) -> None:
     detector = open_detector(model)
     for path in sorted(photos.rglob("*.*")):
         image = cv2.imread(str(path))
+        assert image is not None
         points = first_points(detector, image)
         if points is not None:
             with warnings.catch_warnings():

@@ -49,9 +49,9 @@ def main(arguments: list[str]) -> None:
         print(f"{name:10} {seconds:7.3f} s  {cpu:7.3f} CPU s  {options.batch / seconds:7.1f} images/s")
     for name, bar in BARS.items():
         _print_ratio(f"afa / {name}", ours["afa"], ours[name], f"bar {bar}")
-    for name, bar in (("afa 8", "paper 1.015"), ("afa 12", "paper 1.02")):
+    for name, known in (("afa 8", "paper 1.015"), ("afa 12", "paper 1.02")):
         if name in ours:
-            _print_ratio(f"{name} / afa", ours[name], ours["afa"], bar)
+            _print_ratio(f"{name} / afa", ours[name], ours["afa"], known)
     # In turns, too, though in processes of their own.
     turns = [(in_child(__file__, "published", *words), in_child(__file__, "afa", *words)) for _ in range(2)]
     published, again = ([row for turn in turns for row in turn[number]["rows"]] for number in range(2))
@@ -77,7 +77,7 @@ def _print_ratio(name: str, ones: list[dict[str, float]], others: list[dict[str,
 
 
 def measure(
-    ways: dict[str, Callable[[Tensor, Tensor], None]], batch: tuple[Tensor, Tensor], rounds: int
+    ways: dict[str, Callable[[Tensor, Tensor], object]], batch: tuple[Tensor, Tensor], rounds: int
 ) -> dict[str, list[dict[str, float]]]:
     """Time the ways in turns; the first round warms up."""
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
@@ -139,7 +139,7 @@ def around_the_step(size: int, rounds: int) -> dict[str, float]:
             for step in range(1, 101):
                 window.add(step, 0.01, {"classification": torch.tensor(1.0), "spatial": torch.tensor(1.0)})
                 if step % 10 == 0:
-                    record = window.summarise(0, lambda values: values)
+                    record = window.summarise("no checkpoint", lambda values: values)
                     run.log({"step": step, **record})
                     for name, value in record["losses"].items():
                         writer.add_scalar(name, value, step)

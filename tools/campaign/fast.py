@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -105,9 +106,7 @@ def ceilings(record: Record) -> Figure:
     ):
         use_tf32(tf32)
         square = torch.randn(side, side, device=record.device).to(kind)
-        figure[f"{name} TFLOP/s"] = (
-            2 * side**3 / per_call(record, lambda square=square: torch.mm(square, square)) / 1e12
-        )
+        figure[f"{name} TFLOP/s"] = 2 * side**3 / per_call(record, partial(torch.mm, square, square)) / 1e12
     one = torch.randn(2**16 if record.is_smoke else 2**30, device=record.device)
     other = torch.empty_like(one)
     figure["copy TB/s"] = 2 * 4 * one.numel() / per_call(record, lambda: other.copy_(one)) / 1e12
@@ -234,9 +233,7 @@ class _Traffic(TorchDispatchMode):
 
 def _augmentation(record: Record) -> Figure:
     crops = torch.randint(0, 256, (2 if record.is_smoke else 64, 3, 112, 112), dtype=torch.uint8, device=record.device)
-    return {
-        preset: 1e3 * per_call(record, lambda preset=preset: augment(crops, preset, 0, 0)) for preset in DEVICE_PRESETS
-    }
+    return {preset: 1e3 * per_call(record, partial(augment, crops, preset, 0, 0)) for preset in DEVICE_PRESETS}
 
 
 def _graphed(record: Record, network: str, method: str, setting: str) -> Figure:

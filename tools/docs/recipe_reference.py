@@ -79,9 +79,10 @@ def _options(method: Any) -> Iterator[str]:
 
 def _docstrings(model: type[BaseModel]) -> dict[str, str]:
     """Read the string below each field, as Python itself does not keep it."""
-    body = ast.parse(inspect.getsource(model)).body[0].body
+    declared = ast.parse(inspect.getsource(model)).body[0]
+    assert isinstance(declared, ast.ClassDef)
     found = {}
-    for field, below in itertools.pairwise(body):
+    for field, below in itertools.pairwise(declared.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
             found[field.target.id] = _text(ast.literal_eval(below.value))
     return found

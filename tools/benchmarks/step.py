@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def _print_ratio(name: str, ones: list[dict[str, float]], others: list[dict[str,
 
 
 def measure(
-    ways: dict[str, Callable[[Tensor, Tensor], object]], batch: tuple[Tensor, Tensor], rounds: int
+    ways: Mapping[str, Callable[[Tensor, Tensor], object]], batch: tuple[Tensor, Tensor], rounds: int
 ) -> dict[str, list[dict[str, float]]]:
     """Time the ways in turns; the first round warms up."""
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in ways}

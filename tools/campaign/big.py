@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def run(record: Record) -> None:
     for name, fars in _FARS.items():
         for place in ("device", "host"):
             title = f"{small:,} x {_DIMENSION}, from the {place}, FARs {name}"
-            record.measure(PHASE, title, lambda place=place, fars=fars: _within(record, small, place, fars), needs=5)
+            record.measure(PHASE, title, partial(_within, record, small, place, fars), needs=5)
     title = f"{small:,} against {large:,} x {_DIMENSION}, FARs 1e-5 to 1e-7"
     record.measure(PHASE, title, lambda: _against(record, small, large), needs=12)
     title = f"{large:,} x {_DIMENSION}, from the device, FARs 1e-5 to 1e-7"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from campaign.fast import SMOKE_NETWORK, use_tf32, wait
@@ -20,7 +21,7 @@ def run(record: Record) -> None:
     network = SMOKE_NETWORK if record.is_smoke else "resnet101"
     for tf32 in (False,) if record.is_smoke else (False, True):
         name = f"{network}, {'tf32' if tf32 else 'float32'}"
-        record.measure(PHASE, name, lambda tf32=tf32: _compared(record, network, tf32), needs=8)
+        record.measure(PHASE, name, partial(_compared, record, network, tf32), needs=8)
 
 
 def _compared(record: Record, name: str, tf32: bool) -> Figure:

@@ -46,7 +46,7 @@ def run(record: Record) -> None:
     record.measure(PHASE, f"{networks[0]} / published", lambda: _published(record, networks[0]))
     for method in ("l2", "afa"):
         name = f"{networks[0]} / {method} / {best} / graph"
-        record.measure(PHASE, name, lambda method=method: _graphed(record, networks[0], method, best))
+        record.measure(PHASE, name, partial(_graphed, record, networks[0], method, best))
     record.measure(PHASE, AUGMENTATION, lambda: _augmentation(record))
     record.measure(PHASE, f"{networks[0]} / profile", lambda: _profile(record, networks[0], best))
     for network in networks[1:]:
@@ -55,12 +55,10 @@ def run(record: Record) -> None:
                 _step(record, network, method, setting, needs=4)
         setting = fastest(record, network)
         _step(record, network, "delta", setting, needs=4)
-        record.measure(PHASE, f"{network} / published", lambda network=network: _published(record, network), needs=4)
+        record.measure(PHASE, f"{network} / published", partial(_published, record, network), needs=4)
     for method in () if record.is_smoke else ("l2", "afa"):
         name = f"{networks[0]} / {method} / {best} / compiled"
-        record.measure(
-            PHASE, name, lambda method=method: _measured(record, networks[0], method, best, compiled=True), needs=60
-        )
+        record.measure(PHASE, name, partial(_measured, record, networks[0], method, best, compiled=True), needs=60)
 
 
 def fastest(record: Record, network: str) -> str:

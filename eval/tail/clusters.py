@@ -6,7 +6,7 @@ import numpy as np
 
 from facexfer.eval.tail.excesses import Excesses
 
-_DOUBLE = 0.5
+_DOUBLE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ def cluster_variance(tail: Excesses, influence: np.ndarray, of_all: float = 0.0)
 
     An estimate that moves by ``influence`` times the change of a pair's weight moves, in the Bayesian bootstrap over
     identities (`facexfer.eval.intervals.identity_interval`), with the sum of its pairs' influences for every identity;
-    its variance is the sum of their squares. That counts the noise of each two identities twice, of which half is taken
-    back: all of it (Owen 2007) covers too little where few people make the tail, none of it too much
+    its variance is the sum of their squares. That counts the noise of each two identities twice, of which a third is
+    taken back: all of it (Owen 2007) covers too little where few people make the tail, none of it too much
     (docs/experiments/extrapolation.md).
 
     Args:

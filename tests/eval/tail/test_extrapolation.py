@@ -71,8 +71,8 @@ def test_independent_pairs_have_the_variance_of_independent_pairs(tail):
     )
     influence = np.random.default_rng(2).normal(size=count)
     found = cluster_variance(alone, influence)
-    # Each pair counts with both of its people; half of that is taken back.
-    assert found.variance == pytest.approx((2 - 0.5) * (influence**2).sum(), rel=0.01)
+    # Each pair counts with both of its people; a third of one of the two is taken back.
+    assert found.variance == pytest.approx((2 - 1 / 3) * (influence**2).sum(), rel=0.01)
 
 
 def test_the_fitted_rate_is_the_measured_one_within_the_tail(tail):

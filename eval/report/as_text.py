@@ -94,7 +94,8 @@ def _lines(findings: Findings) -> list[str]:
             f"the threshold chosen elsewhere for FAR {target:g}: here FAR {point.achieved_far:.3g}, "
             f"TAR {100 * (point.tar or 0):.2f} %"
         )
-    return lines if findings.beyond is None else [*lines, *beyond_lines(findings.beyond)]
+    beyond = [] if findings.beyond is None else beyond_lines(findings.beyond)
+    return [*lines, *beyond, *findings.notes]
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:

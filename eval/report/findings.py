@@ -99,6 +99,7 @@ class Findings:
         visible: The same within VIS: what the transfer cost.
         elsewhere: Thresholds of another set, with the target that they were chosen for, applied here.
         folds: Accuracy on a list of pairs, if given.
+        notes: What else a person should read, a line each.
         beyond: Extrapolated false accept rates, if asked for.
         facts: Model, data, versions.
     """
@@ -117,6 +118,7 @@ class Findings:
     elsewhere: tuple[tuple[float, OperatingPoint], ...] = ()
     folds: FoldAccuracy | None = None
     beyond: Beyond | None = None
+    notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -64,6 +64,8 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
         ("True accept rate at false accept rates", points),
         ("Curves", [_plots(findings)]),
     ]
+    if findings.notes:
+        sections.append(("Recommended", list(findings.notes)))
     if findings.beyond is not None:
         sections.append(("Beyond the pairs: extrapolated", beyond_parts(findings.beyond, findings.curve)))
     if findings.identification is not None:

@@ -52,6 +52,24 @@ def evaluate(
         list[float] | None,
         typer.Option(help="False accept rates below what the pairs support: extrapolated, and marked as such."),
     ] = None,
+    recommend: Annotated[
+        bool, typer.Option("--recommend", help="Recommend a threshold for a door that is used as the next options say.")
+    ] = False,
+    daily_attempts: Annotated[
+        float | None, typer.Option(help="With --recommend: attempts a day, by everybody.")
+    ] = None,
+    impostor_share: Annotated[
+        float | None, typer.Option(help="With --recommend: the share of attempts by impostors, such as 0.01.")
+    ] = None,
+    max_false_accepts_per_year: Annotated[
+        float | None, typer.Option(help="With --recommend: false accepts a year that are bearable.")
+    ] = None,
+    gallery_size: Annotated[
+        int | None, typer.Option(help="With --recommend: people who are looked up (1:N). Default: one person (1:1).")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="With --recommend: a bundle whose model.json gets the recommendation.")
+    ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Add the embedding of the mirrored crop.")] = False,
     templates: Annotated[
         bool, typer.Option("--templates", help="Enrol the mean of half of each identity's captures.")
@@ -100,6 +118,7 @@ def evaluate(
         "slice_by": slice_by or (), "failures": failures, "before": before, "before_backbone": before_backbone,
         "thresholds": thresholds, "pairs": pairs, "gallery_model": gallery_model, "gallery_backbone": gallery_backbone,
         "extrapolate": extrapolate or (),
+        "door": _door(recommend, daily_attempts, impostor_share, max_false_accepts_per_year, gallery_size, into),
     }  # fmt: skip
     evaluation.check_arguments(arguments, _as_option)
     if not pictures and report is None:
@@ -117,6 +136,34 @@ def evaluate(
     if report is not None:
         found.report(report, pictures)
     typer.echo(found.table())
+    if into is not None:
+        evaluation.recommend_into(into, found)
+
+
+def _door(
+    recommend: bool,
+    attempts: float | None,
+    share: float | None,
+    accepts: float | None,
+    gallery_size: int | None,
+    into: Path | None,
+) -> Any:
+    """Read how the door is used; None where no threshold is asked for."""
+    from facexfer.measure.recommend import Door
+
+    given = {
+        "--daily-attempts": attempts, "--impostor-share": share, "--max-false-accepts-per-year": accepts,
+    }  # fmt: skip
+    if not recommend:
+        others = {**given, "--gallery-size": gallery_size, "--into": into}
+        idle = ", ".join(name for name, value in others.items() if value is not None)
+        if idle:
+            raise InputError(f"expected --recommend beside {idle}; add it, or leave {idle} out")
+        return None
+    missing = ", ".join(name for name, value in given.items() if value is None)
+    if attempts is None or share is None or accepts is None:
+        raise InputError(f"expected {missing} beside --recommend, got none; say how the door is used")
+    return Door(attempts, share, accepts, gallery_size)
 
 
 def _as_option(argument: str) -> str:

@@ -23,6 +23,7 @@ from facexfer.eval.tail.extrapolation import Tail
 from facexfer.eval.verification import OperatingPoint, point_at, tar_at_far
 from facexfer.measure.pair_sets import Comparison, Side
 from facexfer.measure.questions import before_and_after, count_failures, search, slice_by
+from facexfer.measure.recommend import Door, recommend
 
 _STANDARD = (1e-2, 1e-3, 1e-4)
 _PACKAGES = ("facexfer", "numpy", "torch", "onnxruntime", "insightface")
@@ -43,6 +44,7 @@ class Request:
         gallery_failures: Of the gallery.
         device: Where products are made.
         extrapolate: False accept rates below what the pairs support.
+        door: How the network will be used: recommend a threshold.
     """
 
     fars: tuple[float, ...]
@@ -54,6 +56,7 @@ class Request:
     gallery_failures: tuple[Failure, ...] = ()
     device: str = "cpu"
     extrapolate: tuple[float, ...] = ()
+    door: Door | None = None
 
 
 def evaluate_comparison(
@@ -91,6 +94,8 @@ def evaluate_comparison(
         before = before_and_after(
             old.with_templates() if request.templates else old, comparison, request.fars, request.device
         )
+    advice = None if request.door is None else recommend(comparison, request.door, bool(request.extrapolate))
+    more = {} if advice is None else {"recommendation": advice.to_json()}
     elsewhere = points_at_thresholds(pairs, [threshold for _, threshold in request.thresholds])
     return Findings(
         comparison=comparison.name,
@@ -107,7 +112,8 @@ def evaluate_comparison(
         visible=before_and_after(*visible, request.fars, request.device) if visible is not None else None,
         elsewhere=tuple(zip((far for far, _ in request.thresholds), elsewhere, strict=True)),
         beyond=_beyond(pairs, request.extrapolate) if request.extrapolate else None,
-        facts=(facts or {}) | {"versions": _versions()},
+        notes=() if advice is None else tuple(advice.lines()),
+        facts=(facts or {}) | more | {"versions": _versions()},
     )
 
 

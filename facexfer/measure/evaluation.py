@@ -23,6 +23,7 @@ from facexfer.measure.evaluate import Request, evaluate_comparison, evaluate_sco
 from facexfer.measure.faces import find_faces
 from facexfer.measure.model import ImageChoice, MeasuredModel
 from facexfer.measure.pair_sets import compare_arrays
+from facexfer.measure.recommend import Door, write_into_bundle
 from facexfer.runtime import best_device
 
 Array = np.ndarray | str | Path
@@ -39,7 +40,7 @@ _BELONGS = {
     ),
     "embeddings": ("labels", "gallery_embeddings", "gallery_labels"),
     "scores": ("distances",),
-    "model or embeddings": ("identify", "templates", "extrapolate"),
+    "model or embeddings": ("identify", "templates", "extrapolate", "door"),
 }  # fmt: skip
 _NEEDS = {"before_backbone": "before", "gallery_model": "gallery", "gallery_backbone": "gallery_model"}
 
@@ -112,6 +113,7 @@ def evaluate(
     thresholds: str | Path | None = None,
     pairs: str | Path | None = None,
     extrapolate: Sequence[float] = (),
+    door: Door | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Measure TAR at FAR over all pairs, exactly: of a model on images, of embeddings, or of scores.
@@ -145,6 +147,7 @@ def evaluate(
             pairs are all there are.
         extrapolate: False accept rates below what the pairs support: extreme value theory on the impostor tail, never
             mixed with what is measured.
+        door: How the network will be used: recommend a threshold for it.
         say: Shows a line about what is left out.
 
     Returns:
@@ -180,18 +183,34 @@ def evaluate(
         embeddings = embed_array(FlipEmbedder(embedder) if flip else embedder, images)
     if embeddings is not None:
         comparison = compare_arrays(embeddings, labels, gallery_embeddings, gallery_labels)
-        request = Request(targets, known, identify, templates, device=best_device(), extrapolate=beyond)
+        request = Request(targets, known, identify, templates, device=best_device(), extrapolate=beyond, door=door)
         return Evaluation(evaluate_comparison(comparison, request))
     assert model is not None
     assert isinstance(images, str | Path | Manifest)
     measured = MeasuredModel(ImageChoice(find_faces(images), split, probe, gallery), flip, say)
     lost = measured.failures(None if failures is None else Path(failures))
-    request = Request(targets, known, identify, templates, tuple(slice_by), *lost, best_device(), beyond)
+    request = Request(targets, known, identify, templates, tuple(slice_by), *lost, best_device(), beyond, door)
     listed = None if pairs is None else Path(pairs)
     findings = measured.evaluate(
         (model, backbone), (before, before_backbone), request, listed, (gallery_model, gallery_backbone)
     )
     return Evaluation(findings, measured.worst)
+
+
+def recommend_into(bundle: str | Path, found: Evaluation) -> None:
+    """Put an evaluation's recommended threshold into the ``model.json`` of the bundle that was measured.
+
+    Args:
+        bundle: The folder.
+        found: Of its network, with a door.
+
+    Raises:
+        InputError: If it is no bundle, another network was measured, or no threshold was asked for.
+    """
+    advice, model = found.findings.facts.get("recommendation"), found.findings.facts.get("model")
+    if advice is None or model is None:
+        raise InputError(f"{bundle}: expected an evaluation of the bundle with a door, got another; give door")
+    write_into_bundle(Path(bundle), advice, model["sha256"])
 
 
 def check_arguments(given: Mapping[str, Any], spell: Callable[[str], str] = str) -> None:

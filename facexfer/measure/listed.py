@@ -86,7 +86,7 @@ def evaluate_list(side: Side, pairs: Sequence[ListedPair], request: Request, fac
     """
     needs = {
         "--identify": request.identify, "--templates": request.templates, "--slice-by": request.columns,
-        "--extrapolate": request.extrapolate,
+        "--extrapolate": request.extrapolate, "--recommend": request.door,
     }  # fmt: skip
     asked = [option for option, given in needs.items() if given]
     if asked:

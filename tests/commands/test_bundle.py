@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -219,3 +220,33 @@ def test_a_run_keeps_what_its_file_says_of_normalisation(trained, tmp_path):
     )
     assert np.abs(first - second).max() < 1e-4
     assert np.array_equal(second, third)
+
+
+@pytest.mark.slow
+def test_a_recommended_threshold_goes_into_the_bundle(bundle, trained, tmp_path):
+    copy = tmp_path / "b"
+    shutil.copytree(bundle, copy)
+    door = ("--recommend", "--daily-attempts", "10", "--impostor-share", "0.1", "--max-false-accepts-per-year", "80")
+    measured = (
+        "--manifest",
+        trained / "images.csv",
+        "--split",
+        "val",
+        "--gallery",
+        "vis",
+        "--probe",
+        "nir",
+        "--far",
+        "0.2",
+    )
+    run("evaluate", "--model", copy, *measured, *door, "--into", copy)
+    contract, before = json.loads((copy / "model.json").read_text()), json.loads((bundle / "model.json").read_text())
+    assert contract.pop("recommendation")["far"] == pytest.approx(80 / 365)
+    assert contract == before
+    (copy / "model.json").write_text(json.dumps({**before, "sha256": "0"}))
+    with pytest.raises(InputError, match="expected the network that was measured, the bundle holds another"):
+        run("evaluate", "--model", copy, *measured, *door, "--into", copy)
+    with pytest.raises(InputError, match="expected --recommend beside --into; add it, or leave --into out"):
+        run("evaluate", "--model", copy, *measured, "--into", copy)
+    with pytest.raises(InputError, match="expected --impostor-share, --max-false-accepts-per-year beside --recommend"):
+        run("evaluate", "--model", copy, *measured, "--recommend", "--daily-attempts", "10")

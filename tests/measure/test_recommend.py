@@ -1,0 +1,82 @@
+import json
+
+import numpy as np
+import pytest
+
+from facexfer.errors import InputError
+from facexfer.measure.evaluation import evaluate, recommend_into
+from facexfer.measure.recommend import Door
+
+
+def draw(people=80, images=6, seed=0):
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(people, 1, 32))
+    embeddings = centres + 1.0 * generator.normal(size=(people, images, 32))
+    return embeddings.reshape(-1, 32).astype(np.float32), np.repeat(np.arange(people), images)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return draw()
+
+
+def advice_for(measured, door, **more):
+    found = evaluate(embeddings=measured[0], labels=measured[1], fars=[1e-2], door=door, **more)
+    return found, json.loads(found.to_json())["recommendation"]
+
+
+def test_one_to_one_is_the_operating_point_of_the_rate(measured):
+    door = Door(daily_attempts=500, impostor_share=0.01, max_false_accepts_per_year=2)
+    found, advice = advice_for(measured, door)
+    far = 2 / (500 * 0.01 * 365)
+    (point,) = evaluate(embeddings=measured[0], labels=measured[1], fars=[far]).points
+    assert advice["far"] == pytest.approx(far)
+    assert advice["threshold"] == point.threshold
+    assert advice["is_extrapolated"] is False
+    assert advice["false_accepts_per_year"] == pytest.approx(
+        [1825 * point.achieved_far, *(1825 * bound for bound in point.far_ci95)]
+    )
+    assert advice["false_accepts_per_year"][0] <= 2
+    assert advice["false_rejects_per_day"][0] == pytest.approx(495 * (1 - point.tar))
+    assert "recommended for 1:1, 500 attempts a day, 1 % by impostors: threshold" in found.table()
+
+
+def test_a_gallery_needs_a_stricter_threshold(measured):
+    single = advice_for(measured, Door(500, 0.01, 100))[1]
+    found, advice = advice_for(measured, Door(500, 0.01, 100, gallery_size=50))
+    assert advice["threshold"] > single["threshold"]
+    assert advice["dependence"]["power"] == pytest.approx(1.0, abs=0.1)
+    assert advice["false_accepts_per_year"][0] <= 100 * 1.01
+    assert "a gallery of N counts as N^" in found.table()
+
+
+def test_what_the_pairs_do_not_support_is_refused_or_marked(measured):
+    door = Door(500, 0.01, 0.005)
+    with pytest.raises(
+        InputError, match=r"expected pairs that support FAR 2\.7e-06, which this door needs.*--extrapolate"
+    ):
+        advice_for(measured, door)
+    found, advice = advice_for(measured, door, extrapolate=[2.7e-6])
+    assert advice["is_extrapolated"] is True
+    assert "extrapolated, not measured" in found.table()
+    with pytest.raises(InputError, match="cannot be extrapolated: .* validated to 30 times"):
+        advice_for(measured, Door(500, 0.01, 0.0001), extrapolate=[2.7e-6])
+
+
+@pytest.mark.parametrize("values", [(0, 0.01, 1), (500, 0.0, 1), (500, 1.0, 1), (500, 0.01, 0)])
+def test_a_door_that_nobody_can_use(values):
+    with pytest.raises(InputError, match="expected attempts and false accepts above 0"):
+        Door(*values)
+    with pytest.raises(InputError, match="expected a gallery of at least 1 person"):
+        Door(500, 0.01, 1, gallery_size=0)
+
+
+def test_few_people_tell_nothing_of_galleries():
+    with pytest.raises(InputError, match="expected enough people and alarms"):
+        advice_for(draw(people=8, images=20), Door(500, 0.01, 100, gallery_size=50))
+
+
+def test_it_goes_into_the_bundle_that_was_measured_alone(measured, tmp_path):
+    found, advice = advice_for(measured, Door(500, 0.01, 2))
+    with pytest.raises(InputError, match="expected an evaluation of the bundle with a door"):
+        recommend_into(tmp_path, found)

@@ -77,6 +77,6 @@ def test_few_people_tell_nothing_of_galleries():
 
 
 def test_it_goes_into_the_bundle_that_was_measured_alone(measured, tmp_path):
-    found, advice = advice_for(measured, Door(500, 0.01, 2))
+    found, _ = advice_for(measured, Door(500, 0.01, 2))
     with pytest.raises(InputError, match="expected an evaluation of the bundle with a door"):
         recommend_into(tmp_path, found)

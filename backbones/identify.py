@@ -1,4 +1,4 @@
-"""Say what a file of weights is, without running any code of it."""
+"""What a file of weights is, found without running any code in it."""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""What a measured set keeps of its scores, so that a device's log can be held against it without any picture."""
+"""What a measured set keeps of its scores, so that a device's log can be compared with it without any picture."""
 
 from collections.abc import Sequence
 

@@ -124,7 +124,7 @@ def identity_interval(
 def threshold_noise(
     accepted: np.ndarray, pairs: np.ndarray, pair_noise: float, total: tuple[int, int], slope: float
 ) -> ThresholdNoise:
-    """Say how the noise of a false accept rate moves the true accept rate at a target, to first order.
+    """How the noise of a false accept rate moves the true accept rate at a target, to first order.
 
     The more impostor scores of some identity happen to be high, the higher the threshold of a target, and the fewer
     genuine pairs are accepted.

@@ -129,7 +129,7 @@ def shape_shift(scores: np.ndarray, users: np.ndarray, measured: AcceptedScores,
 
     Above the threshold there are hardly any impostors, whatever their share of the attempts, so this needs no guess of
     it. At each of the measured set's scores the difference of the two shares is put over its standard error, from users
-    and identities; the largest is held against the largest of a multivariate t with their correlations, by draws.
+    and identities; the largest is compared with the largest of a multivariate t with their correlations, by draws.
 
     Args:
         scores: (N,) of the accepted attempts.

@@ -340,7 +340,7 @@ def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
 
 
 def as_recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
-    """Take a recipe in any form in which a user may have it.
+    """Read a recipe in any form in which a user may have it.
 
     Args:
         recipe: A `Recipe`, a nested mapping of its sections, a TOML file, or the name of a packaged recipe.

@@ -98,7 +98,7 @@ class Registry(Generic[T], Mapping[str, T]):
         return self._elsewhere
 
     def _load(self, found: EntryPoint) -> None:
-        """Take over what an entry point names.
+        """Register what an entry point names.
 
         Raises:
             InputError: If it cannot be imported, or its name is taken.
@@ -142,6 +142,6 @@ def modules_of(package: str, path: Iterable[str]) -> Iterator[ModuleType]:
 
 
 def _is_again(entry: object, known: object) -> bool:
-    """Tell whether two functions or classes are one that was defined twice."""
+    """Whether two functions or classes are one that was defined twice."""
     first, second = ([getattr(each, part, None) for part in ("__module__", "__qualname__")] for each in (entry, known))
     return None not in first and first == second

@@ -82,7 +82,7 @@ def _join_anew(backend: str) -> None:
 
 
 def prepare_cpu() -> None:
-    """Set what makes training and inference on a CPU fast, once a process.
+    """Set what makes training and inference on a CPU fast, once per process.
 
     Denormals count as zero: trained weights drift into them, and CPUs are tens of times slower there. And glibc keeps
     freed memory: else every large tensor of every step is mapped and faulted in again, which takes about half of a
@@ -129,7 +129,7 @@ def seed_stage(seed: int, number: int) -> None:
 
 
 def describe_environment(network: nn.Module | None = None) -> dict[str, Any]:
-    """Say on what a run was made: versions, platform, device names and the number of parameters.
+    """What a run was made on: versions, platform, device names and the number of parameters.
 
     Args:
         network: Count this network's parameters too.

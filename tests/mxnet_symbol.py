@@ -1,4 +1,4 @@
-"""An independent interpreter of MXNet symbol graphs with plain torch functions, to hold our networks against."""
+"""An independent interpreter of MXNet symbol graphs with plain torch functions, to compare our networks with."""
 
 import ast
 import json

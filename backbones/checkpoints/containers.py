@@ -40,7 +40,7 @@ class Weights:
     remark: str = field(default="", compare=False)
 
     def said(self) -> str:
-        """Say in a line where the weights were and what was left out; empty where there is nothing to say."""
+        """One line on where the weights were and what was left out; empty if there is nothing to report."""
         parts = [f"weights at '{self.place}'"] if self.place else []
         if self.left_out:
             shown = ", ".join(self.left_out[:3]) + (", ..." if len(self.left_out) > 3 else "")
@@ -192,7 +192,7 @@ def _split(
 
 
 def _is_beside(name: str, tensor: Tensor, layers: set[str], network: BackboneModule) -> bool:
-    """Tell whether a tensor is of no layer of the network, and can be a head on its embeddings, a vector or a count."""
+    """Whether a tensor is of no layer of the network, and can be a head on its embeddings, a vector or a count."""
     head = tensor.ndim == 2 and network.info.embedding_size in tensor.shape
     return name.split(".")[0] not in layers and (tensor.ndim < 2 or head)
 

@@ -1,4 +1,4 @@
-"""Tell what form a file of weights has by what is in it; its name does not matter."""
+"""The form of a file of weights, from its content; its name does not matter."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ _TAR = slice(257, 262)
 
 
 def file_form(path: Path) -> Form:
-    """Tell the form of a file of weights.
+    """The form of a file of weights.
 
     Args:
         path: The file.

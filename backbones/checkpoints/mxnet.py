@@ -46,7 +46,7 @@ def mxnet_names(network: BackboneModule) -> dict[str, str]:
 
 
 def mxnet_fits(network: BackboneModule, shapes: _Shapes) -> bool:
-    """Tell whether a file's arrays are a network's, all of them and no other's, but for what stands beside it."""
+    """Whether a file's arrays are a network's, all of them and no other's, but for what stands beside it."""
     names, state = mxnet_names(network), network.state_dict()
     known = {*names.values(), _FIXED_SCALE, *mxnet_beside(network, shapes)} if names else set()
     return (
@@ -84,7 +84,7 @@ def mxnet_beside(network: BackboneModule, shapes: _Shapes) -> tuple[str, ...]:
 
 
 def left_out(names: tuple[str, ...]) -> str:
-    """Say what of a file is not the network's; empty if nothing is."""
+    """What of a file is not the network's; empty if nothing is."""
     if not names:
         return ""
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

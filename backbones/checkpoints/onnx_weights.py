@@ -1,4 +1,4 @@
-"""Fill our networks from ONNX files, and hold them against the original."""
+"""Fill our networks from ONNX files, and compare them with the original."""
 
 import json
 from dataclasses import replace

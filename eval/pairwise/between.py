@@ -36,7 +36,7 @@ class Between(Protocol):
         ...
 
     def found(self) -> Found:
-        """Say what was in the blocks so far."""
+        """What was in the blocks so far."""
         ...
 
 

@@ -10,7 +10,7 @@ def between(
     block, width, low, high, room, top, left, row_images, counts, high_by_image, scores, rows, places,
     has_low: tl.constexpr, has_high: tl.constexpr, columns: tl.constexpr,
 ):  # fmt: skip
-    """Look through a part of a row: a program a row and ``columns`` columns.
+    """Look through a part of a row: one program per row and ``columns`` columns.
 
     Args:
         block: (H, W) float32, contiguous.

@@ -15,7 +15,7 @@ COLUMNS = 4096
 
 
 def is_usable(device: torch.device) -> bool:
-    """Say whether blocks on a device can be looked through here."""
+    """Whether blocks on a device can be looked through here."""
     return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 

@@ -110,7 +110,7 @@ class _Band:
         return Cut(threshold, already + accepted, by_image, above if self._to_top else None)
 
     def narrowed(self, rank: int) -> Bracket:
-        """Say where a rank's score must lie after this pass has not found it."""
+        """Where a rank's score must lie after this pass has not found it."""
         already, inside, at_low = self._counts()
         known = self._bracket
         if rank < already:

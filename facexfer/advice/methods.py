@@ -13,7 +13,7 @@ _OLD_TASKS = ("training_set", "source_set")
 
 
 def method_needs(there: Situation, source: Source) -> Mapping[str, str]:
-    """Say of every registered method what is missing for it.
+    """What is missing for each registered method.
 
     Args:
         there: The pictures.

@@ -91,7 +91,7 @@ class Way:
     spectra: int = 1
 
     def missing(self, there: Situation) -> str:
-        """Say what is missing for it; nothing where it can be taken."""
+        """What is missing for it; nothing where it can be taken."""
         return "; ".join(filter(None, (check(there) for check in self.needs)))
 
 

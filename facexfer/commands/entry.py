@@ -118,7 +118,7 @@ def _format_warning(
 
 
 def _describe_refusal(error: Exception) -> str | None:
-    """Say what the machine has refused; None if the error is of another kind."""
+    """What the machine refused; None if the error is of another kind."""
     # Not by class: torch need not be imported for a command that fails without it.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY in str(error):
         return f"expected enough memory, got: {str(error) or 'none left'}; take smaller batches or less at a time"

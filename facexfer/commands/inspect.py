@@ -9,7 +9,7 @@ import typer
 def inspect(
     file: Annotated[Path, typer.Argument(help="Weights, an MXNet symbol, an ONNX file, a run or a bundle.")],
 ) -> None:
-    """Say which network a file holds, without running any code in it."""
+    """Identify the network in a file, without running any code in it."""
     from facexfer.deploy.inspection import inspect_path
 
     facts = inspect_path(file)

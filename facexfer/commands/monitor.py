@@ -22,7 +22,7 @@ def monitor(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write report.html and report.json into this folder.")] = None,
 ) -> None:
-    """Hold the scores that a device logged against its bundle; exit status 0 fine, 1 alarm, 2 bad input.
+    """Compare the scores that a device logged with its bundle; exit status 0 fine, 1 alarm, 2 bad input.
 
     No picture is needed. Tests count that the attempts of one user are alike.
     """

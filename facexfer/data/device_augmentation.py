@@ -202,7 +202,7 @@ def simulate_nir(p: float) -> Change:
 
 
 def _skin(images: Tensor) -> Tensor:
-    """Tell skin by its colour, as `nir_simulation.skin_likelihood`: (N, 1, H, W), 0..1."""
+    """Detect skin by its colour, as `nir_simulation.skin_likelihood`: (N, 1, H, W), 0..1."""
     red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     chroma = [((red - luma) * _CR_WEIGHT + 128).round(), ((blue - luma) * _CB_WEIGHT + 128).round()]

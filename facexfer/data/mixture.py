@@ -65,7 +65,7 @@ class Mixture:
             part.images.set_epoch(epoch)
 
     def counts(self, batch_size: int) -> list[int]:
-        """Say how many images of each part make a batch: rounded shares, with the largest part taking the rest.
+        """How many images of each part make a batch: rounded shares, with the largest part taking the rest.
 
         Example:
             >>> part = lambda share: Part("p", (), share, True)

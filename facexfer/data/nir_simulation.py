@@ -212,7 +212,7 @@ class SimulateNIR(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 def skin_likelihood(image: np.ndarray) -> np.ndarray:
-    """Tell skin by its colour: near one hue of chroma, whatever its tone.
+    """Detect skin by its colour: near one hue of chroma, whatever its tone.
 
     Args:
         image: (H, W, 3) uint8 RGB.

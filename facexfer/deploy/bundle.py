@@ -94,7 +94,7 @@ def make_bundle(
     say: Callable[[GateRow], None],
     say_runtime: Callable[[RuntimeFile], None] = lambda file: None,
 ) -> None:
-    """Export a run, hold each file against the run, and write the bundle if all pass.
+    """Export a run, compare each file with the run, and write the bundle if all pass.
 
     Args:
         run: A finished run.

@@ -123,7 +123,7 @@ def check_twins(installed: Mapping[str, str]) -> list[Finding]:
 
 
 def check_torch() -> Finding:
-    """Say whether torch computes on a GPU here, by computing on it."""
+    """Check whether torch computes on a GPU here, by computing on it."""
     version = f"torch {torch.__version__}"
     if not torch.cuda.is_available():
         cure = "" if torch.version.cuda is None or not _has_nvidia() else "update the NVIDIA driver (nvidia-smi tells)"
@@ -138,7 +138,7 @@ def check_torch() -> Finding:
 
 
 def check_provider() -> Finding:
-    """Say where onnxruntime really runs, by running a network of one addition."""
+    """Find where onnxruntime really runs, by running a network of one addition."""
     offered, used = onnxruntime.get_available_providers(), working_provider()
     version = f"onnxruntime {onnxruntime.__version__}"
     if CUDA in offered and used != CUDA:
@@ -151,7 +151,7 @@ def check_provider() -> Finding:
 
 
 def check_writing(folder: Path) -> Finding:
-    """Say whether files can be written, by writing one.
+    """Check whether files can be written, by writing one.
 
     Args:
         folder: Where to; made if it is not there, as a run would.

@@ -25,7 +25,7 @@ class Enrolment:
     others: Mapping[str, int] | None = None
 
     def lines(self) -> list[str]:
-        """Say who was enrolled and what was not, in lines.
+        """Lines on who was enrolled and what was not.
 
         Example:
             >>> one = Enrolment({"anna": np.ones(1)}, {"anna": (1, 2), "bert": (0, 0)}, others={".heic": 3})

@@ -149,7 +149,7 @@ def make_row(
     fars: Sequence[float],
     tolerance: Tolerance,
 ) -> GateRow:
-    """Hold the embeddings that a file gave against the run's.
+    """Compare the embeddings that a file computes with the run's.
 
     Args:
         name: As `GateRow.precision`.

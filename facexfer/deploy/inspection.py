@@ -1,4 +1,4 @@
-"""Say what a file or folder is: weights of any origin, a run, or a bundle."""
+"""What a file or folder is: weights of any origin, a run, or a bundle."""
 
 from dataclasses import replace
 from pathlib import Path

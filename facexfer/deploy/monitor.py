@@ -84,7 +84,7 @@ class Monitored:
 
 
 def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impostor_share: float = 0.01) -> Monitored:
-    """Hold what a device logged against the evaluation in its bundle.
+    """Compare what a device logged with the evaluation in its bundle.
 
     Args:
         log: The CSV, see `facexfer.deploy.score_log.read_log`.

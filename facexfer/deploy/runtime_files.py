@@ -57,7 +57,7 @@ class RuntimeFile:
 
 
 def describe(file: RuntimeFile, folder: Path) -> dict[str, Any]:
-    """Say in a bundle's contract what a runtime's files are and what must be fed to them.
+    """Describe in a bundle's contract a runtime's files and what must be fed to them.
 
     Args:
         file: The files.

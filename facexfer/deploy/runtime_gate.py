@@ -70,7 +70,7 @@ def measure_runtime(
     tolerance: Tolerance,
     input_size: tuple[int, int],
 ) -> RuntimeFile:
-    """Hold a runtime's file against the run, as `facexfer.deploy.gate.measure` does for the ONNX file.
+    """Compare a runtime's file with the run, as `facexfer.deploy.gate.measure` does for the ONNX file.
 
     Args:
         file: As `convert` wrote it.
@@ -113,7 +113,7 @@ def runtime_latencies(file: RuntimeFile, folder: Path, crop: Path, input_size: t
 
 
 def recommendation(rows: Sequence[GateRow]) -> dict[str, Any]:
-    """Say which file to ship to a machine like this one: of those that passed, the one that embeds one crop fastest.
+    """Which file to ship to a machine like this one: of those that passed, the one that embeds one crop fastest.
 
     Args:
         rows: At least one, each measured with one crop and as many threads as the library likes.

@@ -77,5 +77,5 @@ class BestMetric:
         return {"figure": self.name, "value": self._value, "step": self._step, "worse": self._worse}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
         self._value, self._step, self._worse = state["value"], state["step"], state["worse"]

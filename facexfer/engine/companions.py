@@ -49,12 +49,12 @@ def companion_targets(setup: Setup) -> Tensor | None:
 
 
 def reads_companions(recipe: Recipe, stages: tuple[Stage, ...]) -> bool:
-    """Say whether a run has any use for companions: a term that reads them, or a head that starts from them."""
+    """Whether a run has any use for companions: a term that reads them, or a head that starts from them."""
     return recipe.head.start == "companions" or any(Need.COMPANIONS in stage.needs for stage in stages)
 
 
 def describe_companions(task: Task, recipe: Recipe, stages: tuple[Stage, ...]) -> list[str]:
-    """Say how many training images have no companion, where that matters."""
+    """How many training images have no companion, where that matters."""
     if task.companions is None or not reads_companions(recipe, stages):
         return []
     missing, images = task.companions.missing, len(task.companions.of_image)

@@ -79,7 +79,7 @@ class Diagnosis:
         return "; ".join([*self._explosions.values(), *([lost] if self.classification_is_lost else [])])
 
     def end_stage(self) -> list[str]:
-        """Say whether the stage that ends has taught the head anything, and forget the stage."""
+        """Whether the stage that ends has taught the head anything; the stage is forgotten."""
         first, last = self._first.get(CLASSIFICATION, 0.0), self._last.get(CLASSIFICATION, 0.0)
         warnings = []
         if last > _LEARNT and last > (1 - _UNMOVED) * first:

@@ -31,7 +31,7 @@ class Evaluation:
         self.is_behind = False
 
     def is_due(self, step: int) -> bool:
-        """Say whether the network is measured after a step; after the last one it is at any rate."""
+        """Whether the network is measured after a step; it always is after the last one."""
         return step % self._every == 0 and step != self._steps
 
     def of_untouched(self) -> dict[str, float | None]:

@@ -193,7 +193,7 @@ class Training:
             raise self._stopped()
 
     def _is_stopped(self, stop: StopRequest, is_logged: bool) -> bool:
-        """Say whether the run is to stop after this step; ranks agree on it where they wait for each other anyway."""
+        """Whether the run stops after this step; ranks agree on it where they wait for each other anyway."""
         if self.fabric.world_size == 1:
             return stop.asked
         if not is_logged:

@@ -62,12 +62,12 @@ class Checkpoints:
         self._was_wrong, self.good_step = checkpoint["is_wrong"], checkpoint["good_step"]
 
     def describe_good(self) -> str:
-        """Say where the last state is that nothing was wrong with."""
+        """Where the last good state is."""
         beside = f", {self._run.good_file.name}" if self._was_wrong and self.good_step else ""
         return f"the last good checkpoint is of step {self.good_step}{beside}"
 
     def are_due(self) -> bool:
-        """Say whether the time has come; the first rank's clock counts."""
+        """Whether a checkpoint is due; the first rank's clock counts."""
         due = time.monotonic() - self._saved_at >= self._seconds
         return self._fabric.broadcast(due) if self._fabric.world_size > 1 else due
 

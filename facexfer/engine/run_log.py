@@ -58,7 +58,7 @@ class RunLog:
         return self._diagnosis.classification_is_lost
 
     def symptoms(self) -> str:
-        """Say what the losses showed of a run that failed."""
+        """What the losses showed of a run that failed."""
         return self._diagnosis.symptoms()
 
     def say(self, line: str) -> None:

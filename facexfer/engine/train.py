@@ -128,7 +128,7 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
 
 
 def _held(run: RunFolder, fabric: Fabric) -> AbstractContextManager[object]:
-    """Hold the folder on the first rank; what keeps it from that, every rank raises."""
+    """Lock the folder on the first rank; if that fails, every rank raises the error."""
     held: AbstractContextManager[object] = nullcontext()
     problem = ""
     if fabric.is_global_zero and not run.finished:

@@ -39,7 +39,7 @@ class SourceFigure:
         self._figures: Mapping[str, float | None] | None = None
 
     def shortfall(self, figures: Mapping[str, float | None]) -> str:
-        """Say how a network is far below the source.
+        """How a network is far below the source.
 
         Args:
             figures: The network's, as fractions.

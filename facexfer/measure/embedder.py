@@ -115,7 +115,7 @@ class OnnxEmbedder:
 
 
 def _normalises(model: Any) -> bool:
-    """Tell whether something scales or shifts pixels before the first convolution (InsightFace's rule, by kind)."""
+    """Whether something scales or shifts pixels before the first convolution (InsightFace's rule, by kind)."""
     kinds = [node.op_type for node in model.graph.node]
     first = next((place for place, kind in enumerate(kinds) if kind in _CONVOLUTIONS), len(kinds))
     return bool(_SCALING & set(kinds[:first]))

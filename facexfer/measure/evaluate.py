@@ -66,7 +66,7 @@ def evaluate_comparison(
     visible: tuple[Comparison, Comparison] | None = None,
     facts: dict[str, Any] | None = None,
 ) -> Findings:
-    """Find out everything that is asked about a comparison.
+    """Answer every question asked about a comparison.
 
     Args:
         whole: Which embeddings are compared.
@@ -118,7 +118,7 @@ def evaluate_comparison(
 
 
 def evaluate_scores(scores: ScoreSet, request: Request) -> Findings:
-    """Find out what scores alone can tell.
+    """Answer what scores alone can tell.
 
     Args:
         scores: Of any toolkit.

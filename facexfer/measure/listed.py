@@ -20,7 +20,7 @@ from facexfer.measure.questions import listed_scores
 
 
 def list_defines_pairs(images: Sequence[FaceImage], pairs: Sequence[ListedPair]) -> bool:
-    """Say whether the identities of images tell of no genuine pair that the list does not have.
+    """Whether the identities of images tell of no genuine pair that the list does not have.
 
     So it is with photos that are not sorted by person, and with InsightFace's ``.bin`` sets: two of their pairs may
     show one person, so that only the listed pairs may be compared.
@@ -70,7 +70,7 @@ def without_self_pairs(pairs: Sequence[ListedPair], pictures: Sequence[Hashable]
 
 
 def evaluate_list(side: Side, pairs: Sequence[ListedPair], request: Request, facts: dict[str, Any]) -> Findings:
-    """Find out what the pairs of a list tell; intervals take them as independent, since the identities are unknown.
+    """Answer what the pairs of a list can tell; intervals take them as independent, since the identities are unknown.
 
     Args:
         side: The images that the list refers to.

@@ -80,7 +80,7 @@ class MeasuredModel:
         listed: Path | None,
         gallery: tuple[Model | None, str | None] = (None, None),
     ) -> Findings:
-        """Find out everything that is asked.
+        """Answer every question asked.
 
         Args:
             new: The model, with its network's name for foreign weights.

@@ -123,7 +123,7 @@ def count_failures(
 
 
 def search(comparison: Comparison, fars: Sequence[float], templates: bool) -> Identification:
-    """Look people up in a gallery of one entry or template an identity.
+    """Look people up in a gallery of one entry or template per identity.
 
     Closed-set metrics have everybody enrolled. For the open set every second identity, drawn with a fixed seed, is
     left out of the gallery, and its probes are the impostors.

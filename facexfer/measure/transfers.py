@@ -24,7 +24,7 @@ class Measured:
     """One network in one comparison.
 
     Attributes:
-        points: One a false accept rate.
+        points: One per false accept rate.
         curve: Over all thresholds.
     """
 
@@ -39,8 +39,8 @@ class NetworkFindings:
     Attributes:
         fars: The false accept rates, as fractions.
         measured: Comparison (``vis``, ``nir``, ``vis-nir``) -> network's name -> metrics.
-        differences: (new network, old network, comparison) -> one difference a false accept rate; None where a rate is
-            not supported.
+        differences: (new network, old network, comparison) -> one difference per false accept rate; None where a rate
+            is not supported.
     """
 
     fars: tuple[float, ...]

@@ -20,7 +20,7 @@ from facexfer.transfer.taps import FeatureTap
 
 
 def activation_maps(runs: Mapping[str, Path], channel: int, layer: str | None = None, pictures: int = 4) -> Figure:
-    """Lay one channel's map over test pictures: one row per image; the source and each run in a column.
+    """Overlay one channel's map on test pictures: one row per image; the source and each run in a column.
 
     The paper shows the block conv5_2 of ResNet-101, in torchvision's words ``trunk.layer4.1``. Bright is the map's
     highest value on that image, dark its lowest: the maps' places are compared, not their heights.

@@ -59,11 +59,11 @@ def attention_alike(before: AttentionMaps, after: AttentionMaps) -> float:
 
 
 def spatial_overlays(pictures: np.ndarray, attention: Sequence[AttentionMaps]) -> list[list[np.ndarray]]:
-    """Lay SAM's weights over images, on one scale: dark is zero, half bright the average, bright twice that or more.
+    """Overlay SAM's weights on images, on one scale: dark is zero, half bright the average, bright twice that or more.
 
     Args:
         pictures: (N, H, W, 3) uint8, RGB.
-        attention: Spatial maps of these images, one a layer.
+        attention: Spatial maps of these images, one per layer.
 
     Returns:
         For each image one (H, W, 3) a layer, so that attention to everything alike looks flat.
@@ -83,11 +83,11 @@ def _tell(before: AttentionMaps, after: AttentionMaps) -> str:
 
 
 def spatial_attention(pictures: np.ndarray, attention: Sequence[AttentionMaps]) -> Figure:
-    """Lay SAM's weights over pictures: one row per image, one column per layer, bright where the weight is high.
+    """Overlay SAM's weights on pictures: one row per image, one column per layer, bright where the weight is high.
 
     Args:
         pictures: (N, H, W, 3) uint8, RGB.
-        attention: Spatial maps of these images, one a layer.
+        attention: Spatial maps of these images, one per layer.
 
     Returns:
         The figure; a layer's title gives its largest weight as a multiple of the average.
@@ -103,7 +103,7 @@ def channel_attention(attention: Sequence[AttentionMaps]) -> Figure:
     """Draw how unequally CAM weighs: the layers' channels by falling weight, the mean over images and their spread.
 
     Args:
-        attention: Channel weights, one a layer.
+        attention: Channel weights, one per layer.
 
     Returns:
         The figure.

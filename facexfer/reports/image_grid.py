@@ -9,7 +9,7 @@ _SIDE = 1.5
 
 
 def image_grid(titles: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> Figure:
-    """Lay images out.
+    """Arrange images in a grid.
 
     Args:
         titles: One a column.

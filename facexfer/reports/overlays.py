@@ -8,7 +8,7 @@ _HEAT = 0.65
 
 
 def overlay(picture: np.ndarray, weights: np.ndarray, scale: tuple[float, float] | None = None) -> np.ndarray:
-    """Lay weights over an image, bright where they are high.
+    """Overlay weights on an image, bright where they are high.
 
     Args:
         picture: (H, W, 3) uint8, RGB.

@@ -13,11 +13,11 @@ _GAP = 4
 
 
 def draw_spatial_attention(crops: np.ndarray, attention: Sequence[AttentionMaps]) -> bytes:
-    """Lay spatial attention over crops: one row per crop, beside it one picture per layer, all on one scale.
+    """Overlay spatial attention on crops: one row per crop, beside it one picture per layer, all on one scale.
 
     Args:
         crops: (N, H, W, 3) uint8, RGB.
-        attention: Spatial maps of these crops, one a layer.
+        attention: Spatial maps of these crops, one per layer.
 
     Returns:
         A PNG.
@@ -33,7 +33,7 @@ def draw_channel_attention(attention: Sequence[AttentionMaps]) -> str:
     """Draw how unequally channel attention weighs: the layers' channels by falling weight, the mean over images.
 
     Args:
-        attention: Channel weights, one a layer.
+        attention: Channel weights, one per layer.
 
     Returns:
         SVG text.
@@ -42,7 +42,7 @@ def draw_channel_attention(attention: Sequence[AttentionMaps]) -> str:
 
 
 def draw_sheet(rows: Sequence[Sequence[np.ndarray]]) -> bytes:
-    """Lay pictures of one size out in rows.
+    """Arrange pictures of one size in rows.
 
     Args:
         rows: Pictures (H, W, 3) uint8, RGB.

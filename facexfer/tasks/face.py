@@ -177,7 +177,7 @@ def _spectra(training: Manifest, modalities: str | tuple[str, ...] | None) -> tu
 
 
 def _note_bits(parts: dict[str, Manifest], fingerprints: dict[str, str]) -> tuple[str, ...]:
-    """Say by how many bits pictures of more than 8 are read, and add it to what identifies the data."""
+    """Report by how many bits deep pictures are read, and add it to what identifies the data."""
     found = {f"{name} bits": find_depths(each.images).text
              for name, each in parts.items()}  # fmt: skip
     fingerprints |= {name: text for name, text in found.items() if text}

@@ -159,7 +159,7 @@ class ImageEvaluator:
 
 
 def _note_shared(training: Sequence[str], test: Sequence[str]) -> tuple[str, ...]:
-    """Say how many test images are training images too, byte for byte: the published sets are used as they are."""
+    """How many test images are training images too, byte for byte: the published sets are used as they are."""
     known = set(training)
     shared = sum(digest in known for digest in test)
     if not shared:

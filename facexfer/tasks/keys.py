@@ -41,7 +41,7 @@ def all_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[st
 
 
 def is_read(key: str, task: str) -> bool:
-    """Say whether a recipe of a task reads a key.
+    """Whether a recipe of a task reads a key.
 
     Example:
         >>> is_read("data.cache", "face"), is_read("data.cache", "image")

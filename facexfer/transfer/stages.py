@@ -55,7 +55,7 @@ class Passes:
 
     Attributes:
         labels: (N,) int64; -1 for an image whose class is not known.
-        source_maps: The reference network's tapped maps (N, C, H, W), one a layer; empty if no term reads maps.
+        source_maps: The reference network's tapped maps (N, C, H, W), one per layer; empty if no term reads maps.
         target_maps: The target network's, likewise.
         source_embeddings: (N, D), or None if no term reads the reference network.
         target_embeddings: (N, D).

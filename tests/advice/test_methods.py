@@ -1,4 +1,4 @@
-"""Every method's needs are held against the pictures."""
+"""Every method's needs are compared with the pictures."""
 
 import dataclasses
 

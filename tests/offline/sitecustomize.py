@@ -15,7 +15,7 @@ _HERE = {"", "localhost", "0.0.0.0", "::"}
 
 
 def is_here(host):
-    """Say whether a host, as a name or an address, is this machine."""
+    """Whether a host, as a name or an address, is this machine."""
     name = host.decode() if isinstance(host, bytes) else str(host or "")
     if name in _HERE or name == socket.gethostname():
         return True

@@ -91,7 +91,7 @@ def per_channel(start: tuple[float, float], channels: Sequence[range]) -> tuple[
 def operations(
     rises: Callable[..., object], network: nn.Module, loss: object, layers: Sequence[str], channels: Sequence[range]
 ) -> int:
-    """Count what the channels cost, without the pass that is made once a batch."""
+    """Count what the channels cost, without the pass that is made once per batch."""
     device = next(network.parameters()).device
     batch = [(torch.randn(1, 3, 224, 224, device=device), torch.zeros(1, dtype=torch.int64, device=device))]
     counts = []

@@ -111,7 +111,7 @@ def _fastest(record: Record, work: Callable[[], Any], rounds: int) -> Figure:
 
 
 def _profile(record: Record, images: int) -> Figure:
-    """Say where the time goes, by kernel."""
+    """Where the time goes, by kernel."""
     embeddings, labels = _people(images, record.device)
     fars = _FARS["1e-3 to 1e-6"]
     all_pairs(embeddings, labels, fars, record.device)

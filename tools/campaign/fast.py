@@ -72,7 +72,7 @@ def fastest(record: Record, network: str) -> str:
 
 
 def ratios(record: Record) -> list[str]:
-    """Say what the bars ask: AFA by plain and by DELTA, and the published way by AFA."""
+    """What the bars ask: AFA by plain and by DELTA, and the published way by AFA."""
     lines = []
     for network in (*_BATCH, SMOKE_NETWORK):
         best = fastest(record, network)
@@ -198,7 +198,7 @@ def _timed(record: Record, work: Callable[[], Any], images: int) -> Figure:
 
 
 def _shares(record: Record, step: Step, batch: tuple[Tensor, Tensor], seconds: float) -> Figure:
-    """Say which part of the bf16 product's rate and of the copy's bandwidth a step reaches."""
+    """Which part of the bf16 product's rate and of the copy's bandwidth a step reaches."""
     if not record.has(PHASE, "ceilings"):
         return {}
     with FlopCounterMode(display=False) as counter:
@@ -252,7 +252,7 @@ def _graphed(record: Record, network: str, method: str, setting: str) -> Figure:
 
 
 def _profile(record: Record, network: str, setting: str) -> Figure:
-    """Say where an AFA step's time goes, by kernel."""
+    """Where an AFA step's time goes, by kernel."""
     step, batch = _prepared(record, network, "afa", setting)
     step(*batch)
     wait(record.device)

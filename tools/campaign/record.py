@@ -32,7 +32,7 @@ class Record:
         self._end = float("inf")
 
     def describe(self, facts: Figure) -> None:
-        """Say on what all this was measured."""
+        """Record what all this was measured on."""
         self._facts = facts
         self._write()
 
@@ -47,7 +47,7 @@ class Record:
         return self._end - time.monotonic()
 
     def has(self, phase: str, name: str) -> bool:
-        """Say whether a figure is there; one that failed is tried again."""
+        """Whether a figure is there; one that failed is tried again."""
         return "error" not in self.figures.get(phase, {}).get(name, {"error": ""})
 
     def add(self, phase: str, name: str, figure: Figure) -> None:

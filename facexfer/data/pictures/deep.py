@@ -63,7 +63,7 @@ def deep_pixels(image: Image.Image, data: bytes) -> DeepPixels | None:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Tell from its header whether a picture has more than 8 bits per channel."""
+    """Whether a picture has, by its header, more than 8 bits per channel."""
     return image.mode in _GREY or any(map(_is_deep_tile, _tiles(image)))
 
 
@@ -96,7 +96,7 @@ def bits_in_use(pixels: DeepPixels) -> int | None:
 
 
 def bits_to_read(own: int, usual: int | None) -> int:
-    """Say by how many bits a picture is read beside others of its camera.
+    """By how many bits a picture is read beside others of its camera.
 
     Args:
         own: That it uses.

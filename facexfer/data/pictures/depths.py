@@ -45,7 +45,7 @@ class Depths:
 
 
 def find_depths(pictures: Sequence[Any], files: Iterable[Path | bytes] | None = None) -> Depths:
-    """Look through pictures for those of more than 8 bits, at whose pixels 1,000 a camera are looked at.
+    """Look through pictures for those of more than 8 bits, at whose pixels 1,000 per camera are looked at.
 
     Args:
         pictures: What tells of a camera by its ``modality`` and ``camera``: rows of a manifest, entries of a layout;

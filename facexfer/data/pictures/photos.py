@@ -92,7 +92,7 @@ def decode_photo(
 
 
 def has_deep_pixels(file: BinaryIO) -> bool:
-    """Tell from a file's header whether it is a picture of more than 8 bits per channel."""
+    """Whether a file is, by its header, a picture of more than 8 bits per channel."""
     head = file.read(_DEEP_BYTE + 1)
     if head.startswith(_PNG):
         return head[_DEEP_BYTE:] == b"\x10"

@@ -27,7 +27,7 @@ class SourceClassification(Term):
         """Compute the weighted cross-entropy of the source batch."""
         batch = passes.source_batch
         if batch is None:
-            raise ValueError("expected a batch of source images, got none; give the objective one a step")
+            raise ValueError("expected a batch of source images, got none; give the objective one per step")
         return batch.weight * F.cross_entropy(self.classifier(batch.embeddings).float(), batch.labels)
 
 

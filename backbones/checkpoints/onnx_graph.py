@@ -149,7 +149,7 @@ def _sorted(protos: Any, known: set[str]) -> Iterator[Any]:
             else:
                 late.append(proto)
         if len(late) == len(left):
-            raise ValueError(f"node '{late[0].name}' needs what nothing gives")
+            raise ValueError(f"node '{late[0].name}' needs a value that no node produces")
         left = late
 
 

@@ -26,4 +26,6 @@ def compare(
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
     failed = sum(bool(outcome.failure) for outcome in outcomes)
     if failed:
-        raise RunError(f"{failed} of {len(outcomes)} runs failed; {out / 'table.md'} says why; run it again to go on")
+        raise RunError(
+            f"{failed} of {len(outcomes)} runs failed; {out / 'table.md'} says why; repeat the command to continue"
+        )

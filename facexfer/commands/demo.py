@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _FARS = (1e-2, 1e-3)
 _SOURCE, _PLAIN, _AFA, _CSD = "source, untouched", "plain fine-tuning", "AFA", "CSD"
 _EXPECTED = {
-    _SOURCE: "Good within VIS, poor within NIR, and it hardly matches a NIR probe to a VIS gallery.",
-    _PLAIN: "Gains much within NIR, loses within VIS, and still does not match the two.",
-    _AFA: "Much the same as plain fine-tuning: attention does not make up for missing VIS pictures.",
-    _CSD: "The ending to wish for: gains within NIR, keeps VIS, and matches NIR probes to a VIS gallery.",
+    _SOURCE: "Good within VIS, poor within NIR, and it hardly matches NIR probes to a VIS gallery.",
+    _PLAIN: "Gains much within NIR, loses within VIS, and still hardly matches one to the other.",
+    _AFA: "Not distinguishable from plain fine-tuning on these faces.",
+    _CSD: "Gains as much within NIR, keeps most of VIS, and is the one that matches NIR probes to a VIS gallery.",
 }
 _HEADS = {"vis": "VIS - VIS", "nir": "NIR - NIR", "vis-nir": "VIS - NIR"}
 

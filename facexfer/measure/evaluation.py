@@ -264,7 +264,7 @@ def _check_array_of_crops(given: Mapping[str, Any], spell: Callable[[str], str])
     if idle:
         raise InputError(f"expected a manifest beside {', '.join(idle)}, got an array; leave {', '.join(idle)} out")
     if given.get("labels") is None:
-        raise InputError(f"expected {spell('labels')} beside an array of crops, got none; give one a crop")
+        raise InputError(f"expected {spell('labels')} beside an array of crops, got none; give one per crop")
 
 
 def _is_given(value: Any) -> bool:

@@ -262,7 +262,7 @@ def compare_arrays(
 
 
 def _warn_of_repeats(probe: np.ndarray, gallery: np.ndarray | None) -> None:
-    """How many embeddings occur twice, bit for bit: no two pictures share a long one."""
+    """Warn if embeddings occur twice, bit for bit: no two pictures share a long one."""
     if probe.shape[1] < _LONG:
         return
     rows = [row.tobytes() for row in np.ascontiguousarray(probe)]

@@ -14,7 +14,6 @@ from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
 from facexfer.commands.figures import figures
 from facexfer.commands.inspect import inspect
-from facexfer.commands.learning_curve import learning_curve
 from facexfer.commands.match import match
 from facexfer.commands.monitor import monitor
 from facexfer.commands.plan import plan
@@ -35,6 +34,7 @@ app = typer.Typer(
 # Panel of the help -> its commands, in the usual order, each with an example where its options are many.
 _PANELS: dict[str, dict[Callable[..., None], str | None]] = {
     "Data": {
+        plan: "plan --identities 80 --images 6 --far 1e-5 --tar 95 --width 2",
         prepare: "prepare nir-photos --layout folders --detector buffalo_sc --modality nir "
         "--protocol identity-disjoint --out nir",
         simulate_nir: "simulate-nir vis --strength mild --out both",
@@ -44,11 +44,9 @@ _PANELS: dict[str, dict[Callable[..., None], str | None]] = {
     "Train": {
         train: "train nir-csd --set data.manifest=nir/images.csv companions.manifest=vis/images.csv --out runs/mine",
         compare: "compare grid.toml --out comparisons/mine --jobs 2",
-        learning_curve: "learning-curve parts.toml --out curves/mine --jobs 2",
         delta_weights: "delta-weights recipe.toml --out runs/delta",
     },
     "Measure": {
-        plan: "plan --identities 80 --images 6 --far 1e-5 --tar 95 --width 2",
         evaluate: "evaluate --model runs/mine --manifest nir/images.csv --split val --probe nir --far 1e-2 1e-3 "
         "--report report",
     },

@@ -42,7 +42,6 @@ def command_lines(folder, recipe_for):
         "prepare": [folder / "faces/nir", "--layout", "folders", "--pre-cropped", "--out", folder / "prepared"],
         "simulate-nir": [folder / "faces", "--strength", "mild", "--out", folder / "simulated"],
         "split": [manifest, "--protocol", "identity-disjoint", "--out", folder / "split", "--draws", "2"],
-        "plan": ["--identities", "80", "--images", "6", "--far", "1e-5", "--width", "2"],
         "advise": [manifest, "--source", weights, "--backbone", network],
         "train": [folder / "plain.toml", "--out", folder / "runs/plain"],
         "runs": [folder / "runs"],
@@ -55,7 +54,7 @@ def command_lines(folder, recipe_for):
         "match": [photo, photo, "--bundle", folder / "bundle"],
         "delta-weights": [folder / "delta.toml", "--out", folder / "runs/delta"],
         "compare": [grid, "--out", folder / "compared"],
-        "learning-curve": [curve, "--out", folder / "curve"],
+        "plan": [curve, "--out", folder / "curve"],
         "figures": ["loss-curves", folder / "runs/plain", "--out", folder / "figures"],
     }  # fmt: skip
 

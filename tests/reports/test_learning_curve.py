@@ -81,7 +81,7 @@ def test_a_bad_design_is_one_clear_line(tmp_path, change, expected):
 @pytest.mark.slow
 def test_the_command_writes_json_and_plot_and_trains_nothing_twice(tmp_path):
     path, out = write_small_grid(tmp_path, GRID, iterations=1), tmp_path / "out"
-    words = ["learning-curve", str(path), "--out", str(out), "--jobs", "2"]
+    words = ["plan", str(path), "--out", str(out), "--jobs", "2"]
     assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
     times = {file: file.stat().st_mtime_ns for file in out.rglob("result.json")}
     assert len(times) == 7

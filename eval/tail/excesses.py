@@ -12,6 +12,8 @@ MOST = 1000
 """Impostor pairs above the base of the tail; fewer where that would be more than `_SHARE` of all."""
 LEAST = 100
 """With fewer, nothing can be said of a tail."""
+LEAST_PEOPLE = 60
+"""With 40 people of a few kinds, intervals held the truth in 87 % of cases only (docs/experiments/extrapolation.md)."""
 _SHARE = 0.01
 
 
@@ -90,8 +92,15 @@ def collect_excesses(pairs: PairSet) -> Excesses:
         The 1,000 highest impostor scores, or the highest hundredth where that is fewer.
 
     Raises:
-        InputError: If the highest hundredth is fewer than 100, or the tail would begin at a cosine below 0.
+        InputError: If there are fewer than 60 people, the highest hundredth is fewer than 100, or the tail would begin
+            at a cosine below 0.
     """
+    pairs_of = pairs.identity_counts()[0]
+    people = int((pairs_of > 0).sum())
+    if people < LEAST_PEOPLE:
+        raise InputError(
+            f"expected at least {LEAST_PEOPLE} people to extrapolate from, got {people}; measure more people"
+        )
     count = min(MOST, int(_SHARE * pairs.impostor_pairs))
     if count < LEAST:
         raise InputError(
@@ -112,5 +121,5 @@ def collect_excesses(pairs: PairSet) -> Excesses:
         first=pairs.row_identities[cut.above.rows.long()].cpu().numpy(),
         second=pairs.column_identities[cut.above.columns.long()].cpu().numpy(),
         pairs=pairs.impostor_pairs,
-        pairs_of=pairs.identity_counts()[0],
+        pairs_of=pairs_of,
     )

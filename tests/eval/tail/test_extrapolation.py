@@ -31,7 +31,7 @@ def tail():
 
 
 def test_excesses_are_the_highest_impostor_scores_with_their_people():
-    embeddings, labels = draw(np.random.default_rng(1), people=30)
+    embeddings, labels = draw(np.random.default_rng(1))
     units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     first, second = np.triu_indices(len(labels), 1)
     is_impostor = labels[first] != labels[second]
@@ -135,12 +135,17 @@ def test_a_tail_of_two_parts_does_not_fit():
 
 
 def test_too_few_pairs_and_vectors_that_are_no_faces():
-    few = draw(np.random.default_rng(7), people=12)
-    with pytest.raises(InputError, match="expected at least 10,000 impostor pairs to extrapolate from, got 2,376"):
+    with pytest.raises(
+        InputError, match="expected at least 60 people to extrapolate from, got 59; measure more people"
+    ):
+        collect_excesses(PairSet.within(*draw(np.random.default_rng(7), people=59)))
+    few = draw(np.random.default_rng(7), people=60, images=2)
+    with pytest.raises(InputError, match="expected at least 10,000 impostor pairs to extrapolate from, got 7,080"):
         collect_excesses(PairSet.within(*few))
     generator = np.random.default_rng(8)
-    labels = np.repeat(np.arange(2), 80)
-    opposite = np.where(labels[:, None] == 0, 1.0, -1.0) * (1 + 0.1 * generator.random((160, 4)))
-    embeddings = np.concatenate([opposite, opposite]).astype(np.float32)
+    labels = np.repeat(np.arange(61), 4)
+    # Directions as far apart as 61 can be: every impostor score is below 0.
+    corners = np.eye(61) - 1 / 61
+    embeddings = (corners[labels] + 1e-4 * generator.normal(size=(len(labels), 61))).astype(np.float32)
     with pytest.raises(InputError, match="these are no embeddings of faces"):
-        collect_excesses(PairSet.within(embeddings, np.tile(labels, 2)))
+        collect_excesses(PairSet.within(embeddings, labels))

@@ -22,7 +22,7 @@ from facexfer.files.atomic import write_text
 
 FACTORS = (3, 10, 30)
 """How many times below the smallest supported FAR."""
-SIZES = ((80, 6), (40, 10), (200, 4))
+SIZES = ((80, 6), (200, 4))
 """People, and images of each."""
 _TRUE_PAIRS = 1.5e9
 _AT_ONCE = 12_000

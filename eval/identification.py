@@ -38,7 +38,7 @@ class Identification:
         enrolled: Entries in the gallery.
         mated_probes: Probes whose person is enrolled.
         open_set: DIR at FAR: of each target, the share of mated probes whose most alike entry is right and above the
-            threshold at which so many of the others (`tar_at_far` over their highest scores) raise an alarm. Empty
+            threshold at which that share of the others (`tar_at_far` over their highest scores) raises an alarm. Empty
             where everybody is enrolled.
     """
 

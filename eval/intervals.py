@@ -68,7 +68,7 @@ def identity_interval(
     Each draw of the bootstrap (the Bayesian one; Rubin, Annals of Statistics 1981) gives every identity an exponential
     weight of mean and variance 1; a pair has the weights of its identities, on both sides, to first order. The
     variance over the draws then has a closed form, the sum of the identities' squared influences, so none need be
-    drawn. It tells how many independent pairs they are equivalent to, and Wilson's interval of so many is given, with
+    drawn. It tells how many independent pairs they are equivalent to, and the interval is Wilson's for that many, with
     Student's t for few effective identities: it keeps to 0..1 and holds for few errors, where percentiles of draws do
     not. For impostor pairs the bootstrap counts the noise of each two identities twice (Owen, Annals of Applied
     Statistics 2007); ``pair_noise`` takes it out once.

@@ -59,7 +59,7 @@ class OperatingPoint:
 
     @property
     def reliable_far(self) -> float | None:
-        """The smallest false accept rate that the rule of thirty trusts with so many impostor pairs; None below 30."""
+        """The smallest false accept rate that the rule of thirty trusts with these impostor pairs; None below 30."""
         return 30 / self.impostor_pairs if self.impostor_pairs >= 30 else None
 
     @property

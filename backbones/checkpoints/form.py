@@ -81,7 +81,7 @@ def read_symbol(path: Path) -> tuple[set[str], int]:
 
 
 def _is_onnx(path: Path, size: int) -> bool:
-    """Try: the fields of an ONNX file may stand in any order."""
+    """Try: the fields of an ONNX file may come in any order."""
     if not 0 < size < _LARGEST_TRIAL:
         return False
     try:

@@ -46,7 +46,7 @@ def mxnet_names(network: BackboneModule) -> dict[str, str]:
 
 
 def mxnet_fits(network: BackboneModule, shapes: _Shapes) -> bool:
-    """Whether a file's arrays are a network's, all of them and no other's, but for what stands beside it."""
+    """Whether a file's arrays are a network's, all of them and no other's, except for what is stored beside it."""
     names, state = mxnet_names(network), network.state_dict()
     known = {*names.values(), _FIXED_SCALE, *mxnet_beside(network, shapes)} if names else set()
     return (
@@ -57,7 +57,7 @@ def mxnet_fits(network: BackboneModule, shapes: _Shapes) -> bool:
 
 
 def mxnet_beside(network: BackboneModule, shapes: _Shapes) -> tuple[str, ...]:
-    """Find what only stands beside a network in a file: a head on its embeddings, an optimizer's copies and counters.
+    """Find what is merely beside a network in a file: a head on its embeddings, an optimizer's copies and counters.
 
     Args:
         network: One that knows its MXNet names.

@@ -34,7 +34,7 @@ class Bracket:
 
         Args:
             rank: Whose score is looked for.
-            room: At most about so many scores may lie strictly between.
+            room: At most about this many scores may lie strictly between.
             to_top: Whether everything above the lower limit is wanted.
 
         Returns:

@@ -17,10 +17,10 @@ from facexfer.eval.pairwise.brackets import Bracket, next_above, sampled_bracket
 from facexfer.eval.pairwise.pairs import PairScores, PairSet
 
 KEPT = 4_000_000
-"""Up to so many impostor scores are kept whole rather than looked at through a sample; of others, twice as many."""
+"""Up to this many impostor scores are all kept instead of sampled; of others, twice as many."""
 _SAMPLED = 2048
 LEAST_ROOM = 1024
-"""A band has room for so many pairs at least, also where none are to be kept."""
+"""A band has room for at least this many pairs, even where none are kept."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Cut:
 
 
 def find_cuts(pairs: PairSet, ranks: list[int]) -> list[Cut]:
-    """Find the thresholds below which only so many impostor scores lie above.
+    """Find the thresholds that only a given number of impostor scores exceed.
 
     Args:
         pairs: What is compared.
@@ -93,7 +93,7 @@ class _Band:
         self._found = replace(found, kept=_chosen(found.kept, order))
 
     def cut(self, rank: int) -> Cut | None:
-        """Find the threshold with so many scores above, or None if it is not known yet."""
+        """Find the threshold that this many scores exceed, or None if it is not known yet."""
         already, inside, at_low = self._counts()
         place = rank - already
         # A target of 1 accepts everybody: there is no (N+1)-th score.

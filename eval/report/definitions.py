@@ -16,7 +16,7 @@ DEFINITIONS = {
     ),
     "interval": (
         "95 %. By identity: a bootstrap over identities, both sides of a pair, turned into the number of "
-        "independent pairs that these amount to, and Wilson's interval of so many. Of TAR at a target it counts "
+        "independent pairs that these amount to, and Wilson's interval for that many. Of TAR at a target it counts "
         "that the threshold was found on the same people (up to 6 million false accepts; beyond, and at a "
         "threshold given, the threshold is taken as it is). Of FAR it is that of the threshold shown. Wilson: "
         "as if all pairs were independent and the threshold given."

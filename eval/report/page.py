@@ -14,7 +14,7 @@ from facexfer.files.atomic import write_text
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; a cell in a tuple is marked, and a row's remark, where it has one, stands below it."""
+    """A table of text; a cell in a tuple is marked, and a row's remark, where it has one, is below it."""
 
     macro: ClassVar = "table"
     head: Sequence[str]
@@ -32,7 +32,7 @@ class Plots:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A PNG within the page itself, and what stands in its place where it is not shown."""
+    """A PNG within the page itself, and the text in its place where it is not shown."""
 
     macro: ClassVar = "sheet"
     png: bytes
@@ -75,7 +75,7 @@ class Facts:
 Part = str | Table | Plots | Sheet | Pairs | Facts
 """What a section is made of; a text is a paragraph."""
 Section = tuple[str, Sequence[Part]]
-"""A heading and what stands below it."""
+"""A heading and what is below it."""
 
 
 def make_html(title: str, lead: str, sections: Sequence[Section]) -> str:

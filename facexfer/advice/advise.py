@@ -63,7 +63,7 @@ def advise(
         visible_manifest: The CSV of further photos in the source's spectrum.
         modality: What the new spectrum is called in the manifest.
         visible_modality: What the source's spectrum is called.
-        out: Where to write the recipe; a file that is there is not overwritten. None writes nothing.
+        out: Where to write the recipe; an existing file is not overwritten. None writes nothing.
 
     Returns:
         The advice, with the recipe.

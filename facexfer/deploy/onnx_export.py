@@ -56,7 +56,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
     """Write a backbone as an ONNX file, and compare the two before the file appears.
 
     The normalisation is inside the graph. InsightFace's model zoo recognises that by two nodes named ``Sub...`` and
-    ``Mul...`` at the start of the graph, and then feeds pixels as they are. What a user must feed stands in the file's
+    ``Mul...`` at the start of the graph, and then feeds pixels as they are. What a user must feed is in the file's
     metadata under ``preprocessing``, and the backbone's facts under ``facexfer``.
 
     Args:

@@ -49,7 +49,7 @@ def read_log(path: Path) -> ScoreLog:
         The attempts.
 
     Raises:
-        InputError: If the file cannot be read, or a value is none of its column; the error names the line.
+        InputError: If the file cannot be read, or a value does not fit its column; the error names the line.
     """
     scores: list[float] = []
     times: list[float] = []

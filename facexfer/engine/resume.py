@@ -35,7 +35,7 @@ def is_resumed(run: RunFolder, recipe: Recipe, asked: bool) -> bool:
         run.check_resumable(recipe)
         run.check_not_failed(
             f"the same recipe would fail again: start again with another --out and what it names changed by --set, or "
-            f"remove {run.failure_file.name} to go on all the same"
+            f"remove {run.failure_file.name} to continue all the same"
         )
     else:
         run.check_new()

@@ -12,7 +12,7 @@ Every run in RESULTS.md keeps more than 0.99 of it; the run that diverged kept 0
 
 
 CHANCE = 2.0
-"""A source whose TAR is less than so many times the FAR tells people apart by chance: there is nothing to fall from."""
+"""A source whose TAR is less than this many times the FAR tells people apart by chance: it has nothing to lose."""
 
 
 MARGIN = 0.05

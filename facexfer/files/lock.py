@@ -12,7 +12,7 @@ def hold(lock: Path, busy: str) -> AbstractContextManager[object]:
     """Take a lock at once or not at all.
 
     Args:
-        lock: The lock's file, in a folder that is there.
+        lock: The lock's file, in an existing folder.
         busy: What to say where another process holds it.
 
     Returns:

@@ -61,7 +61,7 @@ def _own_part(dataset: TrainingSet) -> TrainingSet:
 
 
 def _gather(mine: Tensor, rows: int, backbone: nn.Module) -> Tensor:
-    """Put the ranks' rows, every so many-th each, into their old order."""
+    """Restore the order of rows that were dealt to the ranks in turn."""
     ranks = distributed.get_world_size()
     longest = -(-rows // ranks)
     # The communication of GPUs takes tensors on GPUs only, all of one shape.

@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def data_file(self) -> Path:
-        """The fingerprints of the images with which the run was begun."""
+        """The fingerprints of the images with which the run was started."""
         return self.path / "data.json"
 
     @property
@@ -168,7 +168,7 @@ class RunFolder:
         write_text(self.data_file, json.dumps(dict(fingerprints), indent=2) + "\n")
 
     def check_data(self, fingerprints: Mapping[str, str]) -> None:
-        """Check that the images are those with which the run was begun; a run that does not say passes.
+        """Check that the images are those with which the run was started; a run that does not say passes.
 
         Raises:
             InputError: If a part of them is another.
@@ -182,7 +182,7 @@ class RunFolder:
             raise InputError(f"{self.data_file}: expected fingerprints, got: {error}; remove the file") from error
         if changed:
             raise InputError(
-                f"{self.path}: expected the images that the run was begun with, those of {', '.join(changed)} have "
+                f"{self.path}: expected the images that the run was started with, those of {', '.join(changed)} have "
                 "changed; put them back, or give another --out"
             )
 

@@ -43,7 +43,7 @@ def test_a_run_whose_pictures_have_changed_is_not_resumed(make, manifest, tmp_pa
     assert train(make(), run.path, resume=True) == result
     picture = manifest.parent / "nir/p0/0.png"
     cv2.imwrite(str(picture), 255 - cv2.imread(str(picture)))
-    with pytest.raises(InputError, match="begun with, those of training have changed; put them back"):
+    with pytest.raises(InputError, match="started with, those of training have changed; put them back"):
         train(make(), run.path, resume=True)
     # A run from before there was such a file goes on.
     run.data_file.unlink()

@@ -13,7 +13,7 @@ _LOCK = ".progress.lock"
 
 @contextmanager
 def own_folder(out: Path) -> Iterator[None]:
-    """Make a folder, or go on in one that was begun, and keep other runs out of it meanwhile.
+    """Make a folder or continue in an unfinished one, and keep other runs out of it meanwhile.
 
     A killed run keeps nobody out: the system frees what it held.
 

@@ -48,8 +48,8 @@ class Journal:
         lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         if lines[0] and lines[0] != self._settings:
             raise InputError(
-                f"{self.path.parent}: expected the settings it was begun with, {lines[0][:300]}, got {self._settings}; "
-                "repeat them to go on, or choose another --out"
+                f"{self.path.parent}: expected the settings it was started with, {lines[0][:300]}, "
+                f"got {self._settings}; repeat them to continue, or choose another --out"
             )
         # The last line is empty, or cut off by a kill.
         for line in lines[1:-1]:

@@ -70,7 +70,7 @@ def prepare(
         What became of every photo.
 
     Raises:
-        InputError: If the folder was begun with other settings, holds something else or is written to by another run,
+        InputError: If the folder was started with other settings, holds something else or is written to by another run,
             or the detector cannot be opened.
         RunError: If a process dies, or a crop cannot be written.
     """

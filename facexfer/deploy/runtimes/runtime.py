@@ -100,7 +100,7 @@ class Runtime(Protocol):
         ...
 
     def open(self, file: Path, precision: str, threads: int | None) -> Session:
-        """Open what `convert` wrote, on so many threads; None lets the library choose.
+        """Open what `convert` wrote, on a number of threads; None lets the library choose.
 
         Raises:
             InputError: If a library is missing or the file is damaged.

@@ -158,7 +158,7 @@ def test_a_second_run_does_nothing_again_but_what_changed(tmp_path):
 def test_other_settings_or_a_strange_folder_are_errors(tmp_path):
     write_photos(tmp_path / "set", 1, 1)
     prepare(entries_of(tmp_path / "set"), tmp_path / "out", OPTIONS, None)
-    with pytest.raises(InputError, match="expected the settings it was begun with"):
+    with pytest.raises(InputError, match="expected the settings it was started with"):
         prepare(entries_of(tmp_path / "set"), tmp_path / "out", replace(OPTIONS, size=(112, 96)), None)
     with pytest.raises(InputError, match="there is something else in it"):
         prepare(entries_of(tmp_path / "set"), tmp_path / "set", OPTIONS, None)

@@ -160,6 +160,7 @@ def test_a_run_far_below_its_source_fails_with_its_cause_and_is_neither_resumed_
     make, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(verdict, "KEPT", 1e9)
+    monkeypatch.setattr(verdict, "MARGIN", -1.0)
     # The untrained source's TAR is 0 within NIR.
     across = {"pairs": [{"probe": "nir", "gallery": "vis"}], "untouched": False}
     small = {"backbone": "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"}

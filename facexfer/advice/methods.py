@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from facexfer.advice.situation import Situation
 from facexfer.advice.source import Source
+from facexfer.errors import InputError
 from facexfer.transfer import methods
 from facexfer.transfer.stages import Need, Stage
 
@@ -26,7 +27,11 @@ def method_needs(there: Situation, source: Source) -> Mapping[str, str]:
 
 
 def _missing(name: str, there: Situation, source: Source) -> str:
-    said = [_of_stages(methods.create(name, **options), there, source) for options in _variants(name)]
+    try:
+        said = [_of_stages(methods.create(name, **options), there, source) for options in _variants(name)]
+    except InputError as error:
+        # A method of another package may have options without defaults.
+        return f"needs options of its own: {error}"
     return next((each for each in said if not each), said[0])
 
 

@@ -9,7 +9,8 @@ from facexfer.advice.methods import method_needs
 from facexfer.advice.situation import read_situation
 from facexfer.advice.source import Source
 from facexfer.backbones import create_backbone
-from facexfer.transfer.methods import METHODS
+from facexfer.transfer.methods import METHODS, register_method
+from facexfer.transfer.stages import Stage
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,13 @@ def test_without_labels(there, source):
 def test_photos_alone_allow_csd(there, source):
     photos = dataclasses.replace(there, has_new=False, same_shot=0, same_person=0, in_both=0)
     assert SOME - refused(photos, source) == {"csd"}
+
+
+def test_a_method_with_options_of_its_own_is_named_and_ends_nothing(there, source, monkeypatch):
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+
+    @register_method("needs_a_number")
+    def needs_a_number(number: int) -> tuple[Stage, ...]:
+        return (Stage("fine_tune", head_decay=number),)
+
+    assert method_needs(there, source)["needs_a_number"].startswith("needs options of its own: ")

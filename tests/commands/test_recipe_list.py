@@ -16,7 +16,7 @@ def test_every_packaged_recipe_has_a_line_and_those_for_own_photos_come_first():
     assert {line.split()[0] for line in lines} == names
     assert len(lines) == len(names)
     assert [line.split()[0] for line in lines[:2]] == ["nir-afa", "nir-csd"]
-    assert lines[1].endswith("without any identity label [set data.manifest, companions.manifest]")
+    assert lines[1].endswith("without identity labels [set data.manifest, companions.manifest]")
     (demo,) = [line for line in lines if line.startswith("demo-csd ")]
     assert demo.endswith("no identity is read [needs $FACEXFER_DEMO]")
     (wrapped,) = [line for line in lines if line.startswith("nirsim-afa-fixed ")]

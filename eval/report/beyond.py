@@ -6,7 +6,6 @@ from facexfer.eval.curves import Curve
 from facexfer.eval.report.findings import Beyond
 from facexfer.eval.report.page import Part, Plots, Table, interval, percent
 from facexfer.eval.report.plots import make_axes, to_svg
-from facexfer.eval.tail.excesses import from_scale, to_scale
 
 _MEASURED, _EXTRAPOLATED = "#2f5d8a", "#c8691c"
 _STEPS = 12
@@ -82,13 +81,7 @@ def _draw_stability(beyond: Beyond) -> str:
     for far, _ in beyond.points:
         if far.threshold is not None:
             starts = [fit.excesses.base for fit in fits]
-            found = [
-                from_scale(
-                    float(to_scale(fit.excesses.base))
-                    + fit.fit.quantile(far.far * fit.excesses.pairs / len(fit.excesses.values))
-                )
-                for fit in fits
-            ]
+            found = [fit.threshold(far.far) for fit in fits]
             axes.plot(starts, found, color=_EXTRAPOLATED, marker=".", linestyle="--", linewidth=0.8)
             axes.text(starts[0], found[0], f" {far.far:g}", fontsize=8, color="#555")
     return to_svg(figure)

@@ -68,6 +68,11 @@ class Tail:
         beyond = float(to_scale(threshold) - to_scale(self.excesses.base))
         return len(self.excesses.values) / self.excesses.pairs * math.exp(float(self.fit.log_survival(beyond)))
 
+    def threshold(self, far: float) -> float:
+        """The cosine at which the fitted tail has this false accept rate, the inverse of `far`."""
+        excess = self.fit.quantile(far * self.excesses.pairs / len(self.excesses.values))
+        return from_scale(float(to_scale(self.excesses.base)) + excess)
+
     def narrowed(self, count: int) -> "Tail":
         """The same fit to a tail that begins higher; see `Excesses.narrowed`."""
         return Tail(self.excesses.narrowed(count))
@@ -124,7 +129,7 @@ class Tail:
         error = math.sqrt(found.variance + by_shape**2 * open_shape)
         reach = float(stats.t.ppf(0.975, found.freedom)) * error
         bounds = far * math.exp(-min(reach, 600.0)), min(1.0, far * math.exp(min(reach, 600.0)))
-        return Extrapolated(far, factor, from_scale(float(to_scale(self.excesses.base)) + excess), bounds)
+        return Extrapolated(far, factor, self.threshold(far), bounds)
 
     def _misfit(self) -> float:
         """The largest distance of measured from fitted shares of the tail, in standard errors over identities."""

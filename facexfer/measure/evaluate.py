@@ -94,7 +94,8 @@ def evaluate_comparison(
         before = before_and_after(
             old.with_templates() if request.templates else old, comparison, request.fars, request.device
         )
-    advice = None if request.door is None else recommend(comparison, request.door, bool(request.extrapolate))
+    tail = Tail(collect_excesses(pairs)) if request.extrapolate else None
+    advice = None if request.door is None else recommend(whole, pairs, request.door, tail)
     more = {} if advice is None else {"recommendation": advice.to_json()}
     elsewhere = points_at_thresholds(pairs, [threshold for _, threshold in request.thresholds])
     return Findings(
@@ -111,7 +112,7 @@ def evaluate_comparison(
         before=before,
         visible=before_and_after(*visible, request.fars, request.device) if visible is not None else None,
         elsewhere=tuple(zip((far for far, _ in request.thresholds), elsewhere, strict=True)),
-        beyond=_beyond(pairs, request.extrapolate) if request.extrapolate else None,
+        beyond=None if tail is None else _beyond(pairs, tail, request.extrapolate),
         notes=() if advice is None else tuple(advice.lines()),
         facts=(facts or {}) | more | {"versions": _versions()},
     )
@@ -187,9 +188,8 @@ def show_pair(kind: str, score: float, first: tuple[Side, int], second: tuple[Si
     )
 
 
-def _beyond(pairs: PairSet, fars: Sequence[float]) -> Beyond:
+def _beyond(pairs: PairSet, tail: Tail, fars: Sequence[float]) -> Beyond:
     """Extrapolate the false accept rate, and measure the true accept rate at the thresholds found."""
-    tail = Tail(collect_excesses(pairs))
     found = tail.extrapolate(fars)
     made = [each.threshold for each in found if each.threshold is not None]
     points = iter(points_at_thresholds(pairs, made))

@@ -10,10 +10,11 @@ import numpy as np
 from facexfer.errors import InputError
 from facexfer.eval.alarms import GalleryDependence, measure_dependence
 from facexfer.eval.identification import make_templates
+from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points, points_at_thresholds
-from facexfer.eval.tail.excesses import collect_excesses
-from facexfer.eval.tail.extrapolation import Tail
+from facexfer.eval.tail.extrapolation import Extrapolated, Tail
 from facexfer.eval.unit_length import unit_length
+from facexfer.eval.verification import OperatingPoint
 from facexfer.files.atomic import write_text
 from facexfer.measure.pair_sets import Comparison
 
@@ -100,13 +101,14 @@ class Recommendation:
         return found
 
 
-def recommend(comparison: Comparison, door: Door, extrapolate: bool = False) -> Recommendation:
+def recommend(whole: Comparison, pairs: PairSet, door: Door, tail: Tail | None = None) -> Recommendation:
     """Find a door's threshold.
 
     Args:
-        comparison: What was measured.
+        whole: Who can be enrolled and looked up.
+        pairs: What was measured.
         door: How it is used.
-        extrapolate: Whether a FAR that the pairs do not support may be extrapolated.
+        tail: Of the same pairs, where a FAR that they do not support may be extrapolated.
 
     Returns:
         The threshold and what it means.
@@ -115,28 +117,16 @@ def recommend(comparison: Comparison, door: Door, extrapolate: bool = False) -> 
         InputError: If the pairs do not support the FAR that the door needs, or too few people are there to say how
             alarms grow with the gallery.
     """
-    dependence = None if door.gallery_size is None else _dependence(comparison)
-    far = (
-        door.rate
-        if door.gallery_size is None or dependence is None
-        else dependence.far_for(door.rate, door.gallery_size)
-    )
-    pairs = comparison.pairs()
+    dependence = None if door.gallery_size is None else _dependence(whole)
+    size = door.gallery_size or 1
+    far = door.rate if dependence is None else dependence.far_for(door.rate, size)
     (point,) = operating_points(pairs, [far])
     is_extrapolated = not point.supported
     if is_extrapolated:
-        if not extrapolate:
-            raise InputError(
-                f"expected pairs that support FAR {far:.2g}, which this door needs; the smallest that "
-                f"{pairs.impostor_pairs:,} impostor pairs support is {point.smallest_far:.2g}; measure more people, or "
-                f"add --extrapolate {far:.1g}"
-            )
-        (found,) = Tail(collect_excesses(pairs)).extrapolate([far])
-        if found.threshold is None:
-            raise InputError(f"FAR {far:.2g}, which this door needs, cannot be extrapolated: {found.refusal}")
-        threshold, bounds = found.threshold, found.far_ci95
+        found = _extrapolated(far, point, tail)
+        assert found.threshold is not None
+        threshold, bounds, rate = found.threshold, found.far_ci95, far
         (point,) = points_at_thresholds(pairs, [threshold])
-        rate = far
     else:
         assert point.threshold is not None
         assert point.achieved_far is not None
@@ -145,7 +135,6 @@ def recommend(comparison: Comparison, door: Door, extrapolate: bool = False) -> 
     assert point.tar is not None
     assert point.tar_ci95 is not None
     yearly = door.daily_attempts * door.impostor_share * _DAYS
-    size = door.gallery_size or 1
     rates = [each if dependence is None else dependence.alarm_rate(each, size) for each in (rate, *bounds)]
     daily = door.daily_attempts * (1 - door.impostor_share)
     low, high = point.tar_ci95
@@ -158,6 +147,20 @@ def recommend(comparison: Comparison, door: Door, extrapolate: bool = False) -> 
         (daily * (1 - point.tar), daily * (1 - high), daily * (1 - low)),
         dependence,
     )
+
+
+def _extrapolated(far: float, point: OperatingPoint, tail: Tail | None) -> Extrapolated:
+    """Extrapolate a FAR that the pairs do not support, where that was asked for and can be done."""
+    if tail is None:
+        raise InputError(
+            f"expected pairs that support FAR {far:.2g}, which this door needs; the smallest that "
+            f"{point.impostor_pairs:,} impostor pairs support is {point.smallest_far:.2g}; measure more people, or "
+            f"add --extrapolate {far:.1g}"
+        )
+    (found,) = tail.extrapolate([far])
+    if found.threshold is None:
+        raise InputError(f"FAR {far:.2g}, which this door needs, cannot be extrapolated: {found.refusal}")
+    return found
 
 
 def write_into_bundle(folder: Path, recommendation: dict[str, Any], fingerprint: str) -> None:

@@ -19,7 +19,7 @@ def run(*words):
     return result.output
 
 
-def status_of(monkeypatch, words, command=app):
+def status_of(monkeypatch: pytest.MonkeyPatch, words, command=app):
     """Run a command line as a program does and give its exit status."""
     monkeypatch.setattr(sys, "argv", ["facexfer", *map(str, words)])
     with pytest.raises(SystemExit) as ended:

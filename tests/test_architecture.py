@@ -103,7 +103,7 @@ def arrows():
     return [(name, other) for name in known for other in own_imports(name, known)]
 
 
-def test_every_room_imports_only_what_it_may():
+def test_every_room_imports_only_what_it_may() -> None:
     found = [
         f"{name} imports {other}"
         for name, other in arrows()
@@ -112,13 +112,13 @@ def test_every_room_imports_only_what_it_may():
     assert found == []
 
 
-def test_every_room_has_its_rule():
+def test_every_room_has_its_rule() -> None:
     rooms = {room_of(name) for name in modules()}
     assert rooms == MAY.keys() | ON_TOP.keys() | {"facexfer", "__main__"}
 
 
 @pytest.mark.parametrize("room", ON_TOP)
-def test_only_few_know_what_is_on_top(room):
+def test_only_few_know_what_is_on_top(room) -> None:
     found = [
         f"{name} imports {other}"
         for name, other in arrows()
@@ -127,7 +127,7 @@ def test_only_few_know_what_is_on_top(room):
     assert found == []
 
 
-def test_the_folders_form_no_circle():
+def test_the_folders_form_no_circle() -> None:
     """Counted by folder: two folders whose files import each other are a circle, even where no two files do."""
     known = modules()
     graph = {}
@@ -146,7 +146,7 @@ def folder_of(name, known):
 
 
 @pytest.mark.parametrize("place", EVAL_ORDER)
-def test_inside_eval_the_report_is_on_top_and_the_pairs_are_below(place):
+def test_inside_eval_the_report_is_on_top_and_the_pairs_are_below(place) -> None:
     files = [file for file in files_of(place) if "report" not in file.relative_to(ROOT).parts]
     higher = [*EVAL_ORDER[place], *(["facexfer.eval"] if place == "eval/pairwise" else [])]
     found = [
@@ -159,7 +159,7 @@ def test_inside_eval_the_report_is_on_top_and_the_pairs_are_below(place):
     assert found == []
 
 
-def test_no_module_is_named_in_a_string():
+def test_no_module_is_named_in_a_string() -> None:
     """What starts a process starts ``python -m facexfer``, so that a module that moves is found by its imports."""
     named = re.compile(r"(from|import) +facexfer|^facexfer(\.\w+)+$")
     found = []
@@ -177,7 +177,7 @@ def test_no_module_is_named_in_a_string():
 
 
 @pytest.mark.parametrize("place", NEVER)
-def test_forbidden_imports(place):
+def test_forbidden_imports(place) -> None:
     files = files_of(place)
     assert files
     found = [
@@ -190,7 +190,7 @@ def test_forbidden_imports(place):
     assert found == []
 
 
-def test_metrics_never_know_torch():
+def test_metrics_never_know_torch() -> None:
     found = [
         f"{file.name} imports {name}"
         for file in files_of("eval")
@@ -201,7 +201,7 @@ def test_metrics_never_know_torch():
     assert found == []
 
 
-def test_backbones_know_nothing_of_the_rest():
+def test_backbones_know_nothing_of_the_rest() -> None:
     found = [
         f"{file.relative_to(ROOT)} imports {name}"
         for file in files_of("backbones")
@@ -211,7 +211,7 @@ def test_backbones_know_nothing_of_the_rest():
     assert found == []
 
 
-def test_a_method_never_imports_another_method():
+def test_a_method_never_imports_another_method() -> None:
     methods = ROOT / "facexfer" / "transfer" / "methods"
     found = [
         f"{file.name} imports {name}"
@@ -223,7 +223,7 @@ def test_a_method_never_imports_another_method():
     assert found == []
 
 
-def test_nothing_imports_a_bare_backbones_or_eval():
+def test_nothing_imports_a_bare_backbones_or_eval() -> None:
     found = [
         f"{file.relative_to(ROOT)} imports {name}"
         for place in ("facexfer", "backbones", "eval", "tools", "tests")
@@ -234,7 +234,7 @@ def test_nothing_imports_a_bare_backbones_or_eval():
     assert found == []
 
 
-def test_weights_are_never_loaded_with_pickle_code():
+def test_weights_are_never_loaded_with_pickle_code() -> None:
     for place in ("facexfer", "backbones", "eval", "tools", "tests"):
         for file in files_of(place):
             for node in ast.walk(ast.parse(file.read_text())):

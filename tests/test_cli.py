@@ -18,7 +18,7 @@ def help_of(*words):
     return result.output
 
 
-def test_help_groups_the_commands_and_names_the_usual_order():
+def test_help_groups_the_commands_and_names_the_usual_order() -> None:
     text = help_of()
     places = [text.index(f"─ {panel} ") for panel in ("Data", "Train", "Measure", "Ship", "Look around")]
     assert places == sorted(places)
@@ -26,17 +26,17 @@ def test_help_groups_the_commands_and_names_the_usual_order():
     assert "─ Commands ─" not in text
 
 
-def test_help_of_train_says_where_recipes_come_from():
+def test_help_of_train_says_where_recipes_come_from() -> None:
     assert "A recipe is a TOML file: your own, or a packaged one by its name." in help_of("train")
 
 
-def test_every_command_with_many_options_shows_an_example():
+def test_every_command_with_many_options_shows_an_example() -> None:
     long = {name for name, command in COMMANDS.items() if len(command.params) > 7}
     assert long <= {name for name, command in COMMANDS.items() if command.epilog}
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.epilog])
-def test_examples_in_the_help_are_parsed(name):
+def test_examples_in_the_help_are_parsed(name) -> None:
     program, command, *words = shlex.split(COMMANDS[name].epilog.removeprefix("Example: "))
     assert (program, command) == ("facexfer", name)
     COMMANDS[name].make_context(name, repeat_options(words))

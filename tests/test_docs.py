@@ -115,7 +115,7 @@ def run_line(line):
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory):
+def walked(tmp_path_factory: pytest.TempPathFactory):
     """A folder in which the README has been followed, with the files that the pages take for granted."""
     folder = tmp_path_factory.mktemp("docs")
     pack = folder / "home" / ".insightface" / "models" / "buffalo_sc"
@@ -138,7 +138,7 @@ def walked(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_readme_leads_from_photos_to_a_network(walked):
+def test_the_readme_leads_from_photos_to_a_network(walked) -> None:
     assert (walked / "model.onnx").is_file()
     assert (walked / "report" / "report.html").is_file()
     assert (walked / "nir" / "contact-sheet.png").is_file()
@@ -148,7 +148,7 @@ def test_the_readme_leads_from_photos_to_a_network(walked):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page != README and to_run(page)], ids=lambda page: page.stem
 )
-def test_what_a_page_prints_runs(page, walked, tmp_path, monkeypatch):
+def test_what_a_page_prints_runs(page, walked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "place"
     shutil.copytree(walked, place)
     monkeypatch.chdir(place)
@@ -156,7 +156,7 @@ def test_what_a_page_prints_runs(page, walked, tmp_path, monkeypatch):
         run_block(block)
 
 
-def test_every_block_is_output_runs_or_says_why_not():
+def test_every_block_is_output_runs_or_says_why_not() -> None:
     for page in PAGES:
         for block in blocks_of(page):
             assert block.language in {*OUTPUT, "sh", "python", "toml"}, (page.name, block.language)
@@ -165,14 +165,14 @@ def test_every_block_is_output_runs_or_says_why_not():
         assert len(marks) == sum(block.reason is not None for block in blocks_of(page)), page.name
 
 
-def test_readme_and_results_are_short():
+def test_readme_and_results_are_short() -> None:
     assert len(README.read_text().splitlines()) <= 90
     assert len((ROOT / "RESULTS.md").read_text().splitlines()) <= 150
     assert "FACEXFER_SHARED" not in README.read_text()
 
 
 @pytest.mark.slow
-def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     if find_spec("mkdocs") is None:
         pytest.skip("mkdocs is not installed; pip install --group docs")
     # Not --quiet: what is not logged does not count as a warning.

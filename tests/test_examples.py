@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("examples")
     torch.manual_seed(0)
     write_small_set(folder / "faces", train=4, val=3)
@@ -34,7 +34,7 @@ def run(name, *words):
     return done.stdout
 
 
-def test_every_example_is_run_here_and_read_in_a_minute():
+def test_every_example_is_run_here_and_read_in_a_minute() -> None:
     files = {file.name: file.read_text() for file in EXAMPLES.glob("*.py")}
     text = Path(__file__).read_text()
     assert len(files) == 4
@@ -46,7 +46,7 @@ def test_every_example_is_run_here_and_read_in_a_minute():
 
 
 @pytest.mark.slow
-def test_tar_of_a_folder(place):
+def test_tar_of_a_folder(place) -> None:
     network = create_backbone("mobilefacenet_slim", weights=place / "slim.pt")
     assert facexfer.export(network, str(place / "slim.onnx")).path == place / "slim.onnx"
     printed = run("tar_of_a_folder.py", place / "slim.onnx", place / "faces" / "nir")
@@ -55,21 +55,21 @@ def test_tar_of_a_folder(place):
 
 
 @pytest.mark.slow
-def test_own_method(place):
+def test_own_method(place) -> None:
     printed = run("own_method.py", place / "slim.pt", place / "faces" / "images.csv", place / "angle")
     assert "nir/tar@0.1" in printed
     assert '"angle"' in (place / "angle" / "metrics.jsonl").read_text()
 
 
 @pytest.mark.slow
-def test_transfer_from_a_dict(place):
+def test_transfer_from_a_dict(place) -> None:
     printed = run("transfer_from_a_dict.py", place / "slim.pt", place / "faces" / "images.csv", place / "afa")
     assert "new minus old at FAR 0.1" in printed
     assert (place / "afa" / "report" / "report.html").is_file()
 
 
 @pytest.mark.slow
-def test_own_network(place):
+def test_own_network(place) -> None:
     layers = [nn.Conv2d(3, 16, 3, stride=4), nn.BatchNorm2d(16), nn.PReLU(16), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
     network = nn.Sequential(*layers, nn.Linear(256, 64))
     torch.save(network.state_dict(), place / "own.pt")
@@ -78,7 +78,7 @@ def test_own_network(place):
     assert (place / "own.onnx").is_file()
 
 
-def test_a_network_of_ones_own_must_say_how_its_images_enter():
+def test_a_network_of_ones_own_must_say_how_its_images_enter() -> None:
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert create_backbone(network, mean=127.5, scale=1 / 128).info.embedding_size == 3
     with pytest.raises(InputError, match="expected mean and scale beside your own network"):

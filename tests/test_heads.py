@@ -18,32 +18,32 @@ def head_at_angle(kind, angle, **options):
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, 1.0, 2.0, math.pi - 0.51])
-def test_arcface_adds_the_margin_to_the_angle(angle):
+def test_arcface_adds_the_margin_to_the_angle(angle) -> None:
     head, embedding = head_at_angle(ArcFaceHead, angle)
     logits = head(embedding, torch.tensor([0]))[0]
     assert logits[0].item() == pytest.approx(64 * math.cos(angle + 0.5), abs=0.02)
     assert logits[1].item() == pytest.approx(64 * math.sin(angle), abs=1e-3)
 
 
-def test_arcface_falls_on_beyond_pi_minus_the_margin():
+def test_arcface_falls_on_beyond_pi_minus_the_margin() -> None:
     angles = [math.pi - 0.5 + step for step in (0.05, 0.2, 0.4)]
     logits = [head(e, torch.tensor([0]))[0, 0].item() for head, e in (head_at_angle(ArcFaceHead, a) for a in angles)]
     assert logits == sorted(logits, reverse=True)
     assert logits[0] == pytest.approx(64 * (math.cos(angles[0]) - 0.5 * math.sin(0.5)), abs=1e-3)
 
 
-def test_cosface_subtracts_the_margin():
+def test_cosface_subtracts_the_margin() -> None:
     head, embedding = head_at_angle(CosFaceHead, 0.7, scale=30.0, margin=0.2)
     assert head(embedding, torch.tensor([0]))[0, 0].item() == pytest.approx(30 * (math.cos(0.7) - 0.2), abs=1e-4)
 
 
-def test_defaults_are_the_published_ones():
+def test_defaults_are_the_published_ones() -> None:
     head = ArcFaceHead(8, 3)
     assert (head.scale, head.margin) == (64.0, 0.5)
 
 
 @pytest.mark.parametrize("kind", [ArcFaceHead, CosFaceHead, LinearHead])
-def test_gradients_are_finite_for_an_embedding_on_its_class(kind):
+def test_gradients_are_finite_for_an_embedding_on_its_class(kind) -> None:
     head = kind(4, 3)
     head.start_from_class_means(torch.eye(4)[:3])
     embeddings = torch.eye(4)[:2].clone().requires_grad_()
@@ -53,35 +53,35 @@ def test_gradients_are_finite_for_an_embedding_on_its_class(kind):
 
 
 @pytest.mark.parametrize("kind", [ArcFaceHead, CosFaceHead])
-def test_logits_are_float32_under_autocast(kind):
+def test_logits_are_float32_under_autocast(kind) -> None:
     head = kind(4, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert head(torch.randn(2, 4), torch.tensor([0, 1])).dtype == torch.float32
 
 
 @pytest.mark.parametrize("kind", [ArcFaceHead, CosFaceHead, LinearHead])
-def test_a_head_from_class_means_classifies_them(kind):
+def test_a_head_from_class_means_classifies_them(kind) -> None:
     means = torch.randn(5, 16)
     head = kind(16, 5)
     head.start_from_class_means(means)
     assert head(means, torch.zeros(5, dtype=torch.int64))[1:].argmax(dim=1).tolist() == [1, 2, 3, 4]
 
 
-def test_class_means_average_unit_vectors():
+def test_class_means_average_unit_vectors() -> None:
     embeddings = torch.tensor([[2.0, 0], [0, 4.0], [-1.0, 0]])
     means = class_means(embeddings, torch.tensor([0, 0, 2]), 4)
     assert means.tolist() == [[0.5, 0.5], [0, 0], [-1, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("kind", [ArcFaceHead, LinearHead])
-def test_class_means_that_do_not_fit_are_an_error(kind):
+def test_class_means_that_do_not_fit_are_an_error(kind) -> None:
     with pytest.raises(InputError, match=r"class means of shape \(3, 4\), got \(4, 3\)"):
         kind(4, 3).start_from_class_means(torch.ones(4, 3))
     with pytest.raises(InputError, match="finite class means of positive length"):
         kind(4, 3).start_from_class_means(torch.zeros(3, 4))
 
 
-def test_options_out_of_range_are_errors():
+def test_options_out_of_range_are_errors() -> None:
     with pytest.raises(InputError, match="positive scale, got 0"):
         ArcFaceHead(4, 3, scale=0)
     with pytest.raises(InputError, match="0 to pi radians, got 4"):
@@ -90,6 +90,6 @@ def test_options_out_of_range_are_errors():
         CosFaceHead(4, 3, margin=2)
 
 
-def test_an_unknown_head_is_an_error_with_a_suggestion():
+def test_an_unknown_head_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(InputError, match=r"unknown head 'arcfac'; did you mean 'arcface'\?"):
         HEADS["arcfac"]

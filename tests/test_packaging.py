@@ -12,7 +12,7 @@ SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setup
 MAPPED = {"facexfer": "facexfer", "backbones": "facexfer.backbones", "eval": "facexfer.eval"}
 
 
-def test_package_list_equals_folders():
+def test_package_list_equals_folders() -> None:
     found = set()
     for folder, package in MAPPED.items():
         for init in (ROOT / folder).rglob("__init__.py"):
@@ -21,7 +21,7 @@ def test_package_list_equals_folders():
     assert sorted(SETUPTOOLS["packages"]) == sorted(found)
 
 
-def test_mapped_folders_import_under_facexfer_only():
+def test_mapped_folders_import_under_facexfer_only() -> None:
     import facexfer.backbones
     import facexfer.eval
 
@@ -31,7 +31,7 @@ def test_mapped_folders_import_under_facexfer_only():
 
 
 @pytest.mark.parametrize("folder", ["recipes", "grids"])
-def test_only_what_a_user_can_run_is_in_the_wheel(folder):
+def test_only_what_a_user_can_run_is_in_the_wheel(folder) -> None:
     """What needs the data of the reported runs stays in the repository, where its names are known as before."""
     texts = {file.name: file.read_text() for file in (ROOT / "facexfer" / folder).glob("*.toml")}
     patterns = SETUPTOOLS["package-data"][f"facexfer.{folder}"]
@@ -47,7 +47,7 @@ def test_only_what_a_user_can_run_is_in_the_wheel(folder):
         assert all(any(fnmatch.fnmatch(f"{each}.toml", pattern) for pattern in recipes) for each in built_on)
 
 
-def test_every_make_target_that_is_named_exists():
+def test_every_make_target_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = {line.split(":")[0] for line in makefile.splitlines() if line[:1].isalpha() and ":" in line}
     named = set()
@@ -58,14 +58,14 @@ def test_every_make_target_that_is_named_exists():
     assert named <= targets
 
 
-def test_the_version_is_the_same_everywhere():
+def test_the_version_is_the_same_everywhere() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
     headings = re.findall(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[:2] == ["Unreleased", version]
 
 
-def test_the_tools_of_the_style_are_pinned_in_one_place():
+def test_the_tools_of_the_style_are_pinned_in_one_place() -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
     assert [name.split("==")[0] for name in groups if "==" in name] == ["mypy", "ruff"]
     assert "rev:" not in (ROOT / ".pre-commit-config.yaml").read_text()

@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ _NUMBERS = itertools.count()
 
 
 @pytest.fixture
-def written(tmp_path, monkeypatch):
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A recipe in a folder of its own, with the plugin beside it; the process is elsewhere."""
     manifest = write_small_set(tmp_path / "faces", train=2, val=2, images=2)
     (tmp_path / "recipes").mkdir()
@@ -125,7 +126,7 @@ def written(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(monkeypatch, *words):
+def run(monkeypatch: pytest.MonkeyPatch, *words):
     monkeypatch.setattr(sys, "argv", ["facexfer", *map(str, words)])
     with pytest.raises(SystemExit) as end:
         main()
@@ -133,7 +134,7 @@ def run(monkeypatch, *words):
 
 
 @pytest.mark.slow
-def test_a_recipe_trains_what_one_file_adds(written):
+def test_a_recipe_trains_what_one_file_adds(written) -> None:
     train(written / "recipes" / "mine.toml", written / "run")
     folder = RunFolder(written / "run")
     assert read_recipe(folder.recipe_file).plugins == (written / "recipes" / "mine.py",)
@@ -144,7 +145,7 @@ def test_a_recipe_trains_what_one_file_adds(written):
 
 
 @pytest.mark.slow
-def test_a_grid_gives_its_plugins_to_the_processes_of_its_runs(written):
+def test_a_grid_gives_its_plugins_to_the_processes_of_its_runs(written) -> None:
     recipe = written / "recipes" / "mine.toml"
     recipe.write_text(recipe.read_text().replace('plugins = ["mine.py"]', ""))
     (written / "grids").mkdir()
@@ -157,7 +158,9 @@ def test_a_grid_gives_its_plugins_to_the_processes_of_its_runs(written):
     assert json.loads((outcome.folder / "result.json").read_text())["method"].startswith("confident")
 
 
-def test_prepare_takes_a_layout_of_ones_own(tmp_path, monkeypatch, capsys):
+def test_prepare_takes_a_layout_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "layout.py").write_text(LAYOUT)
     photos = write_small_set(tmp_path / "set", train=1, val=1, images=1).parent
     flat = tmp_path / "flat"
@@ -172,7 +175,7 @@ def test_prepare_takes_a_layout_of_ones_own(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_metric_of_ones_own_is_in_the_table_the_json_the_page_and_image_runs(tmp_path):
+def test_a_metric_of_ones_own_is_in_the_table_the_json_the_page_and_image_runs(tmp_path: Path) -> None:
     # In processes of their own, so that the other tests see the metrics of the package alone.
     (tmp_path / "metric.py").write_text(METRIC)
     np.save(tmp_path / "genuine.npy", np.array([0.9, 0.8, 0.3]))
@@ -207,18 +210,18 @@ def test_a_metric_of_ones_own_is_in_the_table_the_json_the_page_and_image_runs(t
         ),
     ],
 )
-def test_a_broken_plugin_is_one_line(tmp_path, text, message):
+def test_a_broken_plugin_is_one_line(tmp_path: Path, text, message) -> None:
     (tmp_path / "bad.py").write_text(text)
     with pytest.raises(InputError, match=message):
         load_plugins([tmp_path / "bad.py"])
 
 
-def test_a_missing_plugin_is_one_line(tmp_path):
+def test_a_missing_plugin_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"plugin .*none.py: expected a Python file, got: No such file"):
         load_plugins([tmp_path / "none.py"])
 
 
-def test_a_plugin_that_was_mended_is_run_again(tmp_path):
+def test_a_plugin_that_was_mended_is_run_again(tmp_path: Path) -> None:
     file = tmp_path / "mended.py"
     text = "from facexfer import Stage, register_method\n@register_method('mended')\ndef mended():\n    {}\n"
     file.write_text(text.format("return ()"))

@@ -10,7 +10,7 @@ import pytest
 import facexfer
 
 
-def test_importing_pays_for_no_heavy_package():
+def test_importing_pays_for_no_heavy_package() -> None:
     heavy = ["torch", "numpy", "pydantic", "onnxruntime", "cv2", "lightning", "typer"]
     code = f"import facexfer, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -18,7 +18,7 @@ def test_importing_pays_for_no_heavy_package():
 
 
 @pytest.mark.parametrize("name", sorted(set(facexfer.__all__) - {"__version__"}))
-def test_every_name_is_what_a_type_checker_takes_it_for(name):
+def test_every_name_is_what_a_type_checker_takes_it_for(name) -> None:
     """The names of the lazy imports and those under TYPE_CHECKING come from the same modules."""
     tree = ast.parse(Path(facexfer.__file__).read_text())
     seen = {alias.name: node.module for node in tree.body if isinstance(node, ast.If | ast.ImportFrom)
@@ -31,6 +31,6 @@ def test_every_name_is_what_a_type_checker_takes_it_for(name):
     assert name in dir(facexfer)
 
 
-def test_another_name_is_an_attribute_error():
+def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'facexfer' has no attribute 'trian'"):
         facexfer.trian  # noqa: B018

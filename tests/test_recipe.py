@@ -1,6 +1,7 @@
 """Recipes: reading, settings, errors with suggestions, round trip."""
 
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ PACKAGED = sorted(file.name for file in resources.files(recipes).iterdir() if fi
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_recipes_are_good(name, monkeypatch):
+def test_packaged_recipes_are_good(name, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
     monkeypatch.setenv("FACEXFER_DEMO", "runs/demo")
     recipe = read_recipe(name.removesuffix(".toml"))
@@ -29,7 +30,7 @@ def test_packaged_recipes_are_good(name, monkeypatch):
     assert recipe.method.name != "adabn" or recipe.source.recalibrate_batchnorm
 
 
-def test_a_resolved_recipe_reads_as_the_same(tmp_path):
+def test_a_resolved_recipe_reads_as_the_same(tmp_path: Path) -> None:
     recipe = parse_recipe({**MINIMAL, "method": {"name": "afa", "taps": 8}}, "test")
     file = tmp_path / "recipe.toml"
     file.write_text(dump_recipe(recipe))
@@ -37,7 +38,7 @@ def test_a_resolved_recipe_reads_as_the_same(tmp_path):
     assert "drop_factor" in file.read_text()
 
 
-def test_settings_change_values(monkeypatch):
+def test_settings_change_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "/data")
     recipe = read_recipe("nirsim-afa", ["seed=7", "method.name=l2", "optimizer.drops=[0.5, 0.75]", "data.modality=vis"])
     assert (recipe.seed, recipe.method.name, recipe.data.modality) == (7, "l2", "vis")
@@ -45,7 +46,7 @@ def test_settings_change_values(monkeypatch):
     assert str(recipe.data.manifest) == "/data/data/lfw-nirsim/images.csv"
 
 
-def test_differences_name_the_keys():
+def test_differences_name_the_keys() -> None:
     first = parse_recipe(MINIMAL, "test")
     second = parse_recipe({**MINIMAL, "seed": 3, "method": {"name": "afa", "taps": 8}}, "test")
     assert differences(first, first) == {}
@@ -74,18 +75,18 @@ def test_differences_name_the_keys():
         ({"head": {"start": "zero"}}, "head.start: .* got 'zero'"),
     ],
 )
-def test_bad_values_are_errors(change, message):
+def test_bad_values_are_errors(change, message) -> None:
     with pytest.raises(InputError, match=message):
         parse_recipe({**MINIMAL, **change}, "test")
 
 
-def test_an_unset_variable_is_an_error(monkeypatch):
+def test_an_unset_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FACEXFER_SHARED", raising=False)
     with pytest.raises(InputError, match="expected the variables in path"):
         read_recipe("nirsim-afa")
 
 
-def test_a_missing_or_damaged_file_is_an_error(tmp_path):
+def test_a_missing_or_damaged_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown recipe 'nirsim-afaa'; did you mean 'nirsim-afa'\?"):
         read_recipe("nirsim-afaa")
     file = tmp_path / "bad.toml"
@@ -95,6 +96,6 @@ def test_a_missing_or_damaged_file_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("setting", ["seed", "=3"])
-def test_a_setting_without_key_or_value_is_an_error(setting):
+def test_a_setting_without_key_or_value_is_an_error(setting) -> None:
     with pytest.raises(InputError, match="expected --set section.key=value"):
         read_recipe("nirsim-afa", [setting])

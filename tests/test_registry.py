@@ -1,6 +1,7 @@
 """The registry's errors."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from facexfer.tasks import TASKS
 from facexfer.transfer.methods import METHODS
 
 
-def test_a_duplicate_name_is_an_error():
+def test_a_duplicate_name_is_an_error() -> None:
     registry = Registry("head")
     registry.add("a", 1)
     with pytest.raises(ValueError, match="head 'a' is registered already"):
@@ -23,7 +24,7 @@ def test_a_duplicate_name_is_an_error():
     assert registry["a"] == 1
 
 
-def test_what_is_defined_again_takes_its_own_place():
+def test_what_is_defined_again_takes_its_own_place() -> None:
     registry = Registry("method")
     for value in (1, 2):
 
@@ -36,7 +37,7 @@ def test_what_is_defined_again_takes_its_own_place():
         registry.add("mine", pytest.raises)
 
 
-def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
     registry = Registry("head")
     registry.register("arcface")(1)
     with pytest.raises(InputError, match=r"unknown head 'x'; heads: arcface"):
@@ -46,7 +47,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Install a package, as far as Python can tell: a module and what its wheel says about it."""
 
     def install(entry_points, module):
@@ -61,7 +62,7 @@ def package(tmp_path, monkeypatch):
     return install
 
 
-def test_other_packages_add_by_entry_points(package):
+def test_other_packages_add_by_entry_points(package) -> None:
     package("[facexfer.colours]\nblue = some_package:blue\n", "blue = '#00f'\n")
     colours = Registry("colour", "colours")
     colours.add("red", "#f00")
@@ -74,7 +75,7 @@ def test_other_packages_add_by_entry_points(package):
         colours["blu"]
 
 
-def test_an_entry_point_that_cannot_be_imported_is_one_line(package):
+def test_an_entry_point_that_cannot_be_imported_is_one_line(package) -> None:
     package("[facexfer.colours]\nblue = some_package:blue\n", "raise OSError('no paint')\n")
     colours = Registry("colour", "colours")
     for _ in range(2):
@@ -82,7 +83,7 @@ def test_an_entry_point_that_cannot_be_imported_is_one_line(package):
             colours["blue"]
 
 
-def test_an_entry_point_must_not_take_a_name(package):
+def test_an_entry_point_must_not_take_a_name(package) -> None:
     package("[facexfer.colours]\nred = some_package:red\n", "red = '#e00'\n")
     colours = Registry("colour", "colours")
     colours.add("red", "#f00")
@@ -92,7 +93,7 @@ def test_an_entry_point_must_not_take_a_name(package):
 
 
 @pytest.mark.parametrize("table", [METHODS, BACKBONES, LAYOUTS, HEADS, PRESETS, DATASETS, TASKS])
-def test_every_table_has_a_group(table, package):
+def test_every_table_has_a_group(table, package) -> None:
     package(f"[facexfer.{table.group}]\nof_another = some_package:thing\n", "thing = object()\n")
     fresh = Registry(table.kind, table.group)
     assert fresh["of_another"] is sys.modules["some_package"].thing

@@ -1,5 +1,7 @@
 """Damaged files of weights: inspect, loading and opening for evaluation give a right answer or one line."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -28,7 +30,7 @@ def garble(data, generator):
 
 
 @pytest.mark.parametrize("form", ["torch", "legacy", "safetensors", "onnx"])
-def test_damaged_weights_are_a_right_answer_or_one_line(tmp_path, form):
+def test_damaged_weights_are_a_right_answer_or_one_line(tmp_path: Path, form) -> None:
     generator = np.random.default_rng(0)
     file = tmp_path / "w"
     state = {"layers.0.weight": torch.zeros(4, 4), "head.weight": torch.ones(3)}

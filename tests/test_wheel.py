@@ -21,7 +21,7 @@ def run(*words, **options):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def wheel(tmp_path_factory: pytest.TempPathFactory):
     # A copy, for setuptools leaves its build beside the sources.
     copy = tmp_path_factory.mktemp("source")
     for name in ("facexfer", "backbones", "eval"):
@@ -35,7 +35,7 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def python(wheel, tmp_path_factory):
+def python(wheel, tmp_path_factory: pytest.TempPathFactory):
     """An environment with the wheel, and with this one's packages in the place of downloads."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
@@ -49,7 +49,7 @@ def python(wheel, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_what_a_user_needs_and_no_more(wheel):
+def test_the_wheel_holds_what_a_user_needs_and_no_more(wheel) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         texts = {name: archive.read(name).decode() for name in names if name.endswith(".toml")}
@@ -70,7 +70,7 @@ def test_the_wheel_holds_what_a_user_needs_and_no_more(wheel):
 
 
 @pytest.mark.slow
-def test_the_installed_wheel_runs(python, tmp_path):
+def test_the_installed_wheel_runs(python, tmp_path: Path) -> None:
     script = python.parent / "facexfer"
     assert "Usage: facexfer demo" in run(script, "demo", "--help", cwd=tmp_path)
     listed = run(script, "train", "--list", cwd=tmp_path)

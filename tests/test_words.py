@@ -36,7 +36,7 @@ def written() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("phrase", BANNED)
-def test_stiff_phrases_stay_out(phrase):
+def test_stiff_phrases_stay_out(phrase) -> None:
     places = [
         f"{file.relative_to(ROOT)}: {found[0]}"
         for file in written()
@@ -47,7 +47,7 @@ def test_stiff_phrases_stay_out(phrase):
 
 
 @pytest.mark.parametrize("folder", CODE)
-def test_docstrings_start_with_the_thing(folder):
+def test_docstrings_start_with_the_thing(folder) -> None:
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     found = [
         f"{file.relative_to(ROOT)}: {text.splitlines()[0]}"
@@ -58,6 +58,6 @@ def test_docstrings_start_with_the_thing(folder):
     assert not found
 
 
-def test_the_phrases_are_found_where_they_stand():
+def test_the_phrases_are_found_where_they_stand() -> None:
     stiff = "one folder a person; play no part; the network's mode comes back as it was; a method of one's own"
     assert sum(bool(re.search(phrase, stiff)) for phrase in BANNED) == 4

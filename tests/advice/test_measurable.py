@@ -22,7 +22,7 @@ def people(count, *shots):
     )
 
 
-def test_pairs_within_across_and_in_visible_light():
+def test_pairs_within_across_and_in_visible_light() -> None:
     found = measurable_pairs(people(5, ("nir", "a"), ("nir", "b"), ("vis", "a"), ("vis", "c")), ("nir", "vis"))
     assert [pairs.name for pairs in found.pairs] == ["nir", "vis-nir", "vis"]
     # Ten pictures make 45 pairs, five of one person each.
@@ -30,14 +30,14 @@ def test_pairs_within_across_and_in_visible_light():
     assert found.fars == (0.1,)
 
 
-def test_pairs_of_one_shot_are_none():
+def test_pairs_of_one_shot_are_none() -> None:
     found = measurable_pairs(people(6, ("nir", "a"), ("vis", "a"), ("vis", "b")), ("nir", "vis"))
     assert found.pairs == (PairsSection(gallery="vis", probe="nir"), PairsSection(probe="vis"))
     with pytest.raises(InputError, match="expected held-out people with pairs to measure"):
         measurable_pairs(people(6, ("nir", "a"), ("nir", "a")), ("nir",))
 
 
-def test_more_people_support_a_lower_rate():
+def test_more_people_support_a_lower_rate() -> None:
     assert measurable_pairs(people(80, ("nir", None), ("nir", None)), ("nir",)).fars == (1e-2, 1e-3, 1e-4)
     with pytest.raises(InputError, match="got 2 people with 4 pictures; hold out more"):
         measurable_pairs(people(2, ("nir", None), ("nir", None)), ("nir",))

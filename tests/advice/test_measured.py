@@ -2,13 +2,13 @@ from facexfer.advice.measured import first_of_each_set, read_measured
 from facexfer.advice.ways import WAYS
 
 
-def test_rows_have_a_figure_for_each_rate():
+def test_rows_have_a_figure_for_each_rate() -> None:
     for row in read_measured():
         assert len({len(each) for each in (row.fars, row.within, row.within_before, row.across, row.visible)}) == 1
         assert row.seeds > 0
 
 
-def test_the_first_row_of_each_set_is_taken():
+def test_the_first_row_of_each_set_is_taken() -> None:
     rows = read_measured()
     chosen = first_of_each_set(rows, ("nirsim-l2", "nirsim-mild-l2"))
     assert [row.recipe for row in chosen] == ["nirsim-l2", "nirsim-mild-l2"]
@@ -16,7 +16,7 @@ def test_the_first_row_of_each_set_is_taken():
     assert first_of_each_set(rows, ("nirsim-unknown",)) == ()
 
 
-def test_the_ways_are_ordered_by_what_they_gained_within_the_new_spectrum():
+def test_the_ways_are_ordered_by_what_they_gained_within_the_new_spectrum() -> None:
     rows = read_measured()
     own = [first_of_each_set(rows, way.recipes[:1]) for way in WAYS]
     gained = [found[0].within[1] for found in own if found]

@@ -14,7 +14,7 @@ from facexfer.transfer.stages import Stage
 
 
 @pytest.fixture(scope="module")
-def there(tmp_path_factory):
+def there(tmp_path_factory: pytest.TempPathFactory):
     return read_situation(write_small_set(tmp_path_factory.mktemp("faces")), (112, 112))
 
 
@@ -32,32 +32,34 @@ def refused(there, source):
     return {name for name, why in method_needs(there, source).items() if why and name in SOME}
 
 
-def test_pictures_of_both_spectra_with_labels_allow_everything(there, source):
+def test_pictures_of_both_spectra_with_labels_allow_everything(there, source) -> None:
     needs = method_needs(there, source)
     assert needs.keys() == METHODS.keys()
     assert refused(there, source) == set()
 
 
-def test_new_pictures_alone(there, source):
+def test_new_pictures_alone(there, source) -> None:
     alone = dataclasses.replace(there, same_shot=0, same_person=0, in_both=0, photos=None)
     assert refused(alone, source) == {"csd", "id_mmd", "soft_ft", "xedgeface"}
     # With the classifier Soft FT still replays photos.
     assert "soft_ft" in refused(alone, dataclasses.replace(source, has_classifier=True))
 
 
-def test_without_labels(there, source):
+def test_without_labels(there, source) -> None:
     unlabelled = dataclasses.replace(there, labelled=False)
     allowed = SOME - refused(unlabelled, source)
     assert {"adabn", "csd"} <= allowed
     assert not {"l2", "afa", "lwf", "id_mmd", "xedgeface"} & allowed
 
 
-def test_photos_alone_allow_csd(there, source):
+def test_photos_alone_allow_csd(there, source) -> None:
     photos = dataclasses.replace(there, has_new=False, same_shot=0, same_person=0, in_both=0)
     assert SOME - refused(photos, source) == {"csd"}
 
 
-def test_a_method_with_options_of_its_own_is_named_and_ends_nothing(there, source, monkeypatch):
+def test_a_method_with_options_of_its_own_is_named_and_ends_nothing(
+    there, source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
 
     @register_method("needs_a_number")

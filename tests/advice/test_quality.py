@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import cv2
 import pytest
 from small_faces import write_small_set
@@ -8,7 +10,7 @@ from facexfer.data.repeats import hash_picture
 from facexfer.errors import InputError
 
 
-def test_blurred_and_dark_crops_are_seen(tmp_path):
+def test_blurred_and_dark_crops_are_seen(tmp_path: Path) -> None:
     images = read_manifest(write_small_set(tmp_path, train=2, val=0, modalities=("nir",))).images
     quality, pictures = look_at(images, (112, 112))
     assert quality.blurred == 0
@@ -27,7 +29,7 @@ def test_blurred_and_dark_crops_are_seen(tmp_path):
     assert max(dark.brightness) < 32
 
 
-def test_crops_of_another_size_are_refused(tmp_path):
+def test_crops_of_another_size_are_refused(tmp_path: Path) -> None:
     images = read_manifest(write_small_set(tmp_path, train=1, val=0, size=96)).images
     with pytest.raises(InputError, match="expected a crop of 112x112 pixels, got 96x96; align the photos first"):
         look_at(images, (112, 112))

@@ -1,6 +1,7 @@
 """What there is, read from small manifests."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from small_faces import write_small_set
@@ -24,7 +25,7 @@ def again(image, **changes):
     return FaceImage(**{**known, **changes})
 
 
-def test_one_manifest_of_both_spectra(tmp_path):
+def test_one_manifest_of_both_spectra(tmp_path: Path) -> None:
     there = read_situation(write_small_set(tmp_path), SIZE)
     assert there.training == Amount(people=4, images=16, fewest=4, most=4)
     assert there.validation.people == 3
@@ -34,7 +35,7 @@ def test_one_manifest_of_both_spectra(tmp_path):
     assert [pairs.name for pairs in there.measurable.pairs] == ["nir", "vis-nir", "vis"]
 
 
-def test_photos_in_a_manifest_of_their_own(tmp_path):
+def test_photos_in_a_manifest_of_their_own(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path)
     images = read_manifest(manifest).images
     vis = rewritten(manifest, [again(image, split="all", capture=None) for image in images
@@ -48,7 +49,7 @@ def test_photos_in_a_manifest_of_their_own(tmp_path):
     assert read_situation(nir, SIZE).same_person == 0
 
 
-def test_where_nobody_is_held_out_a_fifth_is(tmp_path):
+def test_where_nobody_is_held_out_a_fifth_is(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path, train=10, val=0)
     there = read_situation(
         rewritten(manifest, [again(each, split="all") for each in read_manifest(manifest).images]), SIZE
@@ -58,7 +59,7 @@ def test_where_nobody_is_held_out_a_fifth_is(tmp_path):
     assert (there.training.people, there.validation.people) == (8, 2)
 
 
-def test_unlabelled_pictures_need_somebody_to_measure_on(tmp_path):
+def test_unlabelled_pictures_need_somebody_to_measure_on(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path, train=4, val=4)
     images = [again(each, identity=str(number)) if each.split == "train" else each
               for number, each in enumerate(read_manifest(manifest).images)]  # fmt: skip
@@ -67,13 +68,13 @@ def test_unlabelled_pictures_need_somebody_to_measure_on(tmp_path):
         read_situation(rewritten(manifest, [each for each in images if each.split == "train"]), SIZE)
 
 
-def test_another_modality_is_named(tmp_path):
+def test_another_modality_is_named(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path)
     with pytest.raises(InputError, match="'thermal' or 'rgb', there are: nir, vis; give --modality"):
         read_situation(manifest, SIZE, new="thermal", visible="rgb")
 
 
-def test_pictures_listed_twice_are_counted(tmp_path):
+def test_pictures_listed_twice_are_counted(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path)
     folder = tmp_path / "nir" / "p0"
     shutil.copyfile(folder / "0.png", folder / "1.png")

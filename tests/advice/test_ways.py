@@ -1,5 +1,7 @@
 """The ways' settings are those of the committed recipes, and every one of them can be trained as it is written."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from small_faces import write_small_set
@@ -15,7 +17,7 @@ PATHS = {"backbone", "weights", "manifest", "modality", "split"}
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-def test_settings_are_those_of_the_committed_recipe(way, monkeypatch):
+def test_settings_are_those_of_the_committed_recipe(way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "/nowhere")
     recipe = read_recipe(way.recipes[0])
     committed = recipe.model_dump(exclude_unset=True)
@@ -75,7 +77,7 @@ SITUATIONS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("expected", SITUATIONS)
-def test_a_written_recipe_is_trained_as_it_is(expected, tmp_path):
+def test_a_written_recipe_is_trained_as_it_is(expected, tmp_path: Path) -> None:
     manifest = face_set(tmp_path, SITUATIONS[expected])
     torch.manual_seed(0)
     torch.save(create_backbone(NETWORK).state_dict(), tmp_path / "source.pt")
@@ -94,7 +96,7 @@ def test_a_written_recipe_is_trained_as_it_is(expected, tmp_path):
     assert len(result["figures"]) == len(recipe.evaluation.pairs) * len(recipe.evaluation.fars)
 
 
-def test_both_spectra_are_trained_on_together_where_that_is_asked_for(tmp_path):
+def test_both_spectra_are_trained_on_together_where_that_is_asked_for(tmp_path: Path) -> None:
     from facexfer.advice.situation import read_situation
     from facexfer.advice.source import Source
     from facexfer.advice.written import recipe_values

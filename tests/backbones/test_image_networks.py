@@ -1,5 +1,7 @@
 """Image networks: published taps, foreign weights with their classifier, discovery, the folded MobileNetV2."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
@@ -21,7 +23,7 @@ from facexfer.transfer.taps import map_shapes
         ("mobilenet_v2", ((32, 28, 28), (64, 14, 14), (96, 14, 14), (320, 7, 7)), 56_791, 28_358),
     ],
 )
-def test_published_taps_and_the_parameter_counts_of_table_6(name, shapes, spatial, channel):
+def test_published_taps_and_the_parameter_counts_of_table_6(name, shapes, spatial, channel) -> None:
     network = create_backbone(name)
     info = network.info
     assert map_shapes(network, [tap.layer for tap in info.taps], info.input_size) == shapes
@@ -31,7 +33,7 @@ def test_published_taps_and_the_parameter_counts_of_table_6(name, shapes, spatia
     assert [len(info.even_taps(count)) for count in (8, 12)] == [8, 12]
 
 
-def test_blocks_have_the_channels_that_they_say():
+def test_blocks_have_the_channels_that_they_say() -> None:
     network = create_backbone("mobilenet_v2", input_size=(64, 64))
     blocks = network.info.blocks
     shapes = map_shapes(network, [tap.layer for tap in blocks], (64, 64))
@@ -39,7 +41,7 @@ def test_blocks_have_the_channels_that_they_say():
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_file_in_the_form_of_places365_gives_trunk_and_classifier(zipped, tmp_path):
+def test_a_file_in_the_form_of_places365_gives_trunk_and_classifier(zipped, tmp_path: Path) -> None:
     original = torchvision.models.mobilenet_v2(num_classes=7).eval()
     state = {f"module.{name}": tensor for name, tensor in original.state_dict().items()}
     content = {"epoch": 3, "arch": "mobilenet_v2", "state_dict": state, "best_prec1": torch.tensor(54.7)}
@@ -55,7 +57,7 @@ def test_a_file_in_the_form_of_places365_gives_trunk_and_classifier(zipped, tmp_
 
 
 @pytest.mark.slow
-def test_inception_s_file_loads_without_its_auxiliary_head(tmp_path):
+def test_inception_s_file_loads_without_its_auxiliary_head(tmp_path: Path) -> None:
     original = torchvision.models.inception_v3(num_classes=5, aux_logits=True, init_weights=False).eval()
     assert any(name.startswith("AuxLogits.") for name in original.state_dict())
     torch.save(original.state_dict(), tmp_path / "inception.pth")
@@ -68,7 +70,7 @@ def test_inception_s_file_loads_without_its_auxiliary_head(tmp_path):
         assert network.train()(images).shape == (2, 2048)
 
 
-def test_any_network_by_discovery_and_unknown_ones():
+def test_any_network_by_discovery_and_unknown_ones() -> None:
     info = create_backbone("torchvision:resnet18").info
     assert [(tap.channels, tap.stride) for tap in info.taps] == [(64, 4), (128, 8), (256, 16), (512, 32)]
     pytest.importorskip("timm")
@@ -84,7 +86,7 @@ def test_any_network_by_discovery_and_unknown_ones():
         create_backbone("mobilenet_v2", "torchvision:V9")
 
 
-def test_the_folded_mobilenet_loads_with_its_own_normalisation():
+def test_the_folded_mobilenet_loads_with_its_own_normalisation() -> None:
     weights = shared("weights/mobilenet_v2-imagenet-bnfolded-fp16.pth")
     network = create_backbone("mobilenet_v2_tf", weights).eval()
     assert network.classifier.weight.shape == (1001, 1280)

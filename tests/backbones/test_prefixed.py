@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import onnxruntime
 import pytest
 import torch
@@ -10,7 +12,7 @@ from facexfer.backbones.prefixed import has_prefix
 
 
 @pytest.fixture
-def plain(tmp_path):
+def plain(tmp_path: Path):
     torch.manual_seed(0)
     network = give_statistics(create_backbone("mobilefacenet")).eval()
     file = tmp_path / "plain.pt"
@@ -22,7 +24,7 @@ def images(network, count=2):
     return torch.randn(count, 3, *network.info.input_size, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_new_block_changes_nothing(plain):
+def test_a_new_block_changes_nothing(plain) -> None:
     network, file = plain
     prefixed = create_backbone("pdt:mobilefacenet", file)
     assert torch.equal(prefixed(images(network)), network(images(network)))
@@ -31,7 +33,7 @@ def test_a_new_block_changes_nothing(plain):
         assert prefixed.get_submodule(tap.layer) is prefixed.network.get_submodule(tap.layer.removeprefix("network."))
 
 
-def test_training_moves_the_block_and_no_statistics(plain):
+def test_training_moves_the_block_and_no_statistics(plain) -> None:
     network, file = plain
     prefixed = create_backbone("pdt:mobilefacenet", file).train()
     before = {name: values.clone() for name, values in prefixed.network.state_dict().items()}
@@ -44,7 +46,7 @@ def test_training_moves_the_block_and_no_statistics(plain):
     assert sum(parameter.numel() for parameter in prefixed.prefix.parameters()) == 1_356
 
 
-def test_a_file_with_the_block_comes_back(plain, tmp_path, capsys):
+def test_a_file_with_the_block_comes_back(plain, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network, file = plain
     prefixed = create_backbone("pdt:mobilefacenet", file)
     torch.nn.init.normal_(prefixed.prefix.back.weight)
@@ -58,7 +60,7 @@ def test_a_file_with_the_block_comes_back(plain, tmp_path, capsys):
     assert "left out 14 tensors that are not the network's: prefix." in capsys.readouterr().err
 
 
-def test_the_file_for_onnxruntime_has_the_block(plain, tmp_path):
+def test_the_file_for_onnxruntime_has_the_block(plain, tmp_path: Path) -> None:
     from facexfer.deploy.onnx_export import export_onnx
 
     network, file = plain

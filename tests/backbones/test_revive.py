@@ -20,7 +20,7 @@ def make_network():
     return network
 
 
-def test_eval_stays_and_train_starts_from_the_same_function():
+def test_eval_stays_and_train_starts_from_the_same_function() -> None:
     network, images = make_network(), 3 + 2 * torch.randn(64, 3, 9, 9)
     before = network(images)
     naive = copy.deepcopy(network).train()(images)
@@ -35,14 +35,14 @@ def test_eval_stays_and_train_starts_from_the_same_function():
     assert folded_layers(network) == ()
 
 
-def test_statistics_are_those_of_the_input_by_hand():
+def test_statistics_are_those_of_the_input_by_hand() -> None:
     layer = nn.BatchNorm1d(1, eps=0.0)
     revive_batchnorm(nn.Sequential(layer), [torch.tensor([[1.0], [3.0]]), torch.tensor([[5.0], [7.0]])])
     assert (layer.running_mean.item(), layer.running_var.item()) == (4.0, 5.0)
     assert (layer.weight.item(), layer.bias.item()) == (pytest.approx(5**0.5), pytest.approx(4.0))
 
 
-def test_a_constant_channel_and_a_large_mean_are_kept():
+def test_a_constant_channel_and_a_large_mean_are_kept() -> None:
     layer = nn.BatchNorm2d(2).eval()
     images = torch.stack([torch.full((6, 4, 4), 2.0), 1e4 + 1e-2 * torch.randn(6, 4, 4)], dim=1)
     before = layer(images)
@@ -51,7 +51,7 @@ def test_a_constant_channel_and_a_large_mean_are_kept():
     assert torch.allclose(layer(images), before, rtol=1e-5)
 
 
-def test_what_cannot_be_revived_is_said():
+def test_what_cannot_be_revived_is_said() -> None:
     network = make_network()
     with pytest.raises(InputError, match="expected images to revive layer '1' with, got none"):
         revive_batchnorm(network, [])

@@ -1,5 +1,7 @@
 """``facexfer advise``: one page of text and a recipe, and bad input in one line."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from command_line import run, status_of
@@ -12,14 +14,14 @@ NETWORK = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("advise")
     write_small_set(folder)
     torch.save(create_backbone(NETWORK).state_dict(), folder / "source.pt")
     return folder
 
 
-def test_what_is_said(folder):
+def test_what_is_said(folder) -> None:
     said = run("advise", folder / "images.csv", "--source", folder / "source.pt", "--backbone", NETWORK,
                "--out", folder / "recipe.toml")  # fmt: skip
     for words in (
@@ -37,7 +39,9 @@ def test_what_is_said(folder):
     assert (recipe.optimizer.batch_size, recipe.optimizer.epochs) == (16, 164)
 
 
-def test_bad_input_is_one_line_and_status_2(folder, monkeypatch, capsys, tmp_path):
+def test_bad_input_is_one_line_and_status_2(
+    folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     (tmp_path / "there.toml").write_text("")
     words = ["advise", folder / "images.csv", "--source", folder / "source.pt", "--backbone", NETWORK]
     for changed, message in (

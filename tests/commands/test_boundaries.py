@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import onnxruntime
 import PIL.Image
@@ -59,7 +60,7 @@ OF_TORCH = [
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("boundaries")
     manifest = write_small_set(folder / "faces", train=3, val=3, images=3, modalities=("nir",))
     torch.manual_seed(0)
@@ -102,7 +103,16 @@ def cases():
     ("name", "owner", "attribute", "error"),
     [pytest.param(*case, id=f"{case[0]}-{case[2]}-{type(case[3]).__name__}") for case in cases()],
 )
-def test_an_error_at_a_boundary_is_one_line(monkeypatch, capsys, files, tmp_path, name, owner, attribute, error):
+def test_an_error_at_a_boundary_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    files,
+    tmp_path: Path,
+    name,
+    owner,
+    attribute,
+    error,
+) -> None:
     monkeypatch.setattr(owner, attribute, raising(error))
     status = status_of(monkeypatch, command_line(name, files, tmp_path))
     said = capsys.readouterr().err
@@ -124,8 +134,8 @@ def test_an_error_at_a_boundary_is_one_line(monkeypatch, capsys, files, tmp_path
     ],
 )
 def test_ctrl_c_at_a_boundary_is_status_130_without_a_word(
-    monkeypatch, capsys, files, tmp_path, name, owner, attribute
-):
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], files, tmp_path: Path, name, owner, attribute
+) -> None:
     monkeypatch.setattr(owner, attribute, raising(KeyboardInterrupt()))
     status = status_of(monkeypatch, command_line(name, files, tmp_path))
     said = capsys.readouterr().err
@@ -133,7 +143,9 @@ def test_ctrl_c_at_a_boundary_is_status_130_without_a_word(
     assert "error" not in said
 
 
-def test_a_pipe_in_the_place_of_a_picture_is_one_line(monkeypatch, capsys, tmp_path):
+def test_a_pipe_in_the_place_of_a_picture_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """It would be waited for without end."""
     os.mkfifo(tmp_path / "a.png")
     (tmp_path / "images.csv").write_text("path,identity,modality,split\na.png,p1,nir,val\n")

@@ -19,7 +19,7 @@ TINY = [
 
 
 @pytest.mark.slow
-def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path):
+def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     result = CliRunner().invoke(app, ["demo", "--out", str(out), *TINY])
     assert result.exit_code == 0, result.output
@@ -60,7 +60,7 @@ def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path):
     assert "facexfer export" in result.output
 
 
-def test_a_folder_that_is_there_is_left_alone(tmp_path):
+def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
     assert isinstance(result.exception, InputError)
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +22,9 @@ from facexfer.commands.entry import run_app
         (["evaluate"], "expected one of --model, --embeddings, --scores, got none"),
     ],
 )
-def test_a_bad_command_line_is_one_line_and_status_2(monkeypatch, capsys, words, line):
+def test_a_bad_command_line_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words, line
+) -> None:
     assert status_of(monkeypatch, words) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
@@ -29,12 +32,12 @@ def test_a_bad_command_line_is_one_line_and_status_2(monkeypatch, capsys, words,
     assert error.count("\n") == 1
 
 
-def test_help_is_a_success(monkeypatch, capsys):
+def test_help_is_a_success(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(monkeypatch, ["evaluate", "--help"]) == 0
     assert "--report" in capsys.readouterr().out
 
 
-def test_ctrl_c_is_status_130(monkeypatch):
+def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
@@ -54,7 +57,9 @@ def test_ctrl_c_is_status_130(monkeypatch):
         (OSError(28, "No space left on device"), "No space left on device"),
     ],
 )
-def test_what_the_machine_refuses_is_one_line_and_status_1(monkeypatch, capsys, error, said):
+def test_what_the_machine_refuses_is_one_line_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error, said
+) -> None:
     def fail(*_, **__):
         raise error
 
@@ -64,7 +69,7 @@ def test_what_the_machine_refuses_is_one_line_and_status_1(monkeypatch, capsys, 
     assert line.count("\n") == 1
 
 
-def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_, **__):
         raise RuntimeError("shapes do not fit")
 
@@ -73,14 +78,14 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
         run_app(fail)
 
 
-def test_a_reader_that_stops_reading_is_no_fault(tmp_path):
+def test_a_reader_that_stops_reading_is_no_fault(tmp_path: Path) -> None:
     """As in ``facexfer --help | true``."""
     program = f"{sys.executable} -m facexfer train --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", program], check=False, capture_output=True, text=True)
     assert done.stderr == ""
 
 
-def test_a_name_that_the_terminal_lacks_is_shown_in_another_way(tmp_path):
+def test_a_name_that_the_terminal_lacks_is_shown_in_another_way(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "facexfer", "train", str(tmp_path / "Jos\N{LATIN SMALL LETTER E WITH ACUTE}.toml")]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(

@@ -34,7 +34,7 @@ def run(*words):
 
 
 @pytest.fixture
-def arrays(tmp_path):
+def arrays(tmp_path: Path):
     generator = np.random.default_rng(0)
     paths = {}
     for name, array in {
@@ -49,7 +49,7 @@ def arrays(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_tool_writes_the_contracts_json(arrays, tmp_path):
+def test_the_tool_writes_the_contracts_json(arrays, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     command = [sys.executable, str(TOOL), "--scores", str(arrays["genuine"]), str(arrays["impostor"])]
     done = subprocess.run(
@@ -66,7 +66,7 @@ def test_the_tool_writes_the_contracts_json(arrays, tmp_path):
     assert "the smallest FAR it supports is 0.0002" in " ".join(done.stdout.split())
 
 
-def test_embeddings_alone_and_against_a_gallery(arrays, tmp_path):
+def test_embeddings_alone_and_against_a_gallery(arrays, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     run("--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "0.1", "--json", out)
     assert sum(json.loads(out.read_text())["pairs"].values()) == 60 * 59 // 2
@@ -76,7 +76,7 @@ def test_embeddings_alone_and_against_a_gallery(arrays, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_and_its_export_give_the_same_tar(tmp_path):
+def test_a_run_and_its_export_give_the_same_tar(tmp_path: Path) -> None:
     from facexfer.engine.train import train
     from facexfer.recipe import parse_recipe
 
@@ -105,7 +105,7 @@ def test_a_run_and_its_export_give_the_same_tar(tmp_path):
         assert each["pairs"] == {"genuine": 36, "impostor": 96}
 
 
-def test_scores_of_other_toolkits(arrays, tmp_path):
+def test_scores_of_other_toolkits(arrays, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     run("--scores", arrays["genuine"], arrays["impostor"], "--far", "1e-2", "--json", out, "--report", tmp_path / "r")
     similar = json.loads(out.read_text())
@@ -128,7 +128,7 @@ def test_scores_of_other_toolkits(arrays, tmp_path):
     assert again["chosen_for_far"] == 0.01
 
 
-def test_idle_options_are_refused(arrays, tmp_path):
+def test_idle_options_are_refused(arrays, tmp_path: Path) -> None:
     vectors = ["--embeddings", arrays["e"], "--labels", arrays["l"]]
     scores = ["--scores", arrays["genuine"], arrays["impostor"]]
     for given, idle in (
@@ -139,7 +139,7 @@ def test_idle_options_are_refused(arrays, tmp_path):
             run(*given, *idle)
 
 
-def test_thresholds_of_another_kind_of_score_are_refused(arrays, tmp_path):
+def test_thresholds_of_another_kind_of_score_are_refused(arrays, tmp_path: Path) -> None:
     scores = ["--scores", arrays["genuine"], arrays["impostor"]]
     run(*scores, "--json", tmp_path / "similarities.json")
     turned = [tmp_path / f"{name}_turned.npy" for name in ("genuine", "impostor")]
@@ -152,7 +152,7 @@ def test_thresholds_of_another_kind_of_score_are_refused(arrays, tmp_path):
         run(*scores, "--thresholds", tmp_path / "nan.json")
 
 
-def test_outputs_that_cannot_be_written_are_refused_before_the_work(arrays, tmp_path):
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(arrays, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     scores = ["--scores", arrays["genuine"], arrays["impostor"]]
     with pytest.raises(InputError, match="expected a file after --json, got a folder"):
@@ -161,7 +161,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(arrays, tmp_
         run(*scores, "--report", tmp_path / "file")
 
 
-def test_a_target_that_accepts_everybody(arrays, tmp_path):
+def test_a_target_that_accepts_everybody(arrays, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     run("--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "1", "--identify", "--json", out)
     figures = json.loads(out.read_text())
@@ -169,7 +169,7 @@ def test_a_target_that_accepts_everybody(arrays, tmp_path):
     assert [point["far"] for point in figures["identification"]["open_set"]] == [0.1, 1.0]
 
 
-def test_what_is_extrapolated_is_kept_apart(tmp_path):
+def test_what_is_extrapolated_is_kept_apart(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     centres = generator.normal(size=(60, 1, 32))
     embeddings = (centres + 1.4 * generator.normal(size=(60, 6, 32))).reshape(-1, 32).astype(np.float32)
@@ -198,7 +198,7 @@ def test_what_is_extrapolated_is_kept_apart(tmp_path):
         run(*given, "--extrapolate", "1e-3")
 
 
-def test_embeddings_are_searched_and_averaged(arrays, tmp_path):
+def test_embeddings_are_searched_and_averaged(arrays, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     given = ["--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "0.1"]
     run(*given, "--identify", "--templates", "--json", out)
@@ -208,7 +208,7 @@ def test_embeddings_are_searched_and_averaged(arrays, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_with_every_question(tmp_path):
+def test_a_model_with_every_question(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path / "set")
     rows = manifest.read_text().splitlines()
     manifest.write_text("\n".join([f"{rows[0]},session", *(f"{row},{row[-1]}" for row in rows[1:])]) + "\n")
@@ -270,7 +270,7 @@ def test_a_model_with_every_question(tmp_path):
         run(*alone, "--gallery", "nir")
 
 
-def test_options_that_would_do_nothing_are_refused(arrays, tmp_path):
+def test_options_that_would_do_nothing_are_refused(arrays, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected --model or --embeddings beside --extrapolate, got --scores"):
         run("--scores", arrays["genuine"], arrays["impostor"], "--extrapolate", "1e-9")
     given = ["--model", "new.onnx", "--manifest", "images.csv"]
@@ -291,7 +291,7 @@ def test_options_that_would_do_nothing_are_refused(arrays, tmp_path):
         run("--model", tmp_path / "m.onnx", "--manifest", manifest, "--slice-by", "hat")
 
 
-def test_bad_input_is_one_clear_line(arrays, tmp_path):
+def test_bad_input_is_one_clear_line(arrays, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected one of --model, --embeddings, --scores, got none"):
         run()
     with pytest.raises(InputError, match="got --embeddings and --scores"):

@@ -1,6 +1,7 @@
 """A grid that brings its own faces: drawn once, the same figures each time, other faces refused."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,13 +30,13 @@ settings = ["evaluation.fars=[0.1]", "optimizer.batch_size=4", "optimizer.epochs
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch):
+def _environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FACEXFER_DEMO", "unset")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.mark.slow
-def test_two_comparisons_are_equal_to_the_last_bit(tmp_path):
+def test_two_comparisons_are_equal_to_the_last_bit(tmp_path: Path) -> None:
     (tmp_path / "grid.toml").write_text(GRID)
     networks = []
     for name in ("one", "two"):
@@ -47,7 +48,7 @@ def test_two_comparisons_are_equal_to_the_last_bit(tmp_path):
     assert (tmp_path / "one/table.csv").read_bytes() == (tmp_path / "two/table.csv").read_bytes()
 
 
-def test_faces_are_drawn_once_and_others_are_refused(tmp_path, monkeypatch):
+def test_faces_are_drawn_once_and_others_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     folder = tmp_path / "out" / "faces"
     drawn = []
@@ -62,7 +63,7 @@ def test_faces_are_drawn_once_and_others_are_refused(tmp_path, monkeypatch):
         prepare_grid_faces(GeneratedFaces(train=2, val=2, shots=2, seed=1), folder)
 
 
-def test_the_packaged_grid_has_every_method():
+def test_the_packaged_grid_has_every_method() -> None:
     from facexfer.transfer.methods import METHODS
 
     grid = read_grid("generated")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ PEOPLE, SHOTS = 24, 4
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory):
     """Make a network with the statistics of NIR pictures, its bundle, and logs."""
     folder = tmp_path_factory.mktemp("monitor")
     manifest = write_demo_set(folder / "data", train=4, val=20, images=SHOTS, seed=0, modalities=("nir",))
@@ -61,7 +62,7 @@ def write_log(path, probes, enrolled=None):
 
 
 @pytest.mark.slow
-def test_the_same_camera_is_no_alarm(folder):
+def test_the_same_camera_is_no_alarm(folder) -> None:
     said = run("monitor", folder / "fine.csv", "--bundle", folder / "bundle", "--json", folder / "fine.json",
                "--report", folder / "page")  # fmt: skip
     assert said.splitlines()[-1] == "no alarm"
@@ -78,7 +79,9 @@ def test_the_same_camera_is_no_alarm(folder):
 
 
 @pytest.mark.slow
-def test_another_camera_is_an_alarm_with_a_reason_and_status_1(folder, monkeypatch, capsys):
+def test_another_camera_is_an_alarm_with_a_reason_and_status_1(
+    folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert status_of(monkeypatch, ["monitor", folder / "blurred.csv", "--bundle", folder / "bundle"]) == 1
     said = capsys.readouterr().out
     assert "ALARM: accept" in said
@@ -90,7 +93,7 @@ def test_another_camera_is_an_alarm_with_a_reason_and_status_1(folder, monkeypat
 
 
 @pytest.mark.slow
-def test_a_log_that_says_less(folder, tmp_path):
+def test_a_log_that_says_less(folder, tmp_path: Path) -> None:
     rows = list(csv.DictReader((folder / "fine.csv").read_text().splitlines()))
     (tmp_path / "scores.csv").write_text("score\n" + "".join(f"{row['score']}\n" for row in rows))
     alone = facexfer.monitor(tmp_path / "scores.csv", folder / "bundle")
@@ -105,13 +108,15 @@ def test_a_log_that_says_less(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_device_that_decides_otherwise_is_found(folder):
+def test_a_device_that_decides_otherwise_is_found(folder) -> None:
     found = facexfer.monitor(folder / "fine.csv", folder / "bundle", far=0.01)
     assert "decisions are not those of the threshold" in found.reasons[0]
 
 
 @pytest.mark.slow
-def test_bad_input_is_one_line_and_status_2(folder, monkeypatch, capsys, tmp_path):
+def test_bad_input_is_one_line_and_status_2(
+    folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     words = ["monitor", folder / "fine.csv", "--bundle"]
     content = json.loads((folder / "bundle" / "model.json").read_text())
     del content["scores"]
@@ -133,7 +138,7 @@ def test_bad_input_is_one_line_and_status_2(folder, monkeypatch, capsys, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_summary_is_that_of_the_pairs_and_the_bundle_is_verified(folder):
+def test_the_summary_is_that_of_the_pairs_and_the_bundle_is_verified(folder) -> None:
     content = read_contract(folder / "bundle").content
     assert [point["far"] for point in content["scores"]["points"]] == [0.1, 0.01]
     for point, known in zip(content["scores"]["points"], content["evaluation"]["operating_points"], strict=True):

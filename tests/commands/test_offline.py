@@ -60,7 +60,7 @@ def command_lines(folder, recipe_for):
 
 
 @pytest.mark.slow
-def test_no_command_opens_a_connection(recipe_for, tmp_path):
+def test_no_command_opens_a_connection(recipe_for, tmp_path: Path) -> None:
     lines = command_lines(tmp_path, recipe_for)
     names = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
     # test_demo.py runs the demo, under the same watch.
@@ -70,7 +70,9 @@ def test_no_command_opens_a_connection(recipe_for, tmp_path):
         assert done.exit_code == 0, (name, done.output, done.exception)
 
 
-def test_a_connection_would_be_seen_here_and_in_a_process_that_a_test_starts(monkeypatch, tmp_path):
+def test_a_connection_would_be_seen_here_and_in_a_process_that_a_test_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     record = tmp_path / "connections"
     monkeypatch.setenv("FACEXFER_TEST_CONNECTIONS", str(record))
     with pytest.raises(OSError, match="nothing here may open a connection"):
@@ -80,7 +82,7 @@ def test_a_connection_would_be_seen_here_and_in_a_process_that_a_test_starts(mon
     assert record.read_text().split("\n") == ["socket.getaddrinfo example.com"] * 2 + [""]
 
 
-def test_albumentations_is_never_imported_with_its_check_on(monkeypatch):
+def test_albumentations_is_never_imported_with_its_check_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is set by ``import facexfer`` alone, whatever the environment said before."""
     program = (
         "import facexfer, os, sys\nassert 'albumentations' not in sys.modules\n"
@@ -93,7 +95,7 @@ def test_albumentations_is_never_imported_with_its_check_on(monkeypatch):
     assert said.stderr == ""
 
 
-def test_only_what_augments_imports_albumentations():
+def test_only_what_augments_imports_albumentations() -> None:
     """Measuring, matching and shipping pictures need no augmentation."""
     program = "import sys\n" + "\n".join(
         f"import facexfer.{room}"

@@ -6,7 +6,7 @@ from command_line import run
 from facexfer.errors import InputError
 
 
-def test_a_test_set_by_its_size():
+def test_a_test_set_by_its_size() -> None:
     shown = run("plan", "--identities", "80", "--images", "6", "--far", "1e-5", "--tar", "95", "--width", "2")
     assert shown.startswith("80 people with 6 images each: 1,200 genuine and 113,760 impostor pairs\n")
     assert "  2 points wide: " in shown
@@ -25,6 +25,6 @@ def test_a_test_set_by_its_size():
         (["no.toml", "--out", "x"], r"no\.toml"),
     ],
 )
-def test_what_is_no_plan(words, message):
+def test_what_is_no_plan(words, message) -> None:
     with pytest.raises(InputError, match=message):
         run("plan", *words)

@@ -1,6 +1,7 @@
 """The prepare command: what a person sees, and what the evaluation reads of it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def run(*words):
     return result.output
 
 
-def test_one_command_from_photos_to_a_split_set(tmp_path):
+def test_one_command_from_photos_to_a_split_set(tmp_path: Path) -> None:
     table = write_photos(tmp_path / "set", people=5, photos=3)
     (tmp_path / "set/p1/2.png").write_bytes(b"broken")
     (tmp_path / "set/p2/0.png").write_bytes((tmp_path / "set/p3/0.png").read_bytes())
@@ -64,7 +65,7 @@ def test_one_command_from_photos_to_a_split_set(tmp_path):
     assert (out / "images.csv").read_bytes() == before
 
 
-def test_bad_input_is_one_clear_line(tmp_path):
+def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
     table = write_photos(tmp_path / "set", 1, 1)
     common = [tmp_path / "set", "--out", tmp_path / "out", "--layout", "folders"]
     with pytest.raises(InputError, match="unknown layout 'folder'; did you mean 'folders'"):
@@ -95,7 +96,7 @@ def test_bad_input_is_one_clear_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_crop_at_all_is_a_failure(tmp_path):
+def test_no_crop_at_all_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "set" / "a").mkdir(parents=True)
     (tmp_path / "set" / "a" / "1.png").write_bytes(encoded(picture()))
     with pytest.raises(RunError, match="expected at least one crop, got none of 1 photos"):
@@ -103,7 +104,7 @@ def test_no_crop_at_all_is_a_failure(tmp_path):
     assert len(read_failures(tmp_path / "out" / "failures.csv")) == 1
 
 
-def test_a_published_set_of_pairs(tmp_path):
+def test_a_published_set_of_pairs(tmp_path: Path) -> None:
     source = shared("data/insightface_small_lfw.bin")
     shown = run(source, "--layout", "insightface-bin", "--pre-cropped", "--modality", "vis", "--out", tmp_path / "out")
     # Its identities are pairs: one photo in two of them is no mistake.
@@ -115,7 +116,7 @@ def test_a_published_set_of_pairs(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_detector_finds_hard_pictures_at_a_second_look(tmp_path):
+def test_a_detector_finds_hard_pictures_at_a_second_look(tmp_path: Path) -> None:
     photo = np.asarray(Image.open(shared("data/raw-photos/img1.jpg")).convert("L"))
     (tmp_path / "set" / "a").mkdir(parents=True)
     deep = np.clip(photo.astype(np.uint16) * 3 + 100, 0, 1023)
@@ -127,7 +128,7 @@ def test_a_detector_finds_hard_pictures_at_a_second_look(tmp_path):
     assert image.landmarks is not None
 
 
-def test_what_could_not_be_verified_is_said(tmp_path):
+def test_what_could_not_be_verified_is_said(tmp_path: Path) -> None:
     table = write_photos(tmp_path / "set", 2, 1)
     common = [tmp_path / "set", "--landmarks", table]
     assert "note: the published naming of PolyU-NIRFD could not be verified" in run(

@@ -1,6 +1,7 @@
 """Damaged files of every form through the whole command: each is a crop or a row that says why not."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from facexfer.data.manifest import LANDMARKS, read_manifest
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_every_damaged_file_is_a_crop_or_a_failure(tmp_path, jobs):
+def test_every_damaged_file_is_a_crop_or_a_failure(tmp_path: Path, jobs) -> None:
     generator = np.random.default_rng(jobs)
     folder = tmp_path / "set" / "a"
     folder.mkdir(parents=True)

@@ -8,7 +8,7 @@ from facexfer import recipes
 from facexfer.cli import app
 
 
-def test_every_packaged_recipe_has_a_line_and_those_for_own_photos_come_first():
+def test_every_packaged_recipe_has_a_line_and_those_for_own_photos_come_first() -> None:
     result = CliRunner().invoke(app, ["train", "--list"])
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()

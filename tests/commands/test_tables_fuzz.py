@@ -2,6 +2,7 @@
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def garbled(data, draw):
     return data
 
 
-def run(words, monkeypatch, capfd):
+def run(words, monkeypatch: pytest.MonkeyPatch, capfd):
     """Run a command in this process; give its status and what it wrote."""
     monkeypatch.setattr("sys.argv", ["facexfer", *map(str, words)])
     with pytest.raises(SystemExit) as end:
@@ -61,12 +62,14 @@ def assert_clear(status, out, error, garbage):
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory: pytest.TempPathFactory):
     return write_small_set(tmp_path_factory.mktemp("faces"), train=3, val=3, images=2)
 
 
 @pytest.mark.filterwarnings(f"ignore::{DataWarning.__module__}.{DataWarning.__name__}")
-def test_garbled_manifests(manifest, recipe_for, tmp_path, monkeypatch, capfd):
+def test_garbled_manifests(
+    manifest, recipe_for, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     torch.manual_seed(0)
     recipe = recipe_for(manifest)
     network = RunFolder(tmp_path / "run")
@@ -87,7 +90,9 @@ def test_garbled_manifests(manifest, recipe_for, tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.filterwarnings(f"ignore::{DataWarning.__module__}.{DataWarning.__name__}")
-def test_garbled_recipes(manifest, recipe_for, tmp_path, monkeypatch, capfd):
+def test_garbled_recipes(
+    manifest, recipe_for, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Read alone where a garbled recipe is good: training it would take its time."""
     recipe = recipe_for(manifest, companions={"modality": "vis"}, method={"name": "csd"})
     file = write_recipe(recipe, tmp_path / "whole.toml")
@@ -123,7 +128,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("value", WRONG)
-def test_wrong_values_of_every_key(value, manifest, recipe_for, tmp_path):
+def test_wrong_values_of_every_key(value, manifest, recipe_for, tmp_path: Path) -> None:
     """Every key of a recipe with a value of the wrong kind or size: refused in one line, or a recipe."""
     file = write_recipe(recipe_for(manifest), tmp_path / "whole.toml")
     sections = read_recipe(file).model_dump()

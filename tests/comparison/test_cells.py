@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from pathlib import Path
 
 import pytest
 from small_grid import write_small_grid
@@ -27,7 +28,7 @@ settings = ["optimizer.batch_size=999"]
 
 
 @pytest.mark.slow
-def test_trials_run_beside_each_other_with_their_own_alphas_and_a_failed_cell_stops_nothing(tmp_path):
+def test_trials_run_beside_each_other_with_their_own_alphas_and_a_failed_cell_stops_nothing(tmp_path: Path) -> None:
     grid = read_grid(str(write_small_grid(tmp_path, GRID, iterations=2)))
     out, said = tmp_path / "out", []
     outcomes = run_cells(grid, out, 2, said.append)

@@ -1,6 +1,7 @@
 """Grids: the packaged ones fit, settings reach their cells, mistakes are named; tables from outcomes."""
 
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -32,14 +33,14 @@ AFA = ["98.1"]
 
 
 @pytest.fixture
-def grid(tmp_path, monkeypatch):
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
     (tmp_path / "grid.toml").write_text(SMALL)
     return read_grid(tmp_path / "grid.toml")
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_every_cell_of_the_packaged_grids_is_a_good_recipe(name, monkeypatch):
+def test_every_cell_of_the_packaged_grids_is_a_good_recipe(name, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
     monkeypatch.setenv("FACEXFER_DEMO", "runs/demo")
     grid = read_grid(name.removesuffix(".toml"))
@@ -51,7 +52,7 @@ def test_every_cell_of_the_packaged_grids_is_a_good_recipe(name, monkeypatch):
             assert bool(create(recipe.method.name, **recipe.method.options)) == (recipe.optimizer.epochs != 0)
 
 
-def test_published_settings_of_table_3(monkeypatch):
+def test_published_settings_of_table_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
     grid = read_grid("table3")
     recipe = recipe_of(grid, Cell("MIT67", "Inception-V3", "LwF"))
@@ -66,7 +67,7 @@ def test_published_settings_of_table_3(monkeypatch):
     assert len(grid.paper) == 105
 
 
-def test_mistakes_are_named(tmp_path, monkeypatch):
+def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(old, new):
         (tmp_path / "bad.toml").write_text(SMALL.replace(old, new))
         return read_grid(tmp_path / "bad.toml")
@@ -83,13 +84,13 @@ def test_mistakes_are_named(tmp_path, monkeypatch):
         read_grid("tabel3")
 
 
-def outcome(method, seed, value, tmp_path, failure=""):
+def outcome(method, seed, value, tmp_path: Path, failure=""):
     result = None if failure else {"figures": {"nir/tar@0.01": value}}
     folder = tmp_path / "runs" / method / f"seed{seed}"
     return Outcome(Cell("", "", method), seed, folder, result, failure, 0.1 if method == "AFA" else None)
 
 
-def test_tables_have_means_the_paper_links_a_test_and_failures(grid, tmp_path):
+def test_tables_have_means_the_paper_links_a_test_and_failures(grid, tmp_path: Path) -> None:
     outcomes = [outcome("L2", seed, value, tmp_path) for seed, value in enumerate((0.90, 0.92, 0.94))]
     outcomes += [outcome("AFA", 0, 0.95, tmp_path), outcome("AFA", 1, 0.96, tmp_path)]
     outcomes += [outcome("AFA", 2, None, tmp_path, failure="loss became nan")]
@@ -104,12 +105,14 @@ def test_tables_have_means_the_paper_links_a_test_and_failures(grid, tmp_path):
     assert "<svg" in (tmp_path / "table.svg").read_text()
 
 
-def test_a_paired_test_needs_two_seeds():
+def test_a_paired_test_needs_two_seeds() -> None:
     assert paired_test({0: 0.5}, {0: 0.25})[::2] == (0.25, 1)
     assert paired_test({}, {0: 1.0})[2] == 0
 
 
-def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(grid, tmp_path, monkeypatch):
+def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(
+    grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(pool, name, recipe, folder):
         if recipe.data.search_identities == 0 and recipe.seed == 1:
             return Finished(None, "no disk")
@@ -129,7 +132,7 @@ def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(grid, tmp_pa
     assert failed[-1].failure == "every alpha failed: broken; broken"
 
 
-def test_a_table_says_how_much_of_the_comparison_it_is(grid, tmp_path):
+def test_a_table_says_how_much_of_the_comparison_it_is(grid, tmp_path: Path) -> None:
     outcomes = [outcome("L2", 0, 0.9, tmp_path)]
     text = markdown(grid, outcomes, tmp_path)
     assert "**Not finished: 1 of 6 runs so far.**" in text
@@ -138,7 +141,7 @@ def test_a_table_says_how_much_of_the_comparison_it_is(grid, tmp_path):
     assert (tmp_path / "table.csv").read_text().count("\n") == 2
 
 
-def test_two_comparisons_in_one_folder_are_one_too_many(tmp_path):
+def test_two_comparisons_in_one_folder_are_one_too_many(tmp_path: Path) -> None:
     with (
         only_one_in(tmp_path / "out"),
         pytest.raises(InputError, match="expected a folder that no other comparison is writing into"),

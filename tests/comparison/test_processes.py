@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -26,14 +27,14 @@ seeds = [0, 1]
 
 
 @pytest.fixture
-def command(tmp_path):
+def command(tmp_path: Path):
     grid = write_small_grid(tmp_path, GRID, iterations=8, checkpoint_seconds=0)
     words = [sys.executable, "-m", "facexfer", "compare", str(grid)]
     return [*words, "--out", str(tmp_path / "out")]
 
 
 @pytest.mark.slow
-def test_a_stopped_comparison_leaves_no_run_at_work_and_goes_on(command, tmp_path):
+def test_a_stopped_comparison_leaves_no_run_at_work_and_goes_on(command, tmp_path: Path) -> None:
     first = tmp_path / "out" / "runs" / "L2" / "seed0"
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 120
@@ -56,7 +57,7 @@ def test_a_stopped_comparison_leaves_no_run_at_work_and_goes_on(command, tmp_pat
 
 
 @pytest.mark.slow
-def test_channel_weights_go_from_one_trial_to_the_next_and_are_used(tmp_path):
+def test_channel_weights_go_from_one_trial_to_the_next_and_are_used(tmp_path: Path) -> None:
     write_small_grid(tmp_path, GRID, iterations=1)
     runs = [RunFolder(tmp_path / "search" / f"alpha{alpha}") for alpha in (0.1, 0.2)]
     with RunPool(1, print) as pool:
@@ -71,7 +72,7 @@ def test_channel_weights_go_from_one_trial_to_the_next_and_are_used(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_finished_run_whose_pictures_have_changed_since_is_no_result(tmp_path):
+def test_a_finished_run_whose_pictures_have_changed_since_is_no_result(tmp_path: Path) -> None:
     write_small_grid(tmp_path, GRID, iterations=1)
     recipe, run = read_recipe(tmp_path / "recipe.toml"), tmp_path / "runs" / "L2"
     with RunPool(1, print) as pool:
@@ -84,7 +85,7 @@ def test_a_finished_run_whose_pictures_have_changed_since_is_no_result(tmp_path)
         assert "those of training have changed" in pool.start("changed", recipe, run).result().failure
 
 
-def test_runs_side_by_side_have_different_gpus(monkeypatch):
+def test_runs_side_by_side_have_different_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

@@ -40,7 +40,7 @@ def statistics(images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", sorted(DEVICE_PRESETS))
-def test_distributions_are_those_of_the_preset(preset):
+def test_distributions_are_those_of_the_preset(preset) -> None:
     image = picture()
     transform = training_transform(preset, seed=1)
     theirs = statistics(np.stack([transform(image=image)["image"] for _ in range(COUNT)]))
@@ -57,7 +57,7 @@ def test_distributions_are_those_of_the_preset(preset):
         assert max(above.max(), below.max()) / COUNT < 0.16, (preset, column)
 
 
-def test_a_step_gives_the_same_batch_and_another_another():
+def test_a_step_gives_the_same_batch_and_another_another() -> None:
     batch = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     for preset in DEVICE_PRESETS:
         first = augment(batch, preset, 3, 7)
@@ -68,7 +68,7 @@ def test_a_step_gives_the_same_batch_and_another_another():
     assert torch.equal(augment(batch, "none", 0, 0), batch)
 
 
-def test_a_blur_keeps_sums_and_zero_leaves_all():
+def test_a_blur_keeps_sums_and_zero_leaves_all() -> None:
     images = torch.zeros(2, 1, 21, 21)
     images[:, :, 10, 10] = 1
     sigma = torch.tensor([0.0, 1.0]).view(-1, 1, 1, 1)
@@ -81,11 +81,11 @@ def test_a_blur_keeps_sums_and_zero_leaves_all():
     assert narrow[1, 0, 10, 12] == 0
 
 
-def test_an_affine_change_of_nothing_is_nothing():
+def test_an_affine_change_of_nothing_is_nothing() -> None:
     images = torch.randint(0, 256, (2, 3, 20, 20)).float()
     assert torch.allclose(affine(0, 0, 0, p=1.0)(images, Draws(0, 0, 2, images.device)), images, atol=1)
 
 
-def test_an_unknown_preset_is_an_error():
+def test_an_unknown_preset_is_an_error() -> None:
     with pytest.raises(InputError, match="unknown augmentation on the device 'nri'; did you mean 'nir'"):
         augment(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "nri", 0, 0)

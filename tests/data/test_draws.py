@@ -1,6 +1,7 @@
 """Several draws as manifests of their own, failures with them."""
 
 import json
+from pathlib import Path
 
 import pytest
 from small_faces import write_small_set
@@ -20,7 +21,7 @@ def split(*words):
     return result.output
 
 
-def test_draws_are_manifests_that_can_be_read(tmp_path):
+def test_draws_are_manifests_that_can_be_read(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path / "set", train=6, val=4, images=1)
     failures = tmp_path / "failures.csv"
     failures.write_text("path,identity,modality,split,reason\nx.png,p1,nir,,no-face\ny.png,alone,nir,,no-face\n")
@@ -38,7 +39,7 @@ def test_draws_are_manifests_that_can_be_read(tmp_path):
     assert read_manifest(manifest).images[0].split == "train"
 
 
-def test_a_protocol_that_does_not_fit_writes_nothing(tmp_path):
+def test_a_protocol_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path / "set", images=1)
     with pytest.raises(InputError, match="expected the 335 identities"):
         split(manifest, "--protocol", "polyu-nirfd", "--out", tmp_path / "draws")

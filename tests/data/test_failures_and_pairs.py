@@ -10,7 +10,7 @@ from facexfer.data.pairs_file import ListedPair, read_pairs
 from facexfer.errors import InputError
 
 
-def test_failures(tmp_path):
+def test_failures(tmp_path: Path) -> None:
     path = tmp_path / "failures.csv"
     path.write_text("path,identity,modality,split,reason\na.jpg,anna,nir,val,no face\nb.jpg,bert,,train,truncated\n")
     failures = read_failures(path)
@@ -31,7 +31,7 @@ def test_failures(tmp_path):
 
 
 @pytest.fixture
-def manifest(tmp_path):
+def manifest(tmp_path: Path):
     names = [("anna", 1), ("anna", 2), ("bert", 1), ("bert", 7)]
     return Manifest(
         tmp_path / "images.csv",
@@ -45,7 +45,7 @@ def read(manifest, text):
     return read_pairs(path, manifest)
 
 
-def test_both_forms_give_the_same_pairs(manifest):
+def test_both_forms_give_the_same_pairs(manifest) -> None:
     expected = (
         ListedPair(0, 1, True, 0), ListedPair(0, 2, False, 0), ListedPair(2, 3, True, 1), ListedPair(1, 3, False, 1),
     )  # fmt: skip
@@ -57,7 +57,7 @@ def test_both_forms_give_the_same_pairs(manifest):
     assert read(manifest, "first,second,same,fold\n" + rows) == expected
 
 
-def test_a_list_may_name_photos_that_gave_no_crop(manifest):
+def test_a_list_may_name_photos_that_gave_no_crop(manifest) -> None:
     failures = [Failure("bert", path="bert/bert_0009.jpg"), Failure("anna", path="anna.tif"), Failure("carl")]
     path = manifest.path.parent / "pairs.txt"
     path.write_text("1 1\nbert 9 1\nanna 1 bert 9\n")
@@ -80,12 +80,12 @@ def test_a_list_may_name_photos_that_gave_no_crop(manifest):
         ("first,second,same,fold\nanna_0001.jpg,anna_0002.jpg,yes,0\n", "expected same 0 or 1"),
     ],
 )
-def test_bad_lists_are_named_by_line(manifest, text, message):
+def test_bad_lists_are_named_by_line(manifest, text, message) -> None:
     with pytest.raises(InputError, match=message):
         read(manifest, text)
 
 
-def test_a_number_that_two_images_have_is_an_error(manifest, tmp_path):
+def test_a_number_that_two_images_have_is_an_error(manifest, tmp_path: Path) -> None:
     twice = Manifest(manifest.path, (*manifest.images, FaceImage(tmp_path / "nir_0001.jpg", "anna", "nir", "val")))
     with pytest.raises(InputError, match="one image of 'anna' with number 1, got two"):
         read(twice, "1 1\nanna 1 2\nanna 1 bert 1\n")

@@ -1,5 +1,7 @@
 """Classification sets in their official layouts, made small; the real lists and pictures where they are there."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ def write_picture(path, value=100, side=40):
     cv2.imwrite(str(path), np.full((side, side, 3), value, np.uint8))
 
 
-def test_cub_leaves_out_ids_without_a_picture_and_says_so(tmp_path):
+def test_cub_leaves_out_ids_without_a_picture_and_says_so(tmp_path: Path) -> None:
     write_picture(tmp_path / "images" / "001.A" / "a.jpg")
     write_picture(tmp_path / "images" / "002.B" / "b.jpg")
     (tmp_path / "images.txt").write_text("1 001.A/a.jpg\n2 001.A/gone.jpg\n3 002.B/b.jpg\n")
@@ -32,7 +34,7 @@ def test_cub_leaves_out_ids_without_a_picture_and_says_so(tmp_path):
         DATASETS["cub200"](tmp_path, 0)
 
 
-def test_dogs_are_read_from_mat_lists(tmp_path):
+def test_dogs_are_read_from_mat_lists(tmp_path: Path) -> None:
     for part, names in (("train", ["n2-b/x.jpg", "n1-a/y.jpg"]), ("test", ["n1-a/z.jpg"])):
         files = np.empty((len(names), 1), object)
         files[:, 0] = names
@@ -48,7 +50,7 @@ def test_dogs_are_read_from_mat_lists(tmp_path):
         DATASETS["stanford_dogs"](tmp_path, 0)
 
 
-def test_caltech_draws_the_same_test_pictures_whatever_the_training_size(tmp_path):
+def test_caltech_draws_the_same_test_pictures_whatever_the_training_size(tmp_path: Path) -> None:
     for name in ("001.ak47", "257.clutter"):
         for index in range(100):
             (tmp_path / name).mkdir(exist_ok=True)
@@ -64,7 +66,7 @@ def test_caltech_draws_the_same_test_pictures_whatever_the_training_size(tmp_pat
         images.limited(61, 0)
 
 
-def test_searching_never_sees_the_test_pictures(tmp_path):
+def test_searching_never_sees_the_test_pictures(tmp_path: Path) -> None:
     for part, count in (("train", 10), ("val", 3)):
         for name in ("ants", "bees"):
             for index in range(count):
@@ -80,7 +82,7 @@ def test_searching_never_sees_the_test_pictures(tmp_path):
         DATASETS["folders"](tmp_path / "val", 0)
 
 
-def test_pictures_are_resized_then_cropped_as_published(tmp_path):
+def test_pictures_are_resized_then_cropped_as_published(tmp_path: Path) -> None:
     write_picture(tmp_path / "train" / "a" / "1.png", side=50)
     write_picture(tmp_path / "val" / "a" / "1.png", side=300)
     images = DATASETS["folders"](tmp_path, 0)
@@ -90,7 +92,7 @@ def test_pictures_are_resized_then_cropped_as_published(tmp_path):
         ImageDataset(images.train, (224, 224), "flipp")
 
 
-def test_the_real_lists_have_the_published_sizes():
+def test_the_real_lists_have_the_published_sizes() -> None:
     images = DATASETS["mit67"](shared("classification/mit67_lists"), 0)
     assert len(images.classes) == 67
     # The lists are there, the pictures are not.

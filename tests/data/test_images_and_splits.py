@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -31,12 +32,12 @@ def encoded_array(array):
     return file.getvalue()
 
 
-def manifest_of(tmp_path, *identities):
+def manifest_of(tmp_path: Path, *identities):
     rows = tuple(FaceImage(tmp_path / f"{n}.png", name, "nir", "train") for n, name in enumerate(identities))
     return Manifest(tmp_path / "images.csv", rows)
 
 
-def test_colour_grey_and_16_bit_images_are_read_as_rgb(tmp_path):
+def test_colour_grey_and_16_bit_images_are_read_as_rgb(tmp_path: Path) -> None:
     colour = write_image(tmp_path / "c.png", np.full((4, 5, 3), (10, 20, 30), np.uint8))
     assert read_rgb(colour)[0, 0].tolist() == [30, 20, 10]
     grey = write_image(tmp_path / "g.png", np.full((4, 5), 77, np.uint8))
@@ -46,7 +47,7 @@ def test_colour_grey_and_16_bit_images_are_read_as_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
-def test_a_deep_crop_is_read_as_its_8_bit_form_by_every_reader(tmp_path, bits):
+def test_a_deep_crop_is_read_as_its_8_bit_form_by_every_reader(tmp_path: Path, bits) -> None:
     """What training, evaluation and prepare see of a NIR crop of 10 to 16 bits: the same as of 8 bits."""
     generator = np.random.default_rng(bits)
     images = manifest_of(tmp_path, *"abc").images
@@ -68,7 +69,7 @@ def test_a_deep_crop_is_read_as_its_8_bit_form_by_every_reader(tmp_path, bits):
     assert np.abs(photo.pixels - want[0]).max() <= 1
 
 
-def test_a_dark_crop_is_read_as_the_others_of_its_camera(tmp_path):
+def test_a_dark_crop_is_read_as_the_others_of_its_camera(tmp_path: Path) -> None:
     images = manifest_of(tmp_path, *"abcd").images
     for image, top in zip(images, (4095, 4095, 4000, 900), strict=True):
         write_image(image.path, np.linspace(0, top, 112 * 112).astype(np.uint16).reshape(112, 112))
@@ -77,7 +78,7 @@ def test_a_dark_crop_is_read_as_the_others_of_its_camera(tmp_path):
     assert read_crop(images[3].path).max() == 224
 
 
-def test_unreadable_images_are_errors(tmp_path):
+def test_unreadable_images_are_errors(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(InputError, match=r"empty\.png: expected a readable image, got empty-file: 0 bytes"):
@@ -94,7 +95,7 @@ def test_unreadable_images_are_errors(tmp_path):
         read_rgb(tmp_path / "short.png")
 
 
-def test_crops_are_checked_for_size_and_all_offenders_are_counted(tmp_path):
+def test_crops_are_checked_for_size_and_all_offenders_are_counted(tmp_path: Path) -> None:
     images = manifest_of(tmp_path, *"abcdefgh").images
     for image in images[1:]:
         write_image(image.path, np.zeros((100, 112, 3), np.uint8))
@@ -106,13 +107,13 @@ def test_crops_are_checked_for_size_and_all_offenders_are_counted(tmp_path):
     check_crops(images[:1], (112, 112))
 
 
-def test_identities_in_both_sets_are_listed(tmp_path):
+def test_identities_in_both_sets_are_listed(tmp_path: Path) -> None:
     check_disjoint(manifest_of(tmp_path, "a", "b"), manifest_of(tmp_path, "c"))
     with pytest.raises(InputError, match="2 are in both: b, c; split by identity"):
         check_disjoint(manifest_of(tmp_path, "a", "b", "c"), manifest_of(tmp_path, "c", "b", "d"))
 
 
-def test_sets_that_cannot_train_are_errors(tmp_path):
+def test_sets_that_cannot_train_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least 2 training images, got 1"):
         check_trainable(manifest_of(tmp_path, "a"))
     with pytest.raises(InputError, match="at least 2 training identities, got only 'a'"):
@@ -120,13 +121,13 @@ def test_sets_that_cannot_train_are_errors(tmp_path):
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_presets_keep_shape_and_type(preset):
+def test_presets_keep_shape_and_type(preset) -> None:
     image = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     changed = training_transform(preset, 0)(image=image)["image"]
     assert (changed.shape, changed.dtype) == (image.shape, image.dtype)
 
 
-def test_augmentation_depends_on_seed_epoch_and_index_only(tmp_path):
+def test_augmentation_depends_on_seed_epoch_and_index_only(tmp_path: Path) -> None:
     images = manifest_of(tmp_path, "a", "b").images
     generator = np.random.default_rng(0)
     for image in images:
@@ -143,13 +144,13 @@ def test_augmentation_depends_on_seed_epoch_and_index_only(tmp_path):
     assert first[1][1] == 1
 
 
-def test_labels_are_known_without_reading_an_image(tmp_path):
+def test_labels_are_known_without_reading_an_image(tmp_path: Path) -> None:
     missing = manifest_of(tmp_path, "a", "b").images
     assert CropDataset(missing, [0, 1], (112, 112), training_transform("nir", 0)).labels == (0, 1)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_decoded_crops_are_the_files(tmp_path, monkeypatch, mapped):
+def test_decoded_crops_are_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped) -> None:
     images = read_manifest(write_small_set(tmp_path / "set")).images
     if not mapped:
         # Room for three: the rest is read each time.
@@ -159,7 +160,7 @@ def test_decoded_crops_are_the_files(tmp_path, monkeypatch, mapped):
         np.testing.assert_array_equal(store[index], read_crop(image.path))
 
 
-def test_a_mapped_file_is_found_again_and_never_stale(tmp_path):
+def test_a_mapped_file_is_found_again_and_never_stale(tmp_path: Path) -> None:
     images = read_manifest(write_small_set(tmp_path / "set")).images
     first = CropStore(images, (112, 112), tmp_path / "cache")
     first.load()

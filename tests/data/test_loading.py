@@ -43,7 +43,7 @@ BATCHES = [[0, 2], [1, 3]]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_batches_come_in_order_and_leave_the_random_numbers_alone(workers):
+def test_batches_come_in_order_and_leave_the_random_numbers_alone(workers) -> None:
     state = torch.random.get_rng_state()
     loaded = list(load_batches(Numbers(), BATCHES, workers, seed=0))
     assert [labels.tolist() for _, labels in loaded] == BATCHES
@@ -51,18 +51,18 @@ def test_batches_come_in_order_and_leave_the_random_numbers_alone(workers):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_image_is_the_line_that_its_reader_wrote(workers):
+def test_a_bad_image_is_the_line_that_its_reader_wrote(workers) -> None:
     with pytest.raises(InputError, match=r"^crops/a.png: expected an image, got 0 bytes; remove it$"):
         list(load_batches(Numbers(refuse), BATCHES, workers, seed=0))
 
 
-def test_a_fault_in_a_dataset_keeps_its_traceback():
+def test_a_fault_in_a_dataset_keeps_its_traceback() -> None:
     with pytest.raises(RuntimeError, match="in break_down"):
         list(load_batches(Numbers(break_down), BATCHES, 1, seed=0))
 
 
 @pytest.mark.parametrize("act", [run_out_of_memory, end_worker])
-def test_a_lost_worker_is_one_line_with_what_to_change(act):
+def test_a_lost_worker_is_one_line_with_what_to_change(act) -> None:
     with pytest.raises(RunError, match=r"^expected 1 loader .*runtime.workers = 0.*--shm-size") as raised:
         list(load_batches(Numbers(act), BATCHES, 1, seed=0))
     assert "\n" not in str(raised.value)

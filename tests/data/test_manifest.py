@@ -1,6 +1,7 @@
 """The manifest: what is read, what is refused and where, what is written."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def write(folder, *lines):
     return file
 
 
-def test_rows_and_optional_columns_are_read(tmp_path):
+def test_rows_and_optional_columns_are_read(tmp_path: Path) -> None:
     points = ",".join(str(number) for number in range(10))
     file = write(
         tmp_path,
@@ -32,7 +33,7 @@ def test_rows_and_optional_columns_are_read(tmp_path):
     assert (second.landmarks, second.capture) == (None, None)
 
 
-def test_labels_select_and_captures(tmp_path):
+def test_labels_select_and_captures(tmp_path: Path) -> None:
     manifest = read_manifest(write(tmp_path, HEADER, "1,b,nir,train", "2,a,nir,train", "3,b,vis,val"))
     assert manifest.identities == ("a", "b")
     assert manifest.labels().tolist() == [1, 0, 1]
@@ -59,17 +60,17 @@ def test_labels_select_and_captures(tmp_path):
         ([f"{HEADER},path", "1,a,nir,train,1"], "expected distinct columns"),
     ],
 )
-def test_a_bad_row_names_file_line_and_field(tmp_path, lines, message):
+def test_a_bad_row_names_file_line_and_field(tmp_path: Path, lines, message) -> None:
     with pytest.raises(InputError, match=f"images.csv.*{message}"):
         read_manifest(write(tmp_path, *lines))
 
 
-def test_a_missing_file_is_an_error(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a readable manifest"):
         read_manifest(tmp_path / "none.csv")
 
 
-def test_what_is_written_reads_as_the_same(tmp_path):
+def test_what_is_written_reads_as_the_same(tmp_path: Path) -> None:
     landmarks = tuple((float(x), x + 0.5) for x in range(5))
     images = [
         FaceImage(tmp_path / "a,b.png", "p1", "nir", "train", landmarks, "c", "s", "k", {"glasses": "no"}, 2),
@@ -81,7 +82,7 @@ def test_what_is_written_reads_as_the_same(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
-def test_the_fingerprint_is_that_of_rows_and_pictures_not_of_the_place(tmp_path):
+def test_the_fingerprint_is_that_of_rows_and_pictures_not_of_the_place(tmp_path: Path) -> None:
     rows = [HEADER, "1,a,nir,train", "2,b,nir,train"]
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
@@ -100,7 +101,7 @@ def test_the_fingerprint_is_that_of_rows_and_pictures_not_of_the_place(tmp_path)
         first.fingerprint()
 
 
-def test_parquet_reads_as_csv_does(tmp_path):
+def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     import pyarrow
 

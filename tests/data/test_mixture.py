@@ -30,7 +30,7 @@ def mixture():
     )
 
 
-def test_an_image_comes_with_its_label_and_its_place():
+def test_an_image_comes_with_its_label_and_its_place() -> None:
     images = mixture()
     assert len(images) == 8
     assert [images[place][1:] for place in (0, 4, 5, 7)] == [(7, 0), (7, 4), (-1, 5), (-1, 7)]
@@ -38,7 +38,7 @@ def test_an_image_comes_with_its_label_and_its_place():
     assert list(images.labels) == [7] * 5 + [-1] * 3
 
 
-def test_every_batch_has_each_part_and_nobody_has_two_turns_before_everybody_has_one():
+def test_every_batch_has_each_part_and_nobody_has_two_turns_before_everybody_has_one() -> None:
     batches = mixture().batches(4, 0, 15, seed=1)
     assert all(sum(place < 5 for place in batch) == 2 for batch in batches)
     # 15 steps of two images: six rounds of the five training images, ten of the pool's three.
@@ -47,14 +47,14 @@ def test_every_batch_has_each_part_and_nobody_has_two_turns_before_everybody_has
     assert {seen[place] for place in range(5, 8)} == {10}
 
 
-def test_the_same_step_has_the_same_batch_wherever_one_starts():
+def test_the_same_step_has_the_same_batch_wherever_one_starts() -> None:
     images = mixture()
     whole = images.batches(4, 0, 9, seed=3)
     assert images.batches(4, 4, 9, seed=3) == whole[4:]
     assert images.batches(4, 0, 9, seed=4) != whole
 
 
-def test_a_new_epoch_reaches_every_part():
+def test_a_new_epoch_reaches_every_part() -> None:
     images = mixture()
     images.set_epoch(2)
     assert [part.images.epoch for part in images.parts] == [2, 2]

@@ -1,6 +1,7 @@
 """Names in manifests, lists, recipes, folders and options: one form, in which equal means the same."""
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,7 @@ def table(folder, *rows, header=HEADER):
     return file
 
 
-def test_spelling_makes_no_second_person(tmp_path):
+def test_spelling_makes_no_second_person(tmp_path: Path) -> None:
     rows = [
         f"1,{NFC},nir,train,c",
         f"2,{NFD} ,nir ,train,c ",
@@ -39,7 +40,7 @@ def test_spelling_makes_no_second_person(tmp_path):
     assert ImageChoice(manifest, " train", "nir ").probe == "nir"
 
 
-def test_an_image_made_in_python_has_the_same_names(tmp_path):
+def test_an_image_made_in_python_has_the_same_names(tmp_path: Path) -> None:
     image = FaceImage(tmp_path / "a.png", f" {NFD}", "nir ", " val", capture=" ", session="s1 ")
     assert (image.identity, image.modality, image.split, image.capture, image.session) == (
         NFC,
@@ -52,7 +53,7 @@ def test_an_image_made_in_python_has_the_same_names(tmp_path):
         FaceImage(tmp_path / "a.png", "a\ab", "nir", "val")
 
 
-def test_one_person_in_two_spellings_is_in_both_splits(tmp_path):
+def test_one_person_in_two_spellings_is_in_both_splits(tmp_path: Path) -> None:
     manifest = read_manifest(table(tmp_path, "1,p1,nir,train,", "2,p1 ,nir,val,"))
     with pytest.raises(InputError, match="1 are in both: p1"):
         check_disjoint(manifest.select(split="train"), manifest.select(split="val"))
@@ -68,12 +69,12 @@ def test_one_person_in_two_spellings_is_in_both_splits(tmp_path):
         ("1,a,nir,train,c\x01", r"field capture: .* U\+0001"),
     ],
 )
-def test_what_is_no_name_is_one_line(tmp_path, row, message):
+def test_what_is_no_name_is_one_line(tmp_path: Path, row, message) -> None:
     with pytest.raises(InputError, match=message):
         read_manifest(table(tmp_path, row))
 
 
-def test_names_that_differ_in_capitals_stay_two_and_are_said(tmp_path):
+def test_names_that_differ_in_capitals_stay_two_and_are_said(tmp_path: Path) -> None:
     with pytest.warns(DataWarning, match=r"'p1' and 'P1' are two in the column identity; if they are one"):
         manifest = read_manifest(table(tmp_path, "1,p1,nir,train,", "2,P1,nir,train,", "3,\uff51,nir,train,"))
     assert len(manifest.identities) == 3
@@ -81,14 +82,14 @@ def test_names_that_differ_in_capitals_stay_two_and_are_said(tmp_path):
         read_manifest(table(tmp_path, "1,p1,nir,train,", "2,p2,NIR,train,"))
 
 
-def test_headings_are_read_with_spaces_and_refused_in_capitals(tmp_path):
+def test_headings_are_read_with_spaces_and_refused_in_capitals(tmp_path: Path) -> None:
     spaced = read_manifest(table(tmp_path, "1, p1, nir, train, c", header="path, identity, modality, split, capture "))
     assert spaced.images[0].capture == "c"
     with pytest.raises(InputError, match="expected the column capture, got 'Capture'"):
         read_manifest(table(tmp_path, "1,p1,nir,train,c", header="path,identity,modality,split,Capture"))
 
 
-def test_parquet_holds_names_as_numbers_bytes_and_gaps(tmp_path):
+def test_parquet_holds_names_as_numbers_bytes_and_gaps(tmp_path: Path) -> None:
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rows = {"path": ["1", "2"], "identity": [7.0, 8.0], "modality": [b"nir", b"nir"], "split": ["val", "val"]}
     parquet.write_table(pyarrow.table({**rows, "capture": [float("nan"), 3.0]}), tmp_path / "images.parquet")
@@ -99,7 +100,7 @@ def test_parquet_holds_names_as_numbers_bytes_and_gaps(tmp_path):
     ]
 
 
-def test_failures_and_draws_name_the_same_people(tmp_path):
+def test_failures_and_draws_name_the_same_people(tmp_path: Path) -> None:
     manifest = table(tmp_path, *(f"{person}.png,{person},nir,all," for person in ("a", NFC, "b", "c")))
     failures = tmp_path / "failures.csv"
     failures.write_text(f"path,identity,modality,split\n5.png,{NFD} ,nir ,all\n6.png, ,nir,all\n", encoding="utf-8")
@@ -111,7 +112,7 @@ def test_failures_and_draws_name_the_same_people(tmp_path):
     assert draw.splits.count("val") == 2
 
 
-def test_folders_in_two_spellings_are_one_person(tmp_path):
+def test_folders_in_two_spellings_are_one_person(tmp_path: Path) -> None:
     for name in (NFC, NFD, "q\x01"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").touch()
@@ -125,7 +126,7 @@ def test_folders_in_two_spellings_are_one_person(tmp_path):
     assert {(entry.identity, entry.modality) for entry in found if entry.identity} == {(NFC, "nir")}
 
 
-def test_recipes_clean_the_names_that_select():
+def test_recipes_clean_the_names_that_select() -> None:
     values = {
         "source": {"backbone": "mobilefacenet"}, "method": {"name": "l2"}, "optimizer": {"epochs": 1},
         "data": {"manifest": "m.csv", "modality": ["nir ", "vis"], "val_split": "val\u00a0"},
@@ -140,7 +141,7 @@ def test_recipes_clean_the_names_that_select():
         parse_recipe({**values, "data": {"manifest": "m.csv", "val_split": "v\x01"}}, "test")
 
 
-def test_slices_and_classes_are_names_too(tmp_path):
+def test_slices_and_classes_are_names_too(tmp_path: Path) -> None:
     images = tuple(
         FaceImage(tmp_path / f"{n}", "p", "nir", "val", extra={"glasses": "yes" + " " * n}) for n in range(60)
     )

@@ -24,7 +24,7 @@ def simulated(seed, image=PHOTO, **options):
     return A.Compose([SimulateNIR(**options)], seed=seed)(image=image)["image"]
 
 
-def test_the_result_is_grey_bytes_and_the_same_for_the_same_seed():
+def test_the_result_is_grey_bytes_and_the_same_for_the_same_seed() -> None:
     first = simulated(0)
     assert first.dtype == np.uint8
     assert first.shape == PHOTO.shape
@@ -33,13 +33,13 @@ def test_the_result_is_grey_bytes_and_the_same_for_the_same_seed():
     assert (first != simulated(1)).mean() > 0.5
 
 
-def test_red_tells_more_than_blue():
+def test_red_tells_more_than_blue() -> None:
     red, blue = (np.zeros((4, 4, 3), np.float32) for _ in "rb")
     red[..., 0] = blue[..., 2] = 1
     assert mix_spectrum(red, (0.7, 0.2, 0.1)).mean() > 6 * mix_spectrum(blue, (0.7, 0.2, 0.1)).mean()
 
 
-def test_skin_of_every_tone_is_lifted_and_grey_is_not_skin():
+def test_skin_of_every_tone_is_lifted_and_grey_is_not_skin() -> None:
     tones = np.array([[[241, 194, 163], [198, 134, 100], [110, 70, 52]]], np.uint8).repeat(9, axis=0).repeat(9, axis=1)
     assert skin_likelihood(tones).min() > 0.2
     assert skin_likelihood(np.full((20, 20, 3), 120, np.uint8)).max() == 0
@@ -47,7 +47,7 @@ def test_skin_of_every_tone_is_lifted_and_grey_is_not_skin():
     np.testing.assert_array_equal(lift_skin(HALF, np.zeros_like(HALF), 0.8, 2), HALF)
 
 
-def test_skin_detail_is_softened_and_the_rest_is_not():
+def test_skin_detail_is_softened_and_the_rest_is_not() -> None:
     detail = (np.indices((40, 40)).sum(axis=0) % 2).astype(np.float32)
     skin = np.zeros_like(detail)
     skin[:, :20] = 1
@@ -56,7 +56,7 @@ def test_skin_detail_is_softened_and_the_rest_is_not():
     np.testing.assert_array_equal(soft[:, 20:], detail[:, 20:])
 
 
-def test_light_falls_off_from_its_centre():
+def test_light_falls_off_from_its_centre() -> None:
     lit = fall_off(HALF, (0.5, 0.5), 0.5)
     assert lit[56, 56] == pytest.approx(0.5, rel=1e-3)
     # Half a picture away, half of the light is lost.
@@ -64,7 +64,7 @@ def test_light_falls_off_from_its_centre():
     np.testing.assert_array_equal(fall_off(HALF, (0.5, 0.5), 0), HALF)
 
 
-def test_noise_is_that_of_counted_electrons():
+def test_noise_is_that_of_counted_electrons() -> None:
     generator = np.random.default_rng(0)
     many = add_sensor_noise(HALF, 10, 20, generator)
     # 400 electrons expected: variance 400 of counting, 400 of reading, over 800 for white.
@@ -74,13 +74,13 @@ def test_noise_is_that_of_counted_electrons():
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
-def test_levels_are_counted(bits):
+def test_levels_are_counted(bits) -> None:
     ramp = np.linspace(0, 1, 5000).reshape(50, 100) ** 2.2
     assert len(np.unique(quantise(ramp, bits))) == 2**bits
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_every_preset_keeps_form_and_seed(preset):
+def test_every_preset_keeps_form_and_seed(preset) -> None:
     first, second = (training_transform(preset, 3)(image=PHOTO)["image"] for _ in "ab")
     assert first.shape == PHOTO.shape
     assert first.dtype == np.uint8
@@ -88,7 +88,7 @@ def test_every_preset_keeps_form_and_seed(preset):
 
 
 @pytest.mark.parametrize("preset", ["nir-strong", "nir-dark", "vis-to-nir"])
-def test_grey_stays_grey(preset):
+def test_grey_stays_grey(preset) -> None:
     transform = training_transform(preset, 0)
     for _ in range(20):
         shown = transform(image=np.full((112, 112, 3), 120, np.uint8))["image"]

@@ -1,5 +1,7 @@
 """Lists of pairs as people have them: tabs, names of several words, line ends, and what contradicts the manifest."""
 
+from pathlib import Path
+
 import pytest
 
 from facexfer.data.manifest import FaceImage, Manifest
@@ -12,7 +14,7 @@ EXPECTED = (ListedPair(0, 1, True, 0), ListedPair(0, 3, False, 0))
 
 
 @pytest.fixture
-def manifest(tmp_path):
+def manifest(tmp_path: Path):
     images = (
         FaceImage(tmp_path / f"{who}_{number:04d}.png".replace(" ", "_"), who, "vis", "val") for who, number in PEOPLE
     )
@@ -35,7 +37,7 @@ def read(manifest, text):
         "\n1\nJane\u00a0Doe\t0001\t0002\t\n\nJane Doe \t 1\tAgent 47\t3\n",
     ],
 )
-def test_forms_of_one_list(manifest, text):
+def test_forms_of_one_list(manifest, text) -> None:
     assert read(manifest, text) == EXPECTED
 
 
@@ -48,7 +50,7 @@ def test_forms_of_one_list(manifest, text):
         "\ufefffirst,second,same,fold\r",
     ],
 )
-def test_forms_of_one_csv(manifest, head):
+def test_forms_of_one_csv(manifest, head) -> None:
     rows = "Jane_Doe_0001.png, Jane_Doe_0002.png, 1, 0\n./Jane_Doe_0001.png,Agent_47_0003.png,0,0\n"
     assert read(manifest, f"{head}\n{rows}") == EXPECTED
 
@@ -76,23 +78,23 @@ def test_forms_of_one_csv(manifest, head):
         ("1 1\nJane\x07\t1\t2\nJane Doe\t1\tAgent 47\t3\n", r"line 2: expected a name on one line, got U\+0007"),
     ],
 )
-def test_bad_lists(manifest, text, message):
+def test_bad_lists(manifest, text, message) -> None:
     with pytest.raises(InputError, match=message):
         read(manifest, text)
 
 
-def test_a_pair_twice_is_said(manifest):
+def test_a_pair_twice_is_said(manifest) -> None:
     with pytest.warns(DataWarning, match="1 pairs are listed again"):
         read(manifest, "2 1\nJane Doe\t1\t2\nJane Doe\t1\tAgent 47\t3\nJane Doe\t2\t1\nJane Doe\t2\tAgent 47\t3\n")
 
 
-def test_where_everybody_has_one_image_the_list_tells_who_is_who(tmp_path):
+def test_where_everybody_has_one_image_the_list_tells_who_is_who(tmp_path: Path) -> None:
     images = tuple(FaceImage(tmp_path / f"{number}.png", f"photo {number}", "vis", "val") for number in range(3))
     manifest = Manifest(tmp_path / "images.csv", images)
     assert read(manifest, "first,second,same,fold\n0.png,1.png,1,0\n0.png,2.png,0,0\n")[0].same
 
 
-def test_what_is_known_decides_where_a_name_ends():
+def test_what_is_known_decides_where_a_name_ends() -> None:
     known = {("Agent 47", 1), ("Agent 47", 2), ("Agent", 47), ("1", 2)}
     with pytest.raises(InputError, match="in several ways"):
         read_pair_line("Agent 47 1 2", known.__contains__)

@@ -20,7 +20,7 @@ def held_out(listed, draw):
 
 
 @pytest.mark.parametrize("protocol", ["polyu-nirfd", "identity-disjoint", "vis-nir", "vis-nir-one"])
-def test_nobody_is_in_both_splits_and_order_changes_nothing(protocol):
+def test_nobody_is_in_both_splits_and_order_changes_nothing(protocol) -> None:
     listed = photos(335, ("nir", "vis"))
     draw = draw_splits(listed, protocol, 3)
     training = {photo.identity for photo, split in zip(listed, draw.splits, strict=True) if split == "train"}
@@ -31,21 +31,21 @@ def test_nobody_is_in_both_splits_and_order_changes_nothing(protocol):
     assert draw.name == f"{protocol}-3"
 
 
-def test_the_paper_holds_out_80_of_335_and_draws_differ():
+def test_the_paper_holds_out_80_of_335_and_draws_differ() -> None:
     listed = photos(335)
     draws = [draw_splits(listed, "polyu-nirfd", number) for number in range(5)]
     assert {len(held_out(listed, draw)) for draw in draws} == {80}
     assert len({draw.fingerprint for draw in draws}) == 5
 
 
-def test_people_of_one_modality_are_only_trained_on():
+def test_people_of_one_modality_are_only_trained_on() -> None:
     listed = photos(4, ("nir", "vis")) + [Listed(f"n{i}.png", f"n{i}", "nir") for i in range(20)]
     draw = draw_splits(listed, "vis-nir", held_out=3)
     assert len(held_out(listed, draw)) == 3
     assert held_out(listed, draw) < {f"{person:03d}" for person in range(4)}
 
 
-def test_one_visible_photo_is_enrolled():
+def test_one_visible_photo_is_enrolled() -> None:
     listed = photos(5, ("nir", "vis"), each=3)
     draw = draw_splits(listed, "vis-nir-one", held_out=2)
     kept = [photo for photo, split in zip(listed, draw.splits, strict=True) if split == "val"]
@@ -66,6 +66,6 @@ def test_one_visible_photo_is_enrolled():
         ("polyu", 3, {}, "unknown protocol 'polyu'"),
     ],
 )
-def test_what_does_not_fit_is_an_error(protocol, people, options, message):
+def test_what_does_not_fit_is_an_error(protocol, people, options, message) -> None:
     with pytest.raises(InputError, match=message):
         draw_splits(photos(people), protocol, **options)

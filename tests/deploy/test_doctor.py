@@ -20,7 +20,7 @@ from facexfer.deploy.doctor import (
 from facexfer.measure.providers import working_provider
 
 
-def test_this_environment_is_described(tmp_path):
+def test_this_environment_is_described(tmp_path: Path) -> None:
     findings = {each.check: each for each in examine(tmp_path)}
     assert "torch" in findings["torch"].found
     assert "ExecutionProvider" in check_provider().found
@@ -31,7 +31,7 @@ def test_this_environment_is_described(tmp_path):
 @pytest.mark.parametrize(
     ("one", "other"), [("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-headless")]
 )
-def test_twins_have_a_cure_that_leaves_one(one, other):
+def test_twins_have_a_cure_that_leaves_one(one, other) -> None:
     both = check_twins({one: "1.0", other: "1.1"})
     (wrong,) = [each for each in both if each.cure]
     assert f"{one} 1.0 and {other} 1.1" in wrong.found
@@ -39,23 +39,23 @@ def test_twins_have_a_cure_that_leaves_one(one, other):
     assert not any(each.cure for each in check_twins({one: "1.0"}))
 
 
-def test_old_and_missing_packages_are_named():
+def test_old_and_missing_packages_are_named() -> None:
     asked = ["numpy>=2.0", "onnx>=1.17", "timm>=1; extra == 'timm'", "opencv-python-headless>=4"]
     findings = check_requirements(asked, {"numpy": "1.26.4", "opencv-python": "4.9"})
     assert [each.found for each in findings] == ["expected numpy>=2.0, got 1.26.4", "expected onnx>=1.17, got none"]
     assert findings[1].cure == "pip install 'onnx>=1.17'"
 
 
-def test_installed_versions_are_those_of_the_packages():
+def test_installed_versions_are_those_of_the_packages() -> None:
     assert installed_versions()["numpy"] == metadata.version("numpy")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a folder that nobody can write to")
-def test_a_folder_without_write_access_is_found():
+def test_a_folder_without_write_access_is_found() -> None:
     assert "may write to" in check_writing(Path("/proc/1")).cure
 
 
-def test_the_provider_is_said_once(tmp_path):
+def test_the_provider_is_said_once(tmp_path: Path) -> None:
     """In a process of its own: two sessions, one line."""
     code = (
         "from facexfer.measure.providers import choose_provider; "
@@ -68,5 +68,5 @@ def test_the_provider_is_said_once(tmp_path):
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is offered here")
-def test_without_cuda_the_cpu_works():
+def test_without_cuda_the_cpu_works() -> None:
     assert working_provider() == "CPUExecutionProvider"

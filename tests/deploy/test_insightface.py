@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ CPU = {"providers": ["CPUExecutionProvider"]}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory):
     """A run that has trained nothing, so that its network is the published one, and its bundle."""
     folder = tmp_path_factory.mktemp("insightface")
     source = shared("data/lfw-nirsim/images.csv")
@@ -71,7 +72,7 @@ def cosine(first, second):
     return first @ second / np.linalg.norm(first) / np.linalg.norm(second)
 
 
-def test_origin_and_licence_come_from_the_source_through_the_run(folder):
+def test_origin_and_licence_come_from_the_source_through_the_run(folder) -> None:
     contract = json.loads((folder / "mine" / "model.json").read_text())
     assert "InsightFace model zoo" in contract["source"]
     assert contract["licence"] == "non-commercial research only"
@@ -80,7 +81,7 @@ def test_origin_and_licence_come_from_the_source_through_the_run(folder):
 
 
 @pytest.mark.parametrize("form", ["manifest", "plain"])
-def test_face_analysis_gives_our_embeddings(folder, form, tmp_path):
+def test_face_analysis_gives_our_embeddings(folder, form, tmp_path: Path) -> None:
     from insightface.app import FaceAnalysis
 
     if form == "manifest":
@@ -99,7 +100,7 @@ def test_face_analysis_gives_our_embeddings(folder, form, tmp_path):
 
 
 @pytest.mark.parametrize(("precision", "least"), [("fp16", 0.999), ("int8", 0.7)])
-def test_smaller_forms_are_recognition_models_too(folder, precision, least, tmp_path):
+def test_smaller_forms_are_recognition_models_too(folder, precision, least, tmp_path: Path) -> None:
     from insightface import model_zoo
 
     from facexfer.data.images import read_crop
@@ -115,7 +116,7 @@ def test_smaller_forms_are_recognition_models_too(folder, precision, least, tmp_
     assert cosine(model.get_feat(crops[0][:, :, ::-1]).ravel(), expected) > least
 
 
-def test_photos_are_matched_and_people_found(folder, tmp_path):
+def test_photos_are_matched_and_people_found(folder, tmp_path: Path) -> None:
     def run(*words):
         detector = ("--detector", shared("detectors/yunet_n_320_320.onnx"), "--bundle", folder / "mine")
         result = CliRunner().invoke(app, list(map(str, ("match", *words, *detector))))

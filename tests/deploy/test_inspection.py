@@ -1,6 +1,7 @@
 """What inspect says of facexfer's own files and of folders."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from safetensors.torch import save_file
@@ -14,7 +15,7 @@ from facexfer.runs.state import save_state
 NAME = "mbf(scale=1, blocks=(1, 1, 1, 1))"
 
 
-def test_licence_and_origin_of_our_own_files(tmp_path):
+def test_licence_and_origin_of_our_own_files(tmp_path: Path) -> None:
     network = create_backbone(NAME)
     facts = facts_to_metadata(replace(network.info, licence="research", source="somebody"))
     save_file(dict(network.state_dict()), tmp_path / "model.safetensors", {"backbone": NAME, **facts})
@@ -24,7 +25,7 @@ def test_licence_and_origin_of_our_own_files(tmp_path):
         assert (seen.licence, seen.origin) == ("research", "somebody")
 
 
-def test_other_folders_are_one_line(tmp_path):
+def test_other_folders_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a file of weights, a run folder or a bundle, got another folder"):
         inspect_path(tmp_path)
     (tmp_path / "recipe.toml").write_text("")

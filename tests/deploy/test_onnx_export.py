@@ -1,5 +1,7 @@
 """The exported file against torch and against InsightFace itself."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -26,14 +28,14 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def exported(network, tmp_path_factory):
+def exported(network, tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("export") / "model.onnx"
     assert export_onnx(network, path) <= 1e-4
     return path
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
-def test_onnxruntime_equals_torch(network, exported, batch):
+def test_onnxruntime_equals_torch(network, exported, batch) -> None:
     session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
     images = torch.randint(0, 256, (batch, 3, 112, 112)).float()
     with torch.no_grad():
@@ -45,7 +47,7 @@ def test_onnxruntime_equals_torch(network, exported, batch):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("crop", CROPS)
-def test_insightface_loads_it_and_gives_the_same_embedding(network, exported, crop):
+def test_insightface_loads_it_and_gives_the_same_embedding(network, exported, crop) -> None:
     from insightface import model_zoo
 
     image = read_crop(shared("data/lfw-nirsim") / crop)
@@ -57,7 +59,7 @@ def test_insightface_loads_it_and_gives_the_same_embedding(network, exported, cr
     assert theirs @ ours / np.linalg.norm(theirs) / np.linalg.norm(ours) > 0.9999
 
 
-def test_the_embedders_of_weights_and_file_agree(exported):
+def test_the_embedders_of_weights_and_file_agree(exported) -> None:
     crops = np.stack([read_crop(shared("data/lfw-nirsim") / crop) for crop in CROPS])
     first = load(shared(WEIGHTS), "mobilefacenet").embed(crops)
     second = load(exported).embed(crops)
@@ -65,24 +67,24 @@ def test_the_embedders_of_weights_and_file_agree(exported):
     assert np.abs(first - second).max() < 1e-4
 
 
-def test_the_file_knows_its_network(exported):
+def test_the_file_knows_its_network(exported) -> None:
     info = onnx_info(onnx.load(exported))
     assert (info["name"], info["embedding_size"], info["color_order"]) == ("mobilefacenet", 128, "RGB")
 
 
-def test_a_file_that_differs_is_not_written(network, tmp_path, monkeypatch):
+def test_a_file_that_differs_is_not_written(network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_export, "TOLERANCE", 1e-12)
     with pytest.raises(RunError, match="expected onnxruntime within 1e-12 of torch"):
         export_onnx(network, tmp_path / "model.onnx", opset=17)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_wants_normalised_pixels_is_no_embedder_by_itself():
+def test_a_file_that_wants_normalised_pixels_is_no_embedder_by_itself() -> None:
     with pytest.raises(InputError, match="expected an ONNX file that normalises pixels itself.* add --backbone NAME"):
         load(shared("weights/mobilefacenet-relu6.onnx"))
 
 
-def test_a_file_of_a_fixed_batch_embeds_any_number_of_crops(exported, tmp_path):
+def test_a_file_of_a_fixed_batch_embeds_any_number_of_crops(exported, tmp_path: Path) -> None:
     proto = onnx.load(exported)
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     onnx.save(proto, tmp_path / "fixed.onnx")
@@ -92,7 +94,7 @@ def test_a_file_of_a_fixed_batch_embeds_any_number_of_crops(exported, tmp_path):
     assert np.abs(fixed - load(exported).embed(crops)).max() < 1e-5
 
 
-def test_prelu_is_written_in_operators_of_the_fast_layout(network, exported):
+def test_prelu_is_written_in_operators_of_the_fast_layout(network, exported) -> None:
     kinds = [node.op_type for node in onnx.load(exported).graph.node]
     assert "PRelu" not in kinds
     assert kinds.count("Relu") == sum(isinstance(module, torch.nn.PReLU) for module in network.modules())
@@ -101,7 +103,7 @@ def test_prelu_is_written_in_operators_of_the_fast_layout(network, exported):
     assert loaded.info.licence == network.info.licence == "non-commercial research only"
 
 
-def test_equal_weights_leave_the_normalisation_where_insightface_looks(tmp_path):
+def test_equal_weights_leave_the_normalisation_where_insightface_looks(tmp_path: Path) -> None:
     """An untrained network has many equal constants, which the older exporter copies by nodes of their own."""
     path = tmp_path / "untrained.onnx"
     export_onnx(create_backbone("mobilefacenet_slim").eval(), path, opset=17)
@@ -112,7 +114,7 @@ def test_equal_weights_leave_the_normalisation_where_insightface_looks(tmp_path)
 @pytest.mark.parametrize(
     ("opset", "written", "stays"), [(11, 6, 6), (17, 10, 8), (18, 10, 8), (19, 10, 9), (21, 10, 10)]
 )
-def test_the_ir_version_is_no_higher_than_the_operators_need(opset, written, stays):
+def test_the_ir_version_is_no_higher_than_the_operators_need(opset, written, stays) -> None:
     proto = onnx.ModelProto(ir_version=written)
     proto.opset_import.add(domain="", version=opset)
     proto.opset_import.add(domain="com.microsoft", version=1)

@@ -1,6 +1,7 @@
 """Eight bits: convolutions around a map with a few far values stay in float32."""
 
 import copy
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ def distance(first, second, crops):
 
 
 @pytest.mark.slow
-def test_far_values_keep_their_convolutions_in_float(network, crops, tmp_path):
+def test_far_values_keep_their_convolutions_in_float(network, crops, tmp_path: Path) -> None:
     export_onnx(network, tmp_path / "fp32.onnx", opset=17)
     before = rounding_noise(tmp_path / "fp32.onnx", crops)
     network = copy.deepcopy(network)
@@ -65,7 +66,7 @@ def test_far_values_keep_their_convolutions_in_float(network, crops, tmp_path):
     assert distance(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", crops) < 0.25
 
 
-def test_other_forms_of_a_fixed_batch(network, crops, tmp_path):
+def test_other_forms_of_a_fixed_batch(network, crops, tmp_path: Path) -> None:
     export_onnx(network, tmp_path / "fp32.onnx", opset=17, batch=3)
     for precision, limit in (("fp32", 1e-6), ("fp16", 1e-2), ("int8", 0.25), ("int8-dynamic", 0.25)):
         write_precision(precision, tmp_path / "fp32.onnx", tmp_path / "m.onnx", lambda: crops)
@@ -73,7 +74,9 @@ def test_other_forms_of_a_fixed_batch(network, crops, tmp_path):
 
 
 @pytest.mark.parametrize("opset", [11, 13])
-def test_eight_bits_below_opset_13_have_one_scale_a_layer(network, crops, tmp_path, capsys, opset):
+def test_eight_bits_below_opset_13_have_one_scale_a_layer(
+    network, crops, tmp_path: Path, capsys: pytest.CaptureFixture[str], opset
+) -> None:
     export_onnx(network, tmp_path / "fp32.onnx", opset=opset)
     write_precision("int8", tmp_path / "fp32.onnx", tmp_path / "int8.onnx", lambda: crops)
     proto = onnx.load(tmp_path / "int8.onnx")

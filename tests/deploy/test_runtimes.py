@@ -19,7 +19,7 @@ HERE = ["onnxruntime:fp16", "opencv:fp32"]
 
 
 @pytest.fixture(scope="module")
-def trained(recipe_for, tmp_path_factory):
+def trained(recipe_for, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("runtimes")
     manifest = write_small_set(folder)
     recipe = recipe_for(
@@ -52,7 +52,7 @@ def bundle(trained, names):
 
 
 @pytest.mark.slow
-def test_the_contract_lists_each_runtimes_files_with_what_was_measured(bundle, names):
+def test_the_contract_lists_each_runtimes_files_with_what_was_measured(bundle, names) -> None:
     contract = json.loads((bundle / "model.json").read_text())
     *here, elsewhere = contract["runtimes"]
     assert [f"{each['runtime']}:{each['precision']}" for each in here] == names
@@ -78,7 +78,7 @@ def test_the_contract_lists_each_runtimes_files_with_what_was_measured(bundle, n
 
 
 @pytest.mark.slow
-def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle, trained, names):
+def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle, trained, names) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
     expected = load(trained / "run").embed(crops)
     for name in names:
@@ -90,7 +90,7 @@ def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle, trained, n
 
 
 @pytest.mark.slow
-def test_the_commands_use_a_runtime(bundle, trained):
+def test_the_commands_use_a_runtime(bundle, trained) -> None:
     manifest, photo = trained / "images.csv", trained / "nir/p0/0.png"
     words = ["--manifest", manifest, "--split", "val", "--probe", "nir", "--far", "0.2"]
     shown = run("evaluate", "--model", bundle, "--runtime", "opencv", *words)
@@ -102,7 +102,7 @@ def test_the_commands_use_a_runtime(bundle, trained):
 
 
 @pytest.mark.slow
-def test_a_changed_file_and_an_absent_runtime_are_refused(bundle, trained):
+def test_a_changed_file_and_an_absent_runtime_are_refused(bundle, trained) -> None:
     words = ["--model", bundle, "--manifest", trained / "images.csv", "--runtime"]
     with pytest.raises(InputError, match="expected a runtime that the bundle has .*got 'coreml'; export it with"):
         run("evaluate", *words, "coreml")
@@ -118,7 +118,7 @@ def test_a_changed_file_and_an_absent_runtime_are_refused(bundle, trained):
         weights.write_bytes(before)
 
 
-def test_names_of_runtimes_and_precisions():
+def test_names_of_runtimes_and_precisions() -> None:
     assert {"onnxruntime", "openvino", "opencv"} <= set(RUNTIMES)
     assert choose_runtime("openvino").name == "openvino:fp32"
     with pytest.raises(InputError, match="did you mean 'openvino'"):
@@ -127,7 +127,7 @@ def test_names_of_runtimes_and_precisions():
         choose_runtime("opencv:int4")
 
 
-def test_an_absent_library_is_one_line_with_the_command_that_installs_it():
+def test_an_absent_library_is_one_line_with_the_command_that_installs_it() -> None:
     with pytest.raises(
         InputError, match=r'the runtime openvino, got: .*; install it by pip install "facexfer\[openvino'
     ):

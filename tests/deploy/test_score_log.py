@@ -1,5 +1,7 @@
 """A device's log, as devices write it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,14 +15,14 @@ def written(folder, text):
     return folder / "log.csv"
 
 
-def test_scores_alone(tmp_path):
+def test_scores_alone(tmp_path: Path) -> None:
     log = read_log(written(tmp_path, "score\n0.5\n0.62\n-0.1\n"))
     assert log.scores.tolist() == [0.5, 0.62, -0.1]
     assert (log.users, log.times, log.accepted) == (None, None, None)
     assert log.rounding == pytest.approx(0.005)
 
 
-def test_users_times_and_decisions_under_their_usual_names(tmp_path):
+def test_users_times_and_decisions_under_their_usual_names(tmp_path: Path) -> None:
     log = read_log(
         written(
             tmp_path,
@@ -49,6 +51,6 @@ def test_users_times_and_decisions_under_their_usual_names(tmp_path):
         ("score,accepted\n0.5,maybe\n", "field accepted: expected 1 or 0, or accept or reject, got 'maybe'"),
     ],
 )
-def test_a_bad_value_is_named_with_its_line(text, message, tmp_path):
+def test_a_bad_value_is_named_with_its_line(text, message, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         read_log(written(tmp_path, text))

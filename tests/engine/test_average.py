@@ -6,7 +6,7 @@ import torch
 from facexfer.engine.stage import make_average
 
 
-def test_the_average_of_weights_follows_by_its_decay():
+def test_the_average_of_weights_follows_by_its_decay() -> None:
     network = torch.nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         network.weight.zero_()

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import pytest
@@ -17,7 +18,7 @@ from facexfer.runs.folder import RunFolder
 
 
 @pytest.fixture
-def manifest(tmp_path):
+def manifest(tmp_path: Path):
     return write_small_set(tmp_path / "faces")
 
 
@@ -36,7 +37,7 @@ def rewrite(manifest, change):
         writer.writerows(rows)
 
 
-def test_a_run_whose_pictures_have_changed_is_not_resumed(make, manifest, tmp_path):
+def test_a_run_whose_pictures_have_changed_is_not_resumed(make, manifest, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     result = train(make(), run.path)
     assert json.loads(run.data_file.read_text()) == result["data"]
@@ -53,13 +54,13 @@ def test_a_run_whose_pictures_have_changed_is_not_resumed(make, manifest, tmp_pa
         train(make(), run.path, resume=True)
 
 
-def test_a_picture_in_both_splits_is_refused(make, manifest, tmp_path):
+def test_a_picture_in_both_splits_is_refused(make, manifest, tmp_path: Path) -> None:
     shutil.copyfile(manifest.parent / "nir/p0/0.png", manifest.parent / "vis/p5/0.png")
     with pytest.raises(InputError, match="disjoint pictures in training and validation, 1 are in both, such as 0.png"):
         train(make(), tmp_path / "run")
 
 
-def test_a_picture_listed_again_counts_once_as_in_an_evaluation(make, manifest, tmp_path):
+def test_a_picture_listed_again_counts_once_as_in_an_evaluation(make, manifest, tmp_path: Path) -> None:
     once = train(make(), tmp_path / "once")["figures"]
     rewrite(manifest, lambda rows: rows + [row for row in rows if row["split"] == "val"])
     with pytest.warns(DataWarning, match="of 24 images are pictures listed before"):

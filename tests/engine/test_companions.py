@@ -1,5 +1,7 @@
 """Runs with companions: who accompanies whom, what a batch holds, and that a stopped run goes on the same."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,12 +16,12 @@ from facexfer.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory: pytest.TempPathFactory):
     return write_small_set(tmp_path_factory.mktemp("faces"), train=3, val=2, images=4)
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory):
+def pool(tmp_path_factory: pytest.TempPathFactory):
     file = write_small_set(tmp_path_factory.mktemp("pool"), train=3, val=1, images=2, modalities=("vis",))
     # Other people than in the measured set.
     file.write_text(file.read_text().replace(",p", ",q").replace(",train,", ",pool,").replace(",val,", ",pool,"))
@@ -50,7 +52,7 @@ def losses_of(run):
     return [record["losses"] for record in RunFolder(run).metrics() if "losses" in record]
 
 
-def captured_targets(recipe, folder, monkeypatch):
+def captured_targets(recipe, folder, monkeypatch: pytest.MonkeyPatch):
     """The targets of a run, and what it was set up with."""
     kept = []
 
@@ -63,7 +65,9 @@ def captured_targets(recipe, folder, monkeypatch):
     return kept[0]
 
 
-def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(make, manifest, tmp_path, monkeypatch):
+def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(
+    make, manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = make(manifest, source={"recalibrate_batchnorm": False}, optimizer={"iterations": 1})
     setup, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
     source, images = setup.source.eval(), setup.task.companions.pictures.images
@@ -75,7 +79,9 @@ def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(make, 
     assert torch.allclose(targets[5], expected, atol=1e-5)
 
 
-def test_a_person_s_mean_where_no_shot_is_shared(make, manifest, tmp_path, monkeypatch):
+def test_a_person_s_mean_where_no_shot_is_shared(
+    make, manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = make(manifest, companions={"match": "identity"}, optimizer={"iterations": 1})
     _, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
     # Four images of each of three people: one target a person.
@@ -85,14 +91,14 @@ def test_a_person_s_mean_where_no_shot_is_shared(make, manifest, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_simulated_companions_are_the_images_before_their_rendering(make, manifest, tmp_path):
+def test_simulated_companions_are_the_images_before_their_rendering(make, manifest, tmp_path: Path) -> None:
     recipe = make(manifest, data={"modality": "vis", "augmentation": "vis-to-nir"}, companions={"match": "simulated"})
     train(recipe, tmp_path / "run", resume=False)
     assert [set(losses) for losses in losses_of(tmp_path / "run")] == [{"companion"}] * 4
 
 
 @pytest.mark.slow
-def test_a_pool_alone_is_enough_and_the_training_images_serve_batchnorm(make, manifest, pool, tmp_path):
+def test_a_pool_alone_is_enough_and_the_training_images_serve_batchnorm(make, manifest, pool, tmp_path: Path) -> None:
     recipe = make(
         manifest,
         companions=None,
@@ -104,7 +110,7 @@ def test_a_pool_alone_is_enough_and_the_training_images_serve_batchnorm(make, ma
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_bit_for_bit(stop_at, make, manifest, pool, tmp_path):
+def test_a_stopped_run_goes_on_bit_for_bit(stop_at, make, manifest, pool, tmp_path: Path) -> None:
     sections = {
         "companions": {"keep": 0.25},
         "pool": {"manifest": str(pool), "share": 0.25},
@@ -124,7 +130,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(stop_at, make, manifest, pool, tmp_pa
     assert losses_of(tmp_path / "whole") == losses_of(tmp_path / "stopped")
 
 
-def test_images_without_a_companion_are_counted_before_training(make, manifest, tmp_path, capsys):
+def test_images_without_a_companion_are_counted_before_training(
+    make, manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = manifest.read_text().splitlines()
     fewer = manifest.parent / "fewer.csv"
     fewer.write_text("\n".join(row for row in rows if not row.startswith("vis/p1/")) + "\n")
@@ -132,30 +140,30 @@ def test_images_without_a_companion_are_counted_before_training(make, manifest, 
     assert "4 of 12 training images have no companion" in capsys.readouterr().out
 
 
-def test_a_recipe_without_companions_says_what_would_do(make, manifest, tmp_path):
+def test_a_recipe_without_companions_says_what_would_do(make, manifest, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"add \[companions\] .* or \[pool\]"):
         train(make(manifest, companions=None), tmp_path / "run", resume=False)
 
 
-def test_measured_people_are_never_in_a_pool(make, manifest, tmp_path):
+def test_measured_people_are_never_in_a_pool(make, manifest, tmp_path: Path) -> None:
     recipe = make(manifest, pool={"manifest": str(manifest), "split": "val"})
     with pytest.raises(InputError, match="expected disjoint identities"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_shares_of_more_than_a_batch(make, manifest, pool, tmp_path):
+def test_shares_of_more_than_a_batch(make, manifest, pool, tmp_path: Path) -> None:
     recipe = make(manifest, companions={"keep": 0.5}, pool={"manifest": str(pool), "share": 0.75})
     with pytest.raises(InputError, match="sum to at most 1, got 1.25"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_balanced_batches_have_no_room_for_a_pool(make, manifest, pool, tmp_path):
+def test_balanced_batches_have_no_room_for_a_pool(make, manifest, pool, tmp_path: Path) -> None:
     recipe = make(manifest, data={"identities_per_batch": 2}, pool={"manifest": str(pool)})
     with pytest.raises(InputError, match="leave one of the two out"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_batchnorm_alone_takes_no_step_and_needs_no_label(make, manifest, tmp_path):
+def test_batchnorm_alone_takes_no_step_and_needs_no_label(make, manifest, tmp_path: Path) -> None:
     recipe = make(manifest, companions=None, method={"name": "adabn"}, optimizer={"iterations": None, "epochs": 0})
     result = train(recipe, tmp_path / "run", resume=False)
     assert result["steps"] == 0
@@ -167,7 +175,7 @@ def test_batchnorm_alone_takes_no_step_and_needs_no_label(make, manifest, tmp_pa
         train(make(manifest, companions=None, method={"name": "adabn"}, **still), tmp_path / "third", resume=False)
 
 
-def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, manifest, tmp_path):
+def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, manifest, tmp_path: Path) -> None:
     recipe = make(
         manifest,
         companions=None,
@@ -181,19 +189,19 @@ def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, ma
     assert train(recipe, tmp_path / "run", resume=False)["steps"] == 1
 
 
-def test_companions_that_no_term_reads_are_refused(make, manifest, pool, tmp_path):
+def test_companions_that_no_term_reads_are_refused(make, manifest, pool, tmp_path: Path) -> None:
     recipe = make(manifest, pool={"manifest": str(pool)}, method={"name": "l2"})
     with pytest.raises(InputError, match=r"reads companions beside \[companions\] and \[pool\], got l2; take csd"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_drops_belong_to_the_schedule_in_steps(make, manifest):
+def test_drops_belong_to_the_schedule_in_steps(make, manifest) -> None:
     with pytest.raises(InputError, match="expected drops with the schedule steps alone, got cosine"):
         make(manifest, optimizer={"schedule": "cosine", "drops": [0.5]})
 
 
 @pytest.mark.slow
-def test_a_block_in_front_is_trained_saved_and_found_again(make, manifest, tmp_path):
+def test_a_block_in_front_is_trained_saved_and_found_again(make, manifest, tmp_path: Path) -> None:
     weights = tmp_path / "plain.pt"
     torch.manual_seed(0)
     plain = create_backbone("mobilefacenet").eval()

@@ -1,5 +1,7 @@
 """Batches on the device: the same images in the same order, augmented there, and the same again after a stop."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from lightning.fabric import Fabric
@@ -14,7 +16,7 @@ from facexfer.tasks.face import face_task
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory: pytest.TempPathFactory):
     return write_small_set(tmp_path_factory.mktemp("faces"), train=3, val=2, images=4)
 
 
@@ -38,7 +40,7 @@ def batches_of(recipe):
     return make_batches(recipe, mixture, Fabric(accelerator="cpu", devices=1))
 
 
-def test_images_labels_and_order_are_those_of_the_workers(make):
+def test_images_labels_and_order_are_those_of_the_workers(make) -> None:
     both = [batches_of(make("none", augment)) for augment in ("device", "workers")]
     assert [type(each) for each in both] == [DeviceBatches, TrainingBatches]
     ours, theirs = (list(each.between(1, 7)) for each in both)
@@ -48,7 +50,7 @@ def test_images_labels_and_order_are_those_of_the_workers(make):
             assert all(torch.equal(one, two) for one, two in zip(part, other, strict=True))
 
 
-def test_companions_in_a_batch_have_their_own_preset(make):
+def test_companions_in_a_batch_have_their_own_preset(make) -> None:
     companions = {"modality": "vis", "match": "capture", "keep": 0.5}
     batches = batches_of(make("none", companions=companions, method={"name": "csd"}))
     (plain,), (again,) = next(iter(batches.between(0, 1))), next(iter(batches.between(0, 1)))
@@ -60,7 +62,7 @@ def test_companions_in_a_batch_have_their_own_preset(make):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_equals_one_that_was_never_stopped(assert_same_run, stop_at, make, tmp_path):
+def test_a_resumed_run_equals_one_that_was_never_stopped(assert_same_run, stop_at, make, tmp_path: Path) -> None:
     recipe = make()
     train(recipe, tmp_path / "whole", resume=False)
     with pytest.raises(KeyboardInterrupt):
@@ -69,7 +71,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(assert_same_run, stop_a
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
-def test_a_preset_that_only_workers_have_is_an_error_before_the_run(make, tmp_path):
+def test_a_preset_that_only_workers_have_is_an_error_before_the_run(make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown augmentation on the device 'nir-dark'"):
         train(make("nir-dark"), tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()

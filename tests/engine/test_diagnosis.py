@@ -11,28 +11,28 @@ def warnings_of(*losses, stage="ast", part="spatial"):
     return said + diagnosis.end_stage()
 
 
-def test_a_run_that_goes_well_is_left_in_peace():
+def test_a_run_that_goes_well_is_left_in_peace() -> None:
     assert warnings_of((8.0, 0.02), (3.0, 0.2), (0.1, 0.4)) == []
 
 
-def test_an_exploding_alignment_is_said_once_with_its_cure():
+def test_an_exploding_alignment_is_said_once_with_its_cure() -> None:
     (said,) = warnings_of((2.0, 3.0), (0.5, 80.0), (0.4, 130.0))
     assert "'spatial' has grown from 3 to 80 in stage 'ast'" in said
     assert "alpha" in said
     assert "learning_rate" in said
 
 
-def test_an_alignment_that_grows_beside_a_larger_classification_is_no_explosion():
+def test_an_alignment_that_grows_beside_a_larger_classification_is_no_explosion() -> None:
     assert warnings_of((20.0, 0.01), (12.0, 0.9)) == []
 
 
-def test_a_head_that_does_not_learn_is_said_at_the_end_of_the_stage():
+def test_a_head_that_does_not_learn_is_said_at_the_end_of_the_stage() -> None:
     (said,) = warnings_of((20.0, 0.1), (19.9, 0.1))
     assert "the head does not learn" in said
     assert "from 20 to 19.9" in said
 
 
-def test_the_next_stage_starts_afresh():
+def test_the_next_stage_starts_afresh() -> None:
     diagnosis = Diagnosis(255)
     assert diagnosis.see({"stage": "ast", "losses": {"classification": 9.0}}) == []
     assert diagnosis.see({"step": 3, "figures": {}}) == []
@@ -40,7 +40,7 @@ def test_the_next_stage_starts_afresh():
     assert diagnosis.see({"stage": "act", "losses": {"classification": 1.0, "channel": 60.0}}) == []
 
 
-def test_a_run_is_wrong_for_as_long_as_a_part_outweighs_the_classification():
+def test_a_run_is_wrong_for_as_long_as_a_part_outweighs_the_classification() -> None:
     diagnosis = Diagnosis(255)
     states = []
     for channel in (1.4, 697.0, 900.0, 2.0):
@@ -50,7 +50,7 @@ def test_a_run_is_wrong_for_as_long_as_a_part_outweighs_the_classification():
     assert diagnosis.symptoms() == "the loss part 'channel' has grown from 1.4 to 900 in stage 'act'"
 
 
-def test_a_classification_far_above_a_guess_is_lost_and_one_that_only_rises_is_not():
+def test_a_classification_far_above_a_guess_is_lost_and_one_that_only_rises_is_not() -> None:
     diagnosis = Diagnosis(255)
     states = []
     for loss in (0.2, 6.0, 8.4, 1.0):
@@ -59,7 +59,7 @@ def test_a_classification_far_above_a_guess_is_lost_and_one_that_only_rises_is_n
     assert states == [False, False, True, False]
 
 
-def test_figures_behind_the_source_are_listed():
+def test_figures_behind_the_source_are_listed() -> None:
     untouched = {"nir/tar@0.01": 0.9, "vis/tar@0.01": 0.99, "nir/tar@1e-06": None}
     (said,) = compare_with_untouched({"nir/tar@0.01": 0.95, "vis/tar@0.01": 0.95, "nir/tar@1e-06": None}, untouched)
     assert "vis/tar@0.01 95.0 % (untouched 99.0 %)" in said

@@ -21,7 +21,7 @@ SLOW_TO_SAVE = {"checkpoint_seconds": 1000, "log_every_steps": 3}
 
 
 @pytest.fixture(scope="module")
-def make(recipe_for, tmp_path_factory):
+def make(recipe_for, tmp_path_factory: pytest.TempPathFactory):
     manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
 
     def make(workers=0):
@@ -36,7 +36,7 @@ def make(recipe_for, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(make, tmp_path_factory):
+def whole(make, tmp_path_factory: pytest.TempPathFactory):
     run = tmp_path_factory.mktemp("runs") / "whole"
     train(make(), run)
     return run
@@ -55,7 +55,9 @@ def send_at(number, kind):
     [(1, signal.SIGINT), (2, signal.SIGTERM), (3, signal.SIGINT), (6, signal.SIGINT)],
     ids=["between log lines", "sigterm", "at a stage's end", "at the last step"],
 )
-def test_a_stopped_run_has_saved_and_goes_on_bit_for_bit(assert_same_run, make, whole, tmp_path, capfd, step, kind):
+def test_a_stopped_run_has_saved_and_goes_on_bit_for_bit(
+    assert_same_run, make, whole, tmp_path: Path, capfd: pytest.CaptureFixture[str], step, kind
+) -> None:
     run = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt, match=rf"stopped after step {step} of 6; continue with --resume"):
         train(make(), run.path, on_step=send_at(step, kind))
@@ -66,7 +68,7 @@ def test_a_stopped_run_has_saved_and_goes_on_bit_for_bit(assert_same_run, make, 
 
 
 @pytest.mark.slow
-def test_ctrl_c_reaches_the_workers_too_and_loses_nothing(assert_same_run, make, whole, tmp_path):
+def test_ctrl_c_reaches_the_workers_too_and_loses_nothing(assert_same_run, make, whole, tmp_path: Path) -> None:
     """As a terminal does: the signal goes to the whole process group."""
     write_recipe(make(workers=1), tmp_path / "recipe.toml")
     program = (
@@ -82,7 +84,7 @@ def test_ctrl_c_reaches_the_workers_too_and_loses_nothing(assert_same_run, make,
     assert_same_run(tmp_path / "run", whole)
 
 
-def test_the_second_request_stops_at_once(monkeypatch):
+def test_the_second_request_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interrupt, "_ONE_REQUEST_SECONDS", 0.0)
     before = signal.getsignal(signal.SIGINT)
     with StopRequest(speaks=False) as stop:
@@ -93,7 +95,7 @@ def test_the_second_request_stops_at_once(monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_one_press_that_comes_twice_is_one_request():
+def test_one_press_that_comes_twice_is_one_request() -> None:
     with StopRequest(speaks=False) as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -25,7 +25,7 @@ KILLED = ROOT / "tests" / "programs" / "killed.py"
 
 
 @pytest.fixture(scope="module")
-def make(recipe_for, tmp_path_factory):
+def make(recipe_for, tmp_path_factory: pytest.TempPathFactory):
     manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
     steps = {"iterations": 6, "batch_size": 4}
     return lambda optimizer=(), **sections: recipe_for(manifest, optimizer={**steps, **dict(optimizer)}, **sections)
@@ -42,7 +42,7 @@ def run_with_kills(recipe, folder, kills):
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(assert_same_run, make, tmp_path):
+def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(assert_same_run, make, tmp_path: Path) -> None:
     """SIGKILL while a checkpoint is written, between the stages, in a step and while the result is written."""
     options = {"average_decay": 0.9}
     recipe = make(optimizer=options, evaluation={"best_far": 0.1})
@@ -57,14 +57,16 @@ def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(assert_sa
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_equals_one_that_was_never_stopped(assert_same_run, make, tmp_path):
+def test_a_run_killed_at_random_moments_equals_one_that_was_never_stopped(
+    assert_same_run, make, tmp_path: Path
+) -> None:
     moments = np.random.default_rng(7).uniform(0.05, 0.5, 5).round(3).tolist()
     run_with_kills(make(evaluation={"every_epochs": 0.5}), tmp_path, moments)
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(stop_at, make, tmp_path):
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(stop_at, make, tmp_path: Path) -> None:
     """Files may not grow beyond what half a checkpoint takes: the write fails as on a full disk."""
     recipe = make()
     write_recipe(recipe, tmp_path / "recipe.toml")
@@ -87,7 +89,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(stop_at, make
 
 
 @pytest.mark.slow
-def test_the_engines_options_work_together(make, tmp_path):
+def test_the_engines_options_work_together(make, tmp_path: Path) -> None:
     recipe = make(
         data={"identities_per_batch": 2},
         optimizer={"accumulate": 2, "clip_norm": 1.0, "average_decay": 0.9},
@@ -113,7 +115,7 @@ def test_the_engines_options_work_together(make, tmp_path):
 
 
 @pytest.mark.slow
-def test_no_loader_worker_outlives_a_run_that_fails(stop_at, make, tmp_path):
+def test_no_loader_worker_outlives_a_run_that_fails(stop_at, make, tmp_path: Path) -> None:
     recipe = make(optimizer={"iterations": 20}, runtime={"workers": 2}, evaluation={"untouched": False})
     others = set(psutil.Process().children())
     with pytest.raises(KeyboardInterrupt):
@@ -122,7 +124,9 @@ def test_no_loader_worker_outlives_a_run_that_fails(stop_at, make, tmp_path):
 
 
 @pytest.mark.slow
-def test_frozen_statistics_stay_and_small_batches_are_warned_of(make, tmp_path, capsys):
+def test_frozen_statistics_stay_and_small_batches_are_warned_of(
+    make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     short = {"iterations": 2, "learning_rate": 0.001}
     plain = make(optimizer=short, evaluation={"untouched": False})
     frozen = make(optimizer={**short, "frozen_batchnorm": True}, evaluation={"untouched": False})
@@ -139,7 +143,7 @@ def test_frozen_statistics_stay_and_small_batches_are_warned_of(make, tmp_path, 
     assert all(torch.equal(start[name], moved[1][name]) for name in statistics)
 
 
-def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(make, tmp_path):
+def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(make, tmp_path: Path) -> None:
     """The loss before the step is finite; only the next one would show it."""
 
     def break_at_two(step):
@@ -152,7 +156,7 @@ def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(make, tmp_path
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, where 16-mixed works")
-def test_a_precision_that_is_not_to_be_had_is_an_error(make, tmp_path):
+def test_a_precision_that_is_not_to_be_had_is_an_error(make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a GPU for 16-mixed, found none; take bf16-mixed or 32-true"):
         train(make(runtime={"precision": "16-mixed"}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match=r"runtime.precision: Input should be '32-true', .* got '16-true'"):
@@ -161,7 +165,7 @@ def test_a_precision_that_is_not_to_be_had_is_an_error(make, tmp_path):
 
 
 @pytest.mark.slow
-def test_accumulation_gives_the_same_step(make, tmp_path):
+def test_accumulation_gives_the_same_step(make, tmp_path: Path) -> None:
     """With BatchNorm's statistics held; two passes of two images against one of four."""
     networks = []
     for parts in (1, 2):
@@ -175,7 +179,7 @@ def test_accumulation_gives_the_same_step(make, tmp_path):
         assert torch.allclose(one.double(), networks[1][name].double(), atol=1e-5), name
 
 
-def test_a_batch_that_cannot_be_shared_is_an_error(make, tmp_path):
+def test_a_batch_that_cannot_be_shared_is_an_error(make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="share in 3 parts each, got 4; make optimizer.batch_size a multiple of 3"):
         train(make(optimizer={"accumulate": 3}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match="3 identities can share, got 4"):
@@ -183,7 +187,7 @@ def test_a_batch_that_cannot_be_shared_is_an_error(make, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_best_network_is_never_chosen_by_test_data(make, tmp_path):
+def test_the_best_network_is_never_chosen_by_test_data(make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a validation split to choose by, got data.val_split = 'test'"):
         BestMetric(make(data={"val_split": "test"}, evaluation={"best_far": 0.1}))
     with pytest.raises(InputError, match=r"expected one of evaluation.fars \[0.1\], got 0.2"):
@@ -192,7 +196,7 @@ def test_the_best_network_is_never_chosen_by_test_data(make, tmp_path):
         BestMetric(make(evaluation={"patience": 2}))
 
 
-def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(make, tmp_path):
+def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(make, tmp_path: Path) -> None:
     best = BestMetric(make(evaluation={"best_far": 0.1, "patience": 2}))
     assert [best.see(step, {"nir/tar@0.1": tar}) for step, tar in enumerate((0.5, 0.7, 0.7, 0.6))] == [
         True, True, False, False,

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from facexfer.transfer.channel_weights import weights_from_rises
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory: pytest.TempPathFactory):
     return write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=2)
 
 
@@ -47,7 +48,7 @@ def make(manifest, recipe_for):
         ({"name": "soft_ft", "old_task": "source_set"}, "source_classification"),
     ],
 )
-def test_runs_give_their_part_of_the_loss(make, method, part, tmp_path):
+def test_runs_give_their_part_of_the_loss(make, method, part, tmp_path: Path) -> None:
     train(make(method, source_data={"modality": "vis"}), tmp_path / "run", resume=False)
     losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]
     assert [set(each) for each in losses] == [{"classification", part}]
@@ -55,7 +56,7 @@ def test_runs_give_their_part_of_the_loss(make, method, part, tmp_path):
 
 
 @pytest.mark.slow
-def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(make, tmp_path):
+def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(make, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(make({"name": "afa", "attention": "fixed"}), run, resume=False)
     assert RunFolder(run / "attention").finished
@@ -68,7 +69,7 @@ def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(make, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_stopped_before_its_result_keeps_what_it_has_trained(make, tmp_path):
+def test_a_run_stopped_before_its_result_keeps_what_it_has_trained(make, tmp_path: Path) -> None:
     recipe, folder = make({"name": "l2"}), RunFolder(tmp_path / "run")
     train(recipe, folder.path, resume=False)
     trained = load_file(folder.model_file)
@@ -79,7 +80,7 @@ def test_a_run_stopped_before_its_result_keeps_what_it_has_trained(make, tmp_pat
     assert all(torch.equal(trained[key], value) for key, value in load_file(folder.model_file).items())
 
 
-def test_what_a_method_needs_is_checked_before_the_run(make, tmp_path):
+def test_what_a_method_needs_is_checked_before_the_run(make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected images of the source's own kind .* \[source_data\]"):
         train(make({"name": "soft_ft", "old_task": "source_set"}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match="expected a source network with its own classifier, mobilefacenet_slim came"):
@@ -91,7 +92,9 @@ def test_what_a_method_needs_is_checked_before_the_run(make, tmp_path):
 
 
 @pytest.mark.slow
-def test_channel_weights_measured_before_a_run_are_used_by_it(make, tmp_path, monkeypatch):
+def test_channel_weights_measured_before_a_run_are_used_by_it(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = make({"name": "delta"}, source_data={"modality": "vis"})
     write_recipe(recipe, tmp_path / "recipe.toml")
     words = ["facexfer", "delta-weights", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")]
@@ -119,7 +122,7 @@ def test_channel_weights_measured_before_a_run_are_used_by_it(make, tmp_path, mo
 @pytest.mark.parametrize(
     ("name", "parts"), [("id_mmd", {"classification", "discrepancy"}), ("xedgeface", {"contrast", "kept"})]
 )
-def test_methods_of_both_spectra_know_each_image_s_own(make, name, parts, tmp_path):
+def test_methods_of_both_spectra_know_each_image_s_own(make, name, parts, tmp_path: Path) -> None:
     data = {"modality": ["nir", "vis"], "identities_per_batch": 2}
     train(make({"name": name}, optimizer={"batch_size": 8}, data=data), tmp_path / "run", resume=False)
     losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]
@@ -127,6 +130,6 @@ def test_methods_of_both_spectra_know_each_image_s_own(make, name, parts, tmp_pa
     assert all(value > 0 for each in losses for value in each.values())
 
 
-def test_methods_of_both_spectra_need_both(make, tmp_path):
+def test_methods_of_both_spectra_need_both(make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected training images of two modalities for this method"):
         train(make({"name": "id_mmd"}), tmp_path / "run", resume=False)

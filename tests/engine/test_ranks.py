@@ -23,7 +23,7 @@ SETTINGS = {"frozen": {"frozen_batchnorm": True}, "synced": {"sync_batchnorm": T
 
 
 @pytest.fixture(scope="module")
-def make(recipe_for, tmp_path_factory):
+def make(recipe_for, tmp_path_factory: pytest.TempPathFactory):
     manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
 
     def make(**optimizer):
@@ -42,7 +42,7 @@ def make(recipe_for, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def two(make, tmp_path_factory):
+def two(make, tmp_path_factory: pytest.TempPathFactory):
     """What two processes of torchrun have made of the recipes, after one was lost and both were restarted."""
     folder = tmp_path_factory.mktemp("two")
     for name, options in SETTINGS.items():
@@ -56,7 +56,7 @@ def two(make, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
-def test_two_processes_equal_one_with_the_whole_batch(make, two, tmp_path, name):
+def test_two_processes_equal_one_with_the_whole_batch(make, two, tmp_path: Path, name) -> None:
     train(make(**SETTINGS[name]), tmp_path / "one", resume=False)
     start, model = load_file(WEIGHTS), load_file(tmp_path / "one" / "model.safetensors")
     assert max((model[key] - start[key]).abs().max() for key in start) > 0.01
@@ -74,7 +74,7 @@ def test_two_processes_equal_one_with_the_whole_batch(make, two, tmp_path, name)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
-def test_all_ranks_hold_the_same_share_the_evaluation_and_one_writes(two, name):
+def test_all_ranks_hold_the_same_share_the_evaluation_and_one_writes(two, name) -> None:
     mine, theirs = (torch.load(two / f"{name}-{rank}.pt", weights_only=True) for rank in range(2))
     for first, second in zip(mine["stages"], theirs["stages"], strict=True):
         assert first.keys() == second.keys()
@@ -87,7 +87,7 @@ def test_all_ranks_hold_the_same_share_the_evaluation_and_one_writes(two, name):
 
 
 @pytest.mark.slow
-def test_a_lost_rank_ends_the_job_with_a_message_and_a_good_checkpoint(two, tmp_path):
+def test_a_lost_rank_ends_the_job_with_a_message_and_a_good_checkpoint(two, tmp_path: Path) -> None:
     command = [
         sys.executable,
         PROGRAMS / "train_and_lose_a_rank.py",

@@ -1,5 +1,7 @@
 """Checkpoints: the last good one stays for as long as a run looks wrong."""
 
+from pathlib import Path
+
 import pytest
 from lightning.fabric import Fabric
 
@@ -10,7 +12,7 @@ from facexfer.runs.state import load_state
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path):
     folder = RunFolder(tmp_path / "run")
     values = {"source": {"backbone": "mbf"}, "data": {}, "method": {"name": "l2"}, "optimizer": {"iterations": 9}}
     folder.start(parse_recipe(values, "test"))
@@ -21,7 +23,7 @@ def checkpoints_of(run):
     return Checkpoints(Fabric(accelerator="cpu", devices=1), run, 0)
 
 
-def test_the_last_good_checkpoint_is_kept_beside_those_of_a_run_gone_wrong(run):
+def test_the_last_good_checkpoint_is_kept_beside_those_of_a_run_gone_wrong(run) -> None:
     checkpoints = checkpoints_of(run)
     for step, is_wrong in ((2, False), (4, True), (6, True)):
         checkpoints.save(step, {}, is_wrong)
@@ -30,7 +32,7 @@ def test_the_last_good_checkpoint_is_kept_beside_those_of_a_run_gone_wrong(run):
     assert checkpoints.describe_good() == "the last good checkpoint is of step 2, good.safetensors"
 
 
-def test_a_resumed_run_still_knows_what_was_good(run):
+def test_a_resumed_run_still_knows_what_was_good(run) -> None:
     first, second = checkpoints_of(run), checkpoints_of(run)
     first.save(2, {}, False)
     first.save(4, {}, True)
@@ -40,7 +42,7 @@ def test_a_resumed_run_still_knows_what_was_good(run):
     assert "of step 2" in second.describe_good()
 
 
-def test_a_run_that_recovers_has_one_good_checkpoint_again(run):
+def test_a_run_that_recovers_has_one_good_checkpoint_again(run) -> None:
     checkpoints = checkpoints_of(run)
     for step, is_wrong in ((2, True), (4, True), (6, False)):
         checkpoints.save(step, {}, is_wrong)

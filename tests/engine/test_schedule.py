@@ -6,7 +6,7 @@ from facexfer.engine.schedule import balanced_batches
 from facexfer.errors import InputError
 
 
-def test_balanced_batches_hold_as_many_images_of_each_identity():
+def test_balanced_batches_hold_as_many_images_of_each_identity() -> None:
     labels = [0] * 50 + [1] * 3 + [2] * 20 + [3] * 7
     batches = balanced_batches(labels, 2, 8, seed=1, epoch=0)
     assert len(batches) == 80 // 8

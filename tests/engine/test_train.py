@@ -25,7 +25,7 @@ MEASURED = {"evaluation": {"pairs": [{"probe": "nir"}, {"probe": "nir", "gallery
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory: pytest.TempPathFactory):
     return write_small_set(tmp_path_factory.mktemp("faces"))
 
 
@@ -40,13 +40,13 @@ def recipe(make):
 
 
 @pytest.fixture(scope="module")
-def finished(recipe, tmp_path_factory):
+def finished(recipe, tmp_path_factory: pytest.TempPathFactory):
     run = tmp_path_factory.mktemp("runs") / "whole"
     train(recipe, run, resume=False)
     return run
 
 
-def test_a_run_folder_holds_recipe_metrics_network_and_result(finished):
+def test_a_run_folder_holds_recipe_metrics_network_and_result(finished) -> None:
     folder = RunFolder(finished)
     assert folder.recipe_file.read_text().startswith('task = "face"')
     records = RunFolder(finished).metrics()
@@ -62,7 +62,9 @@ def test_a_run_folder_holds_recipe_metrics_network_and_result(finished):
     assert backbone.info.name == "mobilefacenet_slim"
 
 
-def test_a_head_that_cannot_learn_is_said_on_screen_and_in_the_metrics(make, tmp_path, capsys):
+def test_a_head_that_cannot_learn_is_said_on_screen_and_in_the_metrics(
+    make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(make(method={"name": "l2_fe"}, optimizer={"learning_rate": 1e-9}), tmp_path / "run", resume=False)
     (warning,) = [record["warning"] for record in RunFolder(tmp_path / "run").metrics() if "warning" in record]
     assert "the head does not learn" in warning
@@ -70,7 +72,7 @@ def test_a_head_that_cannot_learn_is_said_on_screen_and_in_the_metrics(make, tmp
 
 
 @pytest.fixture
-def objectives(monkeypatch):
+def objectives(monkeypatch: pytest.MonkeyPatch):
     """What the loop makes of each stage: the objective, and its reference, network and head as they are then."""
     made = []
     original = loop.make_objective
@@ -85,7 +87,7 @@ def objectives(monkeypatch):
 
 
 @pytest.mark.slow
-def test_stage_two_starts_from_stage_one(recipe, objectives, tmp_path):
+def test_stage_two_starts_from_stage_one(recipe, objectives, tmp_path: Path) -> None:
     """The source of stage II is the stage-I target, and the head is carried over."""
     train(recipe, tmp_path / "run", resume=False)
     (first, _, start, first_head), (second, reference, after_one, second_head) = objectives
@@ -99,14 +101,14 @@ def test_stage_two_starts_from_stage_one(recipe, objectives, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_source_can_be_kept_in_stage_two(make, objectives, tmp_path):
+def test_the_source_can_be_kept_in_stage_two(make, objectives, tmp_path: Path) -> None:
     train(make(method={"name": "afa", "keep_source": True}), tmp_path / "run", resume=False)
     (_, first, *_), (_, second, *_) = objectives
     assert first is second
 
 
 @pytest.mark.slow
-def test_each_step_is_shown_to_the_caller(make, tmp_path):
+def test_each_step_is_shown_to_the_caller(make, tmp_path: Path) -> None:
     """The step before the next checkpoint: a run that the callback ends goes on from the step before it."""
     steps = []
     result = train(make(method={"name": "l2"}), tmp_path / "run", on_step=steps.append)
@@ -122,7 +124,9 @@ def test_each_step_is_shown_to_the_caller(make, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_a_resumed_run_equals_one_that_was_never_stopped(recipe, finished, tmp_path, stop_at, assert_same_run, after):
+def test_a_resumed_run_equals_one_that_was_never_stopped(
+    recipe, finished, tmp_path: Path, stop_at, assert_same_run, after
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "run", on_step=stop_at(after + 1))
     assert not RunFolder(tmp_path / "run").finished
@@ -130,7 +134,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(recipe, finished, tmp_p
     assert_same_run(tmp_path / "run", finished)
 
 
-def test_a_finished_run_is_left_alone(recipe, finished):
+def test_a_finished_run_is_left_alone(recipe, finished) -> None:
     before = {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
     result = train(recipe, finished, resume=True)
     assert result == json.loads(RunFolder(finished).result_file.read_text())
@@ -138,14 +142,14 @@ def test_a_finished_run_is_left_alone(recipe, finished):
 
 
 @pytest.mark.slow
-def test_a_recipe_may_be_a_mapping_and_a_folder_a_string(recipe, tmp_path):
+def test_a_recipe_may_be_a_mapping_and_a_folder_a_string(recipe, tmp_path: Path) -> None:
     values = recipe.model_dump(exclude_unset=True)
     result = train(values, str(tmp_path / "run"))
     assert result == train(values, str(tmp_path / "run"), resume=True)
     assert set(result["figures"]) == {"nir/tar@0.1", "vis-nir/tar@0.1"}
 
 
-def test_a_run_that_diverges_stops_with_the_cause_and_the_last_checkpoint_stays(make, tmp_path):
+def test_a_run_that_diverges_stops_with_the_cause_and_the_last_checkpoint_stays(make, tmp_path: Path) -> None:
     recipe = make(method={"name": "dfa", "alpha": 1e-4}, optimizer={"learning_rate": 1e20, "iterations": 9})
     with pytest.raises(RunError, match=r"no longer finite after step \d+; lower optimizer.learning_rate or"):
         train(recipe, tmp_path / "run", resume=False)
@@ -157,8 +161,8 @@ def test_a_run_that_diverges_stops_with_the_cause_and_the_last_checkpoint_stays(
 
 @pytest.mark.slow
 def test_a_run_far_below_its_source_fails_with_its_cause_and_is_neither_resumed_nor_exported(
-    make, tmp_path, monkeypatch
-):
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(verdict, "KEPT", 1e9)
     monkeypatch.setattr(verdict, "MARGIN", -1.0)
     # The untrained source's TAR is 0 within NIR.
@@ -183,7 +187,9 @@ def test_a_run_far_below_its_source_fails_with_its_cause_and_is_neither_resumed_
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_finite_stops_the_run_with_part_stage_step_and_rate(make, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_the_run_with_part_stage_step_and_rate(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forward, steps = Objective.forward, []
 
     def overflow_at_step_three(self, *given, **more):
@@ -199,32 +205,32 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_part_stage_step_and_rate(m
     assert RunFolder(tmp_path / "run").load_checkpoint()["step"] == 2
 
 
-def test_feature_extraction_leaves_the_network_as_it_was(make, tmp_path):
+def test_feature_extraction_leaves_the_network_as_it_was(make, tmp_path: Path) -> None:
     train(make(method={"name": "l2_fe"}), tmp_path / "run", resume=False)
     result = json.loads(RunFolder(tmp_path / "run").result_file.read_text())
     assert result["figures"] == result["untouched"]
 
 
-def test_an_existing_run_is_not_overwritten(recipe, finished):
+def test_an_existing_run_is_not_overwritten(recipe, finished) -> None:
     with pytest.raises(InputError, match="there is a run in it; give --resume or another --out"):
         train(recipe, finished, resume=False)
 
 
-def test_resuming_with_another_recipe_is_an_error(recipe, make, finished, tmp_path):
+def test_resuming_with_another_recipe_is_an_error(recipe, make, finished, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"optimizer.iterations was 4, now 5; give another --out"):
         train(make(optimizer={"iterations": 5}), finished, resume=True)
     with pytest.raises(InputError, match="expected a run to resume, found none"):
         train(recipe, tmp_path / "none", resume=True)
 
 
-def test_too_few_images_for_a_batch_is_an_error_before_anything_is_written(make, tmp_path):
+def test_too_few_images_for_a_batch_is_an_error_before_anything_is_written(make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="16 images for batches of 17; lower optimizer.batch_size"):
         train(make(optimizer={"batch_size": 17}), tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_a_folder_that_another_process_trains_in_is_left_alone(recipe, finished, tmp_path):
+def test_a_folder_that_another_process_trains_in_is_left_alone(recipe, finished, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     with run.hold(), pytest.raises(InputError, match="expected a folder that no other process trains in"):
         train(recipe, run.path, resume=False)
@@ -245,7 +251,15 @@ def test_a_folder_that_another_process_trains_in_is_left_alone(recipe, finished,
         (lambda rows: [row.replace("p1/1.png", "p1/missing.png") for row in rows], "missing.png"),
     ],
 )
-def test_bad_data_is_one_line_and_exit_status_2(recipe_for, manifest, tmp_path, monkeypatch, capsys, damage, message):
+def test_bad_data_is_one_line_and_exit_status_2(
+    recipe_for,
+    manifest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    damage,
+    message,
+) -> None:
     rows = damage(manifest.read_text().splitlines())
     bad = manifest.with_name(f"{tmp_path.name}.csv")
     bad.write_text("\n".join(rows) + "\n")

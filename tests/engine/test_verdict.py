@@ -21,7 +21,7 @@ def source_of(**figures):
 
 
 @pytest.mark.parametrize(("now", "is_far"), [(0.0066, True), (0.64, True), (0.65, False), (0.74, False), (0.9, False)])
-def test_far_below_is_less_than_three_quarters_of_the_source(now, is_far):
+def test_far_below_is_less_than_three_quarters_of_the_source(now, is_far) -> None:
     source, _ = source_of(**{"0_1": 0.857})
     said = source.shortfall({"nir/tar@0.1": now})
     assert (said != "") == is_far
@@ -29,7 +29,7 @@ def test_far_below_is_less_than_three_quarters_of_the_source(now, is_far):
         assert said == f"nir/tar@0.1 is {100 * now:.2f} %, far below the 85.70 % of the network that it started from"
 
 
-def test_the_source_is_measured_once_and_only_where_it_may_decide():
+def test_the_source_is_measured_once_and_only_where_it_may_decide() -> None:
     source, measured = source_of(**{"0_1": 1.0})
     assert source.shortfall({"nir/tar@0.1": 0.76}) == ""
     assert measured == []
@@ -38,26 +38,26 @@ def test_the_source_is_measured_once_and_only_where_it_may_decide():
     assert len(measured) == 1
 
 
-def test_the_largest_far_that_is_supported_decides_and_other_pairs_do_not():
+def test_the_largest_far_that_is_supported_decides_and_other_pairs_do_not() -> None:
     source, _ = source_of(**{"0_1": None, "0_01": 0.98})
     figures = {"nir/tar@0.1": None, "nir/tar@0.01": 0.95, "nir/tar@0.001": 0.1, "nir-vis/tar@0.1": 0.1}
     assert source.shortfall(figures) == ""
     assert "nir/tar@0.01" in source.shortfall({**figures, "nir/tar@0.01": 0.5})
 
 
-def test_a_task_without_tar_has_no_shortfall():
+def test_a_task_without_tar_has_no_shortfall() -> None:
     source, measured = source_of()
     assert source.shortfall({"top1": 0.1}) == ""
     assert measured == []
 
 
 @pytest.mark.parametrize(("before", "is_said"), [(0.11, False), (0.19, False), (0.21, True)])
-def test_a_source_at_chance_has_nothing_to_fall_from(before, is_said):
+def test_a_source_at_chance_has_nothing_to_fall_from(before, is_said) -> None:
     source, _ = source_of(**{"0_1": before})
     assert (source.shortfall({"nir/tar@0.1": 0.05}) != "") == is_said
 
 
 @pytest.mark.parametrize(("before", "now", "is_said"), [(0.028, 0.0, False), (0.049, 0.0, False), (0.06, 0.0, True)])
-def test_one_pair_of_a_few_is_no_fall(before, now, is_said):
+def test_one_pair_of_a_few_is_no_fall(before, now, is_said) -> None:
     source, _ = source_of(**{"0_01": before})
     assert (source.shortfall({"nir/tar@0.01": now}) != "") == is_said

@@ -20,7 +20,7 @@ def pairs():
     return PairSet.within(embeddings.astype(np.float32), labels)
 
 
-def test_shares_and_covariance_are_those_of_the_scores(pairs):
+def test_shares_and_covariance_are_those_of_the_scores(pairs) -> None:
     (point,) = operating_points(pairs, [0.05])
     known = labelled_scores(pairs, [0.05])
     curve = curve_of_scores(known.genuine, known.tail)
@@ -37,7 +37,7 @@ def test_shares_and_covariance_are_those_of_the_scores(pairs):
     assert found.above == pytest.approx(np.linspace(0.9, 0.1, 9), abs=2 / hits.sum())
 
 
-def test_the_interval_is_at_the_threshold_itself(pairs):
+def test_the_interval_is_at_the_threshold_itself(pairs) -> None:
     """That of the operating point also holds the noise of the threshold, which a device keeps."""
     (point,) = operating_points(pairs, [0.05])
     known = labelled_scores(pairs, [0.05])

@@ -18,7 +18,7 @@ def people(generator, count=120, images=6, dimension=24, common=0.0):
     return entries, names, units(probes + pull[:, None]), np.repeat(names, images)
 
 
-def test_independent_entries_count_each_for_one():
+def test_independent_entries_count_each_for_one() -> None:
     found = measure_dependence(*people(np.random.default_rng(0)))
     assert found.power == pytest.approx(1.0, abs=0.06)
     assert found.sizes == (15, 30, 60)
@@ -26,16 +26,16 @@ def test_independent_entries_count_each_for_one():
     assert list(found.measured) == sorted(found.measured)
 
 
-def test_strangers_who_are_like_everybody_make_a_gallery_count_for_fewer():
+def test_strangers_who_are_like_everybody_make_a_gallery_count_for_fewer() -> None:
     found = measure_dependence(*people(np.random.default_rng(1), common=0.6))
     assert found.power < 0.9
 
 
-def test_the_rates_are_inverse():
+def test_the_rates_are_inverse() -> None:
     known = GalleryDependence(0.8, (), (), 1.0)
     assert known.far_for(known.alarm_rate(1e-5, 500), 500) == pytest.approx(1e-5)
     assert known.alarm_rate(1e-5, 500) < GalleryDependence(1.0, (), (), 1.0).alarm_rate(1e-5, 500)
 
 
-def test_too_few_people():
+def test_too_few_people() -> None:
     assert measure_dependence(*people(np.random.default_rng(2), count=8)) is None

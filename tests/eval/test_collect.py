@@ -23,7 +23,7 @@ def matrix(gallery, probe):
 
 
 @pytest.mark.parametrize("one_set", [True, False])
-def test_curve_and_worst_pairs(monkeypatch, one_set):
+def test_curve_and_worst_pairs(monkeypatch: pytest.MonkeyPatch, one_set) -> None:
     monkeypatch.setattr(pairs, "BLOCK", 32)
     (embeddings, labels), (probes, probe_labels) = make(), make(1)
     if one_set:

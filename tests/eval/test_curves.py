@@ -18,7 +18,7 @@ def truth_and_scores(genuine, impostor):
 
 
 @pytest.mark.parametrize("digits", [0, 1, 8])
-def test_roc_and_auc_equal_scikit_learn(digits):
+def test_roc_and_auc_equal_scikit_learn(digits) -> None:
     genuine, impostor = drawn(digits)
     curve = curve_of_scores(genuine, impostor)
     truth, scores = truth_and_scores(genuine, impostor)
@@ -30,7 +30,7 @@ def test_roc_and_auc_equal_scikit_learn(digits):
 
 
 @pytest.mark.parametrize("digits", [1, 8])
-def test_det_equals_scikit_learn(digits):
+def test_det_equals_scikit_learn(digits) -> None:
     genuine, impostor = drawn(digits)
     curve = curve_of_scores(genuine, impostor)
     far, misses, _ = metrics.det_curve(*truth_and_scores(genuine, impostor))
@@ -38,7 +38,7 @@ def test_det_equals_scikit_learn(digits):
     assert {(round(a, 12), round(b, 12)) for a, b in zip(far, misses, strict=True)} <= ours
 
 
-def test_counts_in_bins_bound_the_exact_figures():
+def test_counts_in_bins_bound_the_exact_figures() -> None:
     genuine, impostor = drawn(8)
     edges = np.linspace(-6, 6, 241)
     exact = curve_of_scores(genuine, impostor)
@@ -50,7 +50,7 @@ def test_counts_in_bins_bound_the_exact_figures():
     assert np.array_equal(binned.tar[:-1], (genuine[None] > edges[::-1][:-1, None]).mean(1))
 
 
-def test_equal_error_rate_by_hand():
+def test_equal_error_rate_by_hand() -> None:
     # At 0.4 one of four genuine pairs is rejected and one of four impostor pairs accepted.
     curve = curve_of_scores(np.array([0.9, 0.8, 0.7, 0.3]), np.array([0.5, 0.2, 0.1, 0.0]))
     assert equal_error_rate(curve).value == 0.25
@@ -59,6 +59,6 @@ def test_equal_error_rate_by_hand():
     assert area_under_roc(apart).value == 1
 
 
-def test_one_kind_of_score_is_an_error():
+def test_one_kind_of_score_is_an_error() -> None:
     with pytest.raises(InputError, match="got 0 genuine and 2 impostor"):
         curve_of_scores(np.array([]), np.array([1.0, 2.0]))

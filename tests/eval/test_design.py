@@ -11,14 +11,14 @@ from facexfer.eval.scores import all_pairs
 INDEPENDENT = Dependence(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def test_pairs_and_rules():
+def test_pairs_and_rules() -> None:
     design = Design(80, 6)
     assert design.genuine_pairs == 80 * 15
     assert design.impostor_pairs == 80 * 79 // 2 * 36
     assert design.smallest_far(30) == pytest.approx(30 / design.impostor_pairs)
 
 
-def test_without_dependence_the_intervals_are_those_of_independent_pairs():
+def test_without_dependence_the_intervals_are_those_of_independent_pairs() -> None:
     design = Design(200, 4, INDEPENDENT)
     pairs = design.impostor_pairs
     assert design.far_interval(1e-3) == pytest.approx(wilson_interval(1e-3 * pairs, pairs))
@@ -27,7 +27,7 @@ def test_without_dependence_the_intervals_are_those_of_independent_pairs():
     assert math.log(high / (1 - high)) - math.log(low / (1 - low)) == pytest.approx(2 * half, rel=1e-3)
 
 
-def test_more_images_of_the_same_people_help_less_and_less():
+def test_more_images_of_the_same_people_help_less_and_less() -> None:
     widths = [Design(80, images).tar_width(0.95, 1e-3) for images in (3, 6, 12, 24)]
     assert widths == sorted(widths, reverse=True)
     assert widths[2] - widths[3] < widths[0] - widths[1]
@@ -36,7 +36,7 @@ def test_more_images_of_the_same_people_help_less_and_less():
     assert only_people.tar_effect() / only_people.genuine_pairs == pytest.approx(0.24 / 80, rel=0.01)
 
 
-def test_people_for_is_the_fewest():
+def test_people_for_is_the_fewest() -> None:
     def is_narrow(design):
         return design.tar_width(0.95, 1e-3) <= 0.03
 
@@ -47,7 +47,7 @@ def test_people_for_is_the_fewest():
 
 
 @pytest.mark.slow
-def test_what_is_expected_is_what_is_measured_on_average():
+def test_what_is_expected_is_what_is_measured_on_average() -> None:
     """People around centres of their own; the dependence was measured on faces, so a factor of three is allowed."""
     generator = np.random.default_rng(1)
     found = []
@@ -68,7 +68,7 @@ def test_what_is_expected_is_what_is_measured_on_average():
         assert 1 / 3 < ratio < 3
 
 
-def test_the_lines_say_what_is_claimable_and_what_a_width_takes():
+def test_the_lines_say_what_is_claimable_and_what_a_width_takes() -> None:
     lines = describe_design(Design(80, 6), 1e-5, 0.95, 0.02)
     assert lines[0] == "80 people with 6 images each: 1,200 genuine and 113,760 impostor pairs"
     assert lines[2] == (
@@ -79,7 +79,7 @@ def test_the_lines_say_what_is_claimable_and_what_a_width_takes():
     assert "more images of the same 80 people cannot do it" in lines[-1]
 
 
-def test_what_is_no_test_set_and_no_rate():
+def test_what_is_no_test_set_and_no_rate() -> None:
     with pytest.raises(InputError, match="expected at least 2 people with at least 2 images each, got 80 and 1"):
         Design(80, 1)
     with pytest.raises(InputError, match="expected a TAR between 0 and 1"):

@@ -7,7 +7,7 @@ from facexfer.errors import InputError
 from facexfer.eval.folds import fold_accuracy
 
 
-def test_against_a_slow_reference():
+def test_against_a_slow_reference() -> None:
     generator = np.random.default_rng(0)
     same = generator.random(300) < 0.5
     scores = np.round(same + generator.normal(0, 0.7, 300), 1)
@@ -23,7 +23,7 @@ def test_against_a_slow_reference():
     assert result.standard_error == pytest.approx(np.std(result.folds, ddof=1) / np.sqrt(10))
 
 
-def test_bad_input_is_an_error():
+def test_bad_input_is_an_error() -> None:
     with pytest.raises(InputError, match="at least two folds, got 1"):
         fold_accuracy([0.1, 0.2], [True, False], [0, 0])
     with pytest.raises(InputError, match="finite scores"):

@@ -14,7 +14,7 @@ def people(identities=30, images=6, dimension=12, seed=0):
     return (centres[labels] + 0.9 * generator.normal(size=(len(labels), dimension))).astype(np.float32), labels
 
 
-def test_against_brute_force():
+def test_against_brute_force() -> None:
     embeddings, labels = people()
     gallery, probes = np.arange(0, 120, 6), np.setdiff1d(np.arange(180), np.arange(0, 120, 6))
     units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -39,18 +39,18 @@ def test_against_brute_force():
     assert not found.open_set[2].supported
 
 
-def test_ties_count_against_the_system():
+def test_ties_count_against_the_system() -> None:
     gallery, probe = np.array([[1.0, 0], [1.0, 0]]), np.array([[1.0, 0]])
     assert identify(gallery, np.array([0, 1]), probe, np.array([0]), [0.1]).rank1 == 0
 
 
-def test_templates_are_means_of_unit_embeddings():
+def test_templates_are_means_of_unit_embeddings() -> None:
     templates, names = make_templates(np.array([[2.0, 0], [0, 5.0], [3.0, 3.0]]), np.array(["b", "b", "a"]))
     assert names.tolist() == ["a", "b"]
     assert templates == pytest.approx(np.full((2, 2), np.sqrt(0.5)))
 
 
-def test_enrolment_never_looks_up_an_enrolled_shot():
+def test_enrolment_never_looks_up_an_enrolled_shot() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 2])
     captures = np.array(["x", "y", "x", "z", None, None, "w"], dtype=object)
     one = enrol(labels, captures)
@@ -60,7 +60,7 @@ def test_enrolment_never_looks_up_an_enrolled_shot():
     assert enrol(labels, captures, share=1.0).probes.tolist() == [3, 5]
 
 
-def test_bad_input_is_an_error():
+def test_bad_input_is_an_error() -> None:
     embeddings, labels = people(4, 2)
     with pytest.raises(InputError, match="one gallery entry per identity"):
         identify(embeddings, labels, embeddings, labels, [0.1])

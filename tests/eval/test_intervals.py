@@ -8,31 +8,31 @@ from facexfer.errors import InputError
 from facexfer.eval.intervals import fewest_pairs, identity_interval, residual_squares, wilson_interval
 
 
-def test_wilson_keeps_to_0_and_1():
+def test_wilson_keeps_to_0_and_1() -> None:
     assert wilson_interval(0, 20)[0] == 0
     assert wilson_interval(20, 20)[1] == 1
     with pytest.raises(InputError, match="got 3 of 2"):
         wilson_interval(3, 2)
 
 
-def test_rules_of_three_and_thirty():
+def test_rules_of_three_and_thirty() -> None:
     assert fewest_pairs(1e-4, 3) == 30_000
     assert fewest_pairs(1e-4, 30) == 300_000
     # The rule of three: with no error among 3 / p pairs the 95 % one-sided bound is about p.
     assert stats.beta.ppf(0.95, 1, 30_000) == pytest.approx(1e-4, rel=0.01)
 
 
-def test_one_pair_an_identity_gives_wilson():
+def test_one_pair_an_identity_gives_wilson() -> None:
     accepted = np.repeat([1.0, 0.0], [700, 300])
     assert identity_interval(accepted, np.ones(1000)) == pytest.approx(wilson_interval(700, 1000), abs=1e-4)
 
 
-def test_pairs_that_always_agree_are_worth_one_an_identity():
+def test_pairs_that_always_agree_are_worth_one_an_identity() -> None:
     accepted = np.repeat([10.0, 0.0], [30, 10])
     assert identity_interval(accepted, np.full(40, 10.0)) == pytest.approx(wilson_interval(30, 40), abs=0.02)
 
 
-def test_nothing_varies():
+def test_nothing_varies() -> None:
     low, high = identity_interval(np.full(40, 10.0), np.full(40, 10.0))
     assert high == 1
     assert low == pytest.approx(wilson_interval(40, 40)[0], abs=0.01)
@@ -41,7 +41,7 @@ def test_nothing_varies():
     assert high > 0.99
 
 
-def test_the_closed_form_is_the_variance_of_an_explicit_bootstrap_over_identities():
+def test_the_closed_form_is_the_variance_of_an_explicit_bootstrap_over_identities() -> None:
     """Draw exponential weights for identities, weigh each impostor pair on both sides, and measure the spread."""
     generator = np.random.default_rng(0)
     count = 60
@@ -62,7 +62,7 @@ def test_the_closed_form_is_the_variance_of_an_explicit_bootstrap_over_identitie
     assert (low, high) == pytest.approx(expected, rel=0.15)
 
 
-def test_residual_squares_against_the_whole_matrix():
+def test_residual_squares_against_the_whole_matrix() -> None:
     generator = np.random.default_rng(0)
     accepted = generator.integers(0, 3, (20, 20))
     pairs = generator.integers(3, 9, (20, 20))
@@ -92,7 +92,7 @@ def simulated(generator, identities, images, identity_sd, pair_sd):
     ("identity_sd", "pair_sd", "threshold"),
     [(0.5, 0.3, 1.5), (0.3, 0.3, 2.0), (0.0, 0.0, 1.5), (0.0, 0.7, 2.0), (0.5, 0.5, 2.5)],
 )
-def test_coverage_is_between_92_and_98_percent(identity_sd, pair_sd, threshold):
+def test_coverage_is_between_92_and_98_percent(identity_sd, pair_sd, threshold) -> None:
     """The truth is the normal tail at the threshold; 600 sets of 100 people, several images each."""
     generator = np.random.default_rng(7)
     identities, images, sets = 100, 4, 600

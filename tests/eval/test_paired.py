@@ -25,7 +25,7 @@ def compare(labels, one, other, fars=FARS):
     return paired_differences(*(labelled_scores(each, fars) for each in pairs), fars, pairs[0].impostor_pairs)
 
 
-def test_plain_rates_are_those_of_all_pairs():
+def test_plain_rates_are_those_of_all_pairs() -> None:
     labels, one, other = two_networks(0, (0.3, 0.6))
     for difference, a, b in zip(
         compare(labels, one, other), all_pairs(one, labels, FARS), all_pairs(other, labels, FARS), strict=True
@@ -34,14 +34,14 @@ def test_plain_rates_are_those_of_all_pairs():
         assert difference.difference == pytest.approx(b.tar - a.tar)
 
 
-def test_a_network_against_itself_is_not_significant():
+def test_a_network_against_itself_is_not_significant() -> None:
     labels, one, _ = two_networks(0, (0.3, 0.6))
     for difference in compare(labels, one, one):
         assert (difference.difference, difference.ci95, difference.p_value) == (0, (0, 0), 1)
         assert not difference.significant
 
 
-def test_a_much_worse_network_is_significant():
+def test_a_much_worse_network_is_significant() -> None:
     labels, one, other = two_networks(0, (0.3, 1.0))
     for difference in compare(labels, one, other):
         assert difference.ci95[1] < 0
@@ -49,7 +49,7 @@ def test_a_much_worse_network_is_significant():
         assert difference.p_value < 0.01
 
 
-def test_the_pairing_narrows_the_interval():
+def test_the_pairing_narrows_the_interval() -> None:
     labels, one, other = two_networks(0, (0.2, 0.2))
     (difference, _) = compare(labels, one, other)
     (point, _) = all_pairs(one, labels, FARS)
@@ -57,7 +57,7 @@ def test_the_pairing_narrows_the_interval():
     assert difference.ci95[1] - difference.ci95[0] < alone
 
 
-def test_equal_networks_differ_significantly_about_one_time_in_twenty(monkeypatch):
+def test_equal_networks_differ_significantly_about_one_time_in_twenty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("facexfer.eval.paired._DRAWS", 200)
     found = [
         difference.significant
@@ -68,7 +68,7 @@ def test_equal_networks_differ_significantly_about_one_time_in_twenty(monkeypatc
     assert np.mean(found) <= 0.10
 
 
-def test_unsupported_targets_and_other_pairs():
+def test_unsupported_targets_and_other_pairs() -> None:
     labels, one, other = two_networks(0, (0.3, 0.6))
     assert compare(labels, one, other, [0.1, 1e-9])[1] is None
     scores = [labelled_scores(PairSet.within(e, each), FARS) for e, each in ((one, labels), (other, labels // 2))]
@@ -77,7 +77,9 @@ def test_unsupported_targets_and_other_pairs():
 
 
 @pytest.mark.parametrize("tail", [2000, 6000])
-def test_a_tail_that_is_not_all_held_gives_exact_rates_and_about_the_same_interval(monkeypatch, tail):
+def test_a_tail_that_is_not_all_held_gives_exact_rates_and_about_the_same_interval(
+    monkeypatch: pytest.MonkeyPatch, tail
+) -> None:
     labels, one, other = two_networks(0, (0.3, 0.6))
     whole = compare(labels, one, other)
     monkeypatch.setattr("facexfer.eval.collect._TAIL", tail)
@@ -86,7 +88,7 @@ def test_a_tail_that_is_not_all_held_gives_exact_rates_and_about_the_same_interv
         assert np.ptp(seen.ci95) == pytest.approx(np.ptp(exact.ci95), rel=0.15)
 
 
-def test_more_pairs_than_are_kept_whole(monkeypatch):
+def test_more_pairs_than_are_kept_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, one, other = two_networks(0, (0.3, 0.6))
     whole = compare(labels, one, other, [0.3, 0.01])
     monkeypatch.setattr("facexfer.eval.pairwise.cuts.KEPT", 2000)

@@ -1,5 +1,7 @@
 """Score files as other toolkits write them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from facexfer.eval.score_files import read_scores
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path):
     def write(name, values):
         np.save(tmp_path / name, np.array(values))
         return tmp_path / name
@@ -16,17 +18,17 @@ def files(tmp_path):
     return write
 
 
-def test_two_arrays(files):
+def test_two_arrays(files) -> None:
     scores = read_scores(files("g.npy", [0.9, 0.8]), files("i.npy", [0.1, 0.2, 0.3]))
     assert (scores.genuine.tolist(), scores.impostor.tolist()) == ([0.9, 0.8], [0.1, 0.2, 0.3])
 
 
-def test_distances_become_similarities(files):
+def test_distances_become_similarities(files) -> None:
     scores = read_scores(files("g.npy", [1, 2]), files("i.npy", [8, 9]), distances=True)
     assert scores.genuine.tolist() == [-1, -2]
 
 
-def test_a_csv_with_both_kinds(tmp_path):
+def test_a_csv_with_both_kinds(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     path.write_text("a,b,score,same\nx,y,0.9,1\nx,z,0.2,0\ny,z,0.1,False\nx,x,0.7,genuine\n")
     scores = read_scores(path)
@@ -34,7 +36,7 @@ def test_a_csv_with_both_kinds(tmp_path):
 
 
 @pytest.mark.parametrize("heading", ["", "score\n"])
-def test_two_text_files_of_one_score_a_line(tmp_path, heading):
+def test_two_text_files_of_one_score_a_line(tmp_path: Path, heading) -> None:
     paths = [tmp_path / "genuine.csv", tmp_path / "impostor.txt"]
     for path, text in zip(paths, ("0.9\n8e-1\n\n", "0.1\n-0.2\n"), strict=True):
         path.write_text(heading + text)
@@ -43,14 +45,14 @@ def test_two_text_files_of_one_score_a_line(tmp_path, heading):
 
 
 @pytest.mark.parametrize("text", ["nan\n0.5\n", "0.5x\n0.5\n", "-inf\n", "0.5,1\n"])
-def test_no_line_of_scores_is_dropped(tmp_path, text):
+def test_no_line_of_scores_is_dropped(tmp_path: Path, text) -> None:
     path = tmp_path / "genuine.txt"
     path.write_text(text)
     with pytest.raises(InputError, match="line 1, field score: expected a finite number"):
         read_scores(path, path)
 
 
-def test_distances_taken_for_similarities_are_noticed(files):
+def test_distances_taken_for_similarities_are_noticed(files) -> None:
     with pytest.raises(InputError, match=r"expected similarities, .*AUC 0\.000\); run it with --distances"):
         read_scores(files("g.npy", [0.1, 0.2]), files("i.npy", [0.8, 0.9]))
     with pytest.raises(InputError, match="expected distances, .*run it without --distances"):
@@ -67,14 +69,14 @@ def test_distances_taken_for_similarities_are_noticed(files):
         ("score,same\n0.1,1\n", "got 1 genuine and 0 impostor"),
     ],
 )
-def test_a_bad_csv_is_named_by_line_and_field(tmp_path, text, message):
+def test_a_bad_csv_is_named_by_line_and_field(tmp_path: Path, text, message) -> None:
     path = tmp_path / "s.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_scores(path)
 
 
-def test_bad_arrays_are_errors(files, tmp_path):
+def test_bad_arrays_are_errors(files, tmp_path: Path) -> None:
     good = files("good.npy", [0.1])
     with pytest.raises(InputError, match="got 1 others, the first at 1"):
         read_scores(files("g.npy", [0.9, np.nan]), good)

@@ -43,7 +43,7 @@ def assert_equal_points(points, expected):
 
 
 @pytest.mark.parametrize("block", [7, 64, 1024])
-def test_all_pairs_equals_brute_force_whatever_the_block(monkeypatch, block):
+def test_all_pairs_equals_brute_force_whatever_the_block(monkeypatch: pytest.MonkeyPatch, block) -> None:
     monkeypatch.setattr(pairs, "BLOCK", block)
     embeddings, labels = people(300)
     upper = np.triu(np.ones((300, 300), dtype=bool), 1)
@@ -51,7 +51,7 @@ def test_all_pairs_equals_brute_force_whatever_the_block(monkeypatch, block):
 
 
 @pytest.mark.parametrize("block", [7, 1024])
-def test_ties_are_exact(monkeypatch, block):
+def test_ties_are_exact(monkeypatch: pytest.MonkeyPatch, block) -> None:
     """Sign vectors of 16 values: scores are exact multiples of 1/8, most of them tied."""
     monkeypatch.setattr(pairs, "BLOCK", block)
     generator = np.random.default_rng(1)
@@ -64,7 +64,7 @@ def test_ties_are_exact(monkeypatch, block):
 
 
 @pytest.mark.parametrize("block", [7, 1024])
-def test_gallery_against_probe_leaves_captures_out(monkeypatch, block):
+def test_gallery_against_probe_leaves_captures_out(monkeypatch: pytest.MonkeyPatch, block) -> None:
     monkeypatch.setattr(pairs, "BLOCK", block)
     gallery, gallery_labels = people(80, seed=2)
     probe, probe_labels = people(90, seed=3)
@@ -77,7 +77,7 @@ def test_gallery_against_probe_leaves_captures_out(monkeypatch, block):
 
 @pytest.mark.parametrize("kept", [0, 50, 2000, 20_000])
 @pytest.mark.parametrize("levels", [0, 3, 40])
-def test_limits_from_a_sample_change_nothing(monkeypatch, kept, levels):
+def test_limits_from_a_sample_change_nothing(monkeypatch: pytest.MonkeyPatch, kept, levels) -> None:
     """With few levels most scores tie; the thresholds then lie on values that many pairs share."""
     monkeypatch.setattr(pairs, "BLOCK", 64)
     embeddings, labels = people(400)
@@ -98,7 +98,7 @@ def test_limits_from_a_sample_change_nothing(monkeypatch, kept, levels):
         assert point.far_ci95[1] >= other.far_ci95[1] - 1e-12
 
 
-def test_a_threshold_at_zero_is_found_where_denormals_are_flushed(monkeypatch):
+def test_a_threshold_at_zero_is_found_where_denormals_are_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next float above zero is a denormal, which then is zero itself: the search for the median never ended."""
     monkeypatch.setattr(pairs, "BLOCK", 64)
     embeddings, labels = people(400)
@@ -114,7 +114,7 @@ def test_a_threshold_at_zero_is_found_where_denormals_are_flushed(monkeypatch):
         torch.set_flush_denormal(False)
 
 
-def test_a_misleading_sample_only_costs_another_pass(monkeypatch):
+def test_a_misleading_sample_only_costs_another_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, labels = people(400)
     whole = all_pairs(embeddings, labels, [0.5, 0.1, 0.01])
     monkeypatch.setattr(cuts, "KEPT", 0)
@@ -130,7 +130,7 @@ def test_a_misleading_sample_only_costs_another_pass(monkeypatch):
 
 
 @pytest.mark.parametrize("values", [1, 2, 6])
-def test_scores_that_nearly_all_tie_need_no_room(monkeypatch, values):
+def test_scores_that_nearly_all_tie_need_no_room(monkeypatch: pytest.MonkeyPatch, values) -> None:
     """So many pairs share each score that none of the values' pairs fit; each is looked at alone."""
     generator = np.random.default_rng(0)
     embeddings = np.eye(8)[generator.integers(0, values, 500)] + 1
@@ -153,7 +153,7 @@ def test_scores_that_nearly_all_tie_need_no_room(monkeypatch, values):
 
 
 @pytest.mark.slow
-def test_5000_by_5000_cross_spectral_pairs_equal_brute_force():
+def test_5000_by_5000_cross_spectral_pairs_equal_brute_force() -> None:
     gallery, gallery_labels = people(5000, 32, 400, seed=2)
     probe, probe_labels = people(5000, 32, 400, seed=2)
     probe += np.random.default_rng(5).normal(size=probe.shape).astype(np.float32)
@@ -166,7 +166,7 @@ def test_5000_by_5000_cross_spectral_pairs_equal_brute_force():
 
 
 @pytest.mark.parametrize("kept", [4_000_000, 300])
-def test_wide_blocks_and_any_strips_change_nothing(monkeypatch, kept):
+def test_wide_blocks_and_any_strips_change_nothing(monkeypatch: pytest.MonkeyPatch, kept) -> None:
     """As a GPU takes them; an identity of many images does not fit one strip."""
     embeddings, labels = people(400)
     labels[:150] = 0
@@ -182,7 +182,7 @@ def test_wide_blocks_and_any_strips_change_nothing(monkeypatch, kept):
             assert_equal_points(points, expected)
 
 
-def test_tensors_are_taken_as_they_are():
+def test_tensors_are_taken_as_they_are() -> None:
     embeddings, labels = people(60)
     assert all_pairs(torch.from_numpy(embeddings), labels, FARS) == all_pairs(embeddings, labels, FARS)
     with pytest.raises(InputError, match="of real numbers, got torch.complex64"):
@@ -195,28 +195,28 @@ def test_tensors_are_taken_as_they_are():
     assert not (before == kept).all()
 
 
-def test_labels_may_be_names():
+def test_labels_may_be_names() -> None:
     embeddings, labels = people(60)
     assert all_pairs(embeddings, np.array([f"p{label}" for label in labels]), [0.1]) == all_pairs(
         embeddings, labels, [0.1]
     )
 
 
-def test_lengths_of_embeddings_do_not_matter():
+def test_lengths_of_embeddings_do_not_matter() -> None:
     embeddings, labels = people(60)
     stretched = embeddings * np.random.default_rng(0).uniform(0.5, 2, (60, 1)).astype(np.float32)
     assert_equal_points(all_pairs(stretched, labels, FARS), all_pairs(embeddings, labels, FARS))
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e25, 1e-300])
-def test_very_small_and_very_large_embeddings_are_sound(factor):
+def test_very_small_and_very_large_embeddings_are_sound(factor) -> None:
     embeddings, labels = people(60)
     assert_equal_points(
         all_pairs(embeddings.astype(np.float64) * factor, labels, FARS), all_pairs(embeddings, labels, FARS)
     )
 
 
-def test_bad_input_is_an_error():
+def test_bad_input_is_an_error() -> None:
     embeddings, labels = people(20)
     with pytest.raises(InputError, match=r"labels without NaN, got 1, the first at 4"):
         all_pairs(embeddings, np.where(np.arange(20) == 4, np.nan, labels), [0.1])

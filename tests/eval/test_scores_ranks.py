@@ -1,6 +1,7 @@
 """Ranks of a distributed run share the work and agree bit for bit."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def work(rank, ranks, folder):
         distributed.destroy_process_group()
 
 
-def test_the_same_on_any_number_of_ranks(tmp_path):
+def test_the_same_on_any_number_of_ranks(tmp_path: Path) -> None:
     for ranks in (0, 1, 2, 3):
         multiprocessing.spawn(work, (ranks, tmp_path), nprocs=max(ranks, 1))
     for kept in (4_000_000, 500):

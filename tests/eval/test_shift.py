@@ -27,7 +27,7 @@ def measure(generator, people=80, pairs=(50, 200)):
     return AcceptedScores(THRESHOLD, float(hits.mean()), bounds, 1e-4, cuts, above, covariance, identities)
 
 
-def test_the_covariance_by_group_is_that_of_the_definition():
+def test_the_covariance_by_group_is_that_of_the_definition() -> None:
     generator = np.random.default_rng(0)
     above, groups = generator.random((40, 3)) > 0.4, generator.integers(0, 7, 40)
     shares, covariance, count = shares_by_group(above, groups)
@@ -39,13 +39,13 @@ def test_the_covariance_by_group_is_that_of_the_definition():
     assert covariance == pytest.approx(expected * count / (count - 1))
 
 
-def test_one_attempt_a_user_gives_the_binomial_variance():
+def test_one_attempt_a_user_gives_the_binomial_variance() -> None:
     above = np.array([[1], [0], [1], [1], [0]], dtype=bool)
     _, covariance, _ = shares_by_group(above, np.arange(5))
     assert covariance[0, 0] == pytest.approx(0.6 * 0.4 / 4)
 
 
-def test_repeated_attempts_of_one_user_are_one():
+def test_repeated_attempts_of_one_user_are_one() -> None:
     generator = np.random.default_rng(1)
     scores, users = draw(generator, 30, (5, 6))
     measured = measure(generator)
@@ -55,7 +55,7 @@ def test_repeated_attempts_of_one_user_are_one():
     assert often.distance == pytest.approx(once.distance)
 
 
-def test_a_rate_within_the_prediction_is_no_shift():
+def test_a_rate_within_the_prediction_is_no_shift() -> None:
     measured = measure(np.random.default_rng(2))
     users = np.arange(200)
     least = 0.8 * measured.genuine_rate + 0.2 * measured.impostor_rate
@@ -68,14 +68,14 @@ def test_a_rate_within_the_prediction_is_no_shift():
     assert rate_shift(np.arange(200) < 120, users, measured, impostor_share=0.5).p_value == 1
 
 
-def test_the_interval_of_a_rate_is_by_user():
+def test_the_interval_of_a_rate_is_by_user() -> None:
     measured = measure(np.random.default_rng(3))
     accepted, users = np.tile(np.arange(40) < 36, 10), np.tile(np.arange(40), 10)
     found = rate_shift(accepted, users, measured, 0.0)
     assert found.observed_ci95 == identity_interval(10.0 * (np.arange(40) < 36), np.full(40, 10.0))
 
 
-def test_a_trend_is_the_least_squares_line():
+def test_a_trend_is_the_least_squares_line() -> None:
     generator = np.random.default_rng(4)
     times, users = generator.random(60), np.arange(60)
     values = 0.7 - 0.2 * times + 0.01 * generator.normal(size=60)
@@ -87,7 +87,7 @@ def test_a_trend_is_the_least_squares_line():
     assert time_trend(np.full(60, 0.7), times, users).p_value == 1
 
 
-def test_scores_that_are_all_alike_are_no_division_by_zero():
+def test_scores_that_are_all_alike_are_no_division_by_zero() -> None:
     measured = measure(np.random.default_rng(5))
     found = shape_shift(np.full(30, 2.0), np.arange(30), measured)
     assert (found.observed, found.p_value < 0.01) == (1.0, True)
@@ -111,7 +111,7 @@ def alarms(log, draws, shift=0.0):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("log", [(60, 5, 40), (20, 5, 80), (300, 1, 10)], ids=["60 users", "20 users", "300 users"])
-def test_an_alarm_without_a_cause_is_one_in_twenty(log):
+def test_an_alarm_without_a_cause_is_one_in_twenty(log) -> None:
     with_users, without = alarms(log, draws=200)
     # 200 draws of 5 %: 1 to 9 % would be seen in 99 of 100 cases.
     assert 0.01 <= with_users <= 0.09
@@ -119,5 +119,5 @@ def test_an_alarm_without_a_cause_is_one_in_twenty(log):
 
 
 @pytest.mark.slow
-def test_another_camera_is_seen():
+def test_another_camera_is_seen() -> None:
     assert alarms((60, 5, 40), draws=40, shift=-0.08)[0] > 0.95

@@ -28,7 +28,7 @@ def by_definition(genuine, impostor, far):
 
 
 @given(GRID, GRID, st.sampled_from([1.0, 0.5, 0.3, 0.1, 0.05, 0.02]))
-def test_equals_the_definition_ties_included(genuine, impostor, far):
+def test_equals_the_definition_ties_included(genuine, impostor, far) -> None:
     (point,) = tar_at_far(np.array(genuine), np.array(impostor), [far])
     expected = by_definition(genuine, impostor, far)
     if expected is None:
@@ -39,7 +39,7 @@ def test_equals_the_definition_ties_included(genuine, impostor, far):
         assert point.achieved_far <= far + 1e-9
 
 
-def test_a_case_by_hand():
+def test_a_case_by_hand() -> None:
     impostor = np.array([0.9, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0, -0.1, -0.2, -0.3])
     (point,) = tar_at_far(np.array([0.95, 0.6, 0.5, 0.1]), impostor, [0.1])
     # k = 1: the threshold is the second highest, 0.5; the genuine score of 0.5 ties with it and is rejected.
@@ -48,12 +48,12 @@ def test_a_case_by_hand():
     assert low < 0.5 < high
 
 
-def test_all_scores_equal_accepts_nobody():
+def test_all_scores_equal_accepts_nobody() -> None:
     (point,) = tar_at_far(np.ones(4), np.ones(10), [0.5])
     assert (point.achieved_far, point.tar) == (0, 0)
 
 
-def test_an_unsupported_far_says_what_would_be():
+def test_an_unsupported_far_says_what_would_be() -> None:
     (point,) = tar_at_far(np.ones(3), np.zeros(616_536), [1e-6])
     assert point.remark == (
         "FAR 1e-06 needs at least 1,000,000 impostor pairs, this set has 616,536; "
@@ -61,7 +61,7 @@ def test_an_unsupported_far_says_what_would_be():
     )
 
 
-def test_a_product_that_rounds_below_a_whole_number_counts_whole():
+def test_a_product_that_rounds_below_a_whole_number_counts_whole() -> None:
     # 0.29 * 100 is 28.999999999999996.
     (point,) = tar_at_far(np.array([1.0]), np.arange(100.0), [0.29])
     assert point.achieved_far == 0.29
@@ -79,21 +79,21 @@ def test_a_product_that_rounds_below_a_whole_number_counts_whole():
         ([1.0], [1.0], [1.5], "got 1.5"),
     ],
 )
-def test_bad_input_is_an_error(genuine, impostor, fars, message):
+def test_bad_input_is_an_error(genuine, impostor, fars, message) -> None:
     with pytest.raises(InputError, match=message):
         tar_at_far(np.array(genuine), np.array(impostor), fars)
 
 
 @pytest.mark.parametrize("count", [1, 5, 10, 37, 99, 100])
 @pytest.mark.parametrize("chunk", [1, 10, 33, 1000])
-def test_the_highest_scores_in_chunks(monkeypatch, count, chunk):
+def test_the_highest_scores_in_chunks(monkeypatch: pytest.MonkeyPatch, count, chunk) -> None:
     monkeypatch.setattr(verification, "_CHUNK", chunk)
     scores = np.random.default_rng(count).integers(0, 30, 100) / 4
     assert verification.highest_scores(scores, count).tolist() == sorted(scores, reverse=True)[:count]
 
 
 @pytest.mark.parametrize("step", [0.1, 0.02, 1e-3])
-def test_quantised_scores_never_exceed_the_target(step):
+def test_quantised_scores_never_exceed_the_target(step) -> None:
     """A toolkit that rounds its scores ties many at the threshold; all of them are rejected, which lowers TAR."""
     generator = np.random.default_rng(0)
     genuine, impostor = generator.normal(0.5, 0.15, 2000), generator.normal(0, 0.1, 50_000)
@@ -105,7 +105,7 @@ def test_quantised_scores_never_exceed_the_target(step):
         assert coarse.tar <= fine.tar + 0.01
 
 
-def test_few_pairs_are_marked():
+def test_few_pairs_are_marked() -> None:
     scores = np.arange(100_000.0)
     points = tar_at_far(scores, scores, [1e-5, 2e-5, 1e-4, 3e-4])
     assert [(point.meets_rule_of_3, point.meets_rule_of_30) for point in points] == [
@@ -119,7 +119,7 @@ def test_few_pairs_are_marked():
     assert points[3].remark == ""
 
 
-def test_no_remark_names_a_rate_above_one():
+def test_no_remark_names_a_rate_above_one() -> None:
     for count in range(1, 40):
         for far in (1e-4, 0.02, 0.1, 0.5, 1.0):
             (point,) = tar_at_far(np.array([0.5]), np.linspace(0, 1, count), [far])
@@ -135,12 +135,12 @@ def test_no_remark_names_a_rate_above_one():
 
 
 @pytest.mark.parametrize("far", [float("nan"), float("inf"), -1.0, 2.0])
-def test_a_rate_that_is_none_is_refused(far):
+def test_a_rate_that_is_none_is_refused(far) -> None:
     with pytest.raises(InputError, match="FAR above 0 and at most 1"):
         tar_at_far(np.ones(2), np.zeros(2), [far])
 
 
-def test_a_threshold_is_not_rounded_to_half_precision():
+def test_a_threshold_is_not_rounded_to_half_precision() -> None:
     # 0.3 rounds to 0.30005 in float16, which would reject 0.3000488.
     point = point_at(np.array([0.3], dtype=np.float16), np.array([0.1]), 0.3)
     assert point.tar == 1

@@ -1,11 +1,13 @@
 """Files and folders that are whole or absent."""
 
+from pathlib import Path
+
 import pytest
 
 from facexfer.files.atomic import making_folder
 
 
-def test_a_folder_gets_its_name_when_it_is_complete(tmp_path):
+def test_a_folder_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
     with making_folder(tmp_path / "above" / "made") as folder:
         (folder / "file").write_text("whole")
         assert not (tmp_path / "above" / "made").exists()
@@ -13,7 +15,7 @@ def test_a_folder_gets_its_name_when_it_is_complete(tmp_path):
     assert [path.name for path in (tmp_path / "above").iterdir()] == ["made"]
 
 
-def test_an_error_removes_it(tmp_path):
+def test_an_error_removes_it(tmp_path: Path) -> None:
     def fail():
         with making_folder(tmp_path / "made") as folder:
             (folder / "file").write_text("half")
@@ -24,7 +26,7 @@ def test_an_error_removes_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_with_files_keeps_its_name(tmp_path):
+def test_a_folder_with_files_keeps_its_name(tmp_path: Path) -> None:
     def late():
         with making_folder(tmp_path / "made"):
             (tmp_path / "made").mkdir()

@@ -27,17 +27,17 @@ from facexfer.files.names import clean_name, likeness
         ("con.", "con."),
     ],
 )
-def test_what_reads_as_one_name_has_one_form(text, name):
+def test_what_reads_as_one_name_has_one_form(text, name) -> None:
     assert clean_name(text) == name
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\0b", "a\x1bb", "a\u2028b", "a\x85b", "\udcffa"])
-def test_breaks_controls_and_broken_bytes_are_refused(text):
+def test_breaks_controls_and_broken_bytes_are_refused(text) -> None:
     with pytest.raises(InputError, match=r"expected a name on one line, got U\+"):
         clean_name(text)
 
 
-def test_a_clean_name_stays_as_it_is():
+def test_a_clean_name_stays_as_it_is() -> None:
     draw = random.Random(0)
     marks = [chr(code) for code in range(0x20, 0x3200) if unicodedata.category(chr(code)) not in ("Cc", "Zl", "Zp")]
     for _ in range(2000):
@@ -45,5 +45,5 @@ def test_a_clean_name_stays_as_it_is():
         assert clean_name(name) == name
 
 
-def test_names_alike_but_for_capitals_and_width():
+def test_names_alike_but_for_capitals_and_width() -> None:
     assert likeness("P1") == likeness("p\uff11") != likeness("p2")

@@ -1,5 +1,7 @@
 """An ONNX file of any input type, output type and batch gives the embeddings that its weights say."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -16,20 +18,20 @@ CROPS = np.random.default_rng(1).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.u
 
 @pytest.mark.parametrize("batch", ["n", 1, 3, 7])
 @pytest.mark.parametrize("given", ["FLOAT", "FLOAT16", "DOUBLE", "UINT8", "INT32", "INT64", "INT16", "UINT16"])
-def test_every_type_and_batch(tmp_path, given, batch):
+def test_every_type_and_batch(tmp_path: Path, given, batch) -> None:
     file = small_onnx(tmp_path / "m.onnx", getattr(TensorProto, given), batch=batch)
     np.testing.assert_allclose(load(file).embed(CROPS), expected(CROPS), atol=1e-3)
 
 
 @pytest.mark.parametrize(("made", "within"), [("FLOAT16", 5e-2), ("DOUBLE", 1e-4)])
-def test_every_type_of_embeddings_comes_as_float32(tmp_path, made, within):
+def test_every_type_of_embeddings_comes_as_float32(tmp_path: Path, made, within) -> None:
     file = small_onnx(tmp_path / "m.onnx", TensorProto.FLOAT, getattr(TensorProto, made))
     got = load(file).embed(CROPS)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected(CROPS), atol=within)
 
 
-def test_a_batch_that_is_free_only_in_name_is_taken_one_by_one(tmp_path):
+def test_a_batch_that_is_free_only_in_name_is_taken_one_by_one(tmp_path: Path) -> None:
     file = small_onnx(tmp_path / "m.onnx", inside=1)
     np.testing.assert_allclose(load(file).embed(CROPS), expected(CROPS), atol=1e-3)
 
@@ -44,23 +46,23 @@ def test_a_batch_that_is_free_only_in_name_is_taken_one_by_one(tmp_path):
         ({"batch": 5, "inside": 2}, "expected a file that onnxruntime runs, got: "),
     ],
 )
-def test_what_cannot_be_fed_is_one_line(tmp_path, facts, message):
+def test_what_cannot_be_fed_is_one_line(tmp_path: Path, facts, message) -> None:
     file = small_onnx(tmp_path / "m.onnx", **facts)
     with pytest.raises(InputError, match=rf"m\.onnx: .*{message}") as caught:
         load(file).embed(CROPS)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_whole_numbers_need_no_visible_normalisation(tmp_path):
+def test_whole_numbers_need_no_visible_normalisation(tmp_path: Path) -> None:
     assert load(small_onnx(tmp_path / "m.onnx", TensorProto.UINT8, normalise=False)).embed(CROPS).shape == (5, 4)
 
 
 @pytest.mark.parametrize("name", ["m.ONNX", "m.bin", "m"])
-def test_a_model_is_known_by_its_content(tmp_path, name):
+def test_a_model_is_known_by_its_content(tmp_path: Path, name) -> None:
     np.testing.assert_allclose(load(small_onnx(tmp_path / name)).embed(CROPS), expected(CROPS), atol=1e-3)
 
 
-def test_the_fingerprint_covers_weights_beside_the_graph(tmp_path):
+def test_the_fingerprint_covers_weights_beside_the_graph(tmp_path: Path) -> None:
     digests = []
     for change in (0, 1):
         folder = tmp_path / str(change)
@@ -90,7 +92,7 @@ def test_the_fingerprint_covers_weights_beside_the_graph(tmp_path):
         ({"location": "w\0.bin"}, "expected weights in (its own folder|a file beside it)"),
     ],
 )
-def test_weights_that_are_not_beside_the_graph_are_one_line(tmp_path, facts, message):
+def test_weights_that_are_not_beside_the_graph_are_one_line(tmp_path: Path, facts, message) -> None:
     (tmp_path / "w.bin").write_bytes(bytes(1 << 20))
     (tmp_path / "in").mkdir()
     file = outside(small_onnx(tmp_path / "in" / "m.onnx"), **facts)
@@ -98,7 +100,7 @@ def test_weights_that_are_not_beside_the_graph_are_one_line(tmp_path, facts, mes
         load(file)
 
 
-def test_a_link_out_of_the_folder_is_refused(tmp_path):
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     file = outside(small_onnx(tmp_path / "in" / "m.onnx"))
     (tmp_path / "in" / "w.bin").rename(tmp_path / "w.bin")
@@ -107,7 +109,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
         load(file)
 
 
-def test_tensors_in_nodes_are_parts_too(tmp_path):
+def test_tensors_in_nodes_are_parts_too(tmp_path: Path) -> None:
     file = outside(small_onnx(tmp_path / "m.onnx"))
     model = onnx.load(file, load_external_data=False)
     weight = next(each for each in model.graph.initializer if each.name == "weight")

@@ -1,12 +1,14 @@
 """The CSV reader of every table: what it gives, and the line of what it refuses."""
 
+from pathlib import Path
+
 import pytest
 
 from facexfer.errors import InputError
 from facexfer.files.rows import read_rows
 
 
-def test_rows_come_with_their_lines_and_blank_lines_do_not_count(tmp_path):
+def test_rows_come_with_their_lines_and_blank_lines_do_not_count(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     file.write_text('\ufeffname,note\n\na,"two\nlines"\nb\nc,d,e\n', encoding="utf-8")
     assert list(read_rows(file, ("name",))) == [
@@ -25,7 +27,7 @@ def test_rows_come_with_their_lines_and_blank_lines_do_not_count(tmp_path):
         ('name,note\n"a"b,c\n', "expected a readable table, got: "),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(tmp_path, text, message):
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text, message) -> None:
     file = tmp_path / "table.csv"
     file.write_text(text)
     with pytest.raises(InputError, match=rf"table\.csv.*{message}"):

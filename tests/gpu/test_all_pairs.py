@@ -20,7 +20,7 @@ def people(count, dimension=64, identities=200):
 
 
 @pytest.mark.parametrize("kept", [4_000_000, 5000])
-def test_where_products_are_exact_every_figure_is_equal(monkeypatch, kept):
+def test_where_products_are_exact_every_figure_is_equal(monkeypatch: pytest.MonkeyPatch, kept) -> None:
     """Sign vectors of 64 values: every score is a multiple of 1/32, on any device and in any order."""
     monkeypatch.setattr(cuts, "KEPT", kept)
     embeddings, labels = people(5000)
@@ -31,7 +31,7 @@ def test_where_products_are_exact_every_figure_is_equal(monkeypatch, kept):
     assert gallery_probe_pairs(*cross, device="cuda") == gallery_probe_pairs(*cross)
 
 
-def test_elsewhere_only_pairs_at_the_threshold_differ(monkeypatch):
+def test_elsewhere_only_pairs_at_the_threshold_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, labels = people(5000)
     # What training has set must not reach the evaluation.
     before = torch.get_float32_matmul_precision()

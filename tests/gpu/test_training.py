@@ -1,6 +1,7 @@
 """Forward passes, training steps and whole runs on a GPU, against the CPU."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,7 +111,7 @@ def relative(one, other):
 
 @pytest.mark.parametrize("network", FACES)
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_embeddings_equal_the_cpus(network, channels_last):
+def test_embeddings_equal_the_cpus(network, channels_last) -> None:
     torch.manual_seed(0)
     backbone = create_backbone(network).eval()
     images = torch.randn(8, 3, *backbone.info.input_size)
@@ -122,7 +123,7 @@ def test_embeddings_equal_the_cpus(network, channels_last):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_training_step_equals_the_cpus(method):
+def test_a_training_step_equals_the_cpus(method) -> None:
     found = {}
     for device in ("cpu", "cuda"):
         objective, stage = make_objective("mobilefacenet", method, device)
@@ -141,7 +142,7 @@ def test_a_training_step_equals_the_cpus(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_all_that_is_trained_and_the_source_live_on_the_gpu(method):
+def test_all_that_is_trained_and_the_source_live_on_the_gpu(method) -> None:
     objective, _ = make_objective("mobilefacenet", method, "cuda")
     tensors = [
         *objective.parameters(),
@@ -153,7 +154,7 @@ def test_all_that_is_trained_and_the_source_live_on_the_gpu(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_never_waits_for_the_gpu(method):
+def test_a_step_never_waits_for_the_gpu(method) -> None:
     objective, stage = make_objective("mobilefacenet", method, "cuda")
     given = batch(objective, "cuda")
     optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-3, momentum=0.9)
@@ -174,7 +175,7 @@ def test_a_step_never_waits_for_the_gpu(method):
 
 @pytest.mark.parametrize(("kind", "tolerance"), [(torch.bfloat16, 0.05), (torch.float16, 0.02)])
 @pytest.mark.parametrize("method", ["l2", "afa"])
-def test_mixed_precision_is_finite_and_close(method, kind, tolerance):
+def test_mixed_precision_is_finite_and_close(method, kind, tolerance) -> None:
     objective, _ = make_objective("mobilefacenet", method, "cuda")
     given = batch(objective, "cuda")
     expected = objective(**given)
@@ -189,7 +190,7 @@ def test_mixed_precision_is_finite_and_close(method, kind, tolerance):
 
 
 @pytest.mark.parametrize("method", ["afa"])
-def test_a_compiled_step_equals_the_eager_one(method):
+def test_a_compiled_step_equals_the_eager_one(method) -> None:
     objective, _ = make_objective("mobilefacenet_slim", method, "cuda")
     given = batch(objective, "cuda")
     expected = {name: loss.detach() for name, loss in objective(**given).items()}
@@ -198,7 +199,7 @@ def test_a_compiled_step_equals_the_eager_one(method):
         assert float(loss) == pytest.approx(float(expected[name]), rel=1e-3)
 
 
-def test_a_linear_head_and_images_take_a_step():
+def test_a_linear_head_and_images_take_a_step() -> None:
     torch.manual_seed(0)
     network = create_backbone("mobilenet_v2").train().cuda().to(memory_format=torch.channels_last)
     head = LinearHead(network.info.embedding_size, CLASSES).cuda()
@@ -210,14 +211,14 @@ def test_a_linear_head_and_images_take_a_step():
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory: pytest.TempPathFactory):
     return write_small_set(tmp_path_factory.mktemp("faces"))
 
 
 @pytest.mark.parametrize(
     "runtime", [{}, {"augment": "device"}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"tf32": True}]
 )
-def test_a_resumed_run_equals_an_unbroken_one(recipe_for, stop_at, manifest, tmp_path, runtime):
+def test_a_resumed_run_equals_an_unbroken_one(recipe_for, stop_at, manifest, tmp_path: Path, runtime) -> None:
     """To 1e-3 of the weights: kernels that add in any order may differ in the last bits."""
     recipe = recipe_for(manifest, evaluation={"untouched": False}, runtime={"accelerator": "cuda", **runtime})
     train(recipe, tmp_path / "whole", resume=False)
@@ -231,7 +232,7 @@ def test_a_resumed_run_equals_an_unbroken_one(recipe_for, stop_at, manifest, tmp
 
 
 @pytest.mark.parametrize("preset", sorted(DEVICE_PRESETS))
-def test_augmentation_waits_for_nothing_and_gives_what_the_cpu_gives(preset):
+def test_augmentation_waits_for_nothing_and_gives_what_the_cpu_gives(preset) -> None:
     batch = torch.randint(0, 256, (3, 112, 112), dtype=torch.uint8).expand(256, -1, -1, -1)
     on_gpu = batch.cuda()
     augment(on_gpu, preset, 0, 0)

@@ -1,5 +1,7 @@
 """`facexfer.embed` and `facexfer.load`: arrays, folders, manifests and photos give the same embeddings."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -21,11 +23,11 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory: pytest.TempPathFactory):
     return write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=1, images=2, modalities=("nir",))
 
 
-def test_array_folder_and_manifest_give_the_same(network, manifest):
+def test_array_folder_and_manifest_give_the_same(network, manifest) -> None:
     images = read_manifest(manifest)
     crops = np.stack([read_crop(image.path) for image in images.images])
     expected = facexfer.embed(network, crops)
@@ -38,7 +40,7 @@ def test_array_folder_and_manifest_give_the_same(network, manifest):
     assert np.abs(facexfer.embed(network, crops, flip=True) - expected - flipped).max() < 1e-5
 
 
-def test_the_network_stays_as_it_was(network, manifest):
+def test_the_network_stays_as_it_was(network, manifest) -> None:
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     facexfer.embed(network, manifest)
@@ -49,7 +51,7 @@ def test_the_network_stays_as_it_was(network, manifest):
     assert facexfer.load(loaded) is loaded
 
 
-def test_what_is_no_model_or_no_crop_is_refused(network, manifest, tmp_path):
+def test_what_is_no_model_or_no_crop_is_refused(network, manifest, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="that says how its images are normalised, got a bare Linear"):
         facexfer.load(nn.Linear(2, 2))
     with pytest.raises(InputError, match="beside a file of weights alone, got 'mbf'"):
@@ -66,7 +68,7 @@ def test_what_is_no_model_or_no_crop_is_refused(network, manifest, tmp_path):
 
 
 @pytest.mark.slow
-def test_photos_are_aligned_and_those_without_a_face_are_told_of(network, tmp_path):
+def test_photos_are_aligned_and_those_without_a_face_are_told_of(network, tmp_path: Path) -> None:
     detector = next(shared("detectors").glob("*yunet*.onnx"))
     photos = sorted(shared("data/raw-photos").glob("img*.jpg"))[:3]
     write_photos(tmp_path / "photos", people=1, photos=1)

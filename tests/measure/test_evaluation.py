@@ -1,6 +1,7 @@
 """`facexfer.evaluate`: one call for models, embeddings and scores, the same figures as its parts give."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory: pytest.TempPathFactory):
     return write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=3, images=3)
 
 
@@ -31,7 +32,7 @@ def vectors():
     return generator.normal(size=(40, 8)).astype(np.float32), generator.integers(0, 6, 40)
 
 
-def test_embeddings_in_arrays_and_in_files(vectors, tmp_path):
+def test_embeddings_in_arrays_and_in_files(vectors, tmp_path: Path) -> None:
     embeddings, labels = vectors
     found = facexfer.evaluate(embeddings=embeddings, labels=labels, fars=FARS)
     assert found.points == facexfer.all_pairs(embeddings, labels, FARS)
@@ -47,7 +48,7 @@ def test_embeddings_in_arrays_and_in_files(vectors, tmp_path):
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == figures
 
 
-def test_scores_in_arrays():
+def test_scores_in_arrays() -> None:
     generator = np.random.default_rng(0)
     genuine, impostor = generator.normal(2, 1, 50), generator.normal(0, 1, 500)
     found = facexfer.evaluate(scores=(genuine, impostor), fars=FARS)
@@ -61,7 +62,7 @@ def test_scores_in_arrays():
 
 
 @pytest.mark.slow
-def test_a_network_on_a_manifest_a_folder_and_crops(network, manifest, tmp_path):
+def test_a_network_on_a_manifest_a_folder_and_crops(network, manifest, tmp_path: Path) -> None:
     side = facexfer.embed(network, manifest.parent / "nir")
     expected = facexfer.all_pairs(side.embeddings, side.labels, FARS)
     on_folder = facexfer.evaluate(network, manifest.parent / "nir", fars=FARS)
@@ -76,7 +77,7 @@ def test_a_network_on_a_manifest_a_folder_and_crops(network, manifest, tmp_path)
     assert against.findings.before.differences[0].difference == 0
 
 
-def test_what_cannot_be_asked_is_named_as_in_python(network, vectors):
+def test_what_cannot_be_asked_is_named_as_in_python(network, vectors) -> None:
     embeddings, labels = vectors
     with pytest.raises(InputError, match="expected one of model, embeddings, scores, got none"):
         facexfer.evaluate()

@@ -1,5 +1,7 @@
 """Garbled crops in a manifest: an evaluation is right, or one clear line names the file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from photo_files import damaged, encoded, every_form
@@ -12,7 +14,7 @@ from facexfer.data.images import read_crop
 from facexfer.errors import InputError
 
 
-def test_every_garbled_crop_is_measured_right_or_one_line(tmp_path):
+def test_every_garbled_crop_is_measured_right_or_one_line(tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
     manifest = write_small_set(tmp_path, train=0, val=3, images=2, modalities=("nir",))
     network = create_backbone("mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)")
@@ -43,7 +45,7 @@ def test_every_garbled_crop_is_measured_right_or_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["folder", "nothing"])
-def test_what_is_no_file_is_one_line(tmp_path, place):
+def test_what_is_no_file_is_one_line(tmp_path: Path, place) -> None:
     manifest = write_small_set(tmp_path, train=0, val=2, images=2, modalities=("nir",))
     victim = tmp_path / "nir" / "p1" / "1.png"
     victim.unlink()

@@ -31,7 +31,7 @@ def images_of(*identities):
         ("aabbdd", False),  # Two of b, which are not a listed pair of one person.
     ],
 )
-def test_when_the_list_says_all_there_is(identities, defines):
+def test_when_the_list_says_all_there_is(identities, defines) -> None:
     assert list_defines_pairs(images_of(*identities), PAIRS) is defines
 
 
@@ -40,7 +40,7 @@ def side():
     return Side(vectors, np.array(list("abcdef")), np.full(6, None, dtype=object), tuple(images_of(*"abcdef")))
 
 
-def test_figures_are_those_of_the_listed_pairs():
+def test_figures_are_those_of_the_listed_pairs() -> None:
     whole = side()
     units = whole.embeddings / np.linalg.norm(whole.embeddings, axis=1)[:, None]
     scores = [float(units[pair.first] @ units[pair.second]) for pair in PAIRS]
@@ -58,7 +58,7 @@ def test_figures_are_those_of_the_listed_pairs():
     assert [pair.score for pair in shown] == pytest.approx([max(scores[1::2]), min(scores[::2])])
 
 
-def test_a_pair_with_a_failed_photo_is_a_reject():
+def test_a_pair_with_a_failed_photo_is_a_reject() -> None:
     whole = side()
     failed = [*PAIRS, ListedPair(None, 2, True, 0), ListedPair(1, None, False, 1)]
     before, after = (evaluate_list(whole, pairs, Request((0.5,)), {}).points for pairs in (PAIRS, failed))
@@ -69,7 +69,7 @@ def test_a_pair_with_a_failed_photo_is_a_reject():
     assert list_defines_pairs(images_of(*"aabcdd"), failed)
 
 
-def test_what_needs_identities_is_refused():
+def test_what_needs_identities_is_refused() -> None:
     with pytest.raises(InputError, match="for --templates, --slice-by, here only the list tells who is who"):
         evaluate_list(side(), PAIRS, Request((0.5,), templates=True, columns=("camera",)), {})
     with pytest.raises(InputError, match="pairs of one person and pairs of two in the list, got 2 and 0"):

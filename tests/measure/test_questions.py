@@ -33,7 +33,7 @@ def scores(gallery, probe):
     return units[0] @ units[1].T, gallery.labels[:, None] == probe.labels[None]
 
 
-def test_slices_use_the_thresholds_of_the_whole():
+def test_slices_use_the_thresholds_of_the_whole() -> None:
     whole = side()
     slices = slice_by(Comparison("nir", whole), "session", [0.3, 0.5])
     assert [part.value for part in slices] == ["a", "b"]
@@ -47,7 +47,7 @@ def test_slices_use_the_thresholds_of_the_whole():
     assert empty.value == "(empty)"
 
 
-def test_slices_against_a_gallery_take_the_probes_value():
+def test_slices_against_a_gallery_take_the_probes_value() -> None:
     gallery, probe = side(1, modality="vis"), side()
     part = slice_by(Comparison("vis-nir", probe, gallery), "session", [0.3])[0]
     matrix, same = scores(gallery, probe)
@@ -56,7 +56,7 @@ def test_slices_against_a_gallery_take_the_probes_value():
     assert part.points[0].tar == pytest.approx((matrix[same & counted] > 0.3).mean())
 
 
-def test_slices_that_cannot_be():
+def test_slices_that_cannot_be() -> None:
     whole = side()
     with pytest.raises(InputError, match="to slice by, got 'camera'; there are hat, session"):
         slice_by(Comparison("nir", whole), "camera", [0.3])
@@ -66,7 +66,7 @@ def test_slices_that_cannot_be():
     assert "genuine pair" in slice_by(alone, "session", [0.3])[0].remark
 
 
-def test_failures_are_rejects():
+def test_failures_are_rejects() -> None:
     whole = Comparison("nir", side())
     points = operating_points(whole.pairs(), [0.2, 1e-9])
     counted = count_failures(whole, points, [Failure("p00"), Failure("p00"), Failure("stranger")], [])
@@ -86,7 +86,7 @@ def test_failures_are_rejects():
 
 @pytest.mark.parametrize("templates", [False, True])
 @pytest.mark.parametrize("gallery", [False, True])
-def test_search_never_meets_an_enrolled_shot(templates, gallery):
+def test_search_never_meets_an_enrolled_shot(templates, gallery) -> None:
     comparison = Comparison("x", side(), side(1) if gallery else None)
     found = search(comparison, [0.1], templates)
     enrolled_shots = 2 if templates else 1
@@ -98,12 +98,12 @@ def test_search_never_meets_an_enrolled_shot(templates, gallery):
         assert found.rank1 >= search(comparison, [0.1], False).rank1 - 0.1
 
 
-def test_templates_compare_one_entry_an_identity():
+def test_templates_compare_one_entry_an_identity() -> None:
     pairs = Comparison("x", side()).with_templates().pairs()
     assert (pairs.genuine_pairs, pairs.impostor_pairs) == (24, 24 * 11)
 
 
-def test_pairs_of_a_list():
+def test_pairs_of_a_list() -> None:
     whole = side(noise=0.3)
     pairs = [ListedPair(place, place + 1, True, place % 2) for place in range(0, 40, 4)]
     pairs += [ListedPair(place, place + 5, False, place // 4 % 2) for place in range(0, 40, 4)]
@@ -113,7 +113,7 @@ def test_pairs_of_a_list():
     assert listed_accuracy(whole, pairs).folds == expected.folds
 
 
-def test_old_gallery_and_new_probes():
+def test_old_gallery_and_new_probes() -> None:
     old, new = side(), side(5)
     both = before_and_after(Comparison("nir", old), Comparison("nir", new), FARS)
     matrix, same = scores(old, new)
@@ -126,7 +126,7 @@ def test_old_gallery_and_new_probes():
     assert [each.far for each in both.differences] == FARS
 
 
-def test_networks_of_other_sizes_cannot_be_mixed():
+def test_networks_of_other_sizes_cannot_be_mixed() -> None:
     new = side()
     old = Side(new.embeddings[:, :8], new.labels, new.captures)
     both = before_and_after(Comparison("nir", old), Comparison("nir", new), FARS)

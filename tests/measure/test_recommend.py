@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def advice_for(measured, door, **more):
     return found, json.loads(found.to_json())["recommendation"]
 
 
-def test_one_to_one_is_the_operating_point_of_the_rate(measured):
+def test_one_to_one_is_the_operating_point_of_the_rate(measured) -> None:
     door = Door(daily_attempts=500, impostor_share=0.01, max_false_accepts_per_year=2)
     found, advice = advice_for(measured, door)
     far = 2 / (500 * 0.01 * 365)
@@ -41,7 +42,7 @@ def test_one_to_one_is_the_operating_point_of_the_rate(measured):
     assert "recommended for 1:1, 500 attempts a day, 1 % by impostors: threshold" in found.table()
 
 
-def test_a_gallery_needs_a_stricter_threshold(measured):
+def test_a_gallery_needs_a_stricter_threshold(measured) -> None:
     single = advice_for(measured, Door(500, 0.01, 100))[1]
     found, advice = advice_for(measured, Door(500, 0.01, 100, gallery_size=50))
     assert advice["threshold"] > single["threshold"]
@@ -50,7 +51,7 @@ def test_a_gallery_needs_a_stricter_threshold(measured):
     assert "a gallery of N counts as N^" in found.table()
 
 
-def test_what_the_pairs_do_not_support_is_refused_or_marked(measured):
+def test_what_the_pairs_do_not_support_is_refused_or_marked(measured) -> None:
     door = Door(500, 0.01, 0.005)
     with pytest.raises(
         InputError, match=r"expected pairs that support FAR 2\.7e-06, which this door needs.*--extrapolate"
@@ -64,19 +65,19 @@ def test_what_the_pairs_do_not_support_is_refused_or_marked(measured):
 
 
 @pytest.mark.parametrize("values", [(0, 0.01, 1), (500, 0.0, 1), (500, 1.0, 1), (500, 0.01, 0)])
-def test_a_door_that_nobody_can_use(values):
+def test_a_door_that_nobody_can_use(values) -> None:
     with pytest.raises(InputError, match="expected attempts and false accepts above 0"):
         Door(*values)
     with pytest.raises(InputError, match="expected a gallery of at least 1 person"):
         Door(500, 0.01, 1, gallery_size=0)
 
 
-def test_few_people_tell_nothing_of_galleries():
+def test_few_people_tell_nothing_of_galleries() -> None:
     with pytest.raises(InputError, match="expected enough people and alarms"):
         advice_for(draw(people=8, images=20), Door(500, 0.01, 100, gallery_size=50))
 
 
-def test_it_goes_into_the_bundle_that_was_measured_alone(measured, tmp_path):
+def test_it_goes_into_the_bundle_that_was_measured_alone(measured, tmp_path: Path) -> None:
     found, _ = advice_for(measured, Door(500, 0.01, 2))
     with pytest.raises(InputError, match="expected an evaluation of the bundle with a door"):
         recommend_into(tmp_path, found)

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def model():
 
 
 @pytest.fixture
-def manifest(tmp_path):
+def manifest(tmp_path: Path):
     return write_small_set(tmp_path / "faces", train=1, val=3, images=4)
 
 
@@ -47,7 +48,7 @@ def evaluate(model, manifest, **options):
 
 
 @pytest.mark.parametrize("way", ["rows", "dotted", "absolute", "copies", "other captures"])
-def test_a_picture_twice_counts_once(model, manifest, way):
+def test_a_picture_twice_counts_once(model, manifest, way) -> None:
     once = evaluate(model, manifest)
     rows, again = rows_of(manifest), rows_of(manifest)
     for row in again:
@@ -66,7 +67,7 @@ def test_a_picture_twice_counts_once(model, manifest, way):
     assert json.loads(twice.to_json())["data"]["repeated"] == 12
 
 
-def test_a_picture_under_two_names_is_no_impostor_pair(model, manifest):
+def test_a_picture_under_two_names_is_no_impostor_pair(model, manifest) -> None:
     once = evaluate(model, manifest)
     rows = rows_of(manifest)
     nir = [row for row in rows if row["split"] == "val" and row["modality"] == "nir"]
@@ -77,7 +78,7 @@ def test_a_picture_under_two_names_is_no_impostor_pair(model, manifest):
     assert (after.genuine_pairs, after.impostor_pairs) == (before.genuine_pairs + 4, before.impostor_pairs + 7)
 
 
-def test_one_shot_in_one_modality_is_no_pair(model, manifest):
+def test_one_shot_in_one_modality_is_no_pair(model, manifest) -> None:
     rows = rows_of(manifest)
     for row in rows:
         row["capture"] = f"{row['identity']}/{int(row['capture'][-1]) // 2}"
@@ -86,7 +87,7 @@ def test_one_shot_in_one_modality_is_no_pair(model, manifest):
     assert (found.points[0].genuine_pairs, found.points[0].impostor_pairs) == (12, 48)
 
 
-def test_a_gallery_of_the_probes_themselves_has_no_pair_with_itself(model, manifest):
+def test_a_gallery_of_the_probes_themselves_has_no_pair_with_itself(model, manifest) -> None:
     rows = [{**row, "capture": ""} for row in rows_of(manifest)]
     found = evaluate(model, write(manifest, rows), gallery="nir")
     assert found.points[0].genuine_pairs == 12 * 4 - 12
@@ -95,7 +96,7 @@ def test_a_gallery_of_the_probes_themselves_has_no_pair_with_itself(model, manif
     assert evaluate(model, write(manifest, double), gallery="copy").points[0].genuine_pairs == 12 * 4 - 12
 
 
-def test_failures_templates_and_lists_take_each_picture_once(model, manifest, tmp_path):
+def test_failures_templates_and_lists_take_each_picture_once(model, manifest, tmp_path: Path) -> None:
     rows = rows_of(manifest)
     nir = [row for row in rows if row["split"] == "val" and row["modality"] == "nir"]
     (tmp_path / "failures.csv").write_text(f"identity,modality,split\n{nir[0]['identity']},nir,val\n")
@@ -111,7 +112,7 @@ def test_failures_templates_and_lists_take_each_picture_once(model, manifest, tm
         assert twice[figure] == once[figure]
 
 
-def test_a_listed_pair_of_a_picture_with_itself_is_left_out(model, manifest, tmp_path):
+def test_a_listed_pair_of_a_picture_with_itself_is_left_out(model, manifest, tmp_path: Path) -> None:
     rows = rows_of(manifest)
     nir = [row for row in rows if row["split"] == "val" and row["modality"] == "nir"]
     shutil.copyfile(manifest.parent / nir[0]["path"], manifest.parent / "copy.png")
@@ -124,7 +125,7 @@ def test_a_listed_pair_of_a_picture_with_itself_is_left_out(model, manifest, tmp
     assert (found.points[0].genuine_pairs, found.points[0].impostor_pairs) == (1, 2)
 
 
-def test_another_picture_under_the_same_name_is_another_fingerprint(model, manifest):
+def test_another_picture_under_the_same_name_is_another_fingerprint(model, manifest) -> None:
     before = json.loads(evaluate(model, manifest).to_json())["data"]["sha256"]
     row = next(row for row in rows_of(manifest) if row["split"] == "val")
     picture = manifest.parent / row["path"]
@@ -132,7 +133,7 @@ def test_another_picture_under_the_same_name_is_another_fingerprint(model, manif
     assert json.loads(evaluate(model, manifest).to_json())["data"]["sha256"] != before
 
 
-def test_the_side_of_every_image_is_known(model, manifest):
+def test_the_side_of_every_image_is_known(model, manifest) -> None:
     rows = rows_of(manifest)
     with pytest.warns(DataWarning):
         comparison = compare(load(model), facexfer.measure.faces.find_faces(write(manifest, rows + rows)), "nir", None)
@@ -142,7 +143,7 @@ def test_the_side_of_every_image_is_known(model, manifest):
         evaluate(model, only, split="train", probe=rows[0]["modality"])
 
 
-def test_embeddings_that_are_there_twice_are_said():
+def test_embeddings_that_are_there_twice_are_said() -> None:
     draw = np.random.default_rng(0)
     vectors, labels = draw.normal(size=(8, 16)).astype(np.float32), np.repeat(np.arange(4), 2)
     vectors[1] = vectors[0]

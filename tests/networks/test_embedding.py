@@ -1,5 +1,7 @@
 """BatchNorm statistics measured again."""
 
+from pathlib import Path
+
 import torch
 from small_faces import write_small_set
 
@@ -11,7 +13,7 @@ from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.embedding import embed_dataset
 
 
-def test_recalibration_gives_the_statistics_of_the_images_and_keeps_the_weights(tmp_path):
+def test_recalibration_gives_the_statistics_of_the_images_and_keeps_the_weights(tmp_path: Path) -> None:
     manifest = read_manifest(write_small_set(tmp_path)).select(modality="nir")
     images = CropDataset(manifest.images, list(manifest.labels()), (112, 112), training_transform("none", 0))
     network = create_backbone("mobilefacenet").eval()

@@ -30,7 +30,7 @@ def assert_close(one, other):
         assert (mine - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
-def test_mobilefacenet_loses_every_batchnorm_and_keeps_its_maps():
+def test_mobilefacenet_loses_every_batchnorm_and_keeps_its_maps() -> None:
     torch.manual_seed(0)
     network = with_statistics(create_backbone("mobilefacenet"))
     layers = [tap.layer for tap in network.info.taps]
@@ -44,7 +44,7 @@ def test_mobilefacenet_loses_every_batchnorm_and_keeps_its_maps():
     assert count_hooks(frozen.network) == 0
 
 
-def test_a_convolution_that_is_tapped_keeps_its_batchnorm():
+def test_a_convolution_that_is_tapped_keeps_its_batchnorm() -> None:
     """The published ResNet taps sit before BatchNorm."""
     torch.manual_seed(0)
     network = with_statistics(torchvision.models.resnet18(num_classes=4))
@@ -70,7 +70,7 @@ class Shared(nn.Module):
         return self.norm(maps) + maps
 
 
-def test_where_folding_would_change_the_output_nothing_is_folded():
+def test_where_folding_would_change_the_output_nothing_is_folded() -> None:
     torch.manual_seed(0)
     network = with_statistics(Shared())
     frozen = fold_batchnorm(network, [], (8, 8))

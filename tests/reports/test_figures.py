@@ -2,6 +2,7 @@
 
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from facexfer.runs.folder import RunFolder, load_backbone
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(tmp_path_factory: pytest.TempPathFactory):
     return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
@@ -44,14 +45,14 @@ def run(root, folder, **sections):
 
 
 @pytest.fixture(scope="module")
-def runs(root, tmp_path_factory):
+def runs(root, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("runs")
     methods = {"L2": {"name": "l2"}, "AFA": {"name": "afa", "spatial_alpha": 1e-4, "channel_alpha": 1e-4}}
     return {name: run(root, folder / name, method=method) for name, method in methods.items()}
 
 
 @pytest.mark.slow
-def test_curves_are_of_training_and_testing_and_the_total_has_the_terms(runs):
+def test_curves_are_of_training_and_testing_and_the_total_has_the_terms(runs) -> None:
     training, testing = read_curves(runs["AFA"])
     assert [step for step, _ in training["total"]] == [step for step, _ in testing["total"]] == [1, 2]
     records = [record for record in RunFolder(runs["AFA"]).metrics() if "test_losses" in record]
@@ -72,7 +73,7 @@ def test_curves_are_of_training_and_testing_and_the_total_has_the_terms(runs):
 
 
 @pytest.mark.slow
-def test_activation_maps_have_a_row_a_picture_and_a_column_a_network(runs):
+def test_activation_maps_have_a_row_a_picture_and_a_column_a_network(runs) -> None:
     figure = activation_maps(runs, channel=3, pictures=2)
     assert len(figure.axes) == 2 * (1 + 1 + 2)
     assert [axes.get_title() for axes in figure.axes[:4]] == ["picture", "source", "L2", "AFA"]
@@ -88,7 +89,9 @@ def test_activation_maps_have_a_row_a_picture_and_a_column_a_network(runs):
 
 
 @pytest.mark.slow
-def test_the_command_writes_both_attentions_as_png_and_svg(runs, tmp_path, monkeypatch):
+def test_the_command_writes_both_attentions_as_png_and_svg(
+    runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figures, told = attention_figures(runs["AFA"], pictures=2)
     assert len(told) == 8
     assert told[0].startswith("ast trunk.features.5.conv.2: the largest of 64 weights is ")
@@ -106,7 +109,7 @@ def test_the_command_writes_both_attentions_as_png_and_svg(runs, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_accuracy_by_pictures_a_class_from_a_comparison(root, tmp_path):
+def test_accuracy_by_pictures_a_class_from_a_comparison(root, tmp_path: Path) -> None:
     values = {"title": "x", "recipe": "cub10-l2", "figures": ["top1"], "seeds": [0], "methods": {"L2": {}}}
     grid = Grid.model_validate({**values, "datasets": {"two": {}, "four": {}}})
     outcomes = []
@@ -128,7 +131,7 @@ def test_accuracy_by_pictures_a_class_from_a_comparison(root, tmp_path):
         read_samples(tmp_path / "runs", "top1")
 
 
-def test_an_overlay_is_bright_where_the_weight_is_high():
+def test_an_overlay_is_bright_where_the_weight_is_high() -> None:
     shown = overlay(np.zeros((8, 8, 3), np.uint8), np.array([[0.0, 0.0], [0.0, 1.0]]))
     assert shown[7, 7].sum() > 300
     assert shown[0, 0].sum() < 10
@@ -137,7 +140,9 @@ def test_an_overlay_is_bright_where_the_weight_is_high():
     assert np.ptp(flat.reshape(-1, 3), axis=0).max() == 0
 
 
-def test_names_fit_the_runs(tmp_path, monkeypatch, capsys):
+def test_names_fit_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["facexfer", "figures", "loss-curves", "a/seed0", "b/a", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as ended:

@@ -1,6 +1,7 @@
 """A learning curve is measured on the same people throughout, and what it predicts is what its runs imply."""
 
 import json
+from pathlib import Path
 
 import pytest
 from small_grid import write_small_grid
@@ -28,7 +29,7 @@ SIZES = [(30, 10), (30, 10), (60, 10), (60, 10), (120, 10), (120, 10), (240, 10)
 POINTS = [CurvePoint(*size, TRUE.error(*size)) for size in SIZES]
 
 
-def test_parts_are_measured_on_the_same_people_and_the_whole_is_there_once(tmp_path):
+def test_parts_are_measured_on_the_same_people_and_the_whole_is_there_once(tmp_path: Path) -> None:
     grid = comparison_of(read_curve_grid(write_small_grid(tmp_path, GRID, iterations=1)))
     chosen = [recipe_of(grid, cell).data for cell in cells_of(grid)]
     sets = [training_and_validation(read_manifest(data.manifest), data) for data in chosen]
@@ -43,7 +44,7 @@ def found():
     return describe_curve(POINTS, 0.005)
 
 
-def test_gains_and_the_prediction_of_the_whole_are_those_of_the_true_law(found):
+def test_gains_and_the_prediction_of_the_whole_are_those_of_the_true_law(found) -> None:
     assert found["whole"] == (240, 10)
     assert found["gain_of_people"]["gain"] == pytest.approx(TRUE.gain_of_people(240, 10), abs=1e-3)
     assert found["gain_of_images"]["gain"] == pytest.approx(TRUE.gain_of_images(240, 10), abs=1e-3)
@@ -51,14 +52,14 @@ def test_gains_and_the_prediction_of_the_whole_are_those_of_the_true_law(found):
     assert found["backtest"]["predicted"] == pytest.approx(found["backtest"]["measured"], abs=2e-3)
 
 
-def test_the_sentence_says_both_gains_and_where_more_does_not_pay(found):
+def test_the_sentence_says_both_gains_and_where_more_does_not_pay(found) -> None:
     text = sentence("CSD", found)
     assert text.startswith("CSD: from 240 people, twice as many are predicted to gain ")
     assert "twice the images of each (10.0 now)" in text
     assert text.endswith("doubling them gains less than 0.5 points.")
 
 
-def test_without_parts_of_the_images_nothing_is_said_of_them():
+def test_without_parts_of_the_images_nothing_is_said_of_them() -> None:
     found = describe_curve([point for point in POINTS if point.images == 10], 0.005)
     assert found["gain_of_images"] is None
     assert "images of each" not in sentence("CSD", found)
@@ -72,14 +73,14 @@ def test_without_parts_of_the_images_nothing_is_said_of_them():
         ("people = [0.4, 0.6, 1]\nfractions = 3", "unknown key 'fractions'"),
     ],
 )
-def test_a_bad_design_is_one_clear_line(tmp_path, change, expected):
+def test_a_bad_design_is_one_clear_line(tmp_path: Path, change, expected) -> None:
     path = write_small_grid(tmp_path, GRID.replace("people = [0.4, 0.6, 1]", change), iterations=1)
     with pytest.raises(InputError, match=expected):
         read_curve_grid(path)
 
 
 @pytest.mark.slow
-def test_the_command_writes_json_and_plot_and_trains_nothing_twice(tmp_path):
+def test_the_command_writes_json_and_plot_and_trains_nothing_twice(tmp_path: Path) -> None:
     path, out = write_small_grid(tmp_path, GRID, iterations=1), tmp_path / "out"
     words = ["plan", str(path), "--out", str(out), "--jobs", "2"]
     assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0

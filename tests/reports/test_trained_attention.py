@@ -1,5 +1,7 @@
 """A run keeps what its attention modules learned, and it can be shown."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from small_faces import write_small_set
@@ -26,7 +28,7 @@ def run_of(folder, **method):
 
 
 @pytest.mark.slow
-def test_both_stages_of_afa_are_kept_with_what_they_looked_at(tmp_path):
+def test_both_stages_of_afa_are_kept_with_what_they_looked_at(tmp_path: Path) -> None:
     run = run_of(tmp_path, name="afa", spatial_alpha=1e-4, channel_alpha=1e-4)
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
     found = read_attention(run, crops)
@@ -49,12 +51,12 @@ def test_both_stages_of_afa_are_kept_with_what_they_looked_at(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_method_without_attention_has_none_to_show(tmp_path):
+def test_a_method_without_attention_has_none_to_show(tmp_path: Path) -> None:
     run = run_of(tmp_path, name="l2")
     assert read_attention(run, np.zeros((1, 112, 112, 3), np.uint8)) == ()
     assert not (run / "stages").exists()
 
 
-def test_an_unfinished_run_is_refused(tmp_path):
+def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a finished run"):
         read_attention(tmp_path, np.zeros((1, 112, 112, 3), np.uint8))

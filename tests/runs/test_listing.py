@@ -1,6 +1,7 @@
 """A list of runs, read from run folders written in their own form."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ def write_run(path, method, **sections):
     return run
 
 
-def test_settings_are_what_differs_and_figures_the_newest(tmp_path):
+def test_settings_are_what_differs_and_figures_the_newest(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "l2", runtime={"workers": 1})
     finished = write_run(tmp_path / "deep" / "b", "afa", evaluation={"every_epochs": 2})
     finished.log({"step": 4, "losses": {"classification": 0.5}})
@@ -36,7 +37,7 @@ def test_settings_are_what_differs_and_figures_the_newest(tmp_path):
     assert second.settings == {"method.name": "afa"}
 
 
-def test_options_of_one_run_alone_are_shown_as_missing_in_the_other(tmp_path):
+def test_options_of_one_run_alone_are_shown_as_missing_in_the_other(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "l2")
     run = RunFolder(tmp_path / "b")
     run.start(parse_recipe({**BASE, "method": {"name": "afa", "second_rate": 0.3}}, "test"))
@@ -46,7 +47,7 @@ def test_options_of_one_run_alone_are_shown_as_missing_in_the_other(tmp_path):
     assert second.figures == {}
 
 
-def test_a_folder_without_runs_and_a_foreign_line_are_errors_and_half_a_line_is_not(tmp_path):
+def test_a_folder_without_runs_and_a_foreign_line_are_errors_and_half_a_line_is_not(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a folder with runs .*found none"):
         list_runs(tmp_path)
     run = write_run(tmp_path / "a", "l2")

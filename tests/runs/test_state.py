@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from facexfer.runs import state
 from facexfer.runs.state import load_state, random_state, save_state, set_random_state
 
 
-def test_nested_state_comes_back_as_it_was(tmp_path):
+def test_nested_state_comes_back_as_it_was(tmp_path: Path) -> None:
     parameter = torch.nn.Parameter(torch.randn(3, 2))
     optimizer = torch.optim.SGD([parameter], lr=0.1, momentum=0.9)
     parameter.sum().backward()
@@ -26,13 +27,13 @@ def test_nested_state_comes_back_as_it_was(tmp_path):
     assert torch.equal(loaded["optimizer"]["state"][0]["momentum_buffer"], torch.ones(3, 2))
 
 
-def test_channels_last_weights_keep_their_values(tmp_path):
+def test_channels_last_weights_keep_their_values(tmp_path: Path) -> None:
     weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
     save_state(tmp_path / "a.safetensors", {"weight": weight})
     assert torch.equal(load_state(tmp_path / "a.safetensors")["weight"], weight)
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.safetensors"
     save_state(file, {"step": 1})
 
@@ -46,7 +47,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
-def test_a_damaged_or_foreign_file_is_an_error(tmp_path):
+def test_a_damaged_or_foreign_file_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     with pytest.raises(InputError, match="expected a facexfer checkpoint"):
         load_state(file)
@@ -59,12 +60,12 @@ def test_a_damaged_or_foreign_file_is_an_error(tmp_path):
         load_state(file)
 
 
-def test_what_cannot_be_saved_is_an_error(tmp_path):
+def test_what_cannot_be_saved_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="got object"):
         save_state(tmp_path / "a.safetensors", {"what": object()})
 
 
-def test_random_state_comes_back():
+def test_random_state_comes_back() -> None:
     state = random_state()
     first = torch.rand(3)
     set_random_state(state)
@@ -72,7 +73,7 @@ def test_random_state_comes_back():
 
 
 @pytest.mark.parametrize("skeleton", ['{"tensor": "7"}', '{"dict": [1]}', "{}", "[" * 100_000, "no JSON"])
-def test_a_damaged_skeleton_is_one_line(tmp_path, skeleton):
+def test_a_damaged_skeleton_is_one_line(tmp_path: Path, skeleton) -> None:
     file = tmp_path / "a.safetensors"
     state.write_safetensors(file, {"0": torch.zeros(1)}, {"format": state.STATE_FORMAT, "skeleton": skeleton})
     with pytest.raises(InputError, match="a.safetensors: expected a facexfer checkpoint"):

@@ -36,7 +36,7 @@ def embedded(validation):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("gallery", "probe"), BASELINE)
-def test_baseline_figures(embedded, gallery, probe):
+def test_baseline_figures(embedded, gallery, probe) -> None:
     embeddings, chosen = embedded[probe]
     if gallery is None:
         points = all_pairs(embeddings, chosen.labels(), FARS)
@@ -50,7 +50,7 @@ def test_baseline_figures(embedded, gallery, probe):
     assert [100 * point.tar for point in points] == pytest.approx(BASELINE[gallery, probe], abs=0.2)
 
 
-def test_limit_per_identity_is_the_same_in_any_order():
+def test_limit_per_identity_is_the_same_in_any_order() -> None:
     training = read_manifest(shared("data/lfw-nirsim/images.csv")).select(split="train", modality="nir-mild")
     few = limit_per_identity(training, 5, seed=0)
     assert (len(few.images), len(few.identities)) == (1275, 255)

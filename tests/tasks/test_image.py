@@ -1,6 +1,7 @@
 """Image classification through the same training loop."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from facexfer.tasks.image import image_task
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(tmp_path_factory: pytest.TempPathFactory):
     return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
@@ -37,7 +38,7 @@ def image_recipe(root, **sections):
 
 
 @pytest.mark.slow
-def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root, tmp_path):
+def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root, tmp_path: Path) -> None:
     train(image_recipe(root, method={"name": "afa"}), tmp_path / "run", resume=False)
     result = json.loads(RunFolder(tmp_path / "run").result_file.read_text())
     assert set(result["figures"]) == {"top1", "top5", "mean_class", "test/classification"}
@@ -47,7 +48,7 @@ def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root, tmp_p
     assert load_backbone(tmp_path / "run").info.input_size == (32, 32)
 
 
-def test_what_is_missing_in_the_recipe_is_said(root):
+def test_what_is_missing_in_the_recipe_is_said(root) -> None:
     info = create_backbone("mobilenet_v2", input_size=(32, 32)).info
     with pytest.raises(InputError, match=r"expected data.dataset and data.root in an image recipe"):
         image_task(image_recipe(root, data={"dataset": "folders"}), info)
@@ -55,7 +56,7 @@ def test_what_is_missing_in_the_recipe_is_said(root):
         image_task(image_recipe(root, data={"dataset": "folder", "root": str(root)}), info)
 
 
-def test_a_test_image_that_is_a_training_image_too_is_said(tmp_path):
+def test_a_test_image_that_is_a_training_image_too_is_said(tmp_path: Path) -> None:
     root = write_pictures(tmp_path)
     info = create_backbone("mobilenet_v2", input_size=(32, 32)).info
     task = image_task(image_recipe(root), info)
@@ -68,7 +69,7 @@ def test_a_test_image_that_is_a_training_image_too_is_said(tmp_path):
 
 
 @pytest.mark.slow
-def test_reviving_the_folded_network_leaves_its_embeddings(root):
+def test_reviving_the_folded_network_leaves_its_embeddings(root) -> None:
     weights = shared("weights/mobilenet_v2-imagenet-bnfolded-fp16.pth")
     network = create_backbone("mobilenet_v2_tf", weights, input_size=(64, 64)).eval()
     images = image_task(image_recipe(root), network.info).plain_training_set
@@ -80,7 +81,7 @@ def test_reviving_the_folded_network_leaves_its_embeddings(root):
 
 
 @pytest.mark.slow
-def test_an_image_accompanies_itself(root, tmp_path):
+def test_an_image_accompanies_itself(root, tmp_path: Path) -> None:
     method = {"name": "csd", "weight": 5.0, "identity_weight": 1.0}
     recipe = image_recipe(root, method=method, companions={"match": "simulated"})
     train(recipe, tmp_path / "run", resume=False)

@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from collections import defaultdict
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -132,7 +133,7 @@ def merged(first, second):
 
 
 @pytest.fixture
-def reads(monkeypatch):
+def reads(monkeypatch: pytest.MonkeyPatch):
     """Collect the dotted keys that are read while the block runs, but for the check itself."""
     seen = set()
     places = sections_of()
@@ -151,7 +152,7 @@ def reads(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", sorted(TASKS))
-def test_every_key_that_a_task_may_set_is_read_by_its_runs(task, reads, tmp_path):
+def test_every_key_that_a_task_may_set_is_read_by_its_runs(task, reads, tmp_path: Path) -> None:
     places = {
         "faces": write_small_set(tmp_path / "faces", train=2, val=2, images=2).parent,
         "images": write_pictures(tmp_path / "images"),
@@ -174,7 +175,7 @@ def test_every_key_that_a_task_may_set_is_read_by_its_runs(task, reads, tmp_path
 
 @pytest.mark.parametrize("task", sorted(TASKS))
 @pytest.mark.parametrize("key", sorted(set(all_keys()) - {"task"}))
-def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task, key):
+def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task, key) -> None:
     others = [name for name in TASKS if is_read(key, name)]
     assert others, f"no task reads {key}: declare it in the task that does"
     if is_read(key, task):
@@ -196,21 +197,21 @@ def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task
         ({"evaluation": {"patience": 2}}, "evaluation.patience: expected evaluation.best_far beside it"),
     ],
 )
-def test_a_key_that_does_nothing_alone_is_an_error(sections, message):
+def test_a_key_that_does_nothing_alone_is_an_error(sections, message) -> None:
     with pytest.raises(InputError, match=message):
         check_keys(parse_recipe(merged(minimal("face"), sections), "test"))
 
 
-def test_a_recipe_with_every_default_written_out_is_good(tmp_path):
+def test_a_recipe_with_every_default_written_out_is_good(tmp_path: Path) -> None:
     recipe = parse_recipe(minimal("face"), "test")
     check_keys(parse_recipe(tomllib.loads(dump_recipe(recipe, idle_keys("face"))), "written"))
 
 
-def test_a_default_that_is_written_out_is_refused_as_any_other_value():
+def test_a_default_that_is_written_out_is_refused_as_any_other_value() -> None:
     with pytest.raises(InputError, match="got data.modality, which the face task reads"):
         check_keys(parse_recipe(merged(minimal("image"), {"data": {"modality": "nir"}}), "test"))
 
 
-def test_an_unknown_task_is_an_error():
+def test_an_unknown_task_is_an_error() -> None:
     with pytest.raises(InputError, match="unknown task 'faces'; did you mean 'face'"):
         check_keys(parse_recipe(minimal("faces"), "test"))

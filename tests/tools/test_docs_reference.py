@@ -24,7 +24,7 @@ def recipe_page():
     return page("recipe_reference")
 
 
-def test_every_key_of_a_recipe_has_its_row_in_its_section(recipe_page):
+def test_every_key_of_a_recipe_has_its_row_in_its_section(recipe_page) -> None:
     for section, field in Recipe.model_fields.items():
         models = [kind for kind in (field.annotation, *getattr(field.annotation, "__args__", ())) if kind]
         fields = next((each.model_fields for each in models if hasattr(each, "model_fields")), None)
@@ -35,7 +35,7 @@ def test_every_key_of_a_recipe_has_its_row_in_its_section(recipe_page):
         assert re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) == list(fields)
 
 
-def test_a_row_has_type_limits_default_and_meaning(recipe_page):
+def test_a_row_has_type_limits_default_and_meaning(recipe_page) -> None:
     assert "| `batch_size` | integer, ≥ 1 | `64` | Images per step over all devices together. |" in recipe_page
     assert "| `schedule` | `steps`, `cosine` | `steps` | How the learning rate falls over a stage:" in recipe_page
     assert "| `weights` | path |" in recipe_page
@@ -43,14 +43,14 @@ def test_a_row_has_type_limits_default_and_meaning(recipe_page):
     assert not re.search(r"\|  \|$", recipe_page, re.MULTILINE), "a key or an option without a meaning"
 
 
-def test_every_method_has_its_options(recipe_page):
+def test_every_method_has_its_options(recipe_page) -> None:
     # Other tests register methods of their own.
     for name in (each for each, method in METHODS.items() if "facexfer/transfer" in method.__code__.co_filename):
         assert f"### `{name}`\n" in recipe_page
     assert "| `identity_weight` | number | `0` | a, of the classification loss; 0 reads no label. |" in recipe_page
 
 
-def test_every_command_has_its_options_and_its_example():
+def test_every_command_has_its_options_and_its_example() -> None:
     text = page("cli_reference")
     for name, command in typer.main.get_command(app).commands.items():
         part = text.split(f"### facexfer {name}\n")[1].split("\n### facexfer ")[0]
@@ -62,7 +62,7 @@ def test_every_command_has_its_options_and_its_example():
     assert text.count("\n## Measure\n") == 1
 
 
-def test_every_public_name_has_its_block():
+def test_every_public_name_has_its_block() -> None:
     text = page("api_reference")
     assert set(re.findall(r"^      heading: facexfer\.(\w+)$", text, re.MULTILINE)) == set(facexfer.__all__) - {
         "__version__"

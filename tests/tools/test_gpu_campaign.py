@@ -33,7 +33,7 @@ def campaign(*words):
 
 
 @pytest.mark.slow
-def test_a_tiny_campaign_runs_whole_and_goes_on(tmp_path):
+def test_a_tiny_campaign_runs_whole_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
     manifest = write_small_set(tmp_path / "faces", train=2, val=2, images=2)
     (tmp_path / "recipe.toml").write_text(RECIPE.format(manifest=manifest))
@@ -61,7 +61,7 @@ def test_a_tiny_campaign_runs_whole_and_goes_on(tmp_path):
     assert "big /" not in again.stdout
 
 
-def test_without_a_gpu_it_says_how_to_try(tmp_path):
+def test_without_a_gpu_it_says_how_to_try(tmp_path: Path) -> None:
     import torch
 
     if torch.cuda.is_available():

@@ -15,7 +15,7 @@ TOOL = Path(__file__).resolve().parents[2] / "tools" / "linear_probe.py"
 
 
 @pytest.mark.slow
-def test_ants_and_bees_are_told_apart_without_training(monkeypatch):
+def test_ants_and_bees_are_told_apart_without_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", str(shared("classification/hymenoptera_data").parents[1]))
     words = [sys.executable, str(TOOL), "hymenoptera-l2", "--set", "source.input_size=64"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
@@ -27,7 +27,7 @@ def test_ants_and_bees_are_told_apart_without_training(monkeypatch):
     assert 66 < float(found[1]) < 85
 
 
-def test_a_face_recipe_is_refused(monkeypatch):
+def test_a_face_recipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "nowhere")
     with pytest.raises(InputError, match="nirsim-l2: expected an image recipe, got task 'face'; faces are verified"):
         runpy.run_path(str(TOOL))["linear_probe"]("nirsim-l2")

@@ -11,12 +11,12 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOL = runpy.run_path(str(ROOT / "tools" / "measured_table.py"))
 
 
-def test_the_table_of_the_package_is_what_the_pages_say():
+def test_the_table_of_the_package_is_what_the_pages_say() -> None:
     packaged = (ROOT / "facexfer/advice/measured.csv").read_text()
     assert packaged == TOOL["as_csv"](TOOL["measured_rows"]()), "run tools/measured_table.py"
 
 
-def test_every_row_stands_in_its_page():
+def test_every_row_stands_in_its_page() -> None:
     rows = list(csv.DictReader((ROOT / "facexfer/advice/measured.csv").read_text().splitlines()))
     pages = {
         name: (ROOT / name).read_text().replace("**", "").replace("`", "") for name in {r["document"] for r in rows}
@@ -29,7 +29,7 @@ def test_every_row_stands_in_its_page():
     assert {row["recipe"] for row in rows} >= {"nirsim-l2", "nirsim-csd", "nirsim-adabn", "demo-l2"}
 
 
-def test_variants_of_a_recipe_are_left_out_and_a_damaged_cell_is_named(tmp_path):
+def test_variants_of_a_recipe_are_left_out_and_a_damaged_cell_is_named(tmp_path: Path) -> None:
     rows = TOOL["measured_rows"]()
     assert not [row for row in rows if "method.variant" in row["row"]]
     for name in {table.document for table in TOOL["TABLES"]}:

@@ -20,18 +20,18 @@ def count(modules):
 @pytest.mark.parametrize(
     ("network", "expected"), [("resnet101", 405_475), ("inception_v3", 819_041), ("mobilenet_v2", 56_791)]
 )
-def test_spatial_parameter_counts(network, expected):
+def test_spatial_parameter_counts(network, expected) -> None:
     assert count(SpatialAttention(size, size) for _, size in TAPS[network]) == expected
 
 
 @pytest.mark.parametrize(
     ("network", "expected"), [("resnet101", 204_600), ("inception_v3", 409_638), ("mobilenet_v2", 28_358)]
 )
-def test_channel_parameter_counts(network, expected):
+def test_channel_parameter_counts(network, expected) -> None:
     assert count(ChannelAttention(channels, size, size) for channels, size in TAPS[network]) == expected
 
 
-def test_spatial_weights_are_a_distribution_over_positions_of_each_sample():
+def test_spatial_weights_are_a_distribution_over_positions_of_each_sample() -> None:
     weights = SpatialAttention(6, 5)(torch.randn(3, 8, 6, 5))
     assert weights.shape == (3, 6, 5)
     assert (weights > 0).all()
@@ -39,7 +39,7 @@ def test_spatial_weights_are_a_distribution_over_positions_of_each_sample():
     assert not torch.allclose(weights[0], weights[1])
 
 
-def test_channel_weights_are_a_distribution_over_channels_of_each_sample():
+def test_channel_weights_are_a_distribution_over_channels_of_each_sample() -> None:
     weights = ChannelAttention(8, 6, 5)(torch.randn(3, 8, 6, 5))
     assert weights.shape == (3, 8)
     assert (weights > 0).all()
@@ -47,7 +47,7 @@ def test_channel_weights_are_a_distribution_over_channels_of_each_sample():
     assert not torch.allclose(weights[0], weights[1])
 
 
-def test_spatial_attention_equals_equation_5_by_hand():
+def test_spatial_attention_equals_equation_5_by_hand() -> None:
     attention = SpatialAttention(2, 2)
     with torch.no_grad():
         attention.reduce.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]]))
@@ -58,7 +58,7 @@ def test_spatial_attention_equals_equation_5_by_hand():
     torch.testing.assert_close(attention(maps).flatten(), torch.tensor([2.0, 0, 0, 1]).softmax(0))
 
 
-def test_channel_bias_starts_at_zero_and_shifts_the_logits():
+def test_channel_bias_starts_at_zero_and_shifts_the_logits() -> None:
     attention = ChannelAttention(3, 2, 2)
     assert attention.bias.tolist() == [0, 0, 0]
     with torch.no_grad():
@@ -68,14 +68,14 @@ def test_channel_bias_starts_at_zero_and_shifts_the_logits():
 
 
 @pytest.mark.parametrize("attention", [SpatialAttention(4, 4), ChannelAttention(3, 4, 4)])
-def test_gradients_reach_every_parameter(attention):
+def test_gradients_reach_every_parameter(attention) -> None:
     (
         attention(torch.randn(2, 3, 4, 4)) * torch.randn(2, *attention(torch.randn(1, 3, 4, 4)).shape[1:])
     ).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in attention.parameters())
 
 
-def test_channels_last_maps_give_the_same_weights():
+def test_channels_last_maps_give_the_same_weights() -> None:
     maps = torch.randn(2, 8, 6, 6)
     for attention in (SpatialAttention(6, 6), ChannelAttention(8, 6, 6)):
         torch.testing.assert_close(attention(maps.to(memory_format=torch.channels_last)), attention(maps))

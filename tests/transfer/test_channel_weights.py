@@ -47,7 +47,7 @@ def batches():
     return [(torch.randn(count, 3, 9, 9), torch.randint(0, 4, (count,))) for count in (5, 3)]
 
 
-def test_the_fast_way_equals_the_plain_one_and_leaves_the_network_alone(network, batches):
+def test_the_fast_way_equals_the_plain_one_and_leaves_the_network_alone(network, batches) -> None:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     layers = ("stem", "block")
     plain = plain_loss_rises(network, per_sample, layers, batches, [range(6), range(6)])
@@ -60,7 +60,7 @@ def test_the_fast_way_equals_the_plain_one_and_leaves_the_network_alone(network,
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
 
 
-def test_silencing_is_setting_the_filter_to_zero(network, batches):
+def test_silencing_is_setting_the_filter_to_zero(network, batches) -> None:
     (rises,) = loss_rises(network, per_sample, ("block",), batches)
     images = torch.cat([each for each, _ in batches])
     labels = torch.cat([each for _, each in batches])
@@ -71,14 +71,14 @@ def test_silencing_is_setting_the_filter_to_zero(network, batches):
     assert rises[2].item() == pytest.approx((after - before).item(), abs=1e-5)
 
 
-def test_some_channels_only(network, batches):
+def test_some_channels_only(network, batches) -> None:
     (whole,) = loss_rises(network, per_sample, ("block",), batches)
     (part,) = loss_rises(network, per_sample, ("block",), batches, channels=[[1, 4]])
     assert part[[1, 4]].tolist() == pytest.approx(whole[[1, 4]].tolist(), abs=1e-6)
     assert part[[0, 2, 3, 5]].abs().max() == 0
 
 
-def test_weights_are_the_published_softmax():
+def test_weights_are_the_published_softmax() -> None:
     rises = torch.tensor([1.0, 2.0, 6.0])
     standard = (rises - 3) / rises.std()
     expected = (standard / 5).exp() / (standard / 5).exp().sum()
@@ -86,7 +86,7 @@ def test_weights_are_the_published_softmax():
     assert weights_from_rises(rises).sum().item() == pytest.approx(1)
 
 
-def test_errors(network, batches):
+def test_errors(network, batches) -> None:
     with pytest.raises(InputError, match="expected at least one batch"):
         loss_rises(network, per_sample, ("block",), [])
     with pytest.raises(InputError, match="expected layer 'relu' to run once, it runs 2 times"):

@@ -48,12 +48,12 @@ def batch():
         ("afa", {"variant": "one_stage"}, ["classification", "spatial", "channel"]),
     ],
 )
-def test_parts_are_named(name, options, parts):
+def test_parts_are_named(name, options, parts) -> None:
     assert list(objective(name, **options)[0](*batch())) == parts
 
 
 @pytest.mark.parametrize("name", ["dfa", "afa"])
-def test_alignment_is_zero_at_the_start_in_eval_mode_and_not_in_train_mode(name):
+def test_alignment_is_zero_at_the_start_in_eval_mode_and_not_in_train_mode(name) -> None:
     module, _ = objective(name)
     _, part = list(module.eval()(*batch()).values())
     assert part.item() == 0
@@ -62,7 +62,7 @@ def test_alignment_is_zero_at_the_start_in_eval_mode_and_not_in_train_mode(name)
     assert part.item() > 0
 
 
-def test_frozen_batchnorm_keeps_alignment_zero_in_train_mode():
+def test_frozen_batchnorm_keeps_alignment_zero_in_train_mode() -> None:
     module, _ = objective("dfa", frozen_batchnorm=True)
     module.train()
     before = copy.deepcopy(module.backbone.state_dict())
@@ -71,7 +71,7 @@ def test_frozen_batchnorm_keeps_alignment_zero_in_train_mode():
     assert all(torch.equal(before[key], value) for key, value in module.backbone.state_dict().items())
 
 
-def test_alpha_scales_the_alignment():
+def test_alpha_scales_the_alignment() -> None:
     # fmt: off
     one, two = (list(objective("dfa", alpha=alpha)[0].train()(*batch()).values())[1].item() for alpha in (0.5, 1.0))
     # fmt: on
@@ -79,7 +79,7 @@ def test_alpha_scales_the_alignment():
 
 
 @pytest.mark.parametrize("name", ["l2", "dfa", "afa"])
-def test_gradients_reach_backbone_head_and_attention_but_not_the_source(name):
+def test_gradients_reach_backbone_head_and_attention_but_not_the_source(name) -> None:
     module, _ = objective(name)
     module.train()
     torch.stack(list(module(*batch()).values())).sum().backward()
@@ -88,7 +88,7 @@ def test_gradients_reach_backbone_head_and_attention_but_not_the_source(name):
     assert all(parameter.grad is None for parameter in module.source.parameters())
 
 
-def test_feature_extraction_trains_the_head_alone():
+def test_feature_extraction_trains_the_head_alone() -> None:
     module, stage = objective("l2_fe")
     module.train()
     before = copy.deepcopy(module.backbone.state_dict())
@@ -100,14 +100,14 @@ def test_feature_extraction_trains_the_head_alone():
     assert {id(p) for p in group["params"]} == {id(p) for p in module.head.parameters()}
 
 
-def test_weight_decay_is_the_published_one():
+def test_weight_decay_is_the_published_one() -> None:
     module, stage = objective("l2")
     assert [group["weight_decay"] for group in module.parameter_groups(stage)] == [1e-4, 1e-4]
     module, stage = objective("afa")
     assert [group["weight_decay"] for group in module.parameter_groups(stage)] == [0.0, 0.01, 0.0]
 
 
-def test_the_source_is_no_part_of_the_module():
+def test_the_source_is_no_part_of_the_module() -> None:
     module, _ = objective("afa")
     source = {id(parameter) for parameter in module.source.parameters()}
     assert not source & {id(parameter) for parameter in module.parameters()}
@@ -115,7 +115,7 @@ def test_the_source_is_no_part_of_the_module():
     assert not any("source" in key for key in module.state_dict())
 
 
-def test_no_hook_is_left_also_after_an_exception():
+def test_no_hook_is_left_also_after_an_exception() -> None:
     module, _ = objective("afa")
     module(*batch())
     with pytest.raises(IndexError):
@@ -123,14 +123,14 @@ def test_no_hook_is_left_also_after_an_exception():
     assert count_hooks(module.backbone, module.source) == 0
 
 
-def test_the_source_runs_only_where_a_term_reads_it():
+def test_the_source_runs_only_where_a_term_reads_it() -> None:
     module, _ = objective("l2")
     module.source.register_forward_hook(lambda *_: pytest.fail("the source ran"))
     module(*batch())
 
 
 @pytest.mark.slow
-def test_a_compiled_objective_gives_the_same_losses_and_gradients():
+def test_a_compiled_objective_gives_the_same_losses_and_gradients() -> None:
     """By the compiler's front end alone: what it traces is compared, not what a C++ compiler makes of it."""
     results = []
     for compiled in (False, True):
@@ -151,7 +151,7 @@ def test_a_compiled_objective_gives_the_same_losses_and_gradients():
     assert count_hooks(module.backbone) == 0
 
 
-def test_margin_softmax_and_distances_stay_in_float32_under_bfloat16():
+def test_margin_softmax_and_distances_stay_in_float32_under_bfloat16() -> None:
     module, _ = objective("afa", variant="one_stage")
     margin = ArcFaceHead(8, 5)
     seen = []
@@ -170,7 +170,7 @@ class Confidence(Term):
         return passes.logits.gather(1, passes.labels[:, None]).mean()
 
 
-def test_a_term_sees_the_logits_with_their_gradient():
+def test_a_term_sees_the_logits_with_their_gradient() -> None:
     network, head = backbone(), ArcFaceHead(8, 5)
     stage = Stage("custom", (WeightedTerm("confidence", 0.5, lambda setting: Confidence()),))
     terms = make_terms(stage, StageSetting((), 8, 5, network, network))

@@ -11,7 +11,7 @@ from facexfer.transfer.partial import scales_and_first_layers
 from facexfer.transfer.stages import Stage
 
 
-def test_a_stage_trains_its_part_and_nothing_else():
+def test_a_stage_trains_its_part_and_nothing_else() -> None:
     torch.manual_seed(0)
     network = create_backbone("mobilefacenet")
     before = {name: values.clone() for name, values in network.named_parameters()}
@@ -33,6 +33,6 @@ def test_a_stage_trains_its_part_and_nothing_else():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
-def test_a_share_that_is_none(share):
+def test_a_share_that_is_none(share) -> None:
     with pytest.raises(InputError, match="expected a share of the convolutions from 0 to 1"):
         scales_and_first_layers(share)

@@ -28,30 +28,30 @@ def slow_sum(source, target, factor):
     return total / 2 / SAMPLES
 
 
-def test_feature_distance_equals_equation_3(maps):
+def test_feature_distance_equals_equation_3(maps) -> None:
     expected = slow_sum(*maps, lambda i, j, y, x: 1.0)
     assert feature_distance(*maps).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_delta_distance_equals_its_definition(maps):
+def test_delta_distance_equals_its_definition(maps) -> None:
     weights = torch.rand(CHANNELS).softmax(0)
     expected = slow_sum(*maps, lambda i, j, y, x: CHANNELS * weights[j].item() / (HEIGHT * WIDTH))
     assert delta_distance(*maps, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_spatial_distance_equals_equation_6_with_the_published_scale(maps):
+def test_spatial_distance_equals_equation_6_with_the_published_scale(maps) -> None:
     weights = torch.rand(SAMPLES, HEIGHT * WIDTH).softmax(1).view(SAMPLES, HEIGHT, WIDTH)
     expected = slow_sum(*maps, lambda i, j, y, x: (HEIGHT * WIDTH * weights[i, y, x].item()) ** 2)
     assert spatial_distance(*maps, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_channel_distance_equals_equation_8_with_the_published_scale(maps):
+def test_channel_distance_equals_equation_8_with_the_published_scale(maps) -> None:
     weights = torch.rand(SAMPLES, CHANNELS).softmax(1)
     expected = slow_sum(*maps, lambda i, j, y, x: CHANNELS * weights[i, j].item())
     assert channel_distance(*maps, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_uniform_attention_is_no_attention(maps):
+def test_uniform_attention_is_no_attention(maps) -> None:
     spatial = torch.full((SAMPLES, HEIGHT, WIDTH), 1 / (HEIGHT * WIDTH))
     channel = torch.full((SAMPLES, CHANNELS), 1 / CHANNELS)
     expected = feature_distance(*maps).item()
@@ -59,7 +59,7 @@ def test_uniform_attention_is_no_attention(maps):
     assert channel_distance(*maps, channel).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_equal_maps_are_at_distance_zero(maps):
+def test_equal_maps_are_at_distance_zero(maps) -> None:
     source, _ = maps
     assert feature_distance(source, source).item() == 0
     assert delta_distance(source, source, torch.ones(CHANNELS)).item() == 0
@@ -67,17 +67,17 @@ def test_equal_maps_are_at_distance_zero(maps):
     assert channel_distance(source, source, torch.ones(SAMPLES, CHANNELS)).item() == 0
 
 
-def test_distances_are_symmetric_in_source_and_target(maps):
+def test_distances_are_symmetric_in_source_and_target(maps) -> None:
     source, target = maps
     assert feature_distance(source, target).item() == feature_distance(target, source).item()
 
 
-def test_half_precision_maps_do_not_overflow():
+def test_half_precision_maps_do_not_overflow() -> None:
     source, target = torch.zeros(1, 512, 28, 28).half(), torch.full((1, 512, 28, 28), 10.0).half()
     assert feature_distance(source, target).item() == pytest.approx(512 * 28 * 28 * 100 / 2)
 
 
-def test_gradients_equal_numerical_ones():
+def test_gradients_equal_numerical_ones() -> None:
     source = torch.randn(2, 3, 2, 2, dtype=torch.float64)
     target = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     spatial = torch.rand(2, 2, 2, dtype=torch.float64, requires_grad=True)
@@ -86,7 +86,7 @@ def test_gradients_equal_numerical_ones():
     assert torch.autograd.gradcheck(lambda t, a: channel_distance(source, t, a), (target, channel))
 
 
-def test_maps_of_different_shapes_are_an_error(maps):
+def test_maps_of_different_shapes_are_an_error(maps) -> None:
     source, target = maps
     with pytest.raises(InputError, match=r"one shape \(N, C, H, W\), got \(3, 4, 2, 5\) and \(2, 4, 2, 5\)"):
         feature_distance(source, target[:2])
@@ -100,6 +100,6 @@ def test_maps_of_different_shapes_are_an_error(maps):
         (channel_distance, (CHANNELS,), r"\(3, 4\)"),
     ],
 )
-def test_weights_of_a_wrong_shape_are_an_error(maps, distance, shape, wanted):
+def test_weights_of_a_wrong_shape_are_an_error(maps, distance, shape, wanted) -> None:
     with pytest.raises(InputError, match=f"expected weights of shape {wanted}"):
         distance(*maps, torch.ones(shape))

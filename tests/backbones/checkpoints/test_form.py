@@ -1,5 +1,7 @@
 """The form of a file is seen from what is in it, and what is no weights is called by its name."""
 
+from pathlib import Path
+
 import pytest
 from mxnet_files import params_bytes
 
@@ -22,7 +24,7 @@ from facexfer.errors import InputError
     ],
 )
 @pytest.mark.parametrize("name", ["w.bin", "w", "W.PTH", "w.params"])
-def test_forms(tmp_path, head, form, name):
+def test_forms(tmp_path: Path, head, form, name) -> None:
     (tmp_path / name).write_bytes(head)
     assert file_form(tmp_path / name) == form
 
@@ -38,13 +40,13 @@ def test_forms(tmp_path, head, form, name):
         (b"some text", "got none of them"),
     ],
 )
-def test_what_is_no_weights_is_called_by_its_name(tmp_path, data, message):
+def test_what_is_no_weights_is_called_by_its_name(tmp_path: Path, data, message) -> None:
     (tmp_path / "w.pth").write_bytes(data)
     with pytest.raises(InputError, match=rf"w\.pth: expected weights .* {message}"):
         file_form(tmp_path / "w.pth")
 
 
-def test_what_cannot_be_read(tmp_path):
+def test_what_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(InputError, match="expected a readable file of weights, got: "):
             file_form(path)

@@ -1,5 +1,7 @@
 """Our networks against the published symbols, interpreted node by node with plain torch functions."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -28,7 +30,7 @@ def relative_difference(network, symbol, params, images):
     return ((got - expected).norm() / expected.norm()).item()
 
 
-def test_mobilefacenet_equals_the_published_symbol():
+def test_mobilefacenet_equals_the_published_symbol() -> None:
     folder = shared(Y1)
     images = torch.randint(0, 256, (2, 3, 112, 112)).float()
     network = create_backbone("mobilefacenet", weights=folder / "model-0000.params")
@@ -37,7 +39,7 @@ def test_mobilefacenet_equals_the_published_symbol():
 
 
 @pytest.mark.slow
-def test_lresnet34e_ir_equals_the_published_symbol(tmp_path):
+def test_lresnet34e_ir_equals_the_published_symbol(tmp_path: Path) -> None:
     symbol = shared("weights/lresnet34e-ir/model-symbol.json")
     template = create_backbone("lresnet34e_ir")
     state = template.state_dict()
@@ -58,7 +60,7 @@ def test_lresnet34e_ir_equals_the_published_symbol(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mobilefacenet", "lresnet34e_ir"])
-def test_declared_facts_hold(name):
+def test_declared_facts_hold(name) -> None:
     network = create_backbone(name)
     info = network.info
     assert (info.input_size, info.color_order) == ((112, 112), "RGB")
@@ -72,14 +74,14 @@ def test_declared_facts_hold(name):
         info.even_taps(17)
 
 
-def test_the_fixed_scale_stays_one_in_training():
+def test_the_fixed_scale_stays_one_in_training() -> None:
     network = create_backbone("mobilefacenet").train()
     network(torch.randn(4, 3, 112, 112)).square().sum().backward()
     assert [name for name, _ in network.norm.named_parameters()] == ["bias"]
     assert network.norm.unit_scale.tolist() == [1.0] * 128
 
 
-def test_every_unfit_entry_is_named_and_nothing_is_filled(tmp_path):
+def test_every_unfit_entry_is_named_and_nothing_is_filled(tmp_path: Path) -> None:
     params = read_mxnet_params(shared(Y1) / "model-0000.params")
     params["extra"] = params.pop("fc1_weight")
     params["fc1_beta"] = params["fc1_beta"][:5]
@@ -95,7 +97,7 @@ def test_every_unfit_entry_is_named_and_nothing_is_filled(tmp_path):
     assert "not finite: pre_fc1_bias" in message
 
 
-def test_weights_of_another_network_or_kind_are_an_error(tmp_path):
+def test_weights_of_another_network_or_kind_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected the entries of this network; missing: conv0_weight"):
         create_backbone("lresnet34e_ir", weights=shared(Y1) / "model-0000.params")
     (tmp_path / "a.bin").write_bytes(b"some text")
@@ -111,7 +113,9 @@ def params_of(name, **others):
     return {theirs: state[ours].numpy() for ours, theirs in network.mxnet_names().items()} | others
 
 
-def test_a_classifier_and_an_optimizers_state_are_left_out_and_said(tmp_path, capsys):
+def test_a_classifier_and_an_optimizers_state_are_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = next(iter(create_backbone("mobilefacenet").mxnet_names().values()))
     arrays = params_of("mobilefacenet")
     others = {
@@ -130,7 +134,7 @@ def test_a_classifier_and_an_optimizers_state_are_left_out_and_said(tmp_path, ca
 
 
 @pytest.mark.parametrize("name", ["conv_extra_weight", "fc1_extra"])
-def test_what_may_be_a_layer_of_another_network_is_refused(tmp_path, name):
+def test_what_may_be_a_layer_of_another_network_is_refused(tmp_path: Path, name) -> None:
     extra = np.zeros((64, 64, 3, 3) if "conv" in name else (64, 64), np.float32)
     (tmp_path / "w.params").write_bytes(params_bytes(params_of("mobilefacenet", **{name: extra})))
     with pytest.raises(InputError, match=f"unexpected: {name}"):

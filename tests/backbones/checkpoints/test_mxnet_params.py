@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,14 +21,14 @@ ARRAYS = {
 GOOD = params_bytes(ARRAYS)
 
 
-def read(tmp_path, data):
+def read(tmp_path: Path, data):
     file = tmp_path / "a.params"
     file.write_bytes(data)
     return read_mxnet_params(file)
 
 
 @pytest.mark.parametrize("form", ["legacy", "V1", "V2", "V3"])
-def test_every_form_is_read(tmp_path, form):
+def test_every_form_is_read(tmp_path: Path, form) -> None:
     arrays = read(tmp_path, params_bytes(ARRAYS, form))
     assert list(arrays) == ["weight", "mean", "plain"]
     for array, expected in zip(arrays.values(), ARRAYS.values(), strict=True):
@@ -36,7 +37,7 @@ def test_every_form_is_read(tmp_path, form):
 
 
 @pytest.mark.parametrize("length", range(0, len(GOOD), 7))
-def test_a_truncated_file_is_an_error(tmp_path, length):
+def test_a_truncated_file_is_an_error(tmp_path: Path, length) -> None:
     with pytest.raises(InputError, match=r"a\.params, byte \d+: "):
         read(tmp_path, GOOD[:length])
 
@@ -55,13 +56,13 @@ def test_a_truncated_file_is_an_error(tmp_path, length):
         (params_bytes({"arg:a": np.zeros(1, np.float32), "aux:a": np.zeros(1, np.float32)}), "'a' twice"),
     ],
 )
-def test_a_file_that_lies_is_an_error(tmp_path, data, message):
+def test_a_file_that_lies_is_an_error(tmp_path: Path, data, message) -> None:
     with pytest.raises(InputError, match=message):
         read(tmp_path, data)
 
 
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=6))
-def test_mutated_files_are_read_or_refused(tmp_path_factory, changes):
+def test_mutated_files_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, changes) -> None:
     data = bytearray(GOOD)
     for position, value in changes:
         data[position] = value

@@ -33,7 +33,7 @@ def small():
 
 
 @pytest.fixture(scope="module")
-def exported(small, tmp_path_factory):
+def exported(small, tmp_path_factory: pytest.TempPathFactory):
     return export_arcface(small, tmp_path_factory.mktemp("onnx") / "w.onnx")
 
 
@@ -45,7 +45,7 @@ SMALL = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=64)"
 @pytest.mark.parametrize(
     ("name", "dynamic"), [("mbf", True), ("iresnet18", False), ("iresnet50", True), ("mobilefacenet", True)]
 )
-def test_networks_come_back_from_onnx(name, dynamic, tmp_path, capsys):
+def test_networks_come_back_from_onnx(name, dynamic, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = give_statistics(create_backbone(name))
     path = export_arcface(network, tmp_path / "w.onnx", dynamic, normalise=name == "mobilefacenet")
     loaded = create_backbone(name, weights=path)
@@ -57,7 +57,7 @@ def test_networks_come_back_from_onnx(name, dynamic, tmp_path, capsys):
     assert identify(path).network == name
 
 
-def test_names_of_nodes_do_not_matter(small, exported, tmp_path):
+def test_names_of_nodes_do_not_matter(small, exported, tmp_path: Path) -> None:
     path = tmp_path / "renamed.onnx"
     path.write_bytes(exported.read_bytes())
     rename(path)
@@ -67,7 +67,7 @@ def test_names_of_nodes_do_not_matter(small, exported, tmp_path):
         assert (loaded(images) - small(images)).abs().max() < 1e-4
 
 
-def test_folded_batchnorm_is_revived_before_training(exported):
+def test_folded_batchnorm_is_revived_before_training(exported) -> None:
     torch.manual_seed(0)
     loaded = create_backbone("mbf", weights=exported, **OPTIONS)
     assert not loaded.training
@@ -87,7 +87,7 @@ def test_folded_batchnorm_is_revived_before_training(exported):
 
 
 @pytest.mark.slow
-def test_our_own_export_comes_back_with_its_normalisation(small, tmp_path):
+def test_our_own_export_comes_back_with_its_normalisation(small, tmp_path: Path) -> None:
     export_onnx(small, tmp_path / "m.onnx")
     loaded = create_backbone("mbf", weights=tmp_path / "m.onnx", **OPTIONS)
     assert loaded.info.mean == pytest.approx((127.5,) * 3)
@@ -97,7 +97,7 @@ def test_our_own_export_comes_back_with_its_normalisation(small, tmp_path):
         assert (loaded(images) - small(images)).abs().max() < 1e-4
 
 
-def test_half_precision_constants(small, exported, tmp_path):
+def test_half_precision_constants(small, exported, tmp_path: Path) -> None:
     proto = onnx.load(exported)
     sizes = 0
     for tensor in proto.graph.initializer:
@@ -115,7 +115,7 @@ def test_half_precision_constants(small, exported, tmp_path):
     assert identify(tmp_path / "h.pt").network == SMALL
 
 
-def test_other_graphs_are_refused_with_the_place(exported, tmp_path, monkeypatch):
+def test_other_graphs_are_refused_with_the_place(exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"w\.onnx: expected the graph of mbf: expected .* is it another network"):
         create_backbone("mbf", weights=exported)
     with pytest.raises(InputError, match=r"expected the graph of iresnet18: expected 'features.weight' of shape"):
@@ -129,7 +129,7 @@ def test_other_graphs_are_refused_with_the_place(exported, tmp_path, monkeypatch
         create_backbone("mbf", blocks=(1, 2))
 
 
-def test_relu6_variant_equals_its_onnx():
+def test_relu6_variant_equals_its_onnx() -> None:
     from_torch = create_backbone("mobilefacenet_relu6", weights=shared("weights/mobilefacenet-relu6.pt")).eval()
     path = shared("weights/mobilefacenet-relu6.onnx")
     from_onnx = create_backbone("mobilefacenet_relu6", weights=path)
@@ -146,7 +146,7 @@ def test_relu6_variant_equals_its_onnx():
     assert from_torch.info.licence == "Apache-2.0"
 
 
-def test_casia_network_equals_an_independent_forward():
+def test_casia_network_equals_an_independent_forward() -> None:
     path = shared("weights/mobilefacenet-112x96-casia.ckpt")
     network = create_backbone("mobilefacenet_112x96", weights=path).eval()
     weights = torch.load(path, map_location="cpu", weights_only=True)["net_state_dict"]
@@ -184,7 +184,7 @@ def casia_forward(weights, maps):
 
 
 @pytest.mark.slow
-def test_damaged_files_give_one_clear_error(small, exported, tmp_path):
+def test_damaged_files_give_one_clear_error(small, exported, tmp_path: Path) -> None:
     torch.save(small.state_dict(), tmp_path / "w.pth")
     torch.save(small.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     save_file(dict(small.state_dict()), tmp_path / "w.safetensors", facts_to_metadata(small.info))
@@ -208,7 +208,7 @@ def test_damaged_files_give_one_clear_error(small, exported, tmp_path):
                     read()
 
 
-def test_weights_in_a_file_beside_are_read_and_in_another_folder_refused(exported, tmp_path):
+def test_weights_in_a_file_beside_are_read_and_in_another_folder_refused(exported, tmp_path: Path) -> None:
     proto = onnx.load(exported)
     (tmp_path / "in").mkdir()
     onnx.save(proto, tmp_path / "in" / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
@@ -229,13 +229,13 @@ def test_weights_in_a_file_beside_are_read_and_in_another_folder_refused(exporte
             use(file)
 
 
-def test_a_fixed_batch_comes_back(small, tmp_path):
+def test_a_fixed_batch_comes_back(small, tmp_path: Path) -> None:
     export_onnx(small, tmp_path / "b4.onnx", batch=4)
     loaded = create_backbone(SMALL, weights=tmp_path / "b4.onnx").state_dict()
     assert loaded.keys() == small.state_dict().keys()
 
 
-def test_packs_by_name(monkeypatch, exported, tmp_path):
+def test_packs_by_name(monkeypatch: pytest.MonkeyPatch, exported, tmp_path: Path) -> None:
     """InsightFace's own look-up in ~/.insightface, and its own download where nothing answers."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
@@ -252,7 +252,7 @@ def test_packs_by_name(monkeypatch, exported, tmp_path):
 
 
 @pytest.mark.slow
-def test_packs_are_downloaded_by_insightface(monkeypatch, exported, tmp_path):
+def test_packs_are_downloaded_by_insightface(monkeypatch: pytest.MonkeyPatch, exported, tmp_path: Path) -> None:
     """A real server on this machine in the place of the release page."""
     from insightface.utils import storage
 
@@ -279,7 +279,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_a_file_that_computes_in_half_precision(exported, small, tmp_path):
+def test_a_file_that_computes_in_half_precision(exported, small, tmp_path: Path) -> None:
     for keep in (True, False):
         half = convert_float_to_float16(onnx.load(exported), keep_io_types=keep)
         path = tmp_path / f"{keep}.onnx"
@@ -292,7 +292,7 @@ def test_a_file_that_computes_in_half_precision(exported, small, tmp_path):
             assert (loaded(images) - expected).abs().max() < 5e-3 * expected.abs().max()
 
 
-def test_options_in_the_name(exported):
+def test_options_in_the_name(exported) -> None:
     assert identify(exported).network == SMALL
     network = create_backbone(SMALL, weights=exported)
     assert network.info.name == SMALL

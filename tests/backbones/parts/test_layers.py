@@ -8,7 +8,7 @@ from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_equals_torch_with_a_scale_of_one(momentum):
+def test_equals_torch_with_a_scale_of_one(momentum) -> None:
     ours, theirs = FixedScaleBatchNorm1d(5, eps=2e-5), nn.BatchNorm1d(5, eps=2e-5)
     ours.momentum = theirs.momentum = momentum
     for _ in range(3):
@@ -19,6 +19,6 @@ def test_equals_torch_with_a_scale_of_one(momentum):
     torch.testing.assert_close(ours.eval()(batch), theirs.eval()(batch))
 
 
-def test_maps_are_an_error():
+def test_maps_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"embeddings \(N, D\), got shape \(2, 5, 1\)"):
         FixedScaleBatchNorm1d(5, eps=0.0)(torch.zeros(2, 5, 1))

@@ -17,7 +17,7 @@ def gradients(layer, images, towards):
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (4, 3)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("slopes", [1, 3])
-def test_gradients_are_those_of_torch(shape, layout, slopes):
+def test_gradients_are_those_of_torch(shape, layout, slopes) -> None:
     torch.manual_seed(0)
     images, towards = torch.randn(shape), torch.randn(shape)
     if len(shape) == 4:
@@ -32,7 +32,7 @@ def test_gradients_are_those_of_torch(shape, layout, slopes):
         torch.testing.assert_close(mine, reference, rtol=1e-6, atol=1e-6)
 
 
-def test_the_slope_alone_can_be_trained():
+def test_the_slope_alone_can_be_trained() -> None:
     ours, theirs = PReLU(3), nn.PReLU(3)
     images = torch.randn(2, 3, 4, 4)
     for layer in (ours, theirs):
@@ -40,7 +40,7 @@ def test_the_slope_alone_can_be_trained():
     torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
 
 
-def test_evaluation_and_half_precision_are_torchs_own():
+def test_evaluation_and_half_precision_are_torchs_own() -> None:
     layer, images = PReLU(3), torch.randn(2, 3, 4, 4)
     assert layer(images).grad_fn.name() == "_InPassesBackward"
     assert layer.eval()(images).grad_fn.name() == "PreluKernelBackward0"
@@ -49,7 +49,7 @@ def test_evaluation_and_half_precision_are_torchs_own():
     assert layer.bfloat16()(images.bfloat16()).dtype == torch.bfloat16
 
 
-def test_torch_fx_traces_it():
+def test_torch_fx_traces_it() -> None:
     """DELTA's channel weights are found on a traced network."""
     traced = torch.fx.symbolic_trace(PReLU(3).train())
     images = torch.randn(2, 3, 4, 4)

@@ -1,5 +1,7 @@
 """Generated faces: drawn twice they are the same, and they show what each camera would see."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ def at(image, x, y):
     return image[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].mean(axis=(0, 1))
 
 
-def test_the_set_is_the_same_twice_and_a_larger_one_begins_with_it(tmp_path):
+def test_the_set_is_the_same_twice_and_a_larger_one_begins_with_it(tmp_path: Path) -> None:
     first, second, larger = (
         write_demo_set(tmp_path / name, train, 1, 2, seed=3) for name, train in (("a", 2), ("b", 2), ("c", 3))
     )
@@ -39,7 +41,7 @@ def test_the_set_is_the_same_twice_and_a_larger_one_begins_with_it(tmp_path):
     assert all((first.parent / file).read_bytes() == (larger.parent / file).read_bytes() for file in same)
 
 
-def test_the_manifest_says_who_and_which_camera_and_which_shot(tmp_path):
+def test_the_manifest_says_who_and_which_camera_and_which_shot(tmp_path: Path) -> None:
     images = read_manifest(write_demo_set(tmp_path, 2, 1, 2, seed=0)).images
     assert [(image.identity, image.modality, image.split, image.capture) for image in images[:2]] == [
         ("g0000", "vis", "train", "g0000/0"),
@@ -49,14 +51,14 @@ def test_the_manifest_says_who_and_which_camera_and_which_shot(tmp_path):
     assert cv2.imread(str(images[0].path)).shape == (112, 112, 3)
 
 
-def test_people_of_other_numbers_and_seeds_are_others():
+def test_people_of_other_numbers_and_seeds_are_others() -> None:
     first, same, number, seed = (draw_shots(*each, shots=1)[0]["vis"] for each in ((0, 0), (0, 0), (0, 1), (1, 0)))
     assert np.array_equal(first, same)
     assert np.abs(first.astype(int) - number).mean() > 5
     assert np.abs(first.astype(int) - seed).mean() > 5
 
 
-def test_shots_of_one_person_are_closer_than_people():
+def test_shots_of_one_person_are_closer_than_people() -> None:
     shots = np.stack([[shot["vis"] for shot in draw_shots(0, number, 4)] for number in range(6)]).astype(float)
     own = np.abs(shots[:, 0] - shots[:, 1]).mean()
     other = np.abs(shots[:, 0] - np.roll(shots[:, 1], 1, axis=0)).mean()
@@ -64,13 +66,13 @@ def test_shots_of_one_person_are_closer_than_people():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_infrared_is_grey_and_fades_towards_the_border(seed):
+def test_infrared_is_grey_and_fades_towards_the_border(seed) -> None:
     shot = draw_shots(0, seed, 1)[0]["nir"]
     assert np.array_equal(shot[:, :, 0], shot[:, :, 2])
     assert shot[40:90, 30:82].mean() > shot[:, :6].mean() + 20
 
 
-def test_lips_and_skin_tones_come_together_in_infrared():
+def test_lips_and_skin_tones_come_together_in_infrared() -> None:
     contrast, tones = [], []
     for seed in range(12):
         person, _, drawing = drawn(seed, smile=0.0, mouth_open=0.0)
@@ -84,13 +86,13 @@ def test_lips_and_skin_tones_come_together_in_infrared():
     assert spread[3] < 0.3 * spread[1]
 
 
-def test_an_iris_is_dark_in_infrared_whatever_its_colour():
+def test_an_iris_is_dark_in_infrared_whatever_its_colour() -> None:
     irises = [drawn(seed)[0].iris for seed in range(30)]
     assert max(iris[3] for iris in irises) < 0.35
     assert max(iris[2] for iris in irises) > 0.4
 
 
-def test_a_turned_head_shows_more_of_one_side():
+def test_a_turned_head_shows_more_of_one_side() -> None:
     person, _, _ = drawn(1)
     for yaw in (-0.4, 0.4):
         _, geometry, _ = drawn(1, yaw=yaw)

@@ -3,6 +3,7 @@
 import contextlib
 import pickle
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def published(folder):
     return write_rec(folder, [record((4.0, 6.0), b"", flag=2), *pictures, *people])
 
 
-def test_a_rec_is_read_without_mxnet(tmp_path):
+def test_a_rec_is_read_without_mxnet(tmp_path: Path) -> None:
     published(tmp_path)
     entries = list(LAYOUTS["insightface-rec"](tmp_path, LayoutOptions(modality="vis")))
     assert [(entry.name, entry.identity) for entry in entries] == [
@@ -63,14 +64,14 @@ def test_a_rec_is_read_without_mxnet(tmp_path):
         (lambda data: data[:32] + struct.pack("<f", np.nan) + data[36:], "expected the number of an identity"),
     ],
 )
-def test_damaged_recs_are_errors(tmp_path, change, message):
+def test_damaged_recs_are_errors(tmp_path: Path, change, message) -> None:
     path = published(tmp_path)
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(InputError, match=message):
         list(LAYOUTS["insightface-rec"](path, LayoutOptions()))
 
 
-def test_a_rec_needs_its_index(tmp_path):
+def test_a_rec_needs_its_index(tmp_path: Path) -> None:
     path = published(tmp_path)
     for line in ("0 zero", f"0 {'9' * 30}", f"{'9' * 5000} 0", "0 -5"):
         path.with_suffix(".idx").write_text(f"{line}\n")
@@ -82,7 +83,7 @@ def test_a_rec_needs_its_index(tmp_path):
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
-def test_any_changed_rec_is_read_or_an_error(tmp_path_factory, changes):
+def test_any_changed_rec_is_read_or_an_error(tmp_path_factory: pytest.TempPathFactory, changes) -> None:
     path = published(tmp_path_factory.mktemp("rec"))
     path.write_bytes(changed(path.read_bytes(), changes))
     with contextlib.suppress(InputError):
@@ -91,7 +92,7 @@ def test_any_changed_rec_is_read_or_an_error(tmp_path_factory, changes):
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
-def test_a_bin_of_any_protocol(tmp_path, protocol):
+def test_a_bin_of_any_protocol(tmp_path: Path, protocol) -> None:
     array = np.frombuffer(JPEG, dtype=np.uint8)
     pictures = [JPEG, array, array.copy(), np.zeros((20, 20, 3), np.uint8)]
     (tmp_path / "set.bin").write_bytes(pickle.dumps((pictures, [True, False]), protocol=protocol))
@@ -102,7 +103,7 @@ def test_a_bin_of_any_protocol(tmp_path, protocol):
     assert decode_photo(entries[3].read()).pixels.shape == (20, 20, 3)
 
 
-def test_a_published_bin():
+def test_a_published_bin() -> None:
     entries = list(LAYOUTS["insightface-bin"](shared("data/insightface_small_lfw.bin"), LayoutOptions()))
     assert len(entries) == 20
     assert decode_photo(entries[0].read()).pixels.shape == (112, 112, 3)
@@ -117,13 +118,13 @@ class Attack:
     "value", [Attack(), ([Attack()], [True]), np.zeros(3), np.array([print], dtype=object), {"a": 1}, {1}, 1.5]
 )
 @pytest.mark.parametrize("protocol", range(6))
-def test_other_objects_are_never_built(capsys, value, protocol):
+def test_other_objects_are_never_built(capsys: pytest.CaptureFixture[str], value, protocol) -> None:
     with pytest.raises(InputError):
         read_array_pickle(pickle.dumps(value, protocol=protocol))
     assert capsys.readouterr().out == ""
 
 
-def test_a_small_file_does_not_unfold():
+def test_a_small_file_does_not_unfold() -> None:
     shared_list = [[b"x"] * 1000] * 1000
     assert len(read_array_pickle(pickle.dumps(([shared_list] * 1000, [])))[0]) == 1000
     # Ten lists of ten lists, thirty times over, as what an array is to be made of: not even an error may print it.
@@ -148,7 +149,7 @@ def test_a_small_file_does_not_unfold():
         (([np.zeros((20, 20, 7), np.uint8)] * 2, [True]), r"1 or 3 colours, got an array of \(20, 20, 7\)"),
     ],
 )
-def test_other_sets_are_errors(tmp_path, value, message):
+def test_other_sets_are_errors(tmp_path: Path, value, message) -> None:
     (tmp_path / "set.bin").write_bytes(pickle.dumps(value))
     with pytest.raises(InputError, match=rf"set\.bin: .*{message}"):
         list(LAYOUTS["insightface-bin"](tmp_path / "set.bin", LayoutOptions()))
@@ -161,7 +162,7 @@ PICKLES = [
 
 @given(st.sampled_from(PICKLES), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6))
 @example(PICKLES[0], [(148, 92)])  # an escape that Python does not know, in a text that names something
-def test_any_changed_pickle_is_read_or_an_error(data, changes):
+def test_any_changed_pickle_is_read_or_an_error(data, changes) -> None:
     with contextlib.suppress(InputError):
         read_array_pickle(changed(data, changes))
 

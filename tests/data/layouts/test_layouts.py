@@ -1,6 +1,7 @@
 """Every layout on a tree made here in its published form."""
 
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ def problems(entries):
     return {name: entry.problem and entry.problem[0] for name, entry in entries.items()}
 
 
-def test_a_folder_per_identity(tmp_path):
+def test_a_folder_per_identity(tmp_path: Path) -> None:
     entries = listed("folders", tree(tmp_path, "anna/a.png", "bert/s1/b.png", "stray.png"))
     assert {name: entry.identity for name, entry in entries.items()} == {
         "anna/a.png": "anna", "bert/s1/b.png": "bert", "stray.png": "",
@@ -37,34 +38,34 @@ def test_a_folder_per_identity(tmp_path):
 
 
 @pytest.mark.parametrize("pattern", [r"^(\d+)_", r"^(x)?(?P<identity>\d+)_"])
-def test_polyu_by_an_expression(tmp_path, pattern):
+def test_polyu_by_an_expression(tmp_path: Path, pattern) -> None:
     entries = listed("polyu-nirfd", tree(tmp_path, "0012_03.bmp", "0013_01.bmp"), identity_regex=pattern)
     assert [entry.identity for entry in entries.values()] == ["0012", "0013"]
 
 
-def test_an_empty_or_blank_identity_is_none(tmp_path):
+def test_an_empty_or_blank_identity_is_none(tmp_path: Path) -> None:
     tree(tmp_path, "12/_1.bmp", " /2.bmp")
     assert problems(listed("folders", tmp_path)) == {"12/_1.bmp": None, " /2.bmp": "no-identity"}
     assert set(problems(listed("folders", tmp_path, identity_regex=r"/(\d*)_")).values()) == {"no-identity"}
 
 
-def test_polyu_by_folders(tmp_path):
+def test_polyu_by_folders(tmp_path: Path) -> None:
     assert listed("polyu-nirfd", tree(tmp_path, "12/3.bmp"))["12/3.bmp"].identity == "12"
 
 
 @pytest.mark.parametrize(("pattern", "message"), [("(", "regular expression"), ("a", "expected a group")])
-def test_a_wrong_expression_is_an_error(tmp_path, pattern, message):
+def test_a_wrong_expression_is_an_error(tmp_path: Path, pattern, message) -> None:
     with pytest.raises(InputError, match=message):
         listed("folders", tree(tmp_path, "a/a.png"), identity_regex=pattern)
 
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"manifest"}))
-def test_an_empty_folder_is_an_error(tmp_path, layout):
+def test_an_empty_folder_is_an_error(tmp_path: Path, layout) -> None:
     with pytest.raises(InputError, match="expected"):
         listed(layout, tmp_path)
 
 
-def test_cbsr_by_its_eye_centres(tmp_path):
+def test_cbsr_by_its_eye_centres(tmp_path: Path) -> None:
     tree(tmp_path, "0001-00-a-g.bmp", "0002-01-c-n.bmp", "0003-00-a-g.bmp", "more/0001-00-a-g.bmp")
     (tmp_path / "list.txt").write_text(
         "0001-00-a-g.bmp,197,345,325,349\n0002-01-c-n.bmp,325,349,197,345\n0009-a.bmp,1,2,3,4\n"
@@ -84,7 +85,7 @@ def test_cbsr_by_its_eye_centres(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["s1\\NIR\\00001\\{}.jpg", "NIR\\s1\\00001\\{}.jpg"])
-def test_casia_by_its_lists(tmp_path, line):
+def test_casia_by_its_lists(tmp_path: Path, line) -> None:
     def name(number):
         return line.format(number)
 
@@ -120,7 +121,7 @@ def test_casia_by_its_lists(tmp_path, line):
         listed("casia-nir-vis2", tmp_path)
 
 
-def test_lfw_with_its_pairs(tmp_path):
+def test_lfw_with_its_pairs(tmp_path: Path) -> None:
     tree(tmp_path, "Ann_Lee/Ann_Lee_0001.jpg", "Bo/Bo_0002.jpg", "Bo/photo.jpg")
     (tmp_path / "pairs.txt").write_text("1 1\nAnn_Lee 1 2\nAnn_Lee 1 Bo 2\n")
     entries = listed("lfw", tmp_path, modality="vis")
@@ -134,7 +135,7 @@ def test_lfw_with_its_pairs(tmp_path):
             listed("lfw", tmp_path)
 
 
-def test_a_manifest_of_photos(tmp_path):
+def test_a_manifest_of_photos(tmp_path: Path) -> None:
     tree(tmp_path / "set", "a.png", "b.png")
     tree(tmp_path, "outside.png")
     points = ",".join(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
@@ -153,14 +154,14 @@ def test_a_manifest_of_photos(tmp_path):
     }  # fmt: skip
 
 
-def test_a_manifest_reached_through_a_link_names_its_photos_within(tmp_path):
+def test_a_manifest_reached_through_a_link_names_its_photos_within(tmp_path: Path) -> None:
     tree(tmp_path / "set", "a/1.png")
     (tmp_path / "link").symlink_to(tmp_path / "set")
     (tmp_path / "set" / "images.csv").write_text(f"path,identity,modality,split\n{tmp_path}/set/a/1.png,a,nir,val\n")
     assert problems(listed("manifest", tmp_path / "link")) == {"a/1.png": None}
 
 
-def test_no_link_leads_out_and_nothing_is_waited_for(tmp_path):
+def test_no_link_leads_out_and_nothing_is_waited_for(tmp_path: Path) -> None:
     tree(tmp_path, "out/secret.png", "set/a/a.png")
     (tmp_path / "set" / "a" / "link.png").symlink_to(tmp_path / "out" / "secret.png")
     (tmp_path / "set" / "a" / "inner.png").symlink_to(tmp_path / "set" / "a" / "a.png")
@@ -174,7 +175,7 @@ def test_no_link_leads_out_and_nothing_is_waited_for(tmp_path):
     }  # fmt: skip
 
 
-def test_lists_are_read_inside_only(tmp_path):
+def test_lists_are_read_inside_only(tmp_path: Path) -> None:
     tree(tmp_path, "set/Ann/Ann_0001.jpg")
     (tmp_path / "list.txt").write_text("1 1\nAnn 1 2\n")
     (tmp_path / "set" / "Ann" / "inner.txt").write_text("")
@@ -183,7 +184,7 @@ def test_lists_are_read_inside_only(tmp_path):
     assert set(listed("lfw", tmp_path / "set")) == {"Ann/Ann_0001.jpg"}
 
 
-def test_names_that_no_table_can_hold_are_failures(tmp_path):
+def test_names_that_no_table_can_hold_are_failures(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / f"{'x' * 230}.png").write_bytes(b"")
     try:
@@ -195,13 +196,13 @@ def test_names_that_no_table_can_hold_are_failures(tmp_path):
     assert found == {"a/\\xff\\xfe.png": "name-not-utf-8", f"a/{'x' * 230}.png": "name-too-long"}
 
 
-def test_other_files_are_counted(tmp_path):
+def test_other_files_are_counted(tmp_path: Path) -> None:
     for name in ("a.txt", "b.TXT", "none", ".hidden.jpg", "a.png"):
         (tmp_path / name).write_text("")
     assert count_others(tmp_path) == {"(none)": 1, ".jpg": 1, ".txt": 2}
 
 
-def test_landmarks_from_a_file(tmp_path):
+def test_landmarks_from_a_file(tmp_path: Path) -> None:
     entries = LAYOUTS["folders"](tree(tmp_path / "set", "a/1.png", "a/2.png"), LayoutOptions())
     (tmp_path / "eyes.csv").write_text("path,x1,y1,x2,y2\na/2.png,1,2,3,nan\n")
     first, second = with_landmarks(entries, tmp_path / "eyes.csv")
@@ -219,7 +220,7 @@ def test_landmarks_from_a_file(tmp_path):
         ("path,x1,y1,x2,y2\nb.png,1,2,3,4\n", "1 are not there, such as 'b.png'"),
     ],
 )
-def test_bad_landmark_files_are_errors(tmp_path, text, message):
+def test_bad_landmark_files_are_errors(tmp_path: Path, text, message) -> None:
     entries = LAYOUTS["folders"](tree(tmp_path / "set", "a/1.png"), LayoutOptions())
     (tmp_path / "eyes.csv").write_text(text)
     with pytest.raises(InputError, match=message):

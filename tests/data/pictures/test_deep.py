@@ -34,7 +34,7 @@ def distance(data, want):
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
 @pytest.mark.parametrize("form", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_grey_and_colour_are_scaled_by_the_bits_in_use(bits, form, channels):
+def test_grey_and_colour_are_scaled_by_the_bits_in_use(bits, form, channels) -> None:
     values = deep(bits)
     colour = np.stack([values, np.roll(values, 1, 0), np.roll(values, 2, 0), np.full_like(values, 2**bits - 1)], axis=2)
     shown = np.stack([GREY, np.roll(GREY, 1, 0), np.roll(GREY, 2, 0)], axis=2)
@@ -44,7 +44,7 @@ def test_grey_and_colour_are_scaled_by_the_bits_in_use(bits, form, channels):
     assert has_deep_pixels(io.BytesIO(data))
 
 
-def test_a_stuck_pixel_does_not_make_the_picture_black():
+def test_a_stuck_pixel_does_not_make_the_picture_black() -> None:
     values = deep(12)
     values[20, 20] = 65535
     want = GREY.copy()
@@ -53,31 +53,31 @@ def test_a_stuck_pixel_does_not_make_the_picture_black():
 
 
 @pytest.mark.parametrize("left", [2, 4, 6, 8])
-def test_bits_at_the_upper_end_of_16_use_all_of_them(left):
+def test_bits_at_the_upper_end_of_16_use_all_of_them(left) -> None:
     assert distance(written(deep(16 - left) << left), GREY) <= 2
     dark = (deep(16 - left, GREY // 8) << left).astype(np.uint16)
     if left >= 4:
         assert find_bits(written(dark)) == 16
 
 
-def test_8_bits_spread_over_16_keep_their_values():
+def test_8_bits_spread_over_16_keep_their_values() -> None:
     assert distance(written(GREY.astype(np.uint16) * 257), GREY) == 0
     assert distance(written((GREY // 8).astype(np.uint16) * 257), GREY // 8) == 0
 
 
-def test_8_bits_in_16_and_black_are_read_as_they_are():
+def test_8_bits_in_16_and_black_are_read_as_they_are() -> None:
     assert distance(written(GREY.astype(np.uint16)), GREY) == 0
     assert distance(written(np.zeros((20, 20), np.uint16)), np.zeros((20, 20))) == 0
 
 
-def test_signed_and_32_bit_values():
+def test_signed_and_32_bit_values() -> None:
     assert distance(written((GREY.astype(np.int32) * 32767 // 255).astype(np.int16), ".tif"), GREY) <= 1
     assert distance(written(deep(12).astype(np.int32), ".tif"), GREY) <= 1
     assert distance(written((GREY.astype(np.uint64) * (2**32 - 1) // 255).astype(np.uint32), ".tif"), GREY) <= 1
 
 
 @pytest.mark.parametrize("white", [1, 255, 4095, 65535])
-def test_float_pictures_are_read_by_their_range(white):
+def test_float_pictures_are_read_by_their_range(white) -> None:
     values = GREY.astype(np.float32) * (white / 255)
     values[8, 0], values[9, 0], values[10, 0] = np.nan, np.inf, -np.inf
     want = GREY.copy()
@@ -97,12 +97,12 @@ def test_float_pictures_are_read_by_their_range(white):
         (np.zeros((40, 48, 3), np.int16), "of a kind that is not read"),
     ],
 )
-def test_what_has_no_white_is_refused_with_the_reason(values, message):
+def test_what_has_no_white_is_refused_with_the_reason(values, message) -> None:
     with pytest.raises(PhotoError, match=message):
         decode_photo(written(values, ".tif"))
 
 
-def test_what_the_file_says_of_white_is_believed():
+def test_what_the_file_says_of_white_is_believed() -> None:
     dark = deep(12, GREY // 8)
     plain = b"P2 48 40 4095 " + " ".join(map(str, dark.ravel().tolist())).encode()
     binary = b"P5 48 40 4095\n" + dark.astype(">u2").tobytes()
@@ -120,7 +120,7 @@ def test_what_the_file_says_of_white_is_believed():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", ["grey", "colour"])
-def test_deep_pictures_are_turned_upright(orientation, mode):
+def test_deep_pictures_are_turned_upright(orientation, mode) -> None:
     values = deep(12) if mode == "grey" else np.stack([deep(12), deep(12)[::-1], deep(12)[:, ::-1]], axis=2)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -137,13 +137,13 @@ def png_chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def test_damaged_deep_colour_is_refused():
+def test_damaged_deep_colour_is_refused() -> None:
     data = written(np.repeat(deep(12)[:, :, None], 3, axis=2))
     with pytest.raises(PhotoError, match="damaged-image"):
         decode_photo(data[:-200])
 
 
-def test_the_usual_bits_lift_a_dark_picture_and_lower_none():
+def test_the_usual_bits_lift_a_dark_picture_and_lower_none() -> None:
     assert bits_in_use(DeepPixels(np.full((20, 20), 900, np.uint16))) == 10
     assert [bits_to_read(own, 12) for own in (8, 10, 12, 14, 16)] == [8, 12, 12, 14, 16]
     assert bits_to_read(10, None) == 10
@@ -153,7 +153,7 @@ def test_the_usual_bits_lift_a_dark_picture_and_lower_none():
     assert decode_photo(data, usual_bits=16).pixels.max() == 255
 
 
-def test_ordinary_pictures_are_not_deep():
+def test_ordinary_pictures_are_not_deep() -> None:
     image = Image.fromarray(GREY)
     for form in ("PNG", "JPEG", "TIFF", "PPM", "GIF", "BMP", "WEBP"):
         data = encoded(image, form)

@@ -1,5 +1,6 @@
 """What the pictures of a set use is found for each camera, said, and does not hang on one file."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -18,7 +19,7 @@ def depths_of(*pictures):
     return find_depths(kinds, files), kinds
 
 
-def test_a_few_dark_or_strange_pictures_change_nothing():
+def test_a_few_dark_or_strange_pictures_change_nothing() -> None:
     depths, kinds = depths_of(*[picture(12)] * 30, *[picture(10)] * 3, picture(16))
     assert depths.usual(kinds[0]) == 12
     assert depths.read_as() == {"nir": {"12": 33, "16": 1}}
@@ -27,7 +28,7 @@ def test_a_few_dark_or_strange_pictures_change_nothing():
     )
 
 
-def test_cameras_are_read_each_by_its_own():
+def test_cameras_are_read_each_by_its_own() -> None:
     depths, _ = depths_of(picture(10, "a"), picture(12, "b"), picture(16, modality="vis"), picture(8))
     assert [depths.usual(picture(8, *each)[0]) for each in (("a",), ("b",), (None, "vis"), (None, "nir"))] == [
         10, 12, 16, None,
@@ -35,7 +36,7 @@ def test_cameras_are_read_each_by_its_own():
     assert depths.text.count(";") == 2
 
 
-def test_nothing_is_said_of_8_bits_and_of_what_cannot_be_read(tmp_path):
+def test_nothing_is_said_of_8_bits_and_of_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "text.tif").write_bytes(b"II*\0 no picture")
     paths = [tmp_path / "folder.png", tmp_path / "text.tif", tmp_path / "none.png"]

@@ -29,11 +29,11 @@ def reason_of(data, **options):
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "PPM", "TIFF"])
-def test_exact_forms_keep_every_pixel(form):
+def test_exact_forms_keep_every_pixel(form) -> None:
     np.testing.assert_array_equal(decode_photo(encoded(RGB, form)), np.asarray(RGB))
 
 
-def test_exif_rotation_is_applied():
+def test_exif_rotation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(RGB, "JPEG", exif=exif, quality=95)
@@ -43,14 +43,14 @@ def test_exif_rotation_is_applied():
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 95}, {"subsampling": 1}])
-def test_plain_jpegs_have_the_pixels_that_pillow_gives(mode, options):
+def test_plain_jpegs_have_the_pixels_that_pillow_gives(mode, options) -> None:
     data = encoded(picture(2, (49, 37)).convert(mode), "JPEG", **options)
     np.testing.assert_array_equal(decode_photo(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
     # Cut short, with the end of a whole file put behind it again.
     assert reason_of(data[: len(data) // 2]) == "damaged-image"
 
 
-def test_cmyk_palette_grey_and_transparency_become_rgb():
+def test_cmyk_palette_grey_and_transparency_become_rgb() -> None:
     grey = RGB.convert("L")
     assert (
         np.abs(decode_photo(encoded(RGB.convert("CMYK"), "JPEG", quality=95)).astype(int) - np.asarray(RGB)).mean() < 8
@@ -63,7 +63,7 @@ def test_cmyk_palette_grey_and_transparency_become_rgb():
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
-def test_deep_grey_is_scaled_by_the_bits_it_uses(bits, form):
+def test_deep_grey_is_scaled_by_the_bits_it_uses(bits, form) -> None:
     ramp = np.linspace(0, 2**bits - 1, 400).round().astype(np.uint16).reshape(20, 20)
     shown = decode_photo(encoded(Image.fromarray(ramp), form))
     assert shown[0, 0, 0] == 0
@@ -71,7 +71,7 @@ def test_deep_grey_is_scaled_by_the_bits_it_uses(bits, form):
     assert abs(int(shown[10, 0, 0]) - 128) < 2
 
 
-def test_float_pictures_are_read_as_parts_of_one():
+def test_float_pictures_are_read_as_parts_of_one() -> None:
     values = np.full((20, 20), 0.5, np.float32)
     values[0, 0] = np.nan
     shown = decode_photo(encoded(Image.fromarray(values), "TIFF"))
@@ -79,7 +79,7 @@ def test_float_pictures_are_read_as_parts_of_one():
     assert shown[0, 0, 0] == 0
 
 
-def test_every_kind_of_trouble_has_its_name():
+def test_every_kind_of_trouble_has_its_name() -> None:
     assert reason_of(encoded(Image.new("L", (1, 1)))) == "picture-too-small"
     assert reason_of(encoded(RGB, "GIF", save_all=True, append_images=[picture(1, (48, 40))])) == "several-frames"
     assert reason_of(encoded(RGB, "TIFF", save_all=True, append_images=[RGB])) == "several-frames"
@@ -91,7 +91,7 @@ def test_every_kind_of_trouble_has_its_name():
 
 
 @pytest.mark.parametrize("side", [9_000, 60_000, 2**31 - 1])
-def test_a_decompression_bomb_is_refused_from_its_header(side):
+def test_a_decompression_bomb_is_refused_from_its_header(side) -> None:
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -118,7 +118,7 @@ FILES = [
     cut=st.integers(0, 10**6) | st.none(),
     added=st.binary(max_size=12),
 )
-def test_any_changed_file_gives_a_picture_or_a_reason(data, changes, cut, added):
+def test_any_changed_file_gives_a_picture_or_a_reason(data, changes, cut, added) -> None:
     mutable = bytearray(data if cut is None else data[: cut % len(data)])
     for place, value in changes:
         if mutable:

@@ -1,6 +1,7 @@
 """Detectors behind their protocol, which face is chosen, and the second looks."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -60,7 +61,7 @@ def write_bright_cell_detector(path, landmarks=True):
 
 
 @pytest.mark.slow
-def test_an_insightface_model_finds_what_its_network_says(tmp_path):
+def test_an_insightface_model_finds_what_its_network_says(tmp_path: Path) -> None:
     detector = open_detector(str(write_bright_cell_detector(tmp_path / "det.onnx")))
     assert isinstance(detector, InsightFaceDetector)
     image = np.zeros((320, 320, 3), np.uint8)
@@ -74,7 +75,7 @@ def test_an_insightface_model_finds_what_its_network_says(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_pack_is_found_by_its_name(tmp_path, monkeypatch):
+def test_a_pack_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from insightface.utils import storage
 
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -96,13 +97,13 @@ def test_a_pack_is_found_by_its_name(tmp_path, monkeypatch):
     assert open_detector("buffalo_sc").name == "det_500m.onnx"
 
 
-def test_a_detector_without_points_is_refused(tmp_path):
+def test_a_detector_without_points_is_refused(tmp_path: Path) -> None:
     path = write_bright_cell_detector(tmp_path / "det.onnx", landmarks=False)
     with pytest.raises(InputError, match="expected a detector with five points .* got 6"):
         open_detector(str(path))
 
 
-def test_a_network_that_only_looks_like_a_detector_is_refused(tmp_path):
+def test_a_network_that_only_looks_like_a_detector_is_refused(tmp_path: Path) -> None:
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 640, 640])
     outputs = [helper.make_tensor_value_info(f"o{number}", TensorProto.FLOAT, None) for number in range(9)]
     nodes = [helper.make_node("Identity", ["image"], [output.name]) for output in outputs]
@@ -143,7 +144,7 @@ class Listening:
         (lambda image: False, ""),
     ],
 )
-def test_every_retry_is_named_and_comes_back_to_the_photo(finds, retry):
+def test_every_retry_is_named_and_comes_back_to_the_photo(finds, retry) -> None:
     faint = np.random.default_rng(0).integers(100, 112, (100, 120, 3), dtype=np.uint8)
     detector = Listening(finds)
     faces, found_by = find_faces(detector, faint)
@@ -154,7 +155,7 @@ def test_every_retry_is_named_and_comes_back_to_the_photo(finds, retry):
         np.testing.assert_allclose(faces[0].landmarks, (POINTS - wanted) / scale)
 
 
-def test_second_looks_stay_small_whatever_the_photo():
+def test_second_looks_stay_small_whatever_the_photo() -> None:
     detector = Listening(lambda image: False)
     find_faces(detector, np.zeros((20, 60_000, 3), np.uint8))
     assert max(image.size for image in detector.shown[1:]) <= 3 * 2560 * 2560
@@ -165,12 +166,12 @@ def face(left, top, side, score=0.5):
 
 
 @pytest.mark.parametrize(("choice", "winner"), [("largest-central", 1), ("largest", 0), ("central", 2), ("surest", 3)])
-def test_which_face_is_meant(choice, winner):
+def test_which_face_is_meant(choice, winner) -> None:
     faces = [face(0, 0, 60), face(70, 70, 50), face(95, 95, 10), face(180, 180, 10, 0.9)]
     assert choose_face(faces, (200, 200), choice) is faces[winner]
 
 
-def test_one_face_or_none():
+def test_one_face_or_none() -> None:
     assert choose_face([face(0, 0, 9)], (200, 200), "only").box[2] == 9
     with pytest.raises(PhotoError, match="several-faces: 2 faces"):
         choose_face([face(0, 0, 9)] * 2, (200, 200), "only")
@@ -179,7 +180,7 @@ def test_one_face_or_none():
     assert set(CHOICES) == {"largest-central", "largest", "central", "surest", "only"}
 
 
-def test_large_photos_are_shown_smaller_and_points_come_back():
+def test_large_photos_are_shown_smaller_and_points_come_back() -> None:
     detector = open_detector(str(shared("detectors/yunet_n_320_320.onnx")))
     image = decode_photo(shared("data/raw-photos/img1.jpg").read_bytes()).pixels
     large = np.repeat(np.repeat(image, 3, axis=0), 3, axis=1)

@@ -45,7 +45,7 @@ def contents(out):
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in kept}
 
 
-def test_crops_manifest_and_transform(tmp_path):
+def test_crops_manifest_and_transform(tmp_path: Path) -> None:
     write_photos(tmp_path / "set", people=2, photos=2)
     out = tmp_path / "out"
     prepared = prepare(entries_of(tmp_path / "set"), out, OPTIONS, None)
@@ -61,7 +61,7 @@ def test_crops_manifest_and_transform(tmp_path):
     np.testing.assert_array_equal(cv2.warpAffine(photo, matrix, (112, 112)), crop)
 
 
-def test_dirty_folders_lose_nothing(tmp_path):
+def test_dirty_folders_lose_nothing(tmp_path: Path) -> None:
     root = tmp_path / "set"
     write_photos(root, people=2, photos=2)
     good = (root / "p0" / "0.png").read_bytes()
@@ -111,7 +111,7 @@ def test_dirty_folders_lose_nothing(tmp_path):
     assert len(crops) == summary["crops"] == len(read_manifest(tmp_path / "out" / "images.csv").images)
 
 
-def test_crops_have_names_of_their_own():
+def test_crops_have_names_of_their_own() -> None:
     names = ("a/1.jpg", "a/1.png", "a/1.jpg.bmp", "a/2.png", "A/2.bmp", "a/3.tif", "b.png/4.png", "b.jpg")
     assert crop_names([PhotoEntry(name, Path(name), "a", "nir") for name in names]) == (
         "crops/a/1.jpg.png", "crops/a/1.png.png", "crops/a/1.jpg.bmp.png", "crops/a/2.png.png", "crops/A/2.bmp.png",
@@ -119,7 +119,7 @@ def test_crops_have_names_of_their_own():
     )  # fmt: skip
 
 
-def test_no_name_leads_out_of_the_folder(tmp_path):
+def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
     write_photos(tmp_path / "set", 1, 1)
     (entry,) = entries_of(tmp_path / "set")
     (tmp_path / "x.png").write_bytes(b"of somebody else")
@@ -132,7 +132,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path):
     assert not list((tmp_path / "out").rglob("*.png"))
 
 
-def test_a_second_run_does_nothing_again_but_what_changed(tmp_path):
+def test_a_second_run_does_nothing_again_but_what_changed(tmp_path: Path) -> None:
     write_photos(tmp_path / "set")
     out, seen = tmp_path / "out", []
     entries = entries_of(tmp_path / "set")
@@ -155,7 +155,7 @@ def test_a_second_run_does_nothing_again_but_what_changed(tmp_path):
     assert not (out / "crops/p1/1.png").exists()
 
 
-def test_other_settings_or_a_strange_folder_are_errors(tmp_path):
+def test_other_settings_or_a_strange_folder_are_errors(tmp_path: Path) -> None:
     write_photos(tmp_path / "set", 1, 1)
     prepare(entries_of(tmp_path / "set"), tmp_path / "out", OPTIONS, None)
     with pytest.raises(InputError, match="expected the settings it was started with"):
@@ -166,7 +166,7 @@ def test_other_settings_or_a_strange_folder_are_errors(tmp_path):
         prepare(LAYOUTS["folders"](tmp_path / "set", LayoutOptions()), tmp_path / "new", OPTIONS, None)
 
 
-def test_one_run_at_a_time_writes_to_a_folder(tmp_path):
+def test_one_run_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
     write_photos(tmp_path / "set", 1, 2)
     out = tmp_path / "out"
     seen = []
@@ -181,7 +181,7 @@ def test_one_run_at_a_time_writes_to_a_folder(tmp_path):
     prepare(entries_of(tmp_path / "set"), out, OPTIONS, None)
 
 
-def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_photos(tmp_path / "set", 1, 1)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="expected a folder to write to, got: "):
@@ -195,7 +195,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
         prepare(entries_of(tmp_path / "set"), tmp_path / "out", OPTIONS, None)
 
 
-def test_eyes_alone_align_exactly(tmp_path):
+def test_eyes_alone_align_exactly(tmp_path: Path) -> None:
     write_photos(tmp_path / "set", 1, 1)
     (entry,) = entries_of(tmp_path / "set")
     eyes = replace(entry, landmarks=tuple(map(tuple, POINTS[:2].tolist())))
@@ -205,7 +205,7 @@ def test_eyes_alone_align_exactly(tmp_path):
     assert read_manifest(tmp_path / "out" / "images.csv").images[0].landmarks is None
 
 
-def test_crops_that_are_aligned_already(tmp_path):
+def test_crops_that_are_aligned_already(tmp_path: Path) -> None:
     (tmp_path / "set" / "a").mkdir(parents=True)
     (tmp_path / "set" / "a" / "right.png").write_bytes(encoded(picture(size=(96, 112))))
     (tmp_path / "set" / "a" / "wrong.png").write_bytes(encoded(picture(size=(112, 112))))
@@ -217,7 +217,7 @@ def test_crops_that_are_aligned_already(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_same_folder(tmp_path):
+def test_two_processes_give_the_same_folder(tmp_path: Path) -> None:
     write_photos(tmp_path / "set")
     for jobs in (1, 2):
         out = tmp_path / f"out{jobs}"
@@ -227,7 +227,7 @@ def test_two_processes_give_the_same_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_leaves_no_process(tmp_path):
+def test_a_killed_run_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
     root, out = tmp_path / "set", tmp_path / "out"
     write_photos(root, people=2, photos=1)
     table = root.parent / "set-landmarks.csv"

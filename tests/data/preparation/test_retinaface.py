@@ -1,5 +1,7 @@
 """A RetinaFace of real weights through InsightFace's own class, on real photos."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from retinaface_onnx import write_retinaface
@@ -12,7 +14,7 @@ from facexfer.data.preparation.geometry import face_span, geometry_problem
 
 
 @pytest.mark.slow
-def test_retinaface_and_yunet_find_the_same_points(tmp_path):
+def test_retinaface_and_yunet_find_the_same_points(tmp_path: Path) -> None:
     weights = shared("detectors/retinaface_mobilenet0.25_Final.pth")
     detector = open_detector(str(write_retinaface(weights, tmp_path / "det_retinaface.onnx")))
     yunet = open_detector(str(shared("detectors/yunet_n_320_320.onnx")))

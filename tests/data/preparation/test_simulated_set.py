@@ -1,6 +1,7 @@
 """NIR renderings beside VIS crops: the same each time, complete or absent, refused in one line."""
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from facexfer.errors import InputError
 
 
 @pytest.fixture
-def manifest(tmp_path):
+def manifest(tmp_path: Path):
     return write_small_set(tmp_path / "faces", images=2, modalities=("vis",))
 
 
@@ -27,7 +28,7 @@ def files_of(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_both_modalities_share_capture_identity_and_split(manifest, tmp_path):
+def test_both_modalities_share_capture_identity_and_split(manifest, tmp_path: Path) -> None:
     written = read_manifest(write_simulated_set(manifest.parent, tmp_path / "both", "mild"))
     vis, nir = (written.select(modality=modality).images for modality in ("vis", "nir"))
     given = read_manifest(manifest).images
@@ -40,7 +41,7 @@ def test_both_modalities_share_capture_identity_and_split(manifest, tmp_path):
     assert (rendered == rendered[:, :, :1]).all()
 
 
-def test_a_rendering_depends_on_the_file_and_the_strength_alone(manifest, tmp_path):
+def test_a_rendering_depends_on_the_file_and_the_strength_alone(manifest, tmp_path: Path) -> None:
     write_simulated_set(manifest, tmp_path / "one", "strong")
     write_simulated_set(manifest, tmp_path / "two", "strong")
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
@@ -54,7 +55,7 @@ def test_a_rendering_depends_on_the_file_and_the_strength_alone(manifest, tmp_pa
     assert files_of(tmp_path / "three")["nir/renamed.png"] == one["nir/p0/0.png"]
 
 
-def test_a_folder_per_person_can_be_split_afterwards(manifest, tmp_path):
+def test_a_folder_per_person_can_be_split_afterwards(manifest, tmp_path: Path) -> None:
     written = write_simulated_set(manifest.parent / "vis", tmp_path / "both", "mild")
     images = read_manifest(written).images
     assert {image.split for image in images} == {"all"}
@@ -67,7 +68,7 @@ def test_a_folder_per_person_can_be_split_afterwards(manifest, tmp_path):
     assert all(len(splits) == 1 for splits in by_person.values())
 
 
-def test_the_strengths_are_the_two_halves_of_what_the_simulation_draws_from():
+def test_the_strengths_are_the_two_halves_of_what_the_simulation_draws_from() -> None:
     whole = SimulateNIR()
     for name in STRENGTHS["mild"]:
         low, high = getattr(whole, name)
@@ -82,7 +83,7 @@ def test_the_strengths_are_the_two_halves_of_what_the_simulation_draws_from():
             assert strong == (pytest.approx((low + high) / 2), high)
 
 
-def test_strong_changes_more_than_mild():
+def test_strong_changes_more_than_mild() -> None:
     photo = np.asarray(picture(size=(112, 112)))
 
     def detail(strength):
@@ -92,7 +93,7 @@ def test_strong_changes_more_than_mild():
     assert detail("strong") < detail("mild")
 
 
-def test_bad_input_is_one_line_and_writes_nothing(manifest, tmp_path):
+def test_bad_input_is_one_line_and_writes_nothing(manifest, tmp_path: Path) -> None:
     def refused(match, crops=manifest, out=tmp_path / "out", **words):
         with pytest.raises(InputError, match=match):
             write_simulated_set(crops, out, **{"strength": "mild", **words})
@@ -114,7 +115,7 @@ def test_bad_input_is_one_line_and_writes_nothing(manifest, tmp_path):
     refused("expected crops in one folder per person, got no-identity", crops=photos)
 
 
-def test_crops_whose_copies_would_share_a_name_are_refused(tmp_path):
+def test_crops_whose_copies_would_share_a_name_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "crops" / "p"
     folder.mkdir(parents=True)
     for name in ("a.jpg", "a.jpg.png"):
@@ -126,7 +127,7 @@ def test_crops_whose_copies_would_share_a_name_are_refused(tmp_path):
     assert files_of(tmp_path / "out").keys() == {"images.csv", "vis/a.jpg", "nir/a.jpg.png"}
 
 
-def test_what_fails_half_way_leaves_nothing(manifest, tmp_path):
+def test_what_fails_half_way_leaves_nothing(manifest, tmp_path: Path) -> None:
     def advance(done, total):
         if done == 3:
             raise KeyboardInterrupt
@@ -136,7 +137,7 @@ def test_what_fails_half_way_leaves_nothing(manifest, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
-def test_a_folder_that_appears_meanwhile_is_left_alone(manifest, tmp_path):
+def test_a_folder_that_appears_meanwhile_is_left_alone(manifest, tmp_path: Path) -> None:
     def advance(done, total):
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / "theirs").write_text("")
@@ -146,7 +147,7 @@ def test_a_folder_that_appears_meanwhile_is_left_alone(manifest, tmp_path):
     assert files_of(tmp_path / "out") == {"theirs": b""}
 
 
-def test_the_command_says_what_it_wrote(manifest, tmp_path):
+def test_the_command_says_what_it_wrote(manifest, tmp_path: Path) -> None:
     words = ["simulate-nir", str(manifest.parent), "--strength", "mild", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.exception

@@ -13,7 +13,7 @@ PROGRAM = Path(__file__).resolve().parents[2] / "programs" / "triton_by_interpre
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
-def test_the_kernel_finds_what_torch_finds():
+def test_the_kernel_finds_what_torch_finds() -> None:
     done = subprocess.run(
         [sys.executable, PROGRAM],
         env={**os.environ, "TRITON_INTERPRET": "1"},

@@ -30,7 +30,7 @@ def joined(first, second):
         (np.array([2**70, 1], dtype=object), np.array([1]), [[1, 0], [0]]),
     ],
 )
-def test_labels_of_two_sources_are_compared_as_what_they_are(first, second, codes):
+def test_labels_of_two_sources_are_compared_as_what_they_are(first, second, codes) -> None:
     assert joined(first, second) == codes
 
 
@@ -52,19 +52,19 @@ def test_labels_of_two_sources_are_compared_as_what_they_are(first, second, code
         (np.array([["a"]]), np.array(["a"]), r"labels of shape \(1,\), got \(1, 1\)"),
     ],
 )
-def test_labels_that_cannot_be_compared_are_refused(first, second, message):
+def test_labels_that_cannot_be_compared_are_refused(first, second, message) -> None:
     with pytest.raises(InputError, match=message):
         joined(first, second)
 
 
-def test_a_set_has_labels_of_one_form():
+def test_a_set_has_labels_of_one_form() -> None:
     assert read_labels(np.array([3, 1], dtype=np.uint8), 2).dtype == np.int64
     assert read_labels(np.array([b"a", "a "], dtype=object), 2).tolist() == ["a", "a"]
     with pytest.raises(InputError, match=r"labels of shape \(3,\)"):
         read_labels(np.array([1]), 3)
 
 
-def test_captures_of_any_store_match_and_gaps_are_none():
+def test_captures_of_any_store_match_and_gaps_are_none() -> None:
     assert read_captures([None, "c ", b"c", ""], 4) == [None, "c", "c", None]
     assert read_captures(np.array([7.0, np.nan]), 2) == [7, None]
     assert read_captures(None, 2) == [None, None]
@@ -72,7 +72,7 @@ def test_captures_of_any_store_match_and_gaps_are_none():
         read_captures(["c"], 2)
 
 
-def test_gallery_and_probes_keep_their_people_apart():
+def test_gallery_and_probes_keep_their_people_apart() -> None:
     vectors = np.eye(4, dtype=np.float32)[[0, 1, 2, 3]]
     ours, theirs = np.array([BIG, BIG + 1, BIG + 2, BIG + 3]), np.array([BIG, BIG + 1, BIG + 2, BIG + 3], dtype="u8")
     (point,) = gallery_probe_pairs(vectors, ours, vectors, theirs, [0.5])
@@ -83,7 +83,7 @@ def test_gallery_and_probes_keep_their_people_apart():
     assert (point.genuine_pairs, point.impostor_pairs) == (4, 12)
 
 
-def test_identification_joins_labels_likewise():
+def test_identification_joins_labels_likewise() -> None:
     vectors = np.eye(3)
     found = identify(vectors, np.array(["a", "b", "c"]), vectors, np.array([b"a", b"b ", b"c"]), [0.5])
     assert found.rank1 == 1

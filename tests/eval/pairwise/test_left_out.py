@@ -14,7 +14,7 @@ from facexfer.eval.verification import tar_at_far
 FARS = [0.5, 0.1, 0.02]
 
 
-def test_keys_make_pairs():
+def test_keys_make_pairs() -> None:
     keys = (["a", None, "a", "b", "a"], [None, "x", "x", None, None])
     assert pairs_that_share(keys).tolist() == [[0, 2], [0, 4], [1, 2], [2, 4]]
     assert pairs_that_share((["a", "b"],), (["b", None, "b"],)).tolist() == [[1, 0], [1, 2]]
@@ -22,7 +22,7 @@ def test_keys_make_pairs():
 
 
 @pytest.mark.parametrize("one_set", [True, False])
-def test_left_out_pairs_are_in_no_figure(one_set):
+def test_left_out_pairs_are_in_no_figure(one_set) -> None:
     draw = np.random.default_rng(0)
     embeddings, labels = draw.normal(size=(60, 4)).astype(np.float32), draw.integers(0, 9, 60)
     other, others = (embeddings, labels) if one_set else (embeddings[::2] + 1, labels[::2])

@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_complete_balanced_and_self_contained(findings):
+def test_the_page_is_complete_balanced_and_self_contained(findings) -> None:
     shown = [
         ShownPair("false accept", 0.7, ("p1", "<b>"), (b"one", b"two")),
         ShownPair("false reject", -0.1, ("a", "b")),
@@ -79,11 +80,11 @@ def test_the_page_is_complete_balanced_and_self_contained(findings):
     assert "b &amp; c" in page
 
 
-def test_the_same_findings_give_the_same_page(findings):
+def test_the_same_findings_give_the_same_page(findings) -> None:
     assert make_page(findings) == make_page(findings)
 
 
-def test_files(findings, tmp_path):
+def test_files(findings, tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "mine.txt").write_text("stays")
     write_report(tmp_path / "r", findings)
@@ -100,7 +101,7 @@ def test_files(findings, tmp_path):
         write_report(tmp_path / "file", findings)
 
 
-def test_distances_are_reported_as_distances(findings):
+def test_distances_are_reported_as_distances(findings) -> None:
     from dataclasses import replace
 
     from facexfer.eval.report.as_json import findings_to_json

@@ -30,7 +30,7 @@ def tail():
     return Tail(collect_excesses(PairSet.within(*draw(np.random.default_rng(0)))))
 
 
-def test_excesses_are_the_highest_impostor_scores_with_their_people():
+def test_excesses_are_the_highest_impostor_scores_with_their_people() -> None:
     embeddings, labels = draw(np.random.default_rng(1))
     units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     first, second = np.triu_indices(len(labels), 1)
@@ -50,7 +50,7 @@ def test_excesses_are_the_highest_impostor_scores_with_their_people():
     assert found.pairs_of.sum() == 2 * found.pairs == 2 * len(scores)
 
 
-def test_a_tail_that_begins_higher_holds_the_highest(tail):
+def test_a_tail_that_begins_higher_holds_the_highest(tail) -> None:
     narrowed = tail.excesses.narrowed(150)
     kept = np.sort(tail.excesses.values)[-150:]
     assert narrowed.base > tail.excesses.base
@@ -58,11 +58,11 @@ def test_a_tail_that_begins_higher_holds_the_highest(tail):
     assert np.sort(narrowed.values) + shift == pytest.approx(kept, abs=1e-9)
 
 
-def test_the_scale_and_back():
+def test_the_scale_and_back() -> None:
     assert [from_scale(float(to_scale(each))) for each in (0.01, 0.4, 0.95)] == pytest.approx([0.01, 0.4, 0.95])
 
 
-def test_independent_pairs_have_the_variance_of_independent_pairs(tail):
+def test_independent_pairs_have_the_variance_of_independent_pairs(tail) -> None:
     """Where every pair has people of its own, the clusters are the pairs."""
     excesses = tail.excesses
     count = len(excesses.values)
@@ -75,14 +75,14 @@ def test_independent_pairs_have_the_variance_of_independent_pairs(tail):
     assert found.variance == pytest.approx((2 - 1 / 3) * (influence**2).sum(), rel=0.01)
 
 
-def test_the_fitted_rate_is_the_measured_one_within_the_tail(tail):
+def test_the_fitted_rate_is_the_measured_one_within_the_tail(tail) -> None:
     values = np.sort(tail.excesses.values)[::-1]
     threshold = from_scale(float(to_scale(tail.excesses.base)) + values[len(values) // 10])
     assert tail.far(threshold) == pytest.approx(len(values) // 10 / tail.excesses.pairs, rel=0.25)
 
 
 @pytest.mark.slow
-def test_the_interval_holds_the_truth_as_often_as_it_says():
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     """The whole table is docs/experiments/extrapolation.md; this is one population of it in seconds."""
     generator = np.random.default_rng(4)
     held = {3: [], 10: [], 30: []}
@@ -100,7 +100,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
         assert np.mean(holds) < 1 or stats.binom.sf(119, 120, 0.98) > 0.01
 
 
-def test_targets_that_are_measured_or_too_far_are_refused(tail):
+def test_targets_that_are_measured_or_too_far_are_refused(tail) -> None:
     supported = 1 / tail.excesses.pairs
     with pytest.raises(InputError, match=r"expected FARs to extrapolate below .*, got 0\.01; measure it with --far"):
         tail.extrapolate([0.01])
@@ -110,7 +110,7 @@ def test_targets_that_are_measured_or_too_far_are_refused(tail):
     assert "31 times below what the pairs support; validated to 30 times" in far.refusal
 
 
-def test_two_names_of_one_person_are_noticed():
+def test_two_names_of_one_person_are_noticed() -> None:
     embeddings, labels = draw(np.random.default_rng(5), people=60, spread=0.8)
     labels[labels == 7] = 7
     embeddings[labels == 8] = embeddings[labels == 7] + 0.01
@@ -119,7 +119,7 @@ def test_two_names_of_one_person_are_noticed():
     assert "a few people make most of the tail; check their labels" in found.refusal or "does not fit" in found.refusal
 
 
-def test_a_tail_of_two_parts_does_not_fit():
+def test_a_tail_of_two_parts_does_not_fit() -> None:
     """Half of the tail far above the other half, over many people."""
     generator = np.random.default_rng(6)
     embeddings, labels = draw(generator)
@@ -134,7 +134,7 @@ def test_a_tail_of_two_parts_does_not_fit():
     assert "the tail does not fit" in found.refusal
 
 
-def test_too_few_pairs_and_vectors_that_are_no_faces():
+def test_too_few_pairs_and_vectors_that_are_no_faces() -> None:
     with pytest.raises(
         InputError, match="expected at least 60 people to extrapolate from, got 59; measure more people"
     ):

@@ -10,7 +10,7 @@ def draw(shape, scale=0.7, count=3000):
 
 
 @pytest.mark.parametrize("shape", [-0.3, -0.05, 0.0, 0.2, 0.6])
-def test_the_fit_is_scipys_maximum(shape):
+def test_the_fit_is_scipys_maximum(shape) -> None:
     excesses = draw(shape)
     found = fit_pareto(excesses)
     theirs, _, scale = stats.genpareto.fit(excesses, floc=0)
@@ -19,7 +19,7 @@ def test_the_fit_is_scipys_maximum(shape):
     assert found.shape == pytest.approx(shape, abs=0.08)
 
 
-def test_a_scale_alone_is_the_maximum_too():
+def test_a_scale_alone_is_the_maximum_too() -> None:
     excesses = draw(0.2)
     found = fit_scale(excesses, 0.1)
     best = stats.genpareto.logpdf(excesses, 0.1, scale=found).sum()
@@ -27,7 +27,7 @@ def test_a_scale_alone_is_the_maximum_too():
 
 
 @pytest.mark.parametrize("shape", [-0.3, 1e-6, 0.3])
-def test_survival_quantile_and_derivatives_agree(shape):
+def test_survival_quantile_and_derivatives_agree(shape) -> None:
     fit, excess, step = Pareto(shape, 0.7), 0.9, 1e-6
     assert fit.log_survival(excess) == pytest.approx(stats.genpareto.logsf(excess, shape, scale=0.7), rel=1e-5)
     assert fit.quantile(float(np.exp(fit.log_survival(excess)))) == pytest.approx(excess)
@@ -41,15 +41,15 @@ def test_survival_quantile_and_derivatives_agree(shape):
     assert by_scale == pytest.approx(float(numeric), rel=1e-3)
 
 
-def test_the_information_is_the_variance_of_the_scores():
+def test_the_information_is_the_variance_of_the_scores() -> None:
     fit = Pareto(0.1, 0.7)
     scores = fit.scores(draw(0.1, count=400_000))
     assert np.cov(scores.T) == pytest.approx(fit.information(), rel=0.05)
 
 
-def test_beyond_the_end_nothing_is_left():
+def test_beyond_the_end_nothing_is_left() -> None:
     assert Pareto(-0.5, 1.0).log_survival(2.5) == -np.inf
 
 
-def test_a_shape_without_information_is_bounded():
+def test_a_shape_without_information_is_bounded() -> None:
     assert fit_pareto(np.linspace(0.01, 1.0, 500)).shape == -0.45

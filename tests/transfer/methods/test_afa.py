@@ -21,14 +21,14 @@ def summary(**options):
     ]
 
 
-def test_two_stages_as_in_algorithm_1():
+def test_two_stages_as_in_algorithm_1() -> None:
     assert summary() == [
         ("ast", ["spatial"], Reference.SOURCE, 0.5, 1.0),
         ("act", ["channel"], Reference.PREVIOUS, 0.5, 0.1),
     ]
 
 
-def test_variants():
+def test_variants() -> None:
     assert summary(variant="spatial") == [("ast", ["spatial"], Reference.SOURCE, 1.0, 1.0)]
     assert summary(variant="channel") == [("act", ["channel"], Reference.SOURCE, 1.0, 1.0)]
     assert summary(variant="one_stage") == [("ast_act", ["spatial", "channel"], Reference.SOURCE, 1.0, 1.0)]
@@ -37,21 +37,21 @@ def test_variants():
     assert [stage.taps for stage in create("afa", taps=12)] == [12, 12]
 
 
-def test_stage_lengths_and_the_second_stages_rate_are_options():
+def test_stage_lengths_and_the_second_stages_rate_are_options() -> None:
     assert [row[3:] for row in summary(first_share=0.75, second_rate=1.0)] == [(0.75, 1.0), (0.25, 1.0)]
     assert [row[3:] for row in summary(variant="spatial", first_share=0.75)] == [(1.0, 1.0)]
     with pytest.raises(InputError, match="expected first_share between 0 and 1; got 1"):
         create("afa", first_share=1.0)
 
 
-def test_alphas_are_the_published_defaults_and_reach_their_terms():
+def test_alphas_are_the_published_defaults_and_reach_their_terms() -> None:
     first, second = create("afa")
     assert (first.terms[0].alpha, second.terms[0].alpha) == (0.1, 0.15)
     (both,) = create("afa", variant="one_stage", spatial_alpha=2.0, channel_alpha=3.0)
     assert [term.alpha for term in both.terms] == [2.0, 3.0]
 
 
-def test_terms_hold_one_module_a_layer_with_the_published_parameter_counts():
+def test_terms_hold_one_module_a_layer_with_the_published_parameter_counts() -> None:
     setting = StageSetting(SHAPES, 2048, 10, None, None)
     first, second = create("afa")
     spatial, channel = first.terms[0].make(setting), second.terms[0].make(setting)
@@ -61,7 +61,7 @@ def test_terms_hold_one_module_a_layer_with_the_published_parameter_counts():
     assert sum(p.numel() for p in channel.parameters()) == 204_600
 
 
-def test_bad_options_are_errors():
+def test_bad_options_are_errors() -> None:
     with pytest.raises(InputError, match=r"unknown method 'afaa'; did you mean 'afa'\? methods: .*afa, "):
         create("afaa")
     with pytest.raises(InputError, match=r"unknown afa option 'tapps'; did you mean 'taps'\?"):
@@ -82,7 +82,7 @@ def passes():
     return Passes(torch.zeros(3), (source,), (target.requires_grad_(),), None, torch.zeros(3, 8))
 
 
-def test_learned_channel_attention_is_reached_by_the_gradient_and_detached_is_not():
+def test_learned_channel_attention_is_reached_by_the_gradient_and_detached_is_not() -> None:
     learned, detached, batch = channel_term(), channel_term(attention="detached"), passes()
     values = [term(batch) for term in (learned, detached)]
     assert values[0].item() == values[1].item()
@@ -95,13 +95,13 @@ def test_learned_channel_attention_is_reached_by_the_gradient_and_detached_is_no
 
 
 @pytest.mark.parametrize("options", [{"temperature": 1e6}, {"entropy_floor": 1 - 1e-6}])
-def test_a_high_temperature_and_a_high_floor_make_the_channel_term_dfa(options):
+def test_a_high_temperature_and_a_high_floor_make_the_channel_term_dfa(options) -> None:
     batch = passes()
     expected = feature_distance(batch.source_maps[0], batch.target_maps[0]).item()
     assert channel_term(**options)(batch).item() == pytest.approx(expected, rel=1e-2)
 
 
-def test_the_entropy_floor_holds_for_attention_that_has_collapsed():
+def test_the_entropy_floor_holds_for_attention_that_has_collapsed() -> None:
     term, batch = channel_term(entropy_floor=0.9), passes()
     with torch.no_grad():
         term.attentions[0].bias[5] = 1e3
@@ -123,12 +123,12 @@ def test_the_entropy_floor_holds_for_attention_that_has_collapsed():
         ({"attention": "fixed", "entropy_floor": 0.5}, "beside learned attention, got fixed"),
     ],
 )
-def test_limits_that_do_not_fit_are_errors(options, message):
+def test_limits_that_do_not_fit_are_errors(options, message) -> None:
     with pytest.raises(InputError, match=message):
         create("afa", **options)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_the_shares_of_every_method_that_trains_sum_to_one(name):
+def test_the_shares_of_every_method_that_trains_sum_to_one(name) -> None:
     stages = create(name)
     assert sum(stage.share for stage in stages) == pytest.approx(1 if stages else 0)

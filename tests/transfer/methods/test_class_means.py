@@ -1,5 +1,7 @@
 """Frozen class means: the classifier stays where the untouched source puts the companions, the backbone moves."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,7 +18,7 @@ from facexfer.transfer import methods
 from facexfer.transfer.objective import Objective
 
 
-def test_gradients_reach_the_backbone_and_not_the_head():
+def test_gradients_reach_the_backbone_and_not_the_head() -> None:
     (stage,) = methods.create("class_means")
     backbone, head = nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), ArcFaceHead(4, 3, scale=8.0, margin=0.1)
     head.start_from_class_means(torch.eye(3, 4))
@@ -29,7 +31,7 @@ def test_gradients_reach_the_backbone_and_not_the_head():
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory: pytest.TempPathFactory):
     return write_small_set(tmp_path_factory.mktemp("faces"), train=3, val=2, images=2)
 
 
@@ -49,7 +51,9 @@ def make(manifest, recipe_for):
     return make
 
 
-def test_a_run_leaves_every_class_at_the_mean_of_the_source_s_view_of_its_companions(make, manifest, tmp_path):
+def test_a_run_leaves_every_class_at_the_mean_of_the_source_s_view_of_its_companions(
+    make, manifest, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     source = create_backbone("mobilefacenet_slim").eval()
     weights = tmp_path / "source.pth"
@@ -65,7 +69,7 @@ def test_a_run_leaves_every_class_at_the_mean_of_the_source_s_view_of_its_compan
     assert not torch.equal(trained["linear.weight"], source.linear.weight)
 
 
-def test_a_class_without_a_companion_is_an_error_before_the_run(make, manifest, tmp_path):
+def test_a_class_without_a_companion_is_an_error_before_the_run(make, manifest, tmp_path: Path) -> None:
     rows = [row for row in manifest.read_text().splitlines() if not row.startswith("vis/p1/")]
     fewer = manifest.parent / "fewer.csv"
     fewer.write_text("\n".join(rows) + "\n")
@@ -76,7 +80,7 @@ def test_a_class_without_a_companion_is_an_error_before_the_run(make, manifest, 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_frozen_head_cannot_start_at_random(make, tmp_path):
+def test_a_frozen_head_cannot_start_at_random(make, tmp_path: Path) -> None:
     recipe = make(head={"start": "random"}, companions=None)
     with pytest.raises(InputError, match=r"with class_means, which does not train the head, got \"random\""):
         train(recipe, tmp_path / "run")

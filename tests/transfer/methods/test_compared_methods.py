@@ -63,7 +63,7 @@ METHODS = [
 
 
 @pytest.mark.parametrize(("name", "options"), METHODS)
-def test_zero_at_the_start_in_eval_mode(name, options):
+def test_zero_at_the_start_in_eval_mode(name, options) -> None:
     module, _ = objective(name, **options)
     _, *parts = module.eval()(*batch()).values()
     assert parts
@@ -71,7 +71,7 @@ def test_zero_at_the_start_in_eval_mode(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), METHODS)
-def test_gradients_reach_all_that_is_trained_and_nothing_else(name, options):
+def test_gradients_reach_all_that_is_trained_and_nothing_else(name, options) -> None:
     module, _ = objective(name, **options)
     module.train()
     with torch.no_grad():
@@ -87,7 +87,7 @@ def test_gradients_reach_all_that_is_trained_and_nothing_else(name, options):
     assert all(parameter.grad is None for parameter in module.source.parameters())
 
 
-def test_l2_sp_is_half_the_squared_distance_and_its_gradient_the_difference():
+def test_l2_sp_is_half_the_squared_distance_and_its_gradient_the_difference() -> None:
     module, stage = objective("l2_sp", alpha=2.0)
     with torch.no_grad():
         module.backbone[0].weight.add_(0.5)
@@ -100,7 +100,7 @@ def test_l2_sp_is_half_the_squared_distance_and_its_gradient_the_difference():
     assert [group["weight_decay"] for group in module.parameter_groups(stage)] == [0.0, 0.01]
 
 
-def test_lwf_has_the_gradient_of_the_published_cross_entropy():
+def test_lwf_has_the_gradient_of_the_published_cross_entropy() -> None:
     module, stage = objective("lwf")
     with torch.no_grad():
         module.backbone[0].weight.mul_(1.5)
@@ -116,7 +116,7 @@ def test_lwf_has_the_gradient_of_the_published_cross_entropy():
     assert (stage.rate_factor, stage.backbone_decay, stage.needs) == (0.1, 1e-4, {Need.CLASSIFIER})
 
 
-def test_lwf_can_warm_up_the_head_alone():
+def test_lwf_can_warm_up_the_head_alone() -> None:
     first, second = create("lwf", warm_up=0.25)
     assert (first.trains_backbone, first.share, second.trains_backbone, second.share) == (False, 0.25, True, 0.75)
     with pytest.raises(InputError, match="expected warm_up from 0 to below 1, got 1"):
@@ -125,7 +125,7 @@ def test_lwf_can_warm_up_the_head_alone():
         create("lwf", temperature=0)
 
 
-def test_soft_fine_tuning_weighs_the_source_part_down_to_nothing():
+def test_soft_fine_tuning_weighs_the_source_part_down_to_nothing() -> None:
     module, stage = objective("soft_ft")
     assert stage.needs == {Need.SOURCE_IMAGES, Need.CLASSIFIER}
     module.eval()
@@ -143,7 +143,7 @@ def test_soft_fine_tuning_weighs_the_source_part_down_to_nothing():
         module(*batch())
 
 
-def test_delta_has_the_published_scale():
+def test_delta_has_the_published_scale() -> None:
     module, _ = objective("delta", alpha=3.0)
     with torch.no_grad():
         module.backbone[0].bias.add_(1.0)
@@ -158,7 +158,7 @@ def test_delta_has_the_published_scale():
     assert create("delta")[0].terms[0].alpha == pytest.approx(0.01 * 64)
 
 
-def test_fixed_attention_is_the_learned_distance_under_one_attention_for_all():
+def test_fixed_attention_is_the_learned_distance_under_one_attention_for_all() -> None:
     module, _ = objective("afa", attention="fixed", variant="one_stage", spatial_alpha=1.0, channel_alpha=1.0)
     assert not list(module.terms.parameters())
     with torch.no_grad():

@@ -14,7 +14,7 @@ def passes(embeddings, companions):
     return Passes(torch.zeros(len(embeddings), dtype=torch.int64), (), (), None, embeddings, companions=companions)
 
 
-def test_distance_by_hand():
+def test_distance_by_hand() -> None:
     # The cosines are 1, 1/sqrt(2) and -1.
     embeddings = torch.tensor([[3.0, 0.0], [1.0, 1.0], [-2.0, 0.0]])
     companions = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
@@ -22,7 +22,7 @@ def test_distance_by_hand():
     assert CompanionDistance()(passes(embeddings, companions)).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_an_image_without_a_companion_is_left_out():
+def test_an_image_without_a_companion_is_left_out() -> None:
     embeddings = torch.tensor([[1.0, 0.0], [0.5, 0.5]], requires_grad=True)
     companions = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
     distance = CompanionDistance()(passes(embeddings, companions))
@@ -32,30 +32,30 @@ def test_an_image_without_a_companion_is_left_out():
     assert embeddings.grad[1].abs().sum() == 0
 
 
-def test_nobody_with_a_companion_gives_zero_and_not_nan():
+def test_nobody_with_a_companion_gives_zero_and_not_nan() -> None:
     distance = CompanionDistance()(passes(torch.ones(2, 2), torch.zeros(2, 2)))
     assert distance.item() == 0
 
 
-def test_the_length_of_an_embedding_does_not_matter():
+def test_the_length_of_an_embedding_does_not_matter() -> None:
     embeddings, companions = torch.randn(5, 8), torch.nn.functional.normalize(torch.randn(5, 8))
     once, twice = (CompanionDistance()(passes(scale * embeddings, companions)) for scale in (1.0, 7.0))
     assert once.item() == pytest.approx(twice.item(), abs=1e-6)
 
 
-def test_without_companions_the_term_says_so():
+def test_without_companions_the_term_says_so() -> None:
     with pytest.raises(ValueError, match="expected the companions' embeddings"):
         CompanionDistance()(passes(torch.ones(1, 2), None))
 
 
-def test_the_stage_asks_for_companions_and_reads_no_label():
+def test_the_stage_asks_for_companions_and_reads_no_label() -> None:
     (stage,) = methods.create("csd")
     assert stage.needs == {Need.COMPANIONS}
     assert stage.classification == 0
 
 
 @pytest.mark.parametrize("options", [{"weight": -1.0}, {"weight": 0.0}, {"identity_weight": -0.5}])
-def test_weights_that_make_no_objective(options):
+def test_weights_that_make_no_objective(options) -> None:
     with pytest.raises(InputError, match="csd: expected weights"):
         methods.create("csd", **options)
 
@@ -79,7 +79,7 @@ class Classifier(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("identity_weight", "learns"), [(0.0, False), (1.0, True)])
-def test_the_head_learns_only_where_labels_count(identity_weight, learns):
+def test_the_head_learns_only_where_labels_count(identity_weight, learns) -> None:
     torch.manual_seed(0)
     backbone, head = Network(), Classifier()
     (stage,) = methods.create("csd", identity_weight=identity_weight)
@@ -93,7 +93,7 @@ def test_the_head_learns_only_where_labels_count(identity_weight, learns):
     assert backbone.linear.weight.grad.abs().sum() > 0
 
 
-def test_unlabelled_images_are_left_out_of_the_classification_loss():
+def test_unlabelled_images_are_left_out_of_the_classification_loss() -> None:
     torch.manual_seed(0)
     backbone, head = Network(), Classifier()
     (stage,) = methods.create("l2")

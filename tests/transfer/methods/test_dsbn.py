@@ -10,7 +10,7 @@ from facexfer.transfer.objective import Objective
 from facexfer.transfer.stages import Need
 
 
-def test_batchnorm_and_the_head_are_all_that_moves():
+def test_batchnorm_and_the_head_are_all_that_moves() -> None:
     torch.manual_seed(0)
     (stage,) = methods.create("dsbn")
     network = create_backbone("mobilefacenet")
@@ -28,7 +28,7 @@ def test_batchnorm_and_the_head_are_all_that_moves():
     assert all(parameter.grad is not None for parameter in head.parameters())
 
 
-def test_companions_are_needed_where_they_are_read():
+def test_companions_are_needed_where_they_are_read() -> None:
     (plain,), (guided,) = methods.create("dsbn"), methods.create("dsbn", identity_weight=0.0, weight=20.0)
     assert (plain.needs, plain.classification) == (frozenset(), 1.0)
     assert (guided.needs, guided.classification) == ({Need.COMPANIONS}, 0.0)
@@ -36,6 +36,6 @@ def test_companions_are_needed_where_they_are_read():
 
 
 @pytest.mark.parametrize("options", [{"identity_weight": 0.0}, {"weight": -1.0}])
-def test_weights_that_make_no_objective(options):
+def test_weights_that_make_no_objective(options) -> None:
     with pytest.raises(InputError, match="dsbn: expected weights"):
         methods.create("dsbn", **options)

@@ -1,6 +1,7 @@
 """Every method on every network, one step at a small size; and every new method through whole runs on images."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ class Known:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FACES, *IMAGES])
-def test_every_method_takes_a_step_and_channel_weights_are_those_of_the_plain_way(name):
+def test_every_method_takes_a_step_and_channel_weights_are_those_of_the_plain_way(name) -> None:
     torch.manual_seed(0)
     size = (IMAGES[name],) * 2 if name in IMAGES else None
     target, source = create_backbone(name, input_size=size), create_backbone(name, input_size=size)
@@ -93,7 +94,7 @@ def test_every_method_takes_a_step_and_channel_weights_are_those_of_the_plain_wa
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(tmp_path_factory: pytest.TempPathFactory):
     return write_pictures(tmp_path_factory.mktemp("pictures"), train=3, val=1)
 
 
@@ -115,7 +116,7 @@ def weights(root):
         ({"name": "afa", "attention": "fixed"}, {"spatial", "channel"}),
     ],
 )
-def test_every_new_method_runs_on_images(method, parts, root, weights, tmp_path):
+def test_every_new_method_runs_on_images(method, parts, root, weights, tmp_path: Path) -> None:
     values = {
         "task": "image",
         "source": {"backbone": "mobilenet_v2", "input_size": 32, "weights": str(weights)},

@@ -41,7 +41,7 @@ def by_loops(embeddings, labels, spectra):
     )
 
 
-def test_it_is_the_loop_over_identities():
+def test_it_is_the_loop_over_identities() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = [0, 0, 0, 1, 1, 2, 2, 3, -1, 0]
     spectra = [0, 1, 1, 0, 1, 0, 1, 0, -1, 0]
@@ -50,7 +50,7 @@ def test_it_is_the_loop_over_identities():
     assert found.item() == pytest.approx(by_loops(embeddings, labels, spectra), rel=1e-4)
 
 
-def test_equal_means_have_no_discrepancy_and_a_step_lowers_it():
+def test_equal_means_have_no_discrepancy_and_a_step_lowers_it() -> None:
     embeddings = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
     assert IdentityDiscrepancy()(passes(embeddings, [0, 0, 1, 1], [0, 1, 0, 1])).item() == pytest.approx(0, abs=1e-6)
     apart = torch.tensor([[1.0, 0.2], [1.0, -0.4], [0.1, 1.0], [-0.5, 1.0]], requires_grad=True)
@@ -60,7 +60,7 @@ def test_equal_means_have_no_discrepancy_and_a_step_lowers_it():
     assert after.item() < before.item()
 
 
-def test_nobody_in_both_spectra_gives_zero_with_a_finite_gradient():
+def test_nobody_in_both_spectra_gives_zero_with_a_finite_gradient() -> None:
     embeddings = torch.randn(3, 4, requires_grad=True)
     found = IdentityDiscrepancy()(passes(embeddings, [0, 1, -1], [0, 1, 1]))
     found.backward()
@@ -68,7 +68,7 @@ def test_nobody_in_both_spectra_gives_zero_with_a_finite_gradient():
     assert torch.isfinite(embeddings.grad).all()
 
 
-def test_what_it_asks_for():
+def test_what_it_asks_for() -> None:
     (stage,) = methods.create("id_mmd")
     assert stage.needs == {Need.SPECTRA}
     assert stage.terms[0].alpha == 100

@@ -15,7 +15,7 @@ def passes(embeddings, labels, companions):
     return Passes(torch.tensor(labels), (), (), None, embeddings, companions=companions)
 
 
-def test_contrast_by_loops():
+def test_contrast_by_loops() -> None:
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(6, 5, generator=generator)
     companions = F.normalize(torch.randn(6, 5, generator=generator))
@@ -34,7 +34,7 @@ def test_contrast_by_loops():
     assert CompanionContrast(0.2)(passes(embeddings, labels, companions)).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_what_it_asks_for():
+def test_what_it_asks_for() -> None:
     (stage,) = methods.create("pdt")
     assert stage.needs == {Need.COMPANIONS}
     assert stage.classification == 0
@@ -44,14 +44,14 @@ def test_what_it_asks_for():
         CompanionContrast(0.0)(passes(torch.ones(1, 2), [0], None))
 
 
-def test_a_network_without_a_block_says_what_to_set():
+def test_a_network_without_a_block_says_what_to_set() -> None:
     (stage,) = methods.create("pdt")
     network = create_backbone("mobilefacenet")
     with pytest.raises(InputError, match='set source.backbone = "pdt:NAME"'):
         Objective(network, LinearHead(network.info.embedding_size, 2), stage, {}, (), network)
 
 
-def test_the_block_alone_is_trained():
+def test_the_block_alone_is_trained() -> None:
     (stage,) = methods.create("pdt")
     network = create_backbone("pdt:mobilefacenet")
     objective = Objective(network, LinearHead(network.info.embedding_size, 2), stage, {}, (), network).train()

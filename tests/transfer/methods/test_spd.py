@@ -1,5 +1,7 @@
 """Selective projection decay: two steps by hand, which layers are held back, and a run that is resumed."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from small_faces import write_small_set
@@ -22,24 +24,24 @@ def stepped(strength, gradients, start=1.0, source=0.0, momentum=0.9, size=1):
 
 
 @pytest.mark.parametrize(("strength", "expected"), [(1.0, 1.10), (0.5, 1.12), (1e-9, 1.14)])
-def test_momentum_that_overshoots_is_taken_back(strength, expected):
+def test_momentum_that_overshoots_is_taken_back(strength, expected) -> None:
     # First outwards, 1 -> 1.1, freely. Then the gradient turns, momentum -0.9 + 0.5 goes on to 1.14: r = 0.04 / 1.14.
     assert stepped(strength, [-1.0, 0.5]).item() == pytest.approx(expected)
 
 
-def test_a_step_that_lowers_the_loss_on_its_way_out_is_free():
+def test_a_step_that_lowers_the_loss_on_its_way_out_is_free() -> None:
     assert stepped(1.0, [-1.0, -1.0]).item() == pytest.approx(1.0 + 0.1 + 0.19)
 
 
-def test_a_step_towards_the_source_is_free():
+def test_a_step_towards_the_source_is_free() -> None:
     assert stepped(1.0, [1.0]).item() == pytest.approx(0.9)
 
 
-def test_a_strong_decay_ends_at_the_source_and_not_beyond():
+def test_a_strong_decay_ends_at_the_source_and_not_beyond() -> None:
     assert stepped(1e6, [-1.0, 0.5], source=0.25).item() == pytest.approx(0.25)
 
 
-def test_layers_are_judged_one_by_one_and_a_head_without_a_source_is_left_alone():
+def test_layers_are_judged_one_by_one_and_a_head_without_a_source_is_left_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     ours = [nn.Parameter(torch.randn(3, 4, generator=generator)) for _ in range(3)]
     plain = [nn.Parameter(each.detach().clone()) for each in ours]
@@ -63,13 +65,13 @@ def test_layers_are_judged_one_by_one_and_a_head_without_a_source_is_left_alone(
         assert torch.equal(ours[2], plain[2])
 
 
-def test_a_strength_of_zero_is_an_error():
+def test_a_strength_of_zero_is_an_error() -> None:
     with pytest.raises(InputError, match="spd: expected a positive strength, got 0"):
         methods.create("spd", strength=0.0)
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_bit_for_bit(stop_at, recipe_for, assert_same_run, tmp_path):
+def test_a_stopped_run_goes_on_bit_for_bit(stop_at, recipe_for, assert_same_run, tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path / "faces", train=2, val=2, images=4)
     recipe = recipe_for(manifest, method={"name": "spd", "strength": 0.5}, evaluation={"untouched": False})
     train(recipe, tmp_path / "whole")

@@ -13,7 +13,7 @@ def passes(embeddings, labels=(), spectra=None, source=None):
     return Passes(torch.tensor(labels), (), (), source, embeddings, spectra=spectra)
 
 
-def test_contrast_by_loops():
+def test_contrast_by_loops() -> None:
     embeddings = torch.randn(7, 5, generator=torch.Generator().manual_seed(1))
     labels, spectra = [0, 1, 0, 1, 2, -1, 0], [0, 0, 1, 1, 1, -1, 1]
     units = F.normalize(embeddings)
@@ -31,20 +31,20 @@ def test_contrast_by_loops():
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_kept_view_looks_at_the_source_s_own_spectrum_alone():
+def test_the_kept_view_looks_at_the_source_s_own_spectrum_alone() -> None:
     embeddings = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     source = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, -1.0]])
     found = KeptView()(passes(embeddings, [0, 0, 0], [0, 1, -1], source))
     assert found.item() == pytest.approx(1 - 0.5**0.5, rel=1e-6)
 
 
-def test_a_batch_of_one_spectrum_gives_zero():
+def test_a_batch_of_one_spectrum_gives_zero() -> None:
     embeddings = torch.randn(3, 4)
     assert CrossSpectralContrast(0.0)(passes(embeddings, [0, 0, 1], [0, 0, 0])).item() == 0
     assert KeptView()(passes(embeddings, [0, 0, 1], [0, 0, 0], embeddings)).item() == 0
 
 
-def test_what_it_asks_for():
+def test_what_it_asks_for() -> None:
     (stage,) = methods.create("xedgeface")
     assert stage.needs == {Need.SPECTRA}
     assert stage.classification == 0

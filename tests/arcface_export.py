@@ -1,17 +1,25 @@
 """Export our networks in arcface_torch's way (TorchScript exporter, folded, opset 11), in place of the packs."""
 
 import warnings
+from pathlib import Path
+from typing import TypeVar
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from facexfer.backbones.parts.info import BackboneModule
+
+N = TypeVar("N", bound=nn.Module)
 
 
-def give_statistics(network, seed=0):
+def give_statistics(network: N, seed: int = 0) -> N:
     """Random but tame weights and statistics, so that neither vanishes nor explodes."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             shape = module.running_mean.shape
             module.running_mean.copy_(0.1 * torch.randn(shape, generator=generator))
             module.running_var.copy_(1 + 0.2 * torch.rand(shape, generator=generator))
@@ -23,7 +31,7 @@ def give_statistics(network, seed=0):
     return network.eval()
 
 
-def export_arcface(network, path, dynamic=True, normalise=False):
+def export_arcface(network: BackboneModule, path: Path, dynamic: bool = True, normalise: bool = False) -> Path:
     height, width = network.info.input_size
     model = nn.Sequential(Pixels(), network) if normalise else network
     with warnings.catch_warnings():
@@ -40,14 +48,14 @@ def export_arcface(network, path, dynamic=True, normalise=False):
 
 
 class Pixels(nn.Module):
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return (images - 127.5) * 0.0078125
 
 
-def rename(path):
+def rename(path: Path) -> None:
     """Rename every node and value, so that nothing can be told from names."""
     proto = onnx.load(path)
-    names = {}
+    names: dict[str, str] = {}
     kept = {value.name for value in (*proto.graph.input, *proto.graph.output)}
     for index, node in enumerate(proto.graph.node):
         node.name = f"n{index}"

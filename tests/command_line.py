@@ -1,6 +1,7 @@
 """Commands in this process: as a program runs them, or with their errors as exceptions."""
 
 import sys
+from collections.abc import Callable, Sequence
 
 import pytest
 from typer.testing import CliRunner
@@ -10,7 +11,7 @@ from facexfer.commands.entry import repeat_options, run_app
 from facexfer.errors import InputError, RunError
 
 
-def run(*words):
+def run(*words: object) -> str:
     """Run a command that is to succeed and give what it printed; what it refuses is raised."""
     result = CliRunner().invoke(app, repeat_options(list(map(str, words))))
     if isinstance(result.exception, (InputError, RunError)):
@@ -19,9 +20,10 @@ def run(*words):
     return result.output
 
 
-def status_of(monkeypatch: pytest.MonkeyPatch, words, command=app):
+def status_of(monkeypatch: pytest.MonkeyPatch, words: Sequence[object], command: Callable[..., object] = app) -> int:
     """Run a command line as a program does and give its exit status."""
     monkeypatch.setattr(sys, "argv", ["facexfer", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         run_app(command)
+    assert isinstance(ended.value.code, int)
     return ended.value.code

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,21 +13,21 @@ from facexfer.data.preparation.align import template
 POINTS = template() * 0.8 + (30, 20)
 
 
-def picture(seed=0, size=(160, 140)):
+def picture(seed: int = 0, size: tuple[int, int] = (160, 140)) -> Image.Image:
     """Draw (width, height) smooth noise with the contrast of a photo."""
     generator = np.random.default_rng(seed)
     cells = Image.fromarray(generator.integers(0, 256, (12, 12, 3), dtype=np.uint8))
     return cells.resize(size, Image.Resampling.BICUBIC)
 
 
-def encoded(image, form="PNG", **options):
+def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     """The bytes of an image file."""
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
 
 
-def write_photos(root, people=3, photos=4, form="PNG"):
+def write_photos(root: Path, people: int = 3, photos: int = 4, form: str = "PNG") -> Path:
     """Write a folder per identity and beside it a CSV of landmarks, and give the CSV's path."""
     rows = []
     for person in range(people):
@@ -43,7 +45,7 @@ def write_photos(root, people=3, photos=4, form="PNG"):
     return table
 
 
-def damaged(data, generator):
+def damaged(data: bytes, generator: np.random.Generator) -> bytes:
     """Change, cut, lengthen or double bytes of a file; half of the changes hit the first bytes, where headers are."""
     mutable = bytearray(data)
     for _ in range(int(generator.integers(0, 9))):
@@ -63,7 +65,7 @@ def damaged(data, generator):
     return bytes(mutable)
 
 
-def every_form(seed=0):
+def every_form(seed: int = 0) -> dict[str, bytes]:
     """One picture in many formats: suffix -> bytes."""
     photo = picture(seed)
     grey, palette = photo.convert("L"), photo.convert("P")

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 STRIDES = (8, 16, 32)
@@ -24,7 +24,9 @@ BLOCKS = (
 )
 
 
-def convolve(inside, outside, kernel, stride=1, leak=None, groups=1):
+def convolve(
+    inside: int, outside: int, kernel: int, stride: int = 1, leak: float | None = None, groups: int = 1
+) -> nn.Sequential:
     """Convolution, BatchNorm and, where there is a leak, LeakyReLU."""
     layers = [
         nn.Conv2d(inside, outside, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outside)
@@ -32,14 +34,14 @@ def convolve(inside, outside, kernel, stride=1, leak=None, groups=1):
     return nn.Sequential(*layers, *([nn.LeakyReLU(leak)] if leak is not None else []))
 
 
-def separable(inside, outside, stride):
+def separable(inside: int, outside: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         *convolve(inside, inside, 3, stride, 0.1, groups=inside), *convolve(inside, outside, 1, leak=0.1)
     )
 
 
 class Body(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         width = 8
         for number, blocks in enumerate(BLOCKS, start=1):
@@ -49,7 +51,7 @@ class Body(nn.Module):
                 width = outside
             setattr(self, f"stage{number}", nn.Sequential(*stage))
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> list[Tensor]:
         maps = []
         for number in (1, 2, 3):
             images = getattr(self, f"stage{number}")(images)
@@ -58,12 +60,12 @@ class Body(nn.Module):
 
 
 class Pyramid(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.output1, self.output2, self.output3 = (convolve(width, 64, 1, leak=0.1) for width in (64, 128, 256))
         self.merge1, self.merge2 = (convolve(64, 64, 3, leak=0.1) for _ in range(2))
 
-    def forward(self, maps):
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         fine, middle, coarse = self.output1(maps[0]), self.output2(maps[1]), self.output3(maps[2])
         middle = self.merge2(middle + functional.interpolate(coarse, size=middle.shape[2:]))
         fine = self.merge1(fine + functional.interpolate(middle, size=fine.shape[2:]))
@@ -73,7 +75,7 @@ class Pyramid(nn.Module):
 class Context(nn.Module):
     """Three receptive fields side by side (SSH)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv3X3 = convolve(64, 32, 3, leak=None)
         self.conv5X5_1 = convolve(64, 16, 3, leak=0.1)
@@ -81,7 +83,7 @@ class Context(nn.Module):
         self.conv7X7_2 = convolve(16, 16, 3, leak=0.1)
         self.conv7x7_3 = convolve(16, 16, 3, leak=None)
 
-    def forward(self, maps):
+    def forward(self, maps: Tensor) -> Tensor:
         shared = self.conv5X5_1(maps)
         return torch.cat(
             [self.conv3X3(maps), self.conv5X5_2(shared), self.conv7x7_3(self.conv7X7_2(shared))], dim=1
@@ -89,19 +91,20 @@ class Context(nn.Module):
 
 
 class Answer(nn.Module):
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.conv1x1 = nn.Conv2d(64, 2 * width, 1)
         self.width = width
 
-    def forward(self, maps):
-        return self.conv1x1(maps).permute(0, 2, 3, 1).reshape(-1, self.width)
+    def forward(self, maps: Tensor) -> Tensor:
+        answer: Tensor = self.conv1x1(maps)
+        return answer.permute(0, 2, 3, 1).reshape(-1, self.width)
 
 
 class RetinaFace(nn.Module):
     """The network with InsightFace's nine outputs: scores, boxes and points, each at three strides."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.body, self.fpn = Body(), Pyramid()
         self.ssh1, self.ssh2, self.ssh3 = Context(), Context(), Context()
@@ -109,7 +112,7 @@ class RetinaFace(nn.Module):
         self.BboxHead = nn.ModuleList(Answer(4) for _ in STRIDES)
         self.LandmarkHead = nn.ModuleList(Answer(10) for _ in STRIDES)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         # From (RGB - 127.5) / 128 to BGR less the mean that the weights were trained with.
         pixels = (images * 128 + 127.5).flip(1) - torch.tensor([104.0, 117.0, 123.0]).reshape(1, 3, 1, 1)
         scores, boxes, points = [], [], []
@@ -127,7 +130,7 @@ class RetinaFace(nn.Module):
         return *scores, *boxes, *points
 
 
-def write_retinaface(weights, path, size=(640, 640)):
+def write_retinaface(weights: str | Path, path: str | Path, size: tuple[int, int] = (640, 640)) -> Path:
     """Write the ONNX file.
 
     Args:

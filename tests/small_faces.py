@@ -1,12 +1,21 @@
 """A tiny face set made in the test: coloured patterns in the place of people, enough for a run to run."""
 
 import csv
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 
-def write_small_set(folder, train=4, val=3, images=4, modalities=("nir", "vis"), size=112):
+def write_small_set(
+    folder: Path,
+    train: int = 4,
+    val: int = 3,
+    images: int = 4,
+    modalities: Sequence[str] = ("nir", "vis"),
+    size: int = 112,
+) -> Path:
     """Write crops and a manifest, and give the manifest's path."""
     generator = np.random.default_rng(0)
     rows = []

@@ -1,5 +1,8 @@
 """A comparison that is over in seconds: a slim network on the tiny face set."""
 
+from pathlib import Path
+from typing import Any
+
 from recipe_files import write_recipe
 from small_faces import write_small_set
 
@@ -14,7 +17,7 @@ _RECIPE = {
 }
 
 
-def write_small_grid(folder, text, iterations, **runtime):
+def write_small_grid(folder: Path, text: str, iterations: int, **runtime: Any) -> Path:
     """Write faces, a recipe and a grid whose ``{recipe}`` is that one, and give the grid's path."""
     manifest = write_small_set(folder / "faces", train=5)
     values = {

@@ -1,5 +1,7 @@
 """Recognition models of a few nodes, of any input and output type and with any batch: pixels -> (N, 4)."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -7,11 +9,19 @@ from onnx import TensorProto, helper, numpy_helper
 SIZE = 8
 
 
-def small_onnx(path, given=TensorProto.FLOAT, made=TensorProto.FLOAT, batch="n", inside=None, normalise=True, opset=13):
+def small_onnx(
+    path: Path,
+    given: int = TensorProto.FLOAT,
+    made: int = TensorProto.FLOAT,
+    batch: int | str = "n",
+    inside: int | None = None,
+    normalise: bool = True,
+    opset: int = 13,
+) -> Path:
     """Write a model: cast, normalise, convolve, average, flatten; its embeddings come with `expected`."""
     work, kind = TensorProto.FLOAT, np.float32
     weight = np.random.default_rng(0).normal(size=(4, 3, SIZE, SIZE)).astype(kind)
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "mean": np.array(127.5, kind), "scale": np.array(1 / 127.5, kind), "weight": weight,
         "shape": np.array([inside or -1, 4] if inside else [0, 4], np.int64),
     }  # fmt: skip
@@ -38,13 +48,14 @@ def small_onnx(path, given=TensorProto.FLOAT, made=TensorProto.FLOAT, batch="n",
     return path
 
 
-def expected(crops):
+def expected(crops: np.ndarray) -> np.ndarray:
     weight = np.random.default_rng(0).normal(size=(4, 3, SIZE, SIZE))
     pixels = (crops.transpose(0, 3, 1, 2).astype(float) - 127.5) / 127.5
-    return np.einsum("nchw,dchw->nd", pixels, weight)
+    embeddings: np.ndarray = np.einsum("nchw,dchw->nd", pixels, weight)
+    return embeddings
 
 
-def outside(path, location="w.bin", **facts):
+def outside(path: Path, location: str = "w.bin", **facts: str) -> Path:
     """Move a model's weights into a file beside it, and claim whatever is asked of them."""
     model = onnx.load(path)
     onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=100)

@@ -1,10 +1,15 @@
 """A tiny picture set made in the test, folder per class: noise, enough for a run to run."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 
 
-def write_pictures(folder, train=4, val=2, classes=("ants", "bees"), size=48):
+def write_pictures(
+    folder: Path, train: int = 4, val: int = 2, classes: Sequence[str] = ("ants", "bees"), size: int = 48
+) -> Path:
     """Write pictures in the folders train and val, and give the folder."""
     generator = np.random.default_rng(0)
     for part, count in (("train", train), ("val", val)):

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
 
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = typer.main.get_group(app).commands
 
 
 def help_of(*words):

@@ -69,7 +69,7 @@ def blocks_of(page):
             assert opening, f"{page.name}, line {start + 1}: {lines[start]}"
             marked = REASON.fullmatch(lines[start - 1])
             code = "\n".join(lines[start + 1 : number]) + "\n"
-            found.append(Block(opening["language"], opening["title"], code, marked and marked["why"]))
+            found.append(Block(opening["language"], opening["title"], code, marked["why"] if marked else None))
             start = None
     assert start is None, f"{page.name}: a block without an end"
     return found

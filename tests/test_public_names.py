@@ -33,4 +33,4 @@ def test_every_name_is_what_a_type_checker_takes_it_for(name) -> None:
 
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'facexfer' has no attribute 'trian'"):
-        facexfer.trian  # noqa: B018
+        facexfer.trian  # type: ignore[attr-defined]  # noqa: B018

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from facexfer.transfer.methods import METHODS
 
 
 def test_a_duplicate_name_is_an_error() -> None:
-    registry = Registry("head")
+    registry = Registry[int]("head")
     registry.add("a", 1)
     with pytest.raises(ValueError, match="head 'a' is registered already"):
         registry.add("a", 2)
@@ -25,7 +26,7 @@ def test_a_duplicate_name_is_an_error() -> None:
 
 
 def test_what_is_defined_again_takes_its_own_place() -> None:
-    registry = Registry("method")
+    registry = Registry[Any]("method")
     for value in (1, 2):
 
         @registry.register("mine")
@@ -38,7 +39,7 @@ def test_what_is_defined_again_takes_its_own_place() -> None:
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
-    registry = Registry("head")
+    registry = Registry[int]("head")
     registry.register("arcface")(1)
     with pytest.raises(InputError, match=r"unknown head 'x'; heads: arcface"):
         registry["x"]
@@ -64,7 +65,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_other_packages_add_by_entry_points(package) -> None:
     package("[facexfer.colours]\nblue = some_package:blue\n", "blue = '#00f'\n")
-    colours = Registry("colour", "colours")
+    colours = Registry[str]("colour", "colours")
     colours.add("red", "#f00")
     assert list(colours) == ["red", "blue"]
     assert (len(colours), "blue" in colours) == (2, True)
@@ -77,7 +78,7 @@ def test_other_packages_add_by_entry_points(package) -> None:
 
 def test_an_entry_point_that_cannot_be_imported_is_one_line(package) -> None:
     package("[facexfer.colours]\nblue = some_package:blue\n", "raise OSError('no paint')\n")
-    colours = Registry("colour", "colours")
+    colours = Registry[str]("colour", "colours")
     for _ in range(2):
         with pytest.raises(InputError, match="'blue' of the package some-package cannot be imported .* no paint"):
             colours["blue"]
@@ -85,7 +86,7 @@ def test_an_entry_point_that_cannot_be_imported_is_one_line(package) -> None:
 
 def test_an_entry_point_must_not_take_a_name(package) -> None:
     package("[facexfer.colours]\nred = some_package:red\n", "red = '#e00'\n")
-    colours = Registry("colour", "colours")
+    colours = Registry[str]("colour", "colours")
     colours.add("red", "#f00")
     for _ in range(2):
         with pytest.raises(InputError, match="colour 'red' comes with facexfer, the package some-package has another"):
@@ -95,6 +96,6 @@ def test_an_entry_point_must_not_take_a_name(package) -> None:
 @pytest.mark.parametrize("table", [METHODS, BACKBONES, LAYOUTS, HEADS, PRESETS, DATASETS, TASKS])
 def test_every_table_has_a_group(table, package) -> None:
     package(f"[facexfer.{table.group}]\nof_another = some_package:thing\n", "thing = object()\n")
-    fresh = Registry(table.kind, table.group)
+    fresh = Registry[object](table.kind, table.group)
     assert fresh["of_another"] is sys.modules["some_package"].thing
     assert table.group == f"{table.kind.replace(' ', '')}s"

@@ -41,8 +41,8 @@ def run_command(command: Callable[..., None]) -> None:
     run_app(app)
 
 
-def run_app(app: typer.Typer) -> None:
-    """Run a typer app on the process's arguments and exit with the status that its outcome deserves.
+def run_app(app: Callable[..., Any]) -> None:
+    """Run an app of typer's kind on the process's arguments and exit with the status that its outcome deserves.
 
     Status 0 is a finished command, 1 one that failed, 2 is bad input (also of the command line itself), 130 Ctrl-C.
     What the machine refuses, such as memory or a file, is one line too; any other exception is a fault of ours and

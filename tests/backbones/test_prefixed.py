@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
@@ -26,7 +27,7 @@ def images(network, count=2):
 
 def test_a_new_block_changes_nothing(plain) -> None:
     network, file = plain
-    prefixed = create_backbone("pdt:mobilefacenet", file)
+    prefixed: Any = create_backbone("pdt:mobilefacenet", file)
     assert torch.equal(prefixed(images(network)), network(images(network)))
     assert prefixed.info.name == "pdt:mobilefacenet"
     for tap in (*prefixed.info.taps, *prefixed.info.blocks):
@@ -35,7 +36,7 @@ def test_a_new_block_changes_nothing(plain) -> None:
 
 def test_training_moves_the_block_and_no_statistics(plain) -> None:
     network, file = plain
-    prefixed = create_backbone("pdt:mobilefacenet", file).train()
+    prefixed: Any = create_backbone("pdt:mobilefacenet", file).train()
     before = {name: values.clone() for name, values in prefixed.network.state_dict().items()}
     prefixed(images(network)).square().sum().backward()
     with torch.no_grad():
@@ -48,7 +49,7 @@ def test_training_moves_the_block_and_no_statistics(plain) -> None:
 
 def test_a_file_with_the_block_comes_back(plain, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network, file = plain
-    prefixed = create_backbone("pdt:mobilefacenet", file)
+    prefixed: Any = create_backbone("pdt:mobilefacenet", file)
     torch.nn.init.normal_(prefixed.prefix.back.weight)
     saved = tmp_path / "prefixed.safetensors"
     save_file(prefixed.state_dict(), saved, facts_to_metadata(prefixed.info))
@@ -64,7 +65,7 @@ def test_the_file_for_onnxruntime_has_the_block(plain, tmp_path: Path) -> None:
     from facexfer.deploy.onnx_export import export_onnx
 
     network, file = plain
-    prefixed = create_backbone("pdt:mobilefacenet", file).eval()
+    prefixed: Any = create_backbone("pdt:mobilefacenet", file).eval()
     torch.nn.init.normal_(prefixed.prefix.back.weight, std=100.0)
     export_onnx(prefixed, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])

@@ -12,12 +12,10 @@ from facexfer.errors import InputError
 
 def make_network():
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(8), nn.Conv2d(8, 4, 3), nn.BatchNorm2d(4), nn.Flatten()
-    ).eval()
-    for layer in (network[1], network[4]):
+    first, second = nn.BatchNorm2d(8), nn.BatchNorm2d(4)
+    for layer in (first, second):
         nn.init.normal_(layer.bias)
-    return network
+    return nn.Sequential(nn.Conv2d(3, 8, 3), first, nn.PReLU(8), nn.Conv2d(8, 4, 3), second, nn.Flatten()).eval()
 
 
 def test_eval_stays_and_train_starts_from_the_same_function() -> None:
@@ -39,7 +37,7 @@ def test_statistics_are_those_of_the_input_by_hand() -> None:
     layer = nn.BatchNorm1d(1, eps=0.0)
     revive_batchnorm(nn.Sequential(layer), [torch.tensor([[1.0], [3.0]]), torch.tensor([[5.0], [7.0]])])
     assert (layer.running_mean.item(), layer.running_var.item()) == (4.0, 5.0)
-    assert (layer.weight.item(), layer.bias.item()) == (pytest.approx(5**0.5), pytest.approx(4.0))
+    assert (layer.weight.item(), layer.bias.item()) == pytest.approx((5**0.5, 4.0))
 
 
 def test_a_constant_channel_and_a_large_mean_are_kept() -> None:

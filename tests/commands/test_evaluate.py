@@ -37,12 +37,13 @@ def run(*words):
 def arrays(tmp_path: Path):
     generator = np.random.default_rng(0)
     paths = {}
-    for name, array in {
+    made: dict[str, np.ndarray] = {
         "e": generator.normal(size=(60, 8)).astype(np.float32),
         "l": generator.integers(0, 6, 60),
         "genuine": generator.normal(1, 1, 500),
         "impostor": generator.normal(0, 1, 5000),
-    }.items():
+    }
+    for name, array in made.items():
         paths[name] = tmp_path / f"{name}.npy"
         np.save(paths[name], array)
     return paths

@@ -30,7 +30,8 @@ settings = ["optimizer.batch_size=999"]
 @pytest.mark.slow
 def test_trials_run_beside_each_other_with_their_own_alphas_and_a_failed_cell_stops_nothing(tmp_path: Path) -> None:
     grid = read_grid(str(write_small_grid(tmp_path, GRID, iterations=2)))
-    out, said = tmp_path / "out", []
+    out = tmp_path / "out"
+    said: list[str] = []
     outcomes = run_cells(grid, out, 2, said.append)
     for alpha in (0.001, 0.002):
         trial = out / "search" / "DFA" / f"alpha{alpha:g}"

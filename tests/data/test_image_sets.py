@@ -55,13 +55,13 @@ def test_caltech_draws_the_same_test_pictures_whatever_the_training_size(tmp_pat
         for index in range(100):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / f"{index:03d}.jpg").write_bytes(b"")
-    images = DATASETS["caltech256"](tmp_path, seed=3)
+    images = DATASETS["caltech256"](tmp_path, 3)
     assert (images.classes, len(images.train), len(images.test)) == (("001.ak47", "257.clutter"), 120, 40)
     assert not {image.path for image in images.train} & {image.path for image in images.test}
     thirty, ten = images.limited(30, 0), images.limited(10, 0)
     assert (len(thirty.train), len(ten.train), ten.test) == (60, 20, images.test)
     assert set(ten.train) <= set(thirty.train) <= set(images.train)
-    assert DATASETS["caltech256"](tmp_path, seed=3) == images != DATASETS["caltech256"](tmp_path, seed=4)
+    assert DATASETS["caltech256"](tmp_path, 3) == images != DATASETS["caltech256"](tmp_path, 4)
     with pytest.raises(InputError, match="expected 61 training pictures per class, 2 classes have fewer: 001.ak47"):
         images.limited(61, 0)
 

@@ -59,10 +59,12 @@ def test_a_deep_crop_is_read_as_its_8_bit_form_by_every_reader(tmp_path: Path, b
     assert np.abs(CropStore(images, (112, 112)).load() - want).max() <= 1
     assert np.abs(CropStore(images, (112, 112), tmp_path / "cache").load() - want).max() <= 1
     seen = []
-    embedder = SimpleNamespace(
-        input_size=(112, 112), embed=lambda crops: seen.append(crops) or np.zeros((len(crops), 2))
-    )
-    embed_side(embedder, Manifest(tmp_path / "images.csv", images))
+
+    def embed(crops: np.ndarray) -> np.ndarray:
+        seen.append(crops)
+        return np.zeros((len(crops), 2))
+
+    embed_side(SimpleNamespace(input_size=(112, 112), embed=embed), Manifest(tmp_path / "images.csv", images))
     assert np.abs(seen[0] - want).max() <= 1
     photo = decode_photo(images[0].path.read_bytes())
     assert photo.bits == bits

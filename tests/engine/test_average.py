@@ -14,7 +14,7 @@ def test_the_average_of_weights_follows_by_its_decay() -> None:
     with torch.no_grad():
         network.weight.fill_(1.0)
     average.update_parameters(network)
-    assert average.module.weight.item() == pytest.approx(0.9)
+    assert average.state_dict()["module.weight"].item() == pytest.approx(0.9)
     again = make_average(network, decay=0.1)
     again.load_state_dict(average.state_dict())
-    assert again.module.weight.item() == average.module.weight.item()
+    assert again.state_dict()["module.weight"].item() == average.state_dict()["module.weight"].item()

@@ -1,6 +1,7 @@
 """Runs with companions: who accompanies whom, what a batch holds, and that a stopped run goes on the same."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory):
     return file
 
 
-DEFAULTS = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "source": {"recalibrate_batchnorm": True},
     "companions": {"match": "capture"},
     "method": {"name": "csd"},
@@ -210,7 +211,7 @@ def test_a_block_in_front_is_trained_saved_and_found_again(make, manifest, tmp_p
     optimizer = {"iterations": 3, "batch_size": 4, "learning_rate": 0.01}
     recipe = make(manifest, source=source, method={"name": "pdt"}, optimizer=optimizer)
     train(recipe, tmp_path / "run", resume=False)
-    trained = load_backbone(tmp_path / "run")
+    trained: Any = load_backbone(tmp_path / "run")
     assert trained.info.name == "pdt:mobilefacenet"
     assert trained.prefix.back.weight.abs().max() > 0
     assert all(torch.equal(values, plain.state_dict()[name]) for name, values in trained.network.state_dict().items())

@@ -66,10 +66,10 @@ def test_two_processes_equal_one_with_the_whole_batch(make, two, tmp_path: Path,
         for key, weights in first.items():
             torch.testing.assert_close(second[key], weights, rtol=1e-8, atol=1e-8)
     records = zip(RunFolder(tmp_path / "one").metrics(), RunFolder(two / name).metrics(), strict=True)
-    for first, second in records:
-        assert (first["step"], first.get("figures")) == (second["step"], second.get("figures"))
-        for part, loss in first.get("losses", {}).items():
-            assert second["losses"][part] == pytest.approx(loss, rel=1e-6, abs=1e-12)
+    for ours, theirs in records:
+        assert (ours["step"], ours.get("figures")) == (theirs["step"], theirs.get("figures"))
+        for part, loss in ours.get("losses", {}).items():
+            assert theirs["losses"][part] == pytest.approx(loss, rel=1e-6, abs=1e-12)
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from facexfer.cli import app
 from facexfer.engine import loop, verdict
+from facexfer.engine.stage import make_objective
+from facexfer.engine.step import TrainedStep
 from facexfer.engine.train import train
 from facexfer.errors import DivergedError, InputError, RunError
 from facexfer.runs.folder import RunFolder, load_backbone
@@ -75,11 +77,10 @@ def test_a_head_that_cannot_learn_is_said_on_screen_and_in_the_metrics(
 def objectives(monkeypatch: pytest.MonkeyPatch):
     """What the loop makes of each stage: the objective, and its reference, network and head as they are then."""
     made = []
-    original = loop.make_objective
 
     def keep(setup, index, reference, backbone, head, say):
         states = [{key: value.clone() for key, value in each.state_dict().items()} for each in (backbone, head)]
-        made.append((original(setup, index, reference, backbone, head, say), reference, *states))
+        made.append((make_objective(setup, index, reference, backbone, head, say), reference, *states))
         return made[-1][0]
 
     monkeypatch.setattr(loop, "make_objective", keep)
@@ -110,7 +111,7 @@ def test_the_source_can_be_kept_in_stage_two(make, objectives, tmp_path: Path) -
 @pytest.mark.slow
 def test_each_step_is_shown_to_the_caller(make, tmp_path: Path) -> None:
     """The step before the next checkpoint: a run that the callback ends goes on from the step before it."""
-    steps = []
+    steps: list[TrainedStep] = []
     result = train(make(method={"name": "l2"}), tmp_path / "run", on_step=steps.append)
     assert [step.number for step in steps] == list(range(1, result["steps"] + 1))
     logged = [record for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]

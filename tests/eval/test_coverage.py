@@ -9,7 +9,9 @@ from facexfer.eval.scores import all_pairs, points_at_thresholds
 SETS = 350
 
 
-def draw(generator, identities, images, dimension, spread):
+def draw(
+    generator: np.random.Generator, identities: int, images: int, dimension: int, spread: float
+) -> tuple[np.ndarray, np.ndarray]:
     """People around centres of their own; each varies more or less than others, as real ones do."""
     centres = generator.normal(size=(identities, 1, dimension))
     spreads = spread * np.exp(0.3 * generator.normal(size=(identities, 1, 1)))

@@ -24,9 +24,10 @@ def test_against_a_slow_reference() -> None:
 
 
 def test_bad_input_is_an_error() -> None:
+    scores, same, folds = np.array([0.1, 0.2]), np.array([True, False]), np.array([0, 1])
     with pytest.raises(InputError, match="at least two folds, got 1"):
-        fold_accuracy([0.1, 0.2], [True, False], [0, 0])
+        fold_accuracy(scores, same, np.array([0, 0]))
     with pytest.raises(InputError, match="finite scores"):
-        fold_accuracy([0.1, np.nan], [True, False], [0, 1])
+        fold_accuracy(np.array([0.1, np.nan]), same, folds)
     with pytest.raises(InputError, match="got 2, 1 and 2"):
-        fold_accuracy([0.1, 0.2], [True], [0, 1])
+        fold_accuracy(scores, same[:1], folds)

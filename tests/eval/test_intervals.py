@@ -72,8 +72,8 @@ def test_residual_squares_against_the_whole_matrix() -> None:
     some = accepted > 0
     squares = float((pairs**2).sum())
     assert residual_squares(accepted[some], pairs[some], np.ones(some.sum()), 0.2, squares) == pytest.approx(expected)
-    kinds, times = np.unique(np.stack([accepted[some], pairs[some]]), axis=1, return_counts=True)
-    assert residual_squares(*kinds, times, 0.2, squares) == pytest.approx(expected)
+    (reached, of), times = np.unique(np.stack([accepted[some], pairs[some]]), axis=1, return_counts=True)
+    assert residual_squares(reached, of, times, 0.2, squares) == pytest.approx(expected)
 
 
 def simulated(generator, identities, images, identity_sd, pair_sd):

@@ -1,28 +1,36 @@
 """The paired difference: its interval covers a known truth, uses the pairing, and says what is significant."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from facexfer.errors import InputError
 from facexfer.eval.collect import labelled_scores
-from facexfer.eval.paired import paired_differences
+from facexfer.eval.paired import Difference, paired_differences
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import all_pairs
 
 FARS = [0.1, 0.01]
 
 
-def two_networks(seed, noise, identities=60, images=5, dimension=24):
+def two_networks(
+    seed: int, noise: tuple[float, float], identities: int = 60, images: int = 5, dimension: int = 24
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Embeddings by two networks that share most of what they find hard."""
     generator = np.random.default_rng(seed)
     labels = np.repeat(np.arange(identities), images)
     shared = generator.normal(size=(identities, dimension))[labels] + generator.normal(size=(len(labels), dimension))
-    return labels, *(shared + each * generator.normal(size=shared.shape) for each in noise)
+    first, second = (shared + each * generator.normal(size=shared.shape) for each in noise)
+    return labels, first, second
 
 
-def compare(labels, one, other, fars=FARS):
+def compare(
+    labels: np.ndarray, one: np.ndarray, other: np.ndarray, fars: Sequence[float] = FARS
+) -> tuple[Difference | None, ...]:
     pairs = [PairSet.within(each, labels) for each in (one, other)]
-    return paired_differences(*(labelled_scores(each, fars) for each in pairs), fars, pairs[0].impostor_pairs)
+    first, second = (labelled_scores(each, fars) for each in pairs)
+    return paired_differences(first, second, fars, pairs[0].impostor_pairs)
 
 
 def test_plain_rates_are_those_of_all_pairs() -> None:
@@ -62,7 +70,8 @@ def test_equal_networks_differ_significantly_about_one_time_in_twenty(monkeypatc
     found = [
         difference.significant
         for seed in range(100)
-        for difference in compare(*two_networks(seed, (0.5, 0.5), identities=40, images=4), fars=[0.1])
+        for labels, one, other in [two_networks(seed, (0.5, 0.5), identities=40, images=4)]
+        for difference in compare(labels, one, other, [0.1])
     ]
     # Two standard deviations above 5 %, and never more often; the interval may err on the wide side.
     assert np.mean(found) <= 0.10
@@ -71,9 +80,10 @@ def test_equal_networks_differ_significantly_about_one_time_in_twenty(monkeypatc
 def test_unsupported_targets_and_other_pairs() -> None:
     labels, one, other = two_networks(0, (0.3, 0.6))
     assert compare(labels, one, other, [0.1, 1e-9])[1] is None
-    scores = [labelled_scores(PairSet.within(e, each), FARS) for e, each in ((one, labels), (other, labels // 2))]
+    first = labelled_scores(PairSet.within(one, labels), FARS)
+    second = labelled_scores(PairSet.within(other, labels // 2), FARS)
     with pytest.raises(InputError, match="same pairs"):
-        paired_differences(*scores, FARS, 100)
+        paired_differences(first, second, FARS, 100)
 
 
 @pytest.mark.parametrize("tail", [2000, 6000])

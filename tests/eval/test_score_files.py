@@ -37,10 +37,10 @@ def test_a_csv_with_both_kinds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("heading", ["", "score\n"])
 def test_two_text_files_of_one_score_a_line(tmp_path: Path, heading) -> None:
-    paths = [tmp_path / "genuine.csv", tmp_path / "impostor.txt"]
-    for path, text in zip(paths, ("0.9\n8e-1\n\n", "0.1\n-0.2\n"), strict=True):
-        path.write_text(heading + text)
-    scores = read_scores(*paths)
+    genuine, impostor = tmp_path / "genuine.csv", tmp_path / "impostor.txt"
+    genuine.write_text(heading + "0.9\n8e-1\n\n")
+    impostor.write_text(heading + "0.1\n-0.2\n")
+    scores = read_scores(genuine, impostor)
     assert (scores.genuine.tolist(), scores.impostor.tolist()) == ([0.9, 0.8], [0.1, -0.2])
 
 

@@ -1,11 +1,14 @@
 """All pairs against brute force, ties and captures included."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from facexfer.errors import InputError
 from facexfer.eval.pairwise import cuts, pairs
+from facexfer.eval.pairwise.between import Found, pairs_between
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs, points_at_thresholds
 from facexfer.eval.verification import tar_at_far
@@ -120,7 +123,12 @@ def test_a_misleading_sample_only_costs_another_pass(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cuts, "KEPT", 0)
     passes = []
     fill = cuts.fill_bands
-    monkeypatch.setattr(cuts, "fill_bands", lambda *given: (passes.append(1), fill(*given)))
+
+    def counted(*given: Any) -> Any:
+        passes.append(1)
+        return fill(*given)
+
+    monkeypatch.setattr(cuts, "fill_bands", counted)
     for shift in (-0.3, 0.0, 0.3):
         wrong = torch.linspace(1, -1, 500) * 0.1 + shift
         monkeypatch.setattr(cuts, "sample_scores", lambda *given, wrong=wrong: (wrong, 80_000 / 500))
@@ -138,12 +146,17 @@ def test_scores_that_nearly_all_tie_need_no_room(monkeypatch: pytest.MonkeyPatch
     fars = [1.0, 0.9, 0.6, 0.3, 0.2, 0.1, 0.01, 1e-3]
     whole = all_pairs(embeddings, labels, fars)
     room = []
-    original = cuts.pairs_between
 
-    def watched(*given):
-        between = original(*given)
-        found = between.found
-        between.found = lambda: (result := found(), room.append(len(result.kept.scores)))[0]
+    def watched(*given: Any) -> Any:
+        between: Any = pairs_between(*given)
+        find = between.found
+
+        def found() -> Found:
+            result: Found = find()
+            room.append(len(result.kept.scores))
+            return result
+
+        between.found = found
         return between
 
     monkeypatch.setattr(cuts, "pairs_between", watched)

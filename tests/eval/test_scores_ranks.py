@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
 
 from facexfer.eval.pairwise import cuts, pairs
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs, points_at_thresholds
@@ -42,7 +43,7 @@ def work(rank, ranks, folder):
 
 def test_the_same_on_any_number_of_ranks(tmp_path: Path) -> None:
     for ranks in (0, 1, 2, 3):
-        multiprocessing.spawn(work, (ranks, tmp_path), nprocs=max(ranks, 1))
+        spawn(work, (ranks, tmp_path), nprocs=max(ranks, 1))
     for kept in (4_000_000, 500):
         results = [pickle.loads(file.read_bytes()) for file in sorted(tmp_path.glob(f"{kept}-*"))]
         assert len(results) == 7

@@ -59,7 +59,8 @@ def make_objective(network, method, device, channels_last=True):
     source = create_backbone(network).eval().requires_grad_(False)
     target = create_backbone(network)
     # As in the engine: the networks are on the device before a term takes hold of their weights.
-    source, target = (each.to(device, memory_format=layout) for each in (source, target))
+    for each in (source, target):
+        each.to(device).to(memory_format=layout)
     stage = create(method, **METHODS[method])[0]
     info = source.info
     layers = tuple(tap.layer for tap in info.even_taps(stage.taps))

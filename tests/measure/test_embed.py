@@ -1,6 +1,7 @@
 """`facexfer.embed` and `facexfer.load`: arrays, folders, manifests and photos give the same embeddings."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,20 +47,20 @@ def test_the_network_stays_as_it_was(network, manifest) -> None:
     facexfer.embed(network, manifest)
     assert network.training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
-    loaded = facexfer.load(network)
+    loaded: Any = facexfer.load(network)
     assert loaded.network is not network
     assert facexfer.load(loaded) is loaded
 
 
 def test_what_is_no_model_or_no_crop_is_refused(network, manifest, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="that says how its images are normalised, got a bare Linear"):
-        facexfer.load(nn.Linear(2, 2))
+        facexfer.load(nn.Linear(2, 2))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="beside a file of weights alone, got 'mbf'"):
         facexfer.load(network, "mbf")
     with pytest.raises(InputError, match=r"got \(1, 112, 112, 3\) float64; align them first"):
         facexfer.embed(network, np.zeros((1, 112, 112, 3)))
     with pytest.raises(InputError, match="beside detector, got an array"):
-        facexfer.embed(network, np.zeros((1, 112, 112, 3), np.uint8), detector="yunet.onnx")
+        facexfer.embed(network, np.zeros((1, 112, 112, 3), np.uint8), detector="yunet.onnx")  # type: ignore[call-overload]
     with pytest.raises(InputError, match="expected a folder of photos beside detector"):
         facexfer.embed(network, manifest, detector="yunet.onnx")
     write_photos(tmp_path / "photos", people=1, photos=1)

@@ -89,6 +89,6 @@ def test_what_cannot_be_asked_is_named_as_in_python(network, vectors) -> None:
     with pytest.raises(InputError, match="expected labels beside an array of crops"):
         facexfer.evaluate(network, crops)
     with pytest.raises(InputError, match="expected a manifest beside probe, got an array"):
-        facexfer.evaluate(network, crops, labels=[0, 1], probe="nir")
+        facexfer.evaluate(network, crops, labels=np.array([0, 1]), probe="nir")
     with pytest.raises(InputError, match=r"got \(40, 8\) and \(6,\); give one label per row"):
         facexfer.evaluate(embeddings=embeddings, labels=labels[:6])

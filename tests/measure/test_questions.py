@@ -1,5 +1,7 @@
 """What users ask, against slow answers on small sets."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,9 @@ def side(seed=0, identities=12, images=4, modality="nir", noise=1.0):
     embeddings = np.repeat(centres, images, axis=0) + noise * generator.normal(size=(len(labels), 16))
     shots = np.array([f"{label}/{place % images}" for place, label in enumerate(labels)], dtype=object)
     rows = tuple(
-        FaceImage(f"{place}.png", label, modality, "val", capture=shot, session="ab"[place % 2], extra={"hat": ""})
+        FaceImage(
+            Path(f"{place}.png"), label, modality, "val", capture=shot, session="ab"[place % 2], extra={"hat": ""}
+        )
         for place, (label, shot) in enumerate(zip(labels, shots, strict=True))
     )
     return Side(embeddings.astype(np.float32), labels, shots, rows)

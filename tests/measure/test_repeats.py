@@ -13,6 +13,7 @@ from small_faces import write_small_set
 import facexfer
 from facexfer.errors import DataWarning, InputError
 from facexfer.measure.embedder import load
+from facexfer.measure.faces import find_faces
 from facexfer.measure.pair_sets import compare
 
 FARS = [0.5, 0.1]
@@ -136,7 +137,7 @@ def test_another_picture_under_the_same_name_is_another_fingerprint(model, manif
 def test_the_side_of_every_image_is_known(model, manifest) -> None:
     rows = rows_of(manifest)
     with pytest.warns(DataWarning):
-        comparison = compare(load(model), facexfer.measure.faces.find_faces(write(manifest, rows + rows)), "nir", None)
+        comparison = compare(load(model), find_faces(write(manifest, rows + rows)), "nir", None)
     assert comparison.places == (*range(16), *range(16))
     only = write(manifest, [rows[0], {**rows[0], "path": f"./{rows[0]['path']}"}])
     with pytest.warns(DataWarning, match="1 of 2 images"), pytest.raises(InputError, match="nobody has two images"):
@@ -150,6 +151,7 @@ def test_embeddings_that_are_there_twice_are_said() -> None:
     with pytest.warns(DataWarning, match="1 of 8 embeddings are the same as another, bit for bit"):
         facexfer.evaluate(embeddings=vectors, labels=labels, fars=FARS)
     probes = np.concatenate([vectors[:2], -vectors[2:3]])
-    both = {"gallery_embeddings": vectors, "gallery_labels": labels}
     with pytest.warns(DataWarning, match="2 of 3 embeddings are in the gallery too"):
-        facexfer.evaluate(embeddings=probes, labels=labels[:3], fars=FARS, **both)
+        facexfer.evaluate(
+            embeddings=probes, labels=labels[:3], gallery_embeddings=vectors, gallery_labels=labels, fars=FARS
+        )

@@ -9,12 +9,13 @@ import ipaddress
 import os
 import socket
 import sys
+from typing import Any
 
 RECORD = "FACEXFER_TEST_CONNECTIONS"
 _HERE = {"", "localhost", "0.0.0.0", "::"}
 
 
-def is_here(host):
+def is_here(host: str | bytes | None) -> bool:
     """Whether a host, as a name or an address, is this machine."""
     name = host.decode() if isinstance(host, bytes) else str(host or "")
     if name in _HERE or name == socket.gethostname():
@@ -25,7 +26,7 @@ def is_here(host):
         return False
 
 
-def _refuse(event, arguments):
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "socket.connect" and isinstance(arguments[1], tuple):
         host = arguments[1][0]
     elif event in ("socket.getaddrinfo", "socket.gethostbyname"):

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from facexfer.engine.train import train
 from facexfer.recipe import read_recipe
@@ -20,7 +21,7 @@ from facexfer.runs.folder import RunFolder
 recipe, out = read_recipe(sys.argv[1]), Path(sys.argv[2])
 
 
-def start(folder, call=None):
+def start(folder: Path, call: tuple[Any, ...] | None = None) -> int:
     child = os.fork()
     if child:
         return child
@@ -34,11 +35,11 @@ def start(folder, call=None):
     os._exit(0)
 
 
-def kill_at(owner, name, count, moment):
+def kill_at(owner: str, name: str, count: int, moment: str) -> None:
     owner, calls = pkgutil.resolve_name(owner), []
     whole = getattr(owner, name)
 
-    def counted(*given):
+    def counted(*given: Any) -> Any:
         calls.append(1)
         if len(calls) == count and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -50,11 +51,11 @@ def kill_at(owner, name, count, moment):
     setattr(owner, name, counted)
 
 
-def end(child):
+def end(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def length():
+def length() -> int:
     file = RunFolder(out / "killed").metrics_file
     return len(file.read_text().splitlines()) if file.exists() else 0
 
@@ -64,7 +65,7 @@ assert end(start(out / "whole")) == 0
 duration = time.monotonic() - began
 for kill in json.loads(sys.argv[3]):
     if isinstance(kill, list):
-        assert end(start(out / "killed", kill)) == -signal.SIGKILL
+        assert end(start(out / "killed", tuple(kill))) == -signal.SIGKILL
     else:
         child = start(out / "killed")
         time.sleep(kill * duration)

@@ -110,8 +110,8 @@ def test_the_command_writes_both_attentions_as_png_and_svg(
 
 @pytest.mark.slow
 def test_accuracy_by_pictures_a_class_from_a_comparison(root, tmp_path: Path) -> None:
-    values = {"title": "x", "recipe": "cub10-l2", "figures": ["top1"], "seeds": [0], "methods": {"L2": {}}}
-    grid = Grid.model_validate({**values, "datasets": {"two": {}, "four": {}}})
+    settings = {"title": "x", "recipe": "cub10-l2", "figures": ["top1"], "seeds": [0], "methods": {"L2": {}}}
+    grid = Grid.model_validate({**settings, "datasets": {"two": {}, "four": {}}})
     outcomes = []
     for name, count in (("two", 2), ("four", 4)):
         cell = Cell(name, "", "L2")

@@ -4,7 +4,7 @@ import sys
 import tomllib
 from collections import defaultdict
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -82,7 +82,7 @@ def sections_of(model=Recipe, prefix=""):
     for key in all_keys():
         section, _, _ = key.rpartition(".")
         if section:
-            annotation = Recipe.model_fields[section].annotation
+            annotation: Any = Recipe.model_fields[section].annotation
             alternatives = getattr(annotation, "__args__", (annotation,))
             places[next(each for each in alternatives if issubclass(each, BaseModel))].add(f"{section}.")
     return places
@@ -135,7 +135,7 @@ def merged(first, second):
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch):
     """Collect the dotted keys that are read while the block runs, but for the check itself."""
-    seen = set()
+    seen: set[str] = set()
     places = sections_of()
     plain = BaseModel.__getattribute__
 

@@ -52,7 +52,7 @@ def test_every_method_has_its_options(recipe_page) -> None:
 
 def test_every_command_has_its_options_and_its_example() -> None:
     text = page("cli_reference")
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in typer.main.get_group(app).commands.items():
         part = text.split(f"### facexfer {name}\n")[1].split("\n### facexfer ")[0]
         if not hasattr(command, "commands"):
             for parameter in command.params:

@@ -29,34 +29,39 @@ def slow_sum(source, target, factor):
 
 
 def test_feature_distance_equals_equation_3(maps) -> None:
-    expected = slow_sum(*maps, lambda i, j, y, x: 1.0)
-    assert feature_distance(*maps).item() == pytest.approx(expected, rel=1e-6)
+    source, target = maps
+    expected = slow_sum(source, target, lambda i, j, y, x: 1.0)
+    assert feature_distance(source, target).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_delta_distance_equals_its_definition(maps) -> None:
+    source, target = maps
     weights = torch.rand(CHANNELS).softmax(0)
-    expected = slow_sum(*maps, lambda i, j, y, x: CHANNELS * weights[j].item() / (HEIGHT * WIDTH))
-    assert delta_distance(*maps, weights).item() == pytest.approx(expected, rel=1e-6)
+    expected = slow_sum(source, target, lambda i, j, y, x: CHANNELS * weights[j].item() / (HEIGHT * WIDTH))
+    assert delta_distance(source, target, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_spatial_distance_equals_equation_6_with_the_published_scale(maps) -> None:
+    source, target = maps
     weights = torch.rand(SAMPLES, HEIGHT * WIDTH).softmax(1).view(SAMPLES, HEIGHT, WIDTH)
-    expected = slow_sum(*maps, lambda i, j, y, x: (HEIGHT * WIDTH * weights[i, y, x].item()) ** 2)
-    assert spatial_distance(*maps, weights).item() == pytest.approx(expected, rel=1e-6)
+    expected = slow_sum(source, target, lambda i, j, y, x: (HEIGHT * WIDTH * weights[i, y, x].item()) ** 2)
+    assert spatial_distance(source, target, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_channel_distance_equals_equation_8_with_the_published_scale(maps) -> None:
+    source, target = maps
     weights = torch.rand(SAMPLES, CHANNELS).softmax(1)
-    expected = slow_sum(*maps, lambda i, j, y, x: CHANNELS * weights[i, j].item())
-    assert channel_distance(*maps, weights).item() == pytest.approx(expected, rel=1e-6)
+    expected = slow_sum(source, target, lambda i, j, y, x: CHANNELS * weights[i, j].item())
+    assert channel_distance(source, target, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_uniform_attention_is_no_attention(maps) -> None:
+    source, target = maps
     spatial = torch.full((SAMPLES, HEIGHT, WIDTH), 1 / (HEIGHT * WIDTH))
     channel = torch.full((SAMPLES, CHANNELS), 1 / CHANNELS)
-    expected = feature_distance(*maps).item()
-    assert spatial_distance(*maps, spatial).item() == pytest.approx(expected, rel=1e-6)
-    assert channel_distance(*maps, channel).item() == pytest.approx(expected, rel=1e-6)
+    expected = feature_distance(source, target).item()
+    assert spatial_distance(source, target, spatial).item() == pytest.approx(expected, rel=1e-6)
+    assert channel_distance(source, target, channel).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_equal_maps_are_at_distance_zero(maps) -> None:

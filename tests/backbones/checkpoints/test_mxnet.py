@@ -1,6 +1,7 @@
 """Our networks against the published symbols, interpreted node by node with plain torch functions."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_mobilefacenet_equals_the_published_symbol() -> None:
 @pytest.mark.slow
 def test_lresnet34e_ir_equals_the_published_symbol(tmp_path: Path) -> None:
     symbol = shared("weights/lresnet34e-ir/model-symbol.json")
-    template = create_backbone("lresnet34e_ir")
+    template: Any = create_backbone("lresnet34e_ir")
     state = template.state_dict()
     generator = np.random.default_rng(0)
     params = {"fc1_gamma": generator.normal(size=512).astype(np.float32)}
@@ -75,7 +76,7 @@ def test_declared_facts_hold(name) -> None:
 
 
 def test_the_fixed_scale_stays_one_in_training() -> None:
-    network = create_backbone("mobilefacenet").train()
+    network: Any = create_backbone("mobilefacenet").train()
     network(torch.randn(4, 3, 112, 112)).square().sum().backward()
     assert [name for name, _ in network.norm.named_parameters()] == ["bias"]
     assert network.norm.unit_scale.tolist() == [1.0] * 128
@@ -108,7 +109,7 @@ def test_weights_of_another_network_or_kind_are_an_error(tmp_path: Path) -> None
 
 
 def params_of(name, **others):
-    network = create_backbone(name)
+    network: Any = create_backbone(name)
     state = network.state_dict()
     return {theirs: state[ours].numpy() for ours, theirs in network.mxnet_names().items()} | others
 
@@ -116,7 +117,8 @@ def params_of(name, **others):
 def test_a_classifier_and_an_optimizers_state_are_left_out_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = next(iter(create_backbone("mobilefacenet").mxnet_names().values()))
+    network: Any = create_backbone("mobilefacenet")
+    first = next(iter(network.mxnet_names().values()))
     arrays = params_of("mobilefacenet")
     others = {
         "fc7_weight": np.zeros((10, 128), np.float32),

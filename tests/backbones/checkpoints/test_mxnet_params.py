@@ -13,7 +13,7 @@ from mxnet_files import params_bytes
 from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
 from facexfer.errors import InputError
 
-ARRAYS = {
+ARRAYS: dict[str, np.ndarray] = {
     "arg:weight": np.arange(6, dtype=np.float32).reshape(2, 3),
     "aux:mean": np.array([0.5, -2.0], dtype=np.float16),
     "plain": np.array([[[7.0]]], dtype=np.float32),

@@ -6,6 +6,7 @@ import http.server
 import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +38,7 @@ def exported(small, tmp_path_factory: pytest.TempPathFactory):
     return export_arcface(small, tmp_path_factory.mktemp("onnx") / "w.onnx")
 
 
-OPTIONS = {"scale": 1, "blocks": (1, 1, 1, 1), "embedding_size": 64}
+OPTIONS: dict[str, Any] = {"scale": 1, "blocks": (1, 1, 1, 1), "embedding_size": 64}
 SMALL = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=64)"
 
 
@@ -69,7 +70,7 @@ def test_names_of_nodes_do_not_matter(small, exported, tmp_path: Path) -> None:
 
 def test_folded_batchnorm_is_revived_before_training(exported) -> None:
     torch.manual_seed(0)
-    loaded = create_backbone("mbf", weights=exported, **OPTIONS)
+    loaded: Any = create_backbone("mbf", weights=exported, **OPTIONS)
     assert not loaded.training
     with pytest.raises(InputError, match="expected BatchNorm with statistics before training mbf"):
         loaded.train()
@@ -110,7 +111,7 @@ def test_half_precision_constants(small, exported, tmp_path: Path) -> None:
     create_backbone("mbf", weights=tmp_path / "h.onnx", **OPTIONS)
     torch.save({name: tensor.half() for name, tensor in small.state_dict().items()}, tmp_path / "h.pt")
     loaded = create_backbone("mbf", weights=tmp_path / "h.pt", **OPTIONS)
-    assert loaded.conv_sep.layers[0].weight.dtype == torch.float32
+    assert loaded.state_dict()["conv_sep.layers.0.weight"].dtype == torch.float32
     assert "half precision" in identify(tmp_path / "h.pt").format
     assert identify(tmp_path / "h.pt").network == SMALL
 
@@ -165,8 +166,10 @@ def casia_forward(weights, maps):
         kernel = weights[f"{conv}.weight"]
         padding = 1 if kernel.shape[2:] == (3, 3) else 0
         maps = functional.conv2d(maps, kernel, None, stride, padding, groups=maps.shape[1] // kernel.shape[1])
-        parts = (weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-        maps = functional.batch_norm(maps, *parts, False, 0.0, 1e-5)
+        mean, var, weight, bias = (
+            weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        maps = functional.batch_norm(maps, mean, var, weight, bias, False, 0.0, 1e-5)
         return maps if slope is None else functional.prelu(maps, weights[f"{slope}.weight"])
 
     for name, stride in (("conv1", 2), ("dw_conv1", 1)):
@@ -294,7 +297,7 @@ def test_a_file_that_computes_in_half_precision(exported, small, tmp_path: Path)
 
 def test_options_in_the_name(exported) -> None:
     assert identify(exported).network == SMALL
-    network = create_backbone(SMALL, weights=exported)
+    network: Any = create_backbone(SMALL, weights=exported)
     assert network.info.name == SMALL
     assert (network.scale, network.blocks) == (1, (1, 1, 1, 1))
     for bad in ("mbf(scale)", "mbf(1)", "mbf(scale=open('x'))", "mbf(scale=1", "mbf(**{})", "a.b(c=1)", "mbf()()"):

@@ -133,7 +133,7 @@ def test_a_small_file_does_not_unfold() -> None:
     )
     with pytest.raises(InputError, match="expected arrays of uint8, got "):
         read_array_pickle(b"\x80\x02cnumpy\ndtype\n" + nested + b"\x85R.")
-    own = []
+    own: list = []
     own.append(own)
     with pytest.raises(InputError, match="at most 4 deep"):
         read_array_pickle(pickle.dumps(own))

@@ -10,7 +10,8 @@ from facexfer.data.pictures.depths import find_depths
 
 
 def picture(bits, camera=None, modality="nir"):
-    values = np.linspace(0, 2**bits - 1, 400).astype(np.uint16 if bits > 8 else np.uint8).reshape(20, 20)
+    ramp = np.linspace(0, 2**bits - 1, 400).reshape(20, 20)
+    values = ramp.astype(np.uint16) if bits > 8 else ramp.astype(np.uint8)
     return SimpleNamespace(modality=modality, camera=camera), cv2.imencode(".png", values)[1].tobytes()
 
 

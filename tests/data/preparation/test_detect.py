@@ -1,5 +1,6 @@
 """Detectors behind their protocol, which face is chosen, and the second looks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def write_bright_cell_detector(path, landmarks=True):
                 continue
             row = [2.0, 2, 2, 2] if kind == "bbox" else [-1.0, -1, 1, -1, 0, 0, -1, 1, 1, 1]
             nodes.append(
-                helper.make_node("Identity", [constant(f"c_{name}", np.tile(np.float32(row), (2 * cells, 1)))], [name])
+                helper.make_node(
+                    "Identity", [constant(f"c_{name}", np.tile(np.array(row, np.float32), (2 * cells, 1)))], [name]
+                )
             )
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 640, 640])
     graph = helper.make_graph(nodes, "cells", [image], outputs, constants)
@@ -124,11 +127,11 @@ def write_junk(path):
 class Listening:
     """A detector that finds one face in the pictures that a test wants it to, and keeps what it was shown."""
 
-    finds: object
+    finds: Callable[[np.ndarray], bool]
     name: str = "listening"
     shown: list = field(default_factory=list)
 
-    def detect(self, image):
+    def detect(self, image: np.ndarray) -> list[Face]:
         self.shown.append(image)
         return [Face((10, 10, 30, 30), POINTS, 0.9)] if self.finds(image) else []
 

@@ -62,7 +62,7 @@ def test_a_folder_per_person_can_be_split_afterwards(manifest, tmp_path: Path) -
     assert images[0].capture == "p0/0"
     (draw,) = write_draws(written, tmp_path / "draws", "identity-disjoint", 1)
     assert {*draw.splits} == {"train", "val"}
-    by_person = {}
+    by_person: dict[str, set[str]] = {}
     for image in read_manifest(tmp_path / "draws/identity-disjoint-0.csv").images:
         by_person.setdefault(image.identity, set()).add(image.split)
     assert all(len(splits) == 1 for splits in by_person.values())

@@ -85,7 +85,7 @@ def test_the_fitted_rate_is_the_measured_one_within_the_tail(tail) -> None:
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     """The whole table is docs/experiments/extrapolation.md; this is one population of it in seconds."""
     generator = np.random.default_rng(4)
-    held = {3: [], 10: [], 30: []}
+    held: dict[int, list[bool]] = {3: [], 10: [], 30: []}
     for _ in range(120):
         tail = Tail(collect_excesses(PairSet.within(*draw(generator))))
         for factor, holds in held.items():

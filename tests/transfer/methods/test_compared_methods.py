@@ -168,7 +168,7 @@ def test_fixed_attention_is_the_learned_distance_under_one_attention_for_all() -
     parts = module(images, labels)
     maps = [(module.source[:end](images), module.backbone[:end](images)) for end in (1, 4)]
     spatial, channel = list(module.terms["spatial"].buffers()), list(module.terms["channel"].buffers())
-    expected = sum(spatial_distance(*pair, w.expand(4, -1, -1)) for pair, w in zip(maps, spatial, strict=True))
-    assert parts["spatial"].item() == pytest.approx(expected.item(), rel=1e-5)
-    expected = sum(channel_distance(*pair, w.expand(4, -1)) for pair, w in zip(maps, channel, strict=True))
-    assert parts["channel"].item() == pytest.approx(expected.item(), rel=1e-5)
+    expected = sum(spatial_distance(*pair, w.expand(4, -1, -1)).item() for pair, w in zip(maps, spatial, strict=True))
+    assert parts["spatial"].item() == pytest.approx(expected, rel=1e-5)
+    expected = sum(channel_distance(*pair, w.expand(4, -1)).item() for pair, w in zip(maps, channel, strict=True))
+    assert parts["channel"].item() == pytest.approx(expected, rel=1e-5)

@@ -31,7 +31,7 @@ def test_batchnorm_and_the_head_are_all_that_moves() -> None:
 def test_companions_are_needed_where_they_are_read() -> None:
     (plain,), (guided,) = methods.create("dsbn"), methods.create("dsbn", identity_weight=0.0, weight=20.0)
     assert (plain.needs, plain.classification) == (frozenset(), 1.0)
-    assert (guided.needs, guided.classification) == ({Need.COMPANIONS}, 0.0)
+    assert (guided.needs, guided.classification) == (frozenset({Need.COMPANIONS}), 0.0)
     assert [(term.name, term.alpha) for term in guided.terms] == [("companion", 20.0)]
 
 

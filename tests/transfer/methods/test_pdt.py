@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -53,7 +55,7 @@ def test_a_network_without_a_block_says_what_to_set() -> None:
 
 def test_the_block_alone_is_trained() -> None:
     (stage,) = methods.create("pdt")
-    network = create_backbone("pdt:mobilefacenet")
+    network: Any = create_backbone("pdt:mobilefacenet")
     objective = Objective(network, LinearHead(network.info.embedding_size, 2), stage, {}, (), network).train()
     trained = {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
     assert trained == {f"backbone.prefix.{name}" for name, _ in network.prefix.named_parameters()}

@@ -15,7 +15,7 @@ from facexfer.transfer.methods.spd import SelectiveProjectionSGD
 
 def stepped(strength, gradients, start=1.0, source=0.0, momentum=0.9, size=1):
     weights = nn.Parameter(torch.full((size,), start, dtype=torch.float64))
-    sources = {weights: torch.full((size,), source, dtype=torch.float64)}
+    sources: dict[torch.Tensor, torch.Tensor] = {weights: torch.full((size,), source, dtype=torch.float64)}
     optimizer = SelectiveProjectionSGD([{"params": [weights]}], sources, 0.1, momentum, strength)
     for gradient in gradients:
         weights.grad = torch.full((size,), gradient, dtype=torch.float64)
@@ -45,7 +45,7 @@ def test_layers_are_judged_one_by_one_and_a_head_without_a_source_is_left_alone(
     generator = torch.Generator().manual_seed(0)
     ours = [nn.Parameter(torch.randn(3, 4, generator=generator)) for _ in range(3)]
     plain = [nn.Parameter(each.detach().clone()) for each in ours]
-    sources = {each: torch.randn(3, 4, generator=generator) for each in ours[:2]}
+    sources: dict[torch.Tensor, torch.Tensor] = {each: torch.randn(3, 4, generator=generator) for each in ours[:2]}
     first = SelectiveProjectionSGD([{"params": ours}], sources, 0.1, 0.9, 1.0)
     second = torch.optim.SGD(plain, lr=0.1, momentum=0.9)
     for number in range(3):

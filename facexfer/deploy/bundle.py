@@ -10,12 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from facexfer.backbones.parts.info import BackboneInfo
-from facexfer.data.images import read_crop
-from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.data.manifest import read_manifest
 from facexfer.data.pictures.depths import find_depths
+from facexfer.deploy.calibration import calibration_crops
 from facexfer.deploy.contract import (
     CONTRACT,
     DETECTOR,
@@ -43,8 +41,6 @@ from facexfer.measure.evaluate import Request, evaluate_comparison
 from facexfer.measure.pair_sets import Comparison, compare
 from facexfer.recipe import Recipe, read_recipe
 from facexfer.runs.folder import RunFolder, load_backbone
-
-_CALIBRATION_IMAGES = 128
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def make_bundle(
     fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))
     measured = compare(load(run), images, pairs.probe, pairs.gallery)
     choose_point(operating_points(measured.pairs(), fars), order.far)  # an unsupported FAR is an error before the work
-    calibration = functools.cache(lambda: _calibration(manifest, recipe, network.info))
+    calibration = functools.cache(lambda: calibration_crops(manifest, recipe, network.info.input_size))
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
         exported = Path(place) / "fp32.onnx"
         export_onnx(network, exported, order.opset, order.batch)
@@ -170,14 +166,6 @@ def make_bundle(
         for name, text in papers.items():
             write_text(folder / name, text)
         os.replace(folder, out)
-
-
-def _calibration(manifest: Manifest, recipe: Recipe, info: BackboneInfo) -> np.ndarray:
-    """Training crops (N, H, W, 3), evenly spread over the manifest."""
-    training = manifest.select(split=recipe.data.train_split, modality=recipe.data.modality).images
-    chosen = training[:: max(1, len(training) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
-    depths = find_depths(training)
-    return np.stack([read_crop(image.path, info.input_size, depths.usual(image)) for image in chosen])
 
 
 def _contract(

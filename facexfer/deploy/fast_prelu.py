@@ -1,5 +1,6 @@
-"""Write PReLU in operators that onnxruntime's fast layout on CPUs has."""
+"""Write PReLU in operators that onnxruntime's fast layout on CPUs has, and as PReLU again."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,32 @@ def rewrite_prelu(proto: Any) -> None:
                 nodes += _in_relu(node, slope.ravel(), proto.graph.initializer)
                 continue
         nodes.append(node)
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del proto.graph.node[:]
-    proto.graph.node.extend(copies)
-    _drop_unused(proto.graph)
+    _replace_nodes(proto.graph, nodes)
+
+
+def restore_prelu(proto: Any) -> None:
+    """Write what `rewrite_prelu` wrote as PReLU again.
+
+    OpenVINO computes PReLU together with the convolution before it, but not the four operators that stand for it:
+    they take 1.4 times as long in MobileFaceNet.
+
+    Args:
+        proto: The ONNX model, changed in place.
+    """
+    constants = {each.name: each for each in proto.graph.initializer}
+    makers = {node.output[0]: node for node in proto.graph.node}
+    parts: set[str] = set()
+    nodes: list[Any] = []
+    for node in proto.graph.node:
+        result = node.output[0]
+        if node.name == f"{result}_sum":
+            scaled = makers[f"{result}_slope"]
+            slope = numpy_helper.to_array(constants[scaled.input[1]]).reshape(-1, 1, 1)
+            proto.graph.initializer.append(numpy_helper.from_array(slope, f"{result}_slopes"))
+            node = onnx.helper.make_node("PRelu", [scaled.input[0], f"{result}_slopes"], [result], name=result)
+            parts |= {f"{result}_{part}" for part in ("relu", "slope", "rest")}
+        nodes.append(node)
+    _replace_nodes(proto.graph, [node for node in nodes if node.name not in parts])
 
 
 def _in_relu(node: Any, slope: np.ndarray, initializer: Any) -> list[Any]:
@@ -54,7 +77,11 @@ def _in_relu(node: Any, slope: np.ndarray, initializer: Any) -> list[Any]:
     ]
 
 
-def _drop_unused(graph: Any) -> None:
+def _replace_nodes(graph: Any, nodes: Sequence[Any]) -> None:
+    """Give a graph other nodes, and drop the constants that none of them uses."""
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
     used = {name for node in graph.node for name in node.input}
     kept = [each for each in graph.initializer if each.name in used]
     copies = [type(each).FromString(each.SerializeToString()) for each in kept]

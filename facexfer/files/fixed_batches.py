@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+CPU_BATCH = 4
+"""Images in a call on a CPU: the maps of more than a few leave its cache, which costs more than the calls."""
+
 
 def call_in_batches(
     call: Callable[[np.ndarray], np.ndarray], images: np.ndarray, step: int, is_fixed: bool

@@ -19,14 +19,13 @@ from facexfer.data.pictures.depths import find_depths
 from facexfer.data.repeats import hash_picture
 from facexfer.errors import InputError
 from facexfer.files.digest import file_digest
+from facexfer.files.fixed_batches import CPU_BATCH
 from facexfer.files.onnx_parts import onnx_digest
 from facexfer.files.onnx_session import OnnxSession
 from facexfer.measure.providers import CPU, choose_provider
 from facexfer.runs.folder import RunFolder, load_backbone, load_backbone_file
 from facexfer.runtime import prepare_cpu
 
-# The maps of more crops than a few leave a CPU's cache, which costs more than the calls.
-_CPU_BATCH = 4
 _CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "FusedConv")
 _SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
 
@@ -107,7 +106,7 @@ class OnnxEmbedder:
                 "--backbone NAME, of which it is a file (facexfer inspect tells)"
             )
         self.input_size = (height, width)
-        self._batch = _CPU_BATCH if self._session.provider == CPU else None
+        self._batch = CPU_BATCH if self._session.provider == CPU else None
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""

@@ -12,6 +12,7 @@ from shared_data import shared
 from facexfer import create_backbone
 from facexfer.data.images import read_crop
 from facexfer.deploy import onnx_export
+from facexfer.deploy.fast_prelu import restore_prelu
 from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx, lower_ir_version, onnx_info
 from facexfer.errors import InputError, RunError
 from facexfer.measure.embedder import load
@@ -102,6 +103,21 @@ def test_prelu_is_written_in_operators_of_the_fast_layout(network, exported) -> 
     slopes = "stem.0.2.weight"
     assert torch.allclose(loaded.state_dict()[slopes], network.state_dict()[slopes], atol=1e-6)
     assert loaded.info.licence == network.info.licence == "non-commercial research only"
+
+
+def test_prelu_is_restored_for_compilers_that_know_it(network, exported) -> None:
+    proto = onnx.load(exported)
+    restore_prelu(proto)
+    onnx.checker.check_model(proto)
+    kinds = [node.op_type for node in proto.graph.node]
+    assert kinds.count("PRelu") == sum(isinstance(module, torch.nn.PReLU) for module in network.modules())
+    assert "Relu" not in kinds
+    used = {name for node in proto.graph.node for name in node.input}
+    assert {each.name for each in proto.graph.initializer} <= used
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    crop = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), dtype=np.uint8)
+    images = crop.transpose(0, 3, 1, 2).astype(np.float32)
+    np.testing.assert_allclose(session.run(None, {"input": images})[0], load(exported).embed(crop), atol=1e-4)
 
 
 def test_equal_weights_leave_the_normalisation_where_insightface_looks(tmp_path: Path) -> None:

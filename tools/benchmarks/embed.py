@@ -1,18 +1,20 @@
-"""Images embedded per second: ``python tools/bench.py embed [--network mobilefacenet] [--batch 1 32] [--rounds 7]``.
+"""Milliseconds a crop: ``python tools/bench.py embed [--run RUN] [--batch 1 4 32] [--threads 1 2]``.
 
-One exported file by our embedder and by InsightFace's ``ArcFaceONNX.get_feat``, its network by torch (as it is, and in
-channels_last), and its 8-bit and half-precision forms by our embedder. All ways start from the same uint8 crops, in
-one process, by turns, round by round, with 1 and with 32 crops at a time; the median round counts, beside it the time
-of all threads together, which other work on the machine hardly changes. On the CPU, with one thread per core.
+Every installed runtime in each of its precisions, torch as it is and compiled, and InsightFace's
+``ArcFaceONNX.get_feat`` embed the same uint8 crops with the same weights, in one process and by turns, call by call.
+Shown are each way's fastest call, which other work on the machine hardly changes, and its median. The weights are a
+run's, or random ones of ``--network``; 8 bits are calibrated on the run's training crops, or on random ones. Whether a
+file embeds well is the gate's question, not this one's.
 """
 
 import argparse
+import copy
 import logging
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -22,72 +24,53 @@ import torch
 from facexfer.backbones import create_backbone
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
+from facexfer.data.manifest import read_manifest
+from facexfer.deploy.calibration import calibration_crops
 from facexfer.deploy.onnx_export import export_onnx
-from facexfer.deploy.quantize import write_half, write_int8_dynamic, write_int8_static
-from facexfer.measure.embedder import OnnxEmbedder
+from facexfer.deploy.runtime_files import RuntimeFile
+from facexfer.deploy.runtime_gate import convert, make_original
+from facexfer.deploy.runtimes import RUNTIMES, Choice
+from facexfer.errors import InputError
 from facexfer.measure.providers import CPU
+from facexfer.recipe import read_recipe
+from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.runtime import prepare_cpu
 
-OURS = "ours, fp32"
+OURS = "onnxruntime:fp32"
 Way = Callable[[np.ndarray], object]
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="bench.py embed", description=__doc__.splitlines()[0])
-    parser.add_argument("--network", nargs="+", default=["mobilefacenet", "lresnet34e_ir"])
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--batch", nargs="+", type=int, default=[1, 32])
-    parser.add_argument("--images", type=int, default=64, help="a way and round")
+    parser.add_argument("--network", default="mobilefacenet", help="with random weights, where no run is given")
+    parser.add_argument("--run", type=Path, help="a run on faces")
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 4, 32])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--calls", type=int, default=30, help="of each way, batch and number of threads, at most")
+    parser.add_argument("--seconds", type=float, default=60, help="for each batch and number of threads, at most")
     given = parser.parse_args(arguments)
     prepare_cpu()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    for name in given.network:
-        backbone = create_backbone(name, weights=given.weights).eval()
-        with tempfile.TemporaryDirectory() as folder:
-            ways = make_ways(backbone, Path(folder))
-            for batch in given.batch:
-                crops = make_crops(given.images, backbone.info.input_size)
-                show(name, batch, given.images, measure(ways, batch, crops, given.rounds))
+    backbone = create_backbone(given.network) if given.run is None else load_backbone(given.run)
+    size = backbone.info.input_size
+    crops = make_crops(32, size) if given.run is None else training_crops(given.run, size)
+    with tempfile.TemporaryDirectory() as place:
+        files = list(convert_all(backbone.eval(), crops, Path(place)))
+        for threads in given.threads:
+            ways = make_ways(backbone, files, Path(place), threads)
+            found = {
+                batch: measure(ways, np.resize(crops, (batch, *crops.shape[1:])), given.calls, given.seconds)
+                for batch in given.batch
+            }
+            show(f"{backbone.info.name}, threads: {threads}", found)
 
 
-def make_ways(backbone: BackboneModule, folder: Path) -> dict[str, Way]:
-    from insightface.model_zoo import model_zoo
-
-    exported = folder / "fp32.onnx"
-    export_onnx(backbone, exported)
-    smooth = make_crops(32, backbone.info.input_size)
-    write_half(exported, folder / "fp16.onnx")
-    write_int8_static(exported, folder / "int8.onnx", smooth)
-    write_int8_dynamic(exported, folder / "int8-dynamic.onnx")
-    insightface = model_zoo.get_model(str(exported), providers=[CPU])
-    normalize = Normalize(backbone.info)
-    lasting = {memory: backbone_in(backbone, memory) for memory in (torch.contiguous_format, torch.channels_last)}
-
-    def by_torch(memory: torch.memory_format) -> Way:
-        def embed(crops: np.ndarray) -> object:
-            with torch.no_grad():
-                images = normalize(torch.from_numpy(crops).permute(0, 3, 1, 2))
-                return lasting[memory](images.contiguous(memory_format=memory)).numpy()
-
-        return embed
-
-    return {
-        OURS: OnnxEmbedder(exported, CPU).embed,
-        "insightface get_feat": lambda crops: insightface.get_feat([crop[:, :, ::-1] for crop in crops]),
-        "torch eager": by_torch(torch.contiguous_format),
-        "torch channels_last": by_torch(torch.channels_last),
-        "ours, fp16": OnnxEmbedder(folder / "fp16.onnx", CPU).embed,
-        "ours, int8": OnnxEmbedder(folder / "int8.onnx", CPU).embed,
-        "ours, int8-dynamic": OnnxEmbedder(folder / "int8-dynamic.onnx", CPU).embed,
-    }
-
-
-def backbone_in(backbone: BackboneModule, memory: torch.memory_format) -> BackboneModule:
-    copy = create_backbone(backbone.info.name).eval()
-    copy.load_state_dict(backbone.state_dict())
-    return copy.to(memory_format=memory)
+def training_crops(run: Path, size: tuple[int, int]) -> np.ndarray:
+    recipe = read_recipe(RunFolder(run).recipe_file)
+    if recipe.data.manifest is None:
+        raise InputError(f"{run}: expected a run on faces, got task '{recipe.task}'; leave --run out")
+    return calibration_crops(read_manifest(recipe.data.manifest), recipe, size)
 
 
 def make_crops(count: int, size: tuple[int, int]) -> np.ndarray:
@@ -96,32 +79,80 @@ def make_crops(count: int, size: tuple[int, int]) -> np.ndarray:
     return np.stack([cv2.resize(each, size[::-1], interpolation=cv2.INTER_CUBIC) for each in small])
 
 
-def measure(ways: dict[str, Way], batch: int, crops: np.ndarray, rounds: int) -> dict[str, list[tuple[float, float]]]:
-    parts = [crops[start : start + batch] for start in range(0, len(crops), batch)]
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        # Each round begins with another way, so that none is always first after the slowest.
-        names = list(ways)[number % len(ways) :] + list(ways)[: number % len(ways)]
+def convert_all(backbone: BackboneModule, crops: np.ndarray, folder: Path) -> Iterator[RuntimeFile]:
+    """Convert for each runtime and precision, one folder each; what cannot be had here is printed."""
+    export_onnx(backbone, folder / "fp32.onnx")
+    original = make_original(backbone, folder / "fp32.onnx", None, lambda: crops)
+    for runtime in RUNTIMES.values():
+        for precision in runtime.precisions if not runtime.on_device else ():
+            choice = Choice(runtime, precision)
+            (folder / choice.name).mkdir()
+            try:
+                yield convert(choice, original, folder / choice.name)
+            except InputError as error:
+                print(f"{choice.name} left out: {error}", flush=True)
+
+
+def make_ways(backbone: BackboneModule, files: list[RuntimeFile], folder: Path, threads: int) -> dict[str, Way]:
+    import onnxruntime
+    from insightface.model_zoo import model_zoo
+
+    ways: dict[str, Way] = {
+        file.name: file.open(folder / file.name, backbone.info.input_size, threads).embed for file in files
+    }
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    insightface = model_zoo.get_model(str(folder / "fp32.onnx"), providers=[CPU], sess_options=options)
+    ways["insightface get_feat"] = lambda crops: insightface.get_feat([crop[:, :, ::-1] for crop in crops])
+    torch.set_num_threads(threads)
+    torch.compiler.reset()
+    network = copy.deepcopy(backbone)
+    last = copy.deepcopy(backbone).to(memory_format=torch.channels_last)
+    ways["torch eager"] = by_torch(network, backbone, torch.contiguous_format)
+    ways["torch channels_last"] = by_torch(last, backbone, torch.channels_last)
+    ways["torch compiled"] = by_torch(torch.compile(network), backbone, torch.contiguous_format)
+    return ways
+
+
+def by_torch(network: Callable[[torch.Tensor], torch.Tensor], of: BackboneModule, memory: torch.memory_format) -> Way:
+    normalize = Normalize(of.info)
+
+    def embed(crops: np.ndarray) -> object:
+        with torch.no_grad():
+            images = normalize(torch.from_numpy(crops).permute(0, 3, 1, 2))
+            return network(images.contiguous(memory_format=memory)).numpy()
+
+    return embed
+
+
+def measure(ways: Mapping[str, Way], crops: np.ndarray, calls: int, seconds: float) -> dict[str, list[float]]:
+    """Time calls by turns, after one of each that is not counted; milliseconds a crop."""
+    for embed in ways.values():
+        embed(crops)
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    end = time.perf_counter() + seconds
+    for turn in range(calls):
+        # Each turn begins with another way, so that none is always first after the slowest.
+        names = list(ways)[turn % len(ways) :] + list(ways)[: turn % len(ways)]
         for name in names:
-            start, used = time.perf_counter(), time.process_time()
-            for part in parts:
-                ways[name](part)
-            seconds = time.perf_counter() - start, time.process_time() - used
-            if number:
-                found[name].append(seconds)
+            start = time.perf_counter()
+            ways[name](crops)
+            found[name].append(1000 * (time.perf_counter() - start) / len(crops))
+        if time.perf_counter() > end:
+            break
     return found
 
 
-def show(network: str, batch: int, images: int, found: dict[str, list[tuple[float, float]]]) -> None:
-    rates = {name: images / statistics.median(wall for wall, _ in times) for name, times in found.items()}
-    for name, times in found.items():
-        milliseconds = 1000 * statistics.median(used for _, used in times) / images
-        ratio = statistics.median(mine / other for (mine, _), (other, _) in zip(times, found[OURS], strict=True))
-        print(
-            f"{network}, batch {batch:2}: {name:21} {rates[name]:7.1f} images/s, {milliseconds:6.2f} ms of CPU an "
-            f"image, {ratio:5.2f} x the time of {OURS}",
-            flush=True,
-        )
+def show(title: str, found: Mapping[int, Mapping[str, list[float]]]) -> None:
+    print(f"\n{title}; milliseconds a crop: the fastest call (the median); times as fast as {OURS}\n", flush=True)
+    print("| | " + " | ".join(f"batch {batch}" for batch in found) + " |")
+    print("|---" * (len(found) + 1) + "|")
+    for name in next(iter(found.values())):
+        cells = [
+            f"{min(times[name]):.2f} ({statistics.median(times[name]):.2f}), {min(times[OURS]) / min(times[name]):.2f}"
+            for times in found.values()
+        ]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 
 from facexfer.deploy.runtimes.runtime import Choice
 from facexfer.files.digest import files_digest
-from facexfer.files.fixed_batches import call_in_batches
+from facexfer.files.fixed_batches import CPU_BATCH, call_in_batches
 
 
 class RuntimeEmbedder:
@@ -43,4 +43,4 @@ class RuntimeEmbedder:
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
         images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
-        return call_in_batches(self._session, images, self._batch or len(images), self._batch is not None)
+        return call_in_batches(self._session, images, self._batch or CPU_BATCH, self._batch is not None)

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import onnx
 
+from facexfer.deploy.fast_prelu import restore_prelu
 from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
 from facexfer.errors import InputError
 
@@ -37,7 +39,9 @@ class OpenVino:
                 "expected a CPU that computes in bfloat16 for openvino:bf16, this one does not; take openvino:fp32 or "
                 "openvino:int8, or export on the machine that is shipped to"
             )
-        model = openvino.Core().read_model(original.onnx)
+        proto = onnx.load(str(original.onnx))
+        restore_prelu(proto)
+        model = openvino.Core().read_model(proto.SerializeToString())
         if precision == "int8":
             model = self._quantize(model, original)
         openvino.save_model(model, file, compress_to_fp16=precision == "fp16")

@@ -125,6 +125,7 @@ def labelled_scores(pairs: PairSet, fars: Sequence[float]) -> LabelledScores:
         tail_weights=np.concatenate(weights),
         impostor_counts=counts,
         tar=tuple(float((scores > cuts[rank].threshold).mean()) if rank else None for rank in allowed),
+        groups=None if pairs.groups is None else pairs.groups.numpy(),
     )
 
 

@@ -24,6 +24,7 @@ class LabelledScores:
         impostor_counts: (I, I) is never held: the impostor pairs between two identities are a_i b_j + a_j b_i;
             these are the two columns (I, 2) a and b. For one set, b is a half of a.
         tar: The true accept rate at each target, exact; None where it is not supported.
+        groups: (I,) numbers of the identities' groups, of which no two are compared; None where all are.
     """
 
     genuine: np.ndarray
@@ -33,6 +34,7 @@ class LabelledScores:
     tail_weights: np.ndarray
     impostor_counts: np.ndarray
     tar: tuple[float | None, ...]
+    groups: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,14 @@ class _Sorted:
         self._genuine, self._people = scores.genuine[order], scores.genuine_identities[order]
         self._tail, self._two, self._worth = scores.tail, scores.tail_identities, scores.tail_weights
         self._counts = scores.impostor_counts
+        people = len(self._counts)
+        self._groups = np.zeros(people, dtype=np.int64) if scores.groups is None else scores.groups
 
     def rates(self, weights: np.ndarray, fars: Sequence[float], impostor_pairs: int) -> np.ndarray:
         """The weighted TAR at each FAR; 0 where it is not supported."""
         one, other = (self._counts * weights[:, None]).T
-        everything = one.sum() * other.sum() - (one * other).sum()
+        in_group = np.bincount(self._groups, one) * np.bincount(self._groups, other)
+        everything = in_group.sum() - (one * other).sum()
         accepted = np.cumsum(self._worth * weights[self._two[:, 0]] * weights[self._two[:, 1]])
         hits = np.concatenate([[0.0], np.cumsum(weights[self._people])])
         rates = []

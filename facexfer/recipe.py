@@ -110,6 +110,10 @@ class DataSection(Section):
     """Train on this many identities, drawn by `draw_seed`; a larger number keeps those of a smaller one."""
     search_identities: int = Field(default=0, ge=0)
     """For searching options: hold out this many training identities and validate on them instead of `val_split`."""
+    folds: int | None = Field(default=None, ge=2)
+    """Of faces: cut the identities of `train_split` into this many parts, by `draw_seed`."""
+    fold: int | None = Field(default=None, ge=1)
+    """Validate on this part of the `folds`, from 1, instead of `val_split`, and train on the others."""
     draw_seed: int = 0
     """Of the draws of images and identities; `seed` is the training's."""
     augmentation: str = "flip"
@@ -118,6 +122,12 @@ class DataSection(Section):
     """Draw batches of as many images of each of this many identities."""
     cache: ExpandedPath | None = None
     """A folder for the decoded training crops as one memory-mapped file; without, they are kept in memory."""
+
+    @pydantic.model_validator(mode="after")
+    def _folds_and_fold(self) -> "DataSection":
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("expected both of folds and fold, got one; give the other")
+        return self
 
 
 class SourceDataSection(Section):

@@ -17,6 +17,7 @@ from facexfer.eval.pairwise.inputs import (
     Vectors,
     label_codes,
     pairs_of_one_capture,
+    separate_groups,
     unit_embeddings,
 )
 from facexfer.eval.pairwise.labels import join_labels, read_captures
@@ -62,6 +63,7 @@ class PairSet:
         column_order: (Q,).
         one_set: Whether rows and columns are one set, of which every unordered pair counts once.
         left_out: (E, 2) pairs (row, column) that do not count, sorted.
+        groups: (I,) numbers of the identities' groups, of which no two are compared; None where all are.
         genuine_pairs: How many pairs of one person count.
         impostor_pairs: How many pairs of two persons count.
         identities: How many numbers there are.
@@ -75,7 +77,9 @@ class PairSet:
         column_labels: Tensor,
         left_out: Tensor,
         one_set: bool,
+        groups: Tensor | None = None,
     ) -> None:
+        self.groups = groups
         self.identities = int(max(row_labels.max(), column_labels.max())) + 1
         self.one_set = one_set
         self._height, self._width, self._strip = shape_of_blocks(rows.device)
@@ -104,15 +108,22 @@ class PairSet:
 
     @classmethod
     def within(
-        cls, embeddings: Vectors, labels: np.ndarray, device: str = "cpu", left_out: Tensor | None = None
+        cls,
+        embeddings: Vectors,
+        labels: np.ndarray,
+        device: str = "cpu",
+        left_out: Tensor | None = None,
+        groups: np.ndarray | None = None,
     ) -> "PairSet":
-        """Take every unordered pair of one set.
+        """Take every unordered pair of one set, or of each of its groups.
 
         Args:
             embeddings: (N, D), of any length.
             labels: (N,), equal for one person.
             device: Where the products are made.
             left_out: (E, 2) places of pairs that do not count; None leaves none out.
+            groups: (N,) whole numbers, equal for images that are compared, such as the fold of a cross-validation:
+                each has been embedded by its own network. None compares all.
 
         Returns:
             The pairs.
@@ -123,7 +134,11 @@ class PairSet:
         units = unit_embeddings(embeddings, "embeddings", torch.device(device))
         codes = label_codes(labels, len(units), "labels").to(device)
         nothing = torch.empty((0, 2), dtype=torch.int64) if left_out is None else left_out
-        return cls(units, units, codes, codes, nothing.to(device), one_set=True)
+        if groups is None:
+            return cls(units, units, codes, codes, nothing.to(device), one_set=True)
+        across, of_identity = separate_groups((groups, codes.cpu()))
+        nothing = torch.cat([nothing.cpu(), across]).to(device)
+        return cls(units, units, codes, codes, nothing, one_set=True, groups=of_identity)
 
     @classmethod
     def against(
@@ -136,6 +151,7 @@ class PairSet:
         probe_captures: np.ndarray | None = None,
         device: str = "cpu",
         left_out: Tensor | None = None,
+        groups: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> "PairSet":
         """Take every pair of a gallery and a probe image but those of one capture.
 
@@ -148,6 +164,7 @@ class PairSet:
             probe_captures: (Q,) likewise.
             device: Where the products are made.
             left_out: (E, 2) places of other pairs that do not count.
+            groups: (G,) and (Q,) as for `within`.
 
         Returns:
             The pairs.
@@ -170,7 +187,11 @@ class PairSet:
         )
         if left_out is not None:
             shots = torch.cat([shots, left_out.cpu()])
-        return cls(rows, columns, codes[0], codes[1], shots.to(device), one_set=False)
+        of_identity = None
+        if groups is not None:
+            across, of_identity = separate_groups(*zip(groups, (each.cpu() for each in codes), strict=True))
+            shots = torch.cat([shots, across])
+        return cls(rows, columns, codes[0], codes[1], shots.to(device), one_set=False, groups=of_identity)
 
     def block_starts(self) -> list[tuple[int, int]]:
         """The corners (first row, first column) of all blocks; for one set, of the upper triangle alone."""
@@ -264,23 +285,30 @@ class PairSet:
             the squared number of impostor pairs between them. Pairs left out are subtracted from the former alone.
         """
         rows, columns = self.row_counts.double().cpu().numpy(), self.column_counts.double().cpu().numpy()
+        groups = np.zeros(self.identities, dtype=np.int64) if self.groups is None else self.groups.numpy()
+
+        def in_group(values: np.ndarray) -> np.ndarray:
+            return np.bincount(groups, values)
+
         if self.one_set:
-            counts = rows * (rows.sum() - rows)
-            squares = ((rows**2).sum() ** 2 - (rows**4).sum()) / 2
+            counts = rows * (in_group(rows)[groups] - rows)
+            squares = ((in_group(rows**2) ** 2).sum() - (rows**4).sum()) / 2
         else:
-            counts = rows * (columns.sum() - columns) + columns * (rows.sum() - rows)
+            counts = rows * (in_group(columns)[groups] - columns) + columns * (in_group(rows)[groups] - rows)
             # Between i and j there are r_i c_j + r_j c_i pairs; the square is summed over i < j.
             squares = (
-                (rows**2).sum() * (columns**2).sum()
-                + (rows * columns).sum() ** 2
+                (in_group(rows**2) * in_group(columns**2)).sum()
+                + (in_group(rows * columns) ** 2).sum()
                 - 2 * ((rows * columns) ** 2).sum()
             )  # fmt: skip
-        if len(self.left_out):
-            shots = self.left_out.cpu()
-            people = self.row_identities.cpu()[shots[:, 0]], self.column_identities.cpu()[shots[:, 1]]
-            strangers = people[0] != people[1]
-            for side in people:
-                counts -= torch.bincount(side[strangers], minlength=self.identities).numpy()
+        left_out = self.left_out.cpu().numpy()
+        first, second = (
+            people.cpu().numpy()[places]
+            for people, places in ((self.row_identities, left_out[:, 0]), (self.column_identities, left_out[:, 1]))
+        )
+        strangers = (first != second) & (groups[first] == groups[second])
+        for side in (first, second):
+            counts -= np.bincount(side[strangers], minlength=self.identities)
         return counts, float(squares)
 
     def _block(self, height: int, width: int) -> Tensor:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from facexfer.comparison.folds import PooledPairs, fold_settings, pool_folds
 from facexfer.comparison.grid import Cell, Grid, cells_of, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.files.lock import hold_folder
@@ -26,6 +27,7 @@ class Outcome:
         result: As in ``result.json``; None for a run that failed.
         failure: Why it failed, in one line; empty for a good one.
         alpha: What the search chose; None where nothing was searched.
+        pooled: The pairs of all folds together, where the grid has folds.
     """
 
     cell: Cell
@@ -34,6 +36,7 @@ class Outcome:
     result: dict[str, Any] | None
     failure: str = ""
     alpha: float | None = None
+    pooled: tuple[PooledPairs, ...] = ()
 
 
 def run_cells(
@@ -60,6 +63,8 @@ def run_cells(
     """
     for cell in cells_of(grid):
         recipe_of(grid, cell)
+        for settings in fold_settings(grid):
+            recipe_of(grid, cell, settings)
     with RunPool(jobs, say) as pool:
         return _Comparison(grid, out, pool).run(show)
 
@@ -116,9 +121,34 @@ class _Comparison:
 
     def _start_runs(self, cell: Cell, alpha: float | None) -> None:
         for seed in self._grid.seeds:
+            if self._grid.folds is not None:
+                self._start_folds(cell, seed, alpha)
+                continue
             recipe = recipe_of(self._grid, cell, (f"seed={seed}", *self._with(cell, alpha)))
             end = partial(self._end_run, cell, seed, alpha)
             self._start(f"{cell.key} seed {seed}", recipe, self._folder(cell, seed), end)
+
+    def _start_folds(self, cell: Cell, seed: int, alpha: float | None) -> None:
+        ended: list[Finished] = []
+        for fold, settings in enumerate(fold_settings(self._grid), start=1):
+            recipe = recipe_of(self._grid, cell, (f"seed={seed}", *self._with(cell, alpha), *settings))
+            end = partial(self._end_fold, cell, seed, alpha, ended)
+            self._start(f"{cell.key} seed {seed} fold {fold}", recipe, self._folder(cell, seed) / f"fold{fold}", end)
+
+    def _end_fold(self, cell: Cell, seed: int, alpha: float | None, ended: list[Finished], run: Finished) -> None:
+        ended.append(run)
+        folds = len(fold_settings(self._grid))
+        if len(ended) < folds:
+            return
+        failure = "; ".join(each.failure for each in ended if each.failure)
+        pooled = () if failure else pool_folds([self._folder(cell, seed) / f"fold{fold + 1}" for fold in range(folds)])
+        figures = {
+            f"{pairs.name}/tar@{point.far:g}": point.tar if point.supported else None
+            for pairs in pooled
+            for point in pairs.points
+        }
+        result = None if failure else {"figures": figures}
+        self._outcomes[cell, seed] = Outcome(cell, seed, self._folder(cell, seed), result, failure, alpha, pooled)
 
     def _end_trial(self, cell: Cell, alpha: float, trial: Finished) -> None:
         trials = self._trials.setdefault(cell, {})

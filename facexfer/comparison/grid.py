@@ -77,6 +77,8 @@ class Grid(Section):
     datasets: dict[str, Choice] = Field(default_factory=lambda: {"": Choice()})
     overrides: tuple[Override, ...] = ()
     search: Search | None = None
+    folds: int | None = Field(default=None, ge=2)
+    """Of faces: train each method once per fold of the training identities, and pool the folds' scores."""
     generated: GeneratedFaces | None = None
     """Faces that ``facexfer compare`` draws first; ``$FACEXFER_DEMO`` in the recipes names their folder."""
     paper: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -166,6 +168,11 @@ def _check(grid: Grid, origin: str) -> None:
             raise InputError(f"{origin}: expected both alpha and alphas for method '{name}', got one; give the other")
         if method.alpha and grid.search is None:
             raise InputError(f"{origin}: expected [search] for the alphas of method '{name}', got none; add it")
+        if method.alpha and grid.folds is not None:
+            raise InputError(
+                f"{origin}: expected no alphas in a grid with folds, got some for method '{name}': the search would "
+                "see those who are measured; set one value"
+            )
     known = {cell.key for cell in cells_of(grid)}
     for key, figures in grid.paper.items():
         if key not in known:

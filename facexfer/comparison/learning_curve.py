@@ -14,7 +14,7 @@ from facexfer.comparison.grid import Choice, GeneratedFaces, Grid, cells_of, rec
 from facexfer.errors import InputError
 from facexfer.files.packaged import read_toml
 from facexfer.recipe import Section
-from facexfer.tasks.face import training_size
+from facexfer.tasks.face_images import training_size
 from facexfer.validation import first_problem
 
 Fraction = Annotated[float, Field(gt=0, le=1)]

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from facexfer.comparison.cells import Outcome
+from facexfer.comparison.fold_table import fold_lines
 from facexfer.comparison.grid import Cell, Grid, cells_of
 from facexfer.files.atomic import write_text
 
@@ -99,6 +100,8 @@ def markdown(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
         for network in grid.networks:
             lines += ["", f"## {' / '.join(part for part in (dataset, network) if part) or 'All'}", ""]
             lines += _block(grid, outcomes, out, dataset, network)
+            if grid.folds is not None:
+                lines += fold_lines(grid, outcomes, dataset, network)
     failed = [outcome for outcome in outcomes if outcome.failure]
     if failed:
         lines += ["", "## Failed", ""]

@@ -47,6 +47,33 @@ def check_trainable(training: Manifest) -> None:
         )
 
 
+def fold_identities(manifest: Manifest, folds: int, fold: int, seed: int) -> set[str]:
+    """The identities of one fold of a cross-validation: every identity is in one fold, and the folds are of one size.
+
+    Args:
+        manifest: The images.
+        folds: How many folds there are.
+        fold: Which one, from 1.
+        seed: Of the draw; the same seed and identities give the same folds, in whatever order they are listed.
+
+    Returns:
+        The names of its identities.
+
+    Raises:
+        InputError: If a fold would have fewer than two identities, or there is no such fold.
+    """
+    names = sorted(set(manifest.identities))
+    if len(names) < 2 * folds:
+        raise InputError(
+            f"{manifest.path}: expected at least 2 identities per fold, got {len(names)} for data.folds = {folds}; "
+            "lower it"
+        )
+    if not 1 <= fold <= folds:
+        raise InputError(f"expected data.fold from 1 to data.folds = {folds}, got {fold}; choose one of them")
+    order = np.random.default_rng(seed).permutation(len(names))
+    return {names[index] for index in order[fold - 1 :: folds]}
+
+
 def limit_identities(manifest: Manifest, count: int, seed: int) -> Manifest:
     """Keep the images of ``count`` identities, drawn by ``seed``; more of them keep those of fewer.
 

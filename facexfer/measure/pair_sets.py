@@ -75,15 +75,23 @@ class Comparison:
     gallery: Side | None = None
     places: tuple[int, ...] | None = None
 
-    def pairs(self, device: str = "cpu") -> PairSet:
+    def pairs(
+        self, device: str = "cpu", groups: np.ndarray | None = None, gallery_groups: np.ndarray | None = None
+    ) -> PairSet:
         """The pairs, without those of a picture with itself or of one shot.
+
+        Args:
+            device: Where they are scored.
+            groups: (N,) of the one set or the probes, as for `PairSet.within`: only pairs within a group count.
+            gallery_groups: (G,) of the gallery.
 
         Raises:
             InputError: If an embedding is not usable or a kind of pair is missing.
         """
         if self.gallery is None:
             left_out = pairs_that_share(self.probe.keys())
-            return PairSet.within(self.probe.embeddings, self.probe.labels, device, left_out)
+            return PairSet.within(self.probe.embeddings, self.probe.labels, device, left_out, groups)
+        both = None if groups is None or gallery_groups is None else (gallery_groups, groups)
         return PairSet.against(
             self.gallery.embeddings,
             self.gallery.labels,
@@ -93,6 +101,7 @@ class Comparison:
             self.probe.captures,
             device,
             pairs_that_share(self.gallery.keys(), self.probe.keys()),
+            both,
         )
 
     def enrolled(self, share: float | None) -> "Comparison":

@@ -16,13 +16,14 @@ from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.mixture import Part
 from facexfer.data.pictures.depths import find_depths
 from facexfer.data.repeats import check_pictures_apart, distinct_images, say_repeats
-from facexfer.data.splits import check_disjoint, check_trainable, limit_identities, limit_per_identity
+from facexfer.data.splits import check_disjoint, check_trainable
 from facexfer.errors import InputError
 from facexfer.eval.pairwise.inputs import Keys, pairs_that_share
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import DataSection, EvaluationSection, PairsSection, Recipe
+from facexfer.tasks.face_images import training_and_validation
 from facexfer.tasks.task import Task, TaskKind
 
 
@@ -109,64 +110,6 @@ def picture_fingerprints(data: DataSection) -> dict[str, str]:
 
 def _fingerprints(training: Manifest, validation: Manifest) -> dict[str, str]:
     return {"training": training.fingerprint(), "validation": validation.fingerprint()}
-
-
-def training_size(data: DataSection) -> tuple[int, float]:
-    """How many people a recipe trains on, and how many images of each on average.
-
-    Args:
-        data: The recipe's choice of faces.
-
-    Returns:
-        People, and images per person over the modalities that are trained on.
-
-    Raises:
-        InputError: If there is no manifest, or a choice selects nothing.
-    """
-    if data.manifest is None:
-        raise InputError("expected data.manifest in a face recipe, got none; name the CSV of the crops")
-    training, _ = training_and_validation(read_manifest(data.manifest), data)
-    people = len(training.identities)
-    return people, len(training.images) / people
-
-
-def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Manifest, Manifest]:
-    """Choose the training images, and the validation images of other identities in every modality.
-
-    With `search_identities`, the validation identities are drawn from the training split, so that searching options
-    never sees the validation split.
-
-    Args:
-        manifest: All images.
-        data: The recipe's choice.
-
-    Returns:
-        Training images (of the chosen modality) and validation images (of all modalities).
-
-    Raises:
-        InputError: If a choice selects nothing, or more identities are held out than there are.
-    """
-    training_split = manifest.select(split=data.train_split)
-    if data.search_identities == 0:
-        validation = manifest.select(split=data.val_split)
-        training = training_split
-    else:
-        names = training_split.identities
-        if data.search_identities >= len(names):
-            raise InputError(
-                f"expected to hold out fewer than the {len(names)} training identities, got search_identities = "
-                f"{data.search_identities}; hold out about a fifth"
-            )
-        order = np.random.default_rng(data.draw_seed).permutation(len(names))
-        held_out = {names[index] for index in order[: data.search_identities]}
-        validation = training_split.select(identities=held_out)
-        training = training_split.select(identities=set(names) - held_out)
-    training = training.select(modality=data.modality)
-    if data.train_identities is not None:
-        training = limit_identities(training, data.train_identities, data.draw_seed)
-    if data.images_per_identity is not None:
-        training = limit_per_identity(training, data.images_per_identity, data.draw_seed)
-    return training, validation
 
 
 def _spectra(training: Manifest, modalities: str | tuple[str, ...] | None) -> tuple[int, ...] | None:
@@ -339,7 +282,7 @@ FACE = TaskKind(
     face_task,
     reads=(
         "data.manifest", "data.modality", "data.train_split", "data.val_split", "data.images_per_identity",
-        "data.train_identities", "data.search_identities", "data.draw_seed", "data.cache",
+        "data.train_identities", "data.search_identities", "data.folds", "data.fold", "data.draw_seed", "data.cache",
         "source_data.manifest", "source_data.modality", "source_data.split", "companions.*", "pool.*",
         "evaluation.fars", "evaluation.pairs", "evaluation.best_far", "evaluation.patience",
     ),

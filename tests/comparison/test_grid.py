@@ -43,6 +43,7 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_every_cell_of_the_packaged_grids_is_a_good_recipe(name, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
     monkeypatch.setenv("FACEXFER_DEMO", "runs/demo")
+    monkeypatch.setenv("T360", "crops")
     grid = read_grid(name.removesuffix(".toml"))
     datasets, networks = list(grid.datasets), list(grid.networks)
     for cell in cells_of(grid):

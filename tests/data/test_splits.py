@@ -9,7 +9,7 @@ from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.splits import limit_identities
 from facexfer.errors import InputError
 from facexfer.recipe import DataSection
-from facexfer.tasks.face import training_and_validation
+from facexfer.tasks.face_images import training_and_validation
 
 
 @pytest.fixture

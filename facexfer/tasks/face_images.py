@@ -1,0 +1,71 @@
+"""Whom a face recipe trains on, and whom it measures."""
+
+import numpy as np
+
+from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.data.splits import fold_identities, limit_identities, limit_per_identity
+from facexfer.errors import InputError
+from facexfer.recipe import DataSection
+
+
+def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Manifest, Manifest]:
+    """Choose the training images, and the validation images of other identities in every modality.
+
+    With `folds`, one fold of the training split's identities is for validation and the others for training. With
+    `search_identities`, the validation identities are drawn from those that are trained on, so that searching options
+    never sees the validation images.
+
+    Args:
+        manifest: All images.
+        data: The recipe's choice.
+
+    Returns:
+        Training images (of the chosen modality) and validation images (of all modalities).
+
+    Raises:
+        InputError: If a choice selects nothing, or more identities are held out than there are.
+    """
+    training_split = manifest.select(split=data.train_split)
+    if data.fold is not None and data.folds is not None:
+        held_out = fold_identities(training_split, data.folds, data.fold, data.draw_seed)
+        validation = training_split.select(identities=held_out)
+        training_split = training_split.select(identities=set(training_split.identities) - held_out)
+    elif data.search_identities == 0:
+        validation = manifest.select(split=data.val_split)
+    training = training_split
+    if data.search_identities > 0:
+        names = training_split.identities
+        if data.search_identities >= len(names):
+            raise InputError(
+                f"expected to hold out fewer than the {len(names)} training identities, got search_identities = "
+                f"{data.search_identities}; hold out about a fifth"
+            )
+        order = np.random.default_rng(data.draw_seed).permutation(len(names))
+        held_out = {names[index] for index in order[: data.search_identities]}
+        validation = training_split.select(identities=held_out)
+        training = training_split.select(identities=set(names) - held_out)
+    training = training.select(modality=data.modality)
+    if data.train_identities is not None:
+        training = limit_identities(training, data.train_identities, data.draw_seed)
+    if data.images_per_identity is not None:
+        training = limit_per_identity(training, data.images_per_identity, data.draw_seed)
+    return training, validation
+
+
+def training_size(data: DataSection) -> tuple[int, float]:
+    """How many people a recipe trains on, and how many images of each on average.
+
+    Args:
+        data: The recipe's choice of faces.
+
+    Returns:
+        People, and images per person over the modalities that are trained on.
+
+    Raises:
+        InputError: If there is no manifest, or a choice selects nothing.
+    """
+    if data.manifest is None:
+        raise InputError("expected data.manifest in a face recipe, got none; name the CSV of the crops")
+    training, _ = training_and_validation(read_manifest(data.manifest), data)
+    people = len(training.identities)
+    return people, len(training.images) / people

@@ -1,0 +1,100 @@
+"""A cross-validation over identities: every person is measured once, by a network that has not seen that person."""
+
+import pytest
+from small_faces import write_small_set
+from small_grid import write_small_grid
+
+from facexfer.comparison.cells import run_cells
+from facexfer.comparison.folds import pool_folds
+from facexfer.comparison.grid import read_grid
+from facexfer.comparison.table import write_tables
+from facexfer.data.manifest import read_manifest
+from facexfer.errors import InputError
+from facexfer.measure.embed import embed
+from facexfer.recipe import DataSection
+from facexfer.tasks.face_images import training_and_validation
+
+GRID = """
+title = "Small"
+recipe = "{recipe}"
+figures = ["nir/tar@0.1"]
+seeds = [0]
+folds = 2
+[datasets.""]
+settings = ["evaluation.fars=[0.1, 0.3]"]
+[methods."Untouched"]
+settings = ["method.name=l2_fe"]
+[methods."L2"]
+"""
+
+
+@pytest.mark.slow
+def test_folds_are_trained_apart_and_measured_together(tmp_path):
+    grid = read_grid(write_small_grid(tmp_path, GRID, iterations=1))
+    out = tmp_path / "out"
+    untouched, trained = run_cells(grid, out, 2, print)
+    assert (untouched.failure, trained.failure) == ("", "")
+    folds = [trained.folder / f"fold{number}" for number in (1, 2)]
+    images = read_manifest(tmp_path / "faces" / "images.csv")
+    measured = [
+        training_and_validation(images, DataSection(folds=2, fold=fold))[1].select(modality="nir") for fold in (1, 2)
+    ]
+    (pooled,) = trained.pooled
+    sides = [embed(run, validation) for run, validation in zip(folds, measured, strict=True)]
+    genuine = [
+        float(one @ other)
+        for side in sides
+        for place, one in enumerate(_unit(side.embeddings))
+        for other, name in zip(_unit(side.embeddings)[:place], side.labels[:place], strict=True)
+        if name == side.labels[place]
+    ]
+    assert sorted(pooled.scores.genuine.tolist()) == pytest.approx(sorted(genuine), abs=1e-6)
+    assert pooled.points[0].impostor_pairs == sum(_strangers(side.labels) for side in sides)
+    write_tables(grid, [untouched, trained], out)
+    table = (out / "table.md").read_text()
+    assert "Pooled over 2 folds" in table
+    assert f"| L2 | 0 | nir/tar@0.3 | {100 * pooled.points[1].tar:.1f} | " in table
+    with pytest.raises(InputError, match=r"all folds of one cross-validation, got data.fold = \[1\] of data.folds = 2"):
+        pool_folds(folds[:1])
+
+
+def test_nobody_is_in_two_folds_and_everybody_in_one(tmp_path):
+    images = read_manifest(write_small_set(tmp_path / "faces", train=7))
+    parts = [training_and_validation(images, DataSection(folds=3, fold=fold)) for fold in (1, 2, 3)]
+    everybody = set(images.select(split="train").identities)
+    for training, validation in parts:
+        assert set(training.identities) == everybody - set(validation.identities)
+    assert sorted(name for _, validation in parts for name in set(validation.identities)) == sorted(everybody)
+    # Options are searched on others than those who are measured.
+    searched = training_and_validation(images, DataSection(folds=3, fold=1, search_identities=2))
+    assert set(searched[1].identities) <= everybody - set(parts[0][1].identities)
+    assert set(searched[0].identities).isdisjoint(searched[1].identities)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"folds": 4, "fold": 1}, "at least 2 identities per fold, got 7 for data.folds = 4"),
+        ({"folds": 3, "fold": 4}, "data.fold from 1 to data.folds = 3, got 4"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(choice, message, tmp_path):
+    images = read_manifest(write_small_set(tmp_path / "faces", train=7))
+    with pytest.raises(InputError, match=message):
+        training_and_validation(images, DataSection(**choice))
+
+
+def test_one_key_without_the_other_and_a_search_over_those_who_are_measured_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected both of folds and fold"):
+        DataSection(folds=3)
+    text = GRID + 'alpha = ["method.alpha"]\nalphas = [0.1, 0.2]\n[search]\nsettings = ["data.search_identities=2"]\n'
+    with pytest.raises(InputError, match="expected no alphas in a grid with folds, got some for method 'L2'"):
+        read_grid(write_small_grid(tmp_path, text, iterations=1))
+
+
+def _unit(embeddings):
+    return embeddings / (embeddings**2).sum(axis=1, keepdims=True) ** 0.5
+
+
+def _strangers(labels):
+    return sum(one != other for place, one in enumerate(labels) for other in labels[:place])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_faces import write_small_set
@@ -12,7 +13,9 @@ from torch import nn
 
 import facexfer
 from facexfer.backbones import create_backbone
+from facexfer.data.augmentation import training_transform
 from facexfer.errors import InputError
+from facexfer.plugins import load_plugins
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -37,12 +40,23 @@ def run(name, *words):
 def test_every_example_is_run_here_and_read_in_a_minute() -> None:
     files = {file.name: file.read_text() for file in EXAMPLES.glob("*.py")}
     text = Path(__file__).read_text()
-    assert len(files) == 4
+    assert len(files) == 5
     for name, content in files.items():
         assert f'run("{name}"' in text
         assert content.count("\n") <= 50
     code = files["tar_of_a_folder.py"].split('"""', 2)[2]
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
+def test_simulation_strength():
+    assert run("simulation_strength.py") == ""
+    load_plugins([EXAMPLES / "simulation_strength.py"])
+    crop = np.full((112, 112, 3), (200, 150, 120), np.uint8)
+    corners = {
+        preset: np.mean([training_transform(preset, seed)(image=crop)["image"][:9, :9].std() for seed in range(40)])
+        for preset in ("vis-to-nir-half", "vis-to-nir", "vis-to-nir-double")
+    }
+    assert corners["vis-to-nir-half"] < corners["vis-to-nir"] < corners["vis-to-nir-double"]
 
 
 @pytest.mark.slow

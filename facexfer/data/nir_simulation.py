@@ -6,6 +6,7 @@ constants below are plausible, not fitted to a sensor. A network that is good on
 good on real ones: measure on real ones before you rely on it.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 _GAMMA = 2.2
 _FULL_WELL = 8000.0
+_RED_OF_LUMA = 0.299
 _SKIN_CR, _SKIN_CB, _SKIN_WIDTH = 152.0, 108.0, 12.0
 
 
@@ -167,6 +169,37 @@ class SimulateNIR(A.ImageOnlyTransform):  # type: ignore[misc]
         self.gain_range = gain_range
         self.read_noise_range = read_noise_range
         self.bits_range = bits_range
+
+    @classmethod
+    def of_strength(cls, factor: float) -> "SimulateNIR":
+        """Make a simulation whose ranges are weaker or stronger than the default ones.
+
+        Args:
+            factor: Each range's distance from what leaves a grey photo as it is, times this; 1 gives the defaults, 0.5
+                half of every effect, 2 twice of it as far as that is possible (a fall-off below 1, red alone).
+
+        Example:
+            >>> SimulateNIR.of_strength(0.5).fall_off_range, SimulateNIR.of_strength(2).exposure_range
+            ((0.05, 0.3), (0.2, 1.8))
+        """
+        usual = cls()
+
+        def scaled(effect: tuple[float, float], neutral: float = 0.0, highest: float = math.inf) -> tuple[float, float]:
+            low, high = (round(min(neutral + factor * (bound - neutral), highest), 6) for bound in effect)
+            return low, high
+
+        fewest = max(1, round(8 - factor * (8 - usual.bits_range[0])))
+        return cls(
+            red_range=scaled(usual.red_range, _RED_OF_LUMA, 1.0),
+            lift_range=scaled(usual.lift_range),
+            softness_range=scaled(usual.softness_range),
+            fall_off_range=scaled(usual.fall_off_range, highest=0.95),
+            blur_range=scaled(usual.blur_range),
+            exposure_range=scaled(usual.exposure_range, 1.0),
+            gain_range=scaled(usual.gain_range),
+            read_noise_range=scaled(usual.read_noise_range),
+            bits_range=(fewest, 8),
+        )
 
     def get_params(self) -> dict[str, Any]:
         """Draw one value from every range, and the seed of the noise."""

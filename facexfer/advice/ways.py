@@ -149,6 +149,13 @@ WAYS = (
         24, ("nirsim-csd-unlabelled", "nirsim-mild-csd-unlabelled"),
     ),
     Way(
+        "CSD, visible-light photos alone", "photos in the source's own spectrum",
+        (_nothing_new,),
+        {"data": {"augmentation": "vis-to-nir"}, "companions": {"match": "simulated"}, "method": {"name": "csd"},
+         "optimizer": _COSINE},
+        24, ("nirsim-csd-vis-only", "nirsim-mild-csd-vis-only"),
+    ),
+    Way(
         "plain fine-tuning", "labelled pictures",
         (_new_pictures, _identities),
         {"source": _MEASURED_ANEW, "head": _HEAD, "method": {"name": "l2"}, "optimizer": _STEPS},
@@ -165,13 +172,6 @@ WAYS = (
         (_new_pictures,),
         {"source": _MEASURED_ANEW, "data": {"augmentation": "none"}, "method": {"name": "adabn"}},
         0, ("nirsim-adabn", "nirsim-mild-adabn", "demo-adabn"),
-    ),
-    Way(
-        "CSD, visible-light photos alone", "photos in the source's own spectrum",
-        (_nothing_new,),
-        {"data": {"augmentation": "vis-to-nir"}, "companions": {"match": "simulated"}, "method": {"name": "csd"},
-         "optimizer": _COSINE},
-        24, ("nirsim-csd-vis-only", "nirsim-mild-csd-vis-only"),
     ),
 )  # fmt: skip
 """The first that the pictures allow is the one to take: by TAR within NIR, where it was measured."""

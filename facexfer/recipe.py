@@ -123,12 +123,6 @@ class DataSection(Section):
     cache: ExpandedPath | None = None
     """A folder for the decoded training crops as one memory-mapped file; without, they are kept in memory."""
 
-    @pydantic.model_validator(mode="after")
-    def _folds_and_fold(self) -> "DataSection":
-        if (self.folds is None) != (self.fold is None):
-            raise ValueError("expected both of folds and fold, got one; give the other")
-        return self
-
 
 class SourceDataSection(Section):
     """Labelled images of the source's own kind: for Soft Fine-tuning, and for the prototypes of LwF."""

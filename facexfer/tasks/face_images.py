@@ -26,6 +26,8 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
         InputError: If a choice selects nothing, or more identities are held out than there are.
     """
     training_split = manifest.select(split=data.train_split)
+    if (data.fold is None) != (data.folds is None):
+        raise InputError("expected both data.folds and data.fold, got one; give the other")
     if data.fold is not None and data.folds is not None:
         held_out = fold_identities(training_split, data.folds, data.fold, data.draw_seed)
         validation = training_split.select(identities=held_out)

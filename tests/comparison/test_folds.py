@@ -85,8 +85,9 @@ def test_folds_that_cannot_be_are_refused(choice, message, tmp_path):
 
 
 def test_one_key_without_the_other_and_a_search_over_those_who_are_measured_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="expected both of folds and fold"):
-        DataSection(folds=3)
+    images = read_manifest(write_small_set(tmp_path / "few", train=6))
+    with pytest.raises(InputError, match="expected both data.folds and data.fold, got one"):
+        training_and_validation(images, DataSection(folds=3))
     text = GRID + 'alpha = ["method.alpha"]\nalphas = [0.1, 0.2]\n[search]\nsettings = ["data.search_identities=2"]\n'
     with pytest.raises(InputError, match="expected no alphas in a grid with folds, got some for method 'L2'"):
         read_grid(write_small_grid(tmp_path, text, iterations=1))

@@ -23,6 +23,7 @@ VALUES = {
     "evaluation.pairs": [{"probe": "vis"}],
     "evaluation.fars": [0.1],
     "data.train_identities": 2,
+    "data.folds": 2,
 }
 COMMON = {
     "optimizer": {"epochs": 2, "batch_size": 4},

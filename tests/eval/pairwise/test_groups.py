@@ -56,12 +56,11 @@ def test_a_paired_comparison_stays_within_the_groups():
     first, labels, groups = _faces(0, spread=1.5)
     second, _, _ = _faces(0, spread=0.5)
     pooled = [PairSet.within(each, labels, groups=groups) for each in (first, second)]
-    scores = [labelled_scores(pairs, FARS) for pairs in pooled]
-    impostors = pooled[0].impostor_pairs
-    found = paired_differences(*scores, FARS, impostors)
-    for difference, before, after in zip(found, *(operating_points(each, FARS) for each in pooled), strict=True):
+    before, after = (labelled_scores(pairs, FARS) for pairs in pooled)
+    found = paired_differences(before, after, FARS, pooled[0].impostor_pairs)
+    for difference, one, other in zip(found, *(operating_points(each, FARS) for each in pooled), strict=True):
         assert difference is not None
-        assert (difference.first, difference.second) == (before.tar, after.tar)
+        assert (difference.first, difference.second) == (one.tar, other.tar)
         assert difference.ci95[0] <= difference.difference <= difference.ci95[1]
     assert found[1] is not None
     assert found[1].significant

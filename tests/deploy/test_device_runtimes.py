@@ -35,7 +35,7 @@ def runtime(request):
 @pytest.fixture(scope="module")
 def converted(runtime, network, tmp_path_factory):
     folder = tmp_path_factory.mktemp(runtime)
-    original = make_original(network, folder / "unused.onnx", None, list)
+    original = make_original(network, folder / "unused.onnx", None, lambda: np.empty(0))
     return folder, RUNTIMES[runtime].convert(original, folder, "fp32")
 
 

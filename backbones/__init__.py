@@ -1,4 +1,4 @@
-"""One network per file, its taps and normalisation beside it, and the readers that bring foreign weights in."""
+"""One network per file, with its taps and normalisation, and the readers that bring foreign weights in."""
 
 import sys
 from dataclasses import replace
@@ -49,7 +49,7 @@ def create_backbone(
             place (`facexfer.backbones.prefixed`); or your own network that maps normalised images (N, 3, H, W)
             to embeddings (N, D), which `mean` and `scale` come with: see `facexfer.backbones.own_network`.
         weights: An MXNet ``.params`` file, a torch or safetensors file with the network's names in it, whatever is
-            saved around and beside them, an ONNX file, or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets
+            saved along with them, an ONNX file, or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets
             torchvision's own where there is a network connection; None leaves the weights random.
         input_size: (height, width) in pixels, where the images have another size than the network's usual one; of a
             network of yours, (112, 112) if not.

@@ -11,7 +11,7 @@ from torch import nn
 
 from facexfer.backbones.checkpoints.containers import Weights, choose_weights, fitting_weights, tensor_groups
 from facexfer.backbones.checkpoints.form import file_form, read_symbol
-from facexfer.backbones.checkpoints.mxnet import left_out, mxnet_beside, mxnet_fits, mxnet_names
+from facexfer.backbones.checkpoints.mxnet import left_out, mxnet_extras, mxnet_fits, mxnet_names
 from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
 from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
 from facexfer.backbones.checkpoints.onnx_match import Match, match_graph
@@ -124,9 +124,9 @@ def _of_mxnet(path: Path) -> FileFacts:
     found = next((each for each in known_networks() if mxnet_fits(each, shapes)), None)
     remark = f"none of our networks; {len(arrays)} arrays"
     if found is not None:
-        beside = mxnet_beside(found, shapes)
-        arrays = {name: array for name, array in arrays.items() if name not in beside}
-        remark = left_out(beside)
+        extras = mxnet_extras(found, shapes)
+        arrays = {name: array for name, array in arrays.items() if name not in extras}
+        remark = left_out(extras)
     return _facts(path, "MXNet .params", found, sum(array.size for array in arrays.values()), remark=remark)
 
 

@@ -14,7 +14,7 @@ _CHANNELS = (64, 128, 256, 512)
 
 
 class Shortcut(nn.Sequential):
-    """The 1x1 convolution of stride 2 and its BatchNorm beside the first unit of a stage."""
+    """The 1x1 convolution of stride 2 and its BatchNorm parallel to the first unit of a stage."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(

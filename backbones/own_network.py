@@ -59,7 +59,7 @@ def own_network(
     """
     if mean is None or scale is None:
         raise InputError(
-            "expected mean and scale beside your own network, how images 0..255 become its input; "
+            "expected mean and scale with your own network, how images 0..255 become its input; "
             "mean=127.5, scale=1/127.5, for example"
         )
     if color_order not in ("RGB", "BGR"):

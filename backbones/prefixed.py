@@ -79,7 +79,7 @@ class PrefixedNetwork(BackboneModule):
 
 
 def has_prefix(path: Path) -> bool:
-    """Whether a file holds the block beside a network, as a run with one saves it.
+    """Whether a file holds the block and a network, as a run with one saves it.
 
     Raises:
         InputError: If the file is missing or damaged.

@@ -100,7 +100,7 @@ class _Moments:
     def add(self, maps: Tensor) -> None:
         values = maps.detach().double().transpose(0, 1).flatten(1)
         if self._shift is None:
-            # Sums around a first guess of the mean, so that a small variance beside a large mean is not lost.
+            # Sums around a first guess of the mean, so that a small variance next to a large mean is not lost.
             self._shift = values.mean(1)
         values = values - self._shift[:, None]
         self._count += values.shape[1]

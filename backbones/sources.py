@@ -115,7 +115,7 @@ def weights_digest(path: Path) -> str:
     """SHA-256 of a file of weights, in hex; for an ONNX file, of all files that hold its weights.
 
     Raises:
-        InputError: If it has no form of weights, or a file beside it is missing.
+        InputError: If it has no form of weights, or a file that belongs to it is missing.
     """
     return onnx_digest(path) if file_form(path) == "onnx" else file_digest(path)
 

@@ -1,4 +1,4 @@
-"""Numbers that sum up a verification beside its operating points; a new one is one entry here, or one in a plugin."""
+"""Numbers that sum up a verification besides its operating points; a new one is one entry here, or one in a plugin."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

@@ -138,7 +138,7 @@ def point_at(genuine: np.ndarray, impostor: np.ndarray, threshold: float) -> Ope
         (0.5, 0.25)
     """
     genuine, impostor = _checked(genuine, "genuine"), _checked(impostor, "impostor")
-    # As float64: beside scores of half precision a bare number would be rounded to theirs.
+    # As float64: compared with scores of half precision a bare number would be rounded to theirs.
     accepted = [int(np.count_nonzero(scores > np.float64(threshold))) for scores in (genuine, impostor)]
     return make_point(accepted[1] / len(impostor), threshold, (accepted[0], len(genuine)), (accepted[1], len(impostor)))
 

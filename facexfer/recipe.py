@@ -140,7 +140,7 @@ class SourceDataSection(Section):
 
 
 class CompanionsSection(Section):
-    """Pictures that the frozen source sees beside the training images: where it puts them is where those belong."""
+    """Pictures that the frozen source sees besides the training images: where it puts them is where those belong."""
 
     match: Literal["capture", "identity", "simulated"] = "capture"
     """The same shot; the mean of that person's pictures; or the training image itself, before its augmentation."""

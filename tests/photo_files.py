@@ -28,7 +28,7 @@ def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
 
 
 def write_photos(root: Path, people: int = 3, photos: int = 4, form: str = "PNG") -> Path:
-    """Write a folder per identity and beside it a CSV of landmarks, and give the CSV's path."""
+    """Write a folder per identity and next to it a CSV of landmarks, and give the CSV's path."""
     rows = []
     for person in range(people):
         (root / f"p{person}").mkdir(parents=True, exist_ok=True)

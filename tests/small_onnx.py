@@ -56,7 +56,7 @@ def expected(crops: np.ndarray) -> np.ndarray:
 
 
 def outside(path: Path, location: str = "w.bin", **facts: str) -> Path:
-    """Move a model's weights into a file beside it, and claim whatever is asked of them."""
+    """Move a model's weights into a file next to it, and claim whatever is asked of them."""
     model = onnx.load(path)
     onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=100)
     model = onnx.load(path, load_external_data=False)

@@ -51,7 +51,7 @@ NEVER = {
 TORCH_IN_EVAL = {"eval/collect.py", "eval/scores.py",
                  *(f"eval/pairwise/{name}.py" for name in ("inputs", "pairs", "cuts", "brackets", "between",
                                                            "between_on_gpu"))}  # fmt: skip
-# What backbones may import of facexfer beside themselves.
+# What backbones may import of facexfer besides themselves.
 BACKBONES_MAY = {"facexfer.backbones", "facexfer.registry", "facexfer.errors", "facexfer.files"}
 
 

@@ -95,7 +95,7 @@ def test_own_network(place) -> None:
 def test_a_network_of_ones_own_must_say_how_its_images_enter() -> None:
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert create_backbone(network, mean=127.5, scale=1 / 128).info.embedding_size == 3
-    with pytest.raises(InputError, match="expected mean and scale beside your own network"):
+    with pytest.raises(InputError, match="expected mean and scale with your own network"):
         create_backbone(network)
     with pytest.raises(InputError, match=r"expected embeddings \(N, D\) of AdaptiveAvgPool2d, got \(2, 3, 1, 1\)"):
         create_backbone(network[0], mean=0.0, scale=1.0)

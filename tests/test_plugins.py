@@ -115,7 +115,7 @@ _NUMBERS = itertools.count()
 
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A recipe in a folder of its own, with the plugin beside it; the process is elsewhere."""
+    """A recipe in a folder of its own, with the plugin next to it; the process is elsewhere."""
     manifest = write_small_set(tmp_path / "faces", train=2, val=2, images=2)
     (tmp_path / "recipes").mkdir()
     # A process knows a name once, and here every test has a file of its own.

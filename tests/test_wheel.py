@@ -22,7 +22,7 @@ def run(*words, **options):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory):
-    # A copy, for setuptools leaves its build beside the sources.
+    # A copy, for setuptools leaves its build next to the sources.
     copy = tmp_path_factory.mktemp("source")
     for name in ("facexfer", "backbones", "eval"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,7 +1,7 @@
 """Everything that needs a GPU, by one command, within a stated time: ``python tools/gpu_campaign.py --out DIR``.
 
 Phases, in this order: fast (training steps), big (all pairs), channels (DELTA's weights), true (runs of a grid), and
-correct (the GPU tests) beside true, which no clock looks at. Each figure is written to ``DIR/campaign.json`` the moment
+correct (the GPU tests) alongside true, which is not timed. Each figure is written to ``DIR/campaign.json`` the moment
 it is there; started again, the campaign runs only what is missing. ``--device cpu --smoke`` runs all of it tiny.
 """
 

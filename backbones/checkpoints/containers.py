@@ -1,7 +1,7 @@
 """Find a network's weights in whatever was saved around them: nested dictionaries, prefixes, other networks' tensors.
 
 Nothing is found by a list of names. Every dictionary with tensors in it is looked through for the network's own names
-behind one leading part, and taken if all of them are there in their shapes. What lies beside is left out and said: a
+behind one leading part, and taken if all of them are there in their shapes. Anything else is left out and reported: a
 head, an optimizer's state, a counter. What lies among the network's own layers without being one of them is an error,
 for then it is another network.
 """
@@ -180,15 +180,15 @@ def _split(
     mine = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     layers = {name.split(".")[0] for name in _wanted(network)}
     # A library's classifier is among its own names, and is taken by `adapt`.
-    beside = {
+    extras = {
         name
         for name, tensor in mine.items()
         if not strict and not hasattr(network, "adapt_entries") and _is_beside(name, tensor, layers, network)
     }
     others = [name for name in tensors if not name.startswith(prefix)]
-    entries = {name: tensor for name, tensor in mine.items() if name not in beside}
+    entries = {name: tensor for name, tensor in mine.items() if name not in extras}
     where = ".".join(part for part in (place, prefix.rstrip(".")) if part)
-    return Weights(where, entries, (*others, *(f"{prefix}{name}" for name in mine if name in beside)))
+    return Weights(where, entries, (*others, *(f"{prefix}{name}" for name in mine if name in extras)))
 
 
 def _is_beside(name: str, tensor: Tensor, layers: set[str], network: BackboneModule) -> bool:

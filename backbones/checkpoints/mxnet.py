@@ -20,7 +20,7 @@ def load_mxnet(network: BackboneModule, path: Path) -> str:
 
     Args:
         network: One that knows its MXNet names.
-        path: The file; a classifier and an optimizer's state beside the network are left out.
+        path: The file; a classifier and an optimizer's state in the same file are left out.
 
     Returns:
         What was left out, as a line; empty if nothing was.
@@ -33,10 +33,10 @@ def load_mxnet(network: BackboneModule, path: Path) -> str:
         raise InputError(f"{path}: expected a network with an MXNet form, got {network.info.name}; choose another")
     arrays = read_mxnet_params(path)
     arrays.pop(_FIXED_SCALE, None)
-    beside = mxnet_beside(network, {name: array.shape for name, array in arrays.items()})
-    entries = {name: torch.from_numpy(array) for name, array in arrays.items() if name not in beside}
+    extras = mxnet_extras(network, {name: array.shape for name, array in arrays.items()})
+    entries = {name: torch.from_numpy(array) for name, array in arrays.items() if name not in extras}
     load_entries(network, entries, str(path), names)
-    return left_out(beside)
+    return left_out(extras)
 
 
 def mxnet_names(network: BackboneModule) -> dict[str, str]:
@@ -46,9 +46,9 @@ def mxnet_names(network: BackboneModule) -> dict[str, str]:
 
 
 def mxnet_fits(network: BackboneModule, shapes: _Shapes) -> bool:
-    """Whether a file's arrays are a network's, all of them and no other's, except for what is stored beside it."""
+    """Whether a file's arrays are a network's, all of them and no other's, except for what may be stored with it."""
     names, state = mxnet_names(network), network.state_dict()
-    known = {*names.values(), _FIXED_SCALE, *mxnet_beside(network, shapes)} if names else set()
+    known = {*names.values(), _FIXED_SCALE, *mxnet_extras(network, shapes)} if names else set()
     return (
         bool(names)
         and shapes.keys() <= known
@@ -56,8 +56,8 @@ def mxnet_fits(network: BackboneModule, shapes: _Shapes) -> bool:
     )
 
 
-def mxnet_beside(network: BackboneModule, shapes: _Shapes) -> tuple[str, ...]:
-    """Find what is merely beside a network in a file: a head on its embeddings, an optimizer's copies and counters.
+def mxnet_extras(network: BackboneModule, shapes: _Shapes) -> tuple[str, ...]:
+    """Find what a file holds in addition to a network: a head on its embeddings, an optimizer's copies and counters.
 
     Args:
         network: One that knows its MXNet names.

@@ -77,7 +77,7 @@ def read_onnx_graph(path: Path) -> OnnxGraph:
     """Read a file.
 
     Args:
-        path: The ONNX file; weights may lie in files beside it.
+        path: The ONNX file; weights may be in files next to it.
 
     Returns:
         The graph.

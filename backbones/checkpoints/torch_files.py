@@ -25,7 +25,7 @@ from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.errors import InputError
 
-# What training scripts save beside the weights and what does nothing when it is made: settings, and single numbers.
+# What training scripts save with the weights and what does nothing when it is made: settings, and single numbers.
 _SCALAR: Any = np.float64(0).__reduce__()[0]
 _HARMLESS: list[Any] = [
     argparse.Namespace,
@@ -47,7 +47,7 @@ def load_torch(network: BackboneModule, path: Path) -> str:
 
     Args:
         network: What is filled.
-        path: The file; dictionaries around the weights, a part that leads all names, and what is saved beside do not
+        path: The file; dictionaries around the weights, a part that leads all names, and what is saved with them do not
             matter: see `facexfer.backbones.checkpoints.containers`.
 
     Returns:
@@ -106,7 +106,7 @@ def read_content(path: Path) -> Any:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read the texts beside the tensors of a safetensors file; a torch file has none.
+    """Read the texts that come with the tensors of a safetensors file; a torch file has none.
 
     Raises:
         InputError: If the file is damaged.

@@ -23,7 +23,7 @@ def findings_to_json(findings: Findings) -> dict[str, Any]:
         findings: Of one evaluation.
 
     Returns:
-        The contract's form (see `points_to_json`) with more keys beside; rates as fractions.
+        The contract's form (see `points_to_json`) with more keys; rates as fractions.
     """
     sign = -1 if findings.distances else 1
     result: dict[str, Any] = {

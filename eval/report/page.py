@@ -1,4 +1,4 @@
-"""A page of headed sections that needs nothing from anywhere else; ``page.html`` beside this file lays it out."""
+"""A page of headed sections that needs nothing from anywhere else; ``page.html`` next to this file lays it out."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ def make_html(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 
 def write_pages(folder: Path, files: Mapping[str, str]) -> None:
-    """Write text files into a folder, beside and renamed.
+    """Write text files into a folder, atomically.
 
     Args:
         folder: Made if it is not there; other files in it stay.

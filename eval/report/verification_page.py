@@ -28,7 +28,7 @@ from facexfer.eval.verification import OperatingPoint
 
 
 def write_report(folder: Path, findings: Findings, shown: Sequence[ShownPair] = ()) -> None:
-    """Write ``report.html`` and ``report.json`` into a folder, beside and renamed.
+    """Write ``report.html`` and ``report.json`` into a folder, atomically.
 
     Args:
         folder: Made if it is not there; other files in it stay.

@@ -124,7 +124,7 @@ class Tail:
             return Extrapolated(
                 far, factor, refusal="a few people make most of the tail; check their labels, or measure more people"
             )
-        # What the weighing of the shape leaves open beside the noise of the people drawn.
+        # What the weighing of the shape leaves open in addition to the noise of the people drawn.
         open_shape = self._weight * (1 - self._weight) * self._shape_variance
         error = math.sqrt(found.variance + by_shape**2 * open_shape)
         reach = float(stats.t.ppf(0.975, found.freedom)) * error

@@ -122,13 +122,13 @@ def evaluate(
     }  # fmt: skip
     evaluation.check_arguments(arguments, _as_option)
     if not pictures and report is None:
-        raise InputError("expected --report beside --no-pictures; leave --no-pictures out")
+        raise InputError("expected --report with --no-pictures; leave --no-pictures out")
     check_outputs(json_file, report)
     if runtime is not None:
         from facexfer.deploy.runtime_files import open_runtime
 
         if model is None:
-            raise InputError("expected a bundle after --model beside --runtime, got none; name the bundle")
+            raise InputError("expected a bundle after --model with --runtime, got none; name the bundle")
         arguments["model"] = open_runtime(model, runtime)
     found = evaluation.evaluate(**arguments, say=typer.echo)
     if json_file is not None:
@@ -158,11 +158,11 @@ def _door(
         others = {**given, "--gallery-size": gallery_size, "--into": into}
         idle = ", ".join(name for name, value in others.items() if value is not None)
         if idle:
-            raise InputError(f"expected --recommend beside {idle}; add it, or leave {idle} out")
+            raise InputError(f"expected --recommend with {idle}; add it, or leave {idle} out")
         return None
     missing = ", ".join(name for name, value in given.items() if value is None)
     if attempts is None or share is None or accepts is None:
-        raise InputError(f"expected {missing} beside --recommend, got none; say how the door is used")
+        raise InputError(f"expected {missing} with --recommend, got none; say how the door is used")
     return Door(attempts, share, accepts, gallery_size)
 
 

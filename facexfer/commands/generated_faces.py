@@ -45,10 +45,10 @@ def prepare_grid_faces(faces: "GeneratedFaces", folder: Path, drawn: Callable[[]
 
     record = json.dumps(faces.model_dump()) + "\n"
     if not folder.exists():
-        with making_folder(folder) as beside:
-            write_demo_set(beside / "data", faces.train, faces.val, faces.shots, faces.seed, drawn=drawn)
-            copy_source(beside / "source.safetensors")
-            write_text(beside / _RECORD, record)
+        with making_folder(folder) as temporary:
+            write_demo_set(temporary / "data", faces.train, faces.val, faces.shots, faces.seed, drawn=drawn)
+            copy_source(temporary / "source.safetensors")
+            write_text(temporary / _RECORD, record)
     known = folder / _RECORD
     if not known.is_file() or known.read_text(encoding="utf-8") != record:
         raise InputError(f"{folder}: expected the faces of this grid, got others; give another --out")

@@ -44,11 +44,11 @@ def plan(
         if given:
             raise InputError(f"expected PARTS alone, or {given} without it; they plan different sets")
         if out is None:
-            raise InputError(f"expected --out beside {parts}, got none; name the folder of the runs")
+            raise InputError(f"expected --out with {parts}, got none; name the folder of the runs")
         _learn(parts, out, jobs)
         return
     if out is not None or jobs != 1:
-        raise InputError("expected PARTS beside --out and --jobs, got none; a test set is planned without runs")
+        raise InputError("expected PARTS with --out and --jobs, got none; a test set is planned without runs")
     if identities is None or images is None:
         raise InputError(
             "expected --identities and --images of a test set, or a TOML file of parts to train on; give one of them"

@@ -1,4 +1,4 @@
-"""``facexfer runs``: the runs of a folder beside each other."""
+"""``facexfer runs``: the runs of a folder side by side."""
 
 from pathlib import Path
 from typing import Annotated

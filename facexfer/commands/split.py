@@ -19,7 +19,7 @@ def split(
     failures: Annotated[
         Path | None,
         typer.Option(
-            help="The failures.csv beside the manifest, so that people without any crop take part in the draw."
+            help="The failures.csv next to the manifest, so that people without any crop take part in the draw."
         ),
     ] = None,
 ) -> None:

@@ -68,7 +68,7 @@ class Grid(Section):
     title: str
     recipe: str
     plugins: tuple[str, ...] = ()
-    """Python files that every recipe of the grid gets beside its own; relative paths start at the grid's folder."""
+    """Python files that every recipe of the grid gets besides its own; relative paths start at the grid's folder."""
     figures: tuple[str, ...] = Field(min_length=1)
     """Names of metrics in ``result.json``; the first decides which methods are best."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)

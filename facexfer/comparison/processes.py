@@ -80,7 +80,7 @@ class RunPool:
         Args:
             name: What its progress is called.
             recipe: The run.
-            folder: Its run folder; the recipe and the log lie beside it, as ``FOLDER.toml`` and ``FOLDER.log``.
+            folder: Its run folder; the recipe and the log are next to it, as ``FOLDER.toml`` and ``FOLDER.log``.
 
         Returns:
             How it ended, once it has.
@@ -184,7 +184,7 @@ def run_environment(slot: int, jobs: int) -> dict[str, str]:
 
 
 def _lend_channel_weights(folder: Path) -> None:
-    """Copy DELTA's channel weights from a run beside; a run takes them only if their fingerprint is its own."""
+    """Copy DELTA's channel weights from a neighbouring run; a run takes them only if their fingerprint is its own."""
     own = RunFolder(folder).channel_file
     others = sorted(folder.parent.glob(f"*/{own.name}"))
     if others and not own.exists():

@@ -1,4 +1,4 @@
-"""The outcome of a comparison: mean and deviation over seeds beside the paper's, as Markdown, CSV and a plot."""
+"""The outcome of a comparison: mean and deviation over seeds next to the paper's, as Markdown, CSV and a plot."""
 
 import csv
 import io

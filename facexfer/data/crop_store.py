@@ -90,8 +90,8 @@ class CropStore:
         if not path.exists():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                with replacing(path) as beside:
-                    crops = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
+                with replacing(path) as temporary:
+                    crops = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
                     self._fill(crops)
                     crops.flush()
             except OSError as error:

@@ -173,7 +173,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(path: Path, images: Iterable[FaceImage]) -> None:
-    """Write a manifest as CSV, beside and renamed.
+    """Write a manifest as CSV, atomically.
 
     Args:
         path: The file; image paths are written relative to its folder.

@@ -48,7 +48,7 @@ class Order:
     """What kind of bundle is wanted.
 
     Attributes:
-        precisions: The first is the shipped file's; the others must pass the gate beside it.
+        precisions: The first is the shipped file's; the others must pass the gate too.
         far: The FAR by whose threshold the bundle decides; None leaves it to `choose_point`.
         opset: Of ONNX's operators; None takes the exporter's own.
         batch: A fixed number of images; None leaves it free.

@@ -43,7 +43,7 @@ _WITH_DETECTOR = (
     "`insightface.app.FaceAnalysis(name=THIS_FOLDER)` detects with\n`detector.onnx` and embeds with `model.onnx`."
 )
 _WITHOUT_DETECTOR = (
-    '`model_zoo.get_model(THIS_FOLDER, model_task="recognition")`. `FaceAnalysis` needs a detector beside it:\n'
+    '`model_zoo.get_model(THIS_FOLDER, model_task="recognition")`. `FaceAnalysis` needs a detector next to it:\n'
     "`facexfer export --detector FILE` puts one in."
 )
 _NOT_SQUARE = "InsightFace itself takes square crops only, so this file is not for it."

@@ -146,7 +146,7 @@ def check_provider() -> Finding:
         return Finding("onnxruntime provider", f"{version} offers CUDA but falls back to {used}", cure)
     if _has_nvidia() and CUDA not in offered:
         cure = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
-        return Finding("onnxruntime provider", f"{version} runs on {used} beside an NVIDIA GPU", cure)
+        return Finding("onnxruntime provider", f"{version} runs on {used} although there is an NVIDIA GPU", cure)
     return Finding("onnxruntime provider", f"{version} runs on {used}")
 
 

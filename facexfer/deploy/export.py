@@ -81,7 +81,7 @@ def export(
     if out.suffix == ".onnx":
         if precision is not None or far is not None or max_loss is not None or detector is not None or runtime:
             raise InputError(
-                f"{out}: expected a folder beside --precision, --far, --max-loss, --detector and --runtime, got a "
+                f"{out}: expected a folder with --precision, --far, --max-loss, --detector and --runtime, got a "
                 "file; a single file is fp32"
             )
         return Exported(out, export_onnx(_network(model, backbone), out, opset, batch))

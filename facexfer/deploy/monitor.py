@@ -60,7 +60,7 @@ class Monitored:
         trend: The change of the accepted scores over the log; None without times, or where too little was logged.
         windows: The log in time; empty without times.
         reasons: Why there is an alarm; empty where there is none.
-        remarks: What a reader must know beside.
+        remarks: What a reader must also know.
     """
 
     bundle: Path

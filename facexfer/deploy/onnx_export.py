@@ -61,7 +61,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
 
     Args:
         backbone: The network; its mode is restored.
-        path: The file to write, beside and renamed.
+        path: The file to write, atomically.
         opset: The set of ONNX operators, one of `OPSETS` or between; None takes the exporter's own.
         batch: A fixed number of images, for compilers that need one; None leaves it free.
 
@@ -86,9 +86,9 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
         proto.metadata_props.add(key=_CONTRACT, value=json.dumps(preprocessing(backbone.info)))
         onnx.checker.check_model(proto)
         try:
-            with replacing(path) as beside:
-                beside.write_bytes(proto.SerializeToString())
-                difference = _largest_difference(network, beside, (batch,) if batch else _CHECKED_BATCHES)
+            with replacing(path) as temporary:
+                temporary.write_bytes(proto.SerializeToString())
+                difference = _largest_difference(network, temporary, (batch,) if batch else _CHECKED_BATCHES)
         except OSError as error:
             raise RunError(f"expected to write {path}, got: {error}; check space and rights") from error
     finally:

@@ -22,7 +22,7 @@ class RuntimeFile:
     Attributes:
         runtime: Its name.
         precision: Of the file.
-        files: Names beside ``model.onnx``, first the one to open.
+        files: Names in the folder of ``model.onnx``, first the one to open.
         batch: The number of images that a call takes; None for any number.
         row: What the gate measured; None for a runtime that cannot run where it was converted.
         peak_megabytes: Peak resident memory of a process that embeds one crop at a time; None with `row`.

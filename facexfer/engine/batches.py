@@ -45,7 +45,7 @@ class TrainingBatches:
         if identities is not None and len(images.parts) > 1:
             raise InputError(
                 "expected batches of training images alone with data.identities_per_batch, got a pool or kept "
-                "companions beside them; leave one of the two out"
+                "companions with them; leave one of the two out"
             )
         self.steps_per_epoch = len(images.parts[0].images) // settings.batch_size
         self.images_a_pass = settings.batch_size // shares

@@ -21,7 +21,7 @@ class BestMetric:
     def __init__(self, recipe: Recipe) -> None:
         settings = recipe.evaluation
         if settings.patience is not None and settings.best_far is None:
-            raise InputError("evaluation.patience: expected evaluation.best_far beside it, got none; say what to watch")
+            raise InputError("evaluation.patience: expected evaluation.best_far with it, got none; say what to watch")
         if settings.best_far is not None and settings.best_far not in settings.fars:
             raise InputError(
                 f"evaluation.best_far: expected one of evaluation.fars {list(settings.fars)}, got "

@@ -24,7 +24,7 @@ def compute_gradients(
         wrapped: The objective as fabric has wrapped it; its parameters' gradients are replaced.
         optimizer: Clears them first.
         parts: The batch.
-        more: What the objective takes beside each part, such as the source's own images.
+        more: What the objective takes with each part, such as the source's own images.
 
     Returns:
         The losses by name, means over the batch, detached.

@@ -31,7 +31,7 @@ class Batch:
 
     @property
     def extras(self) -> dict[str, Tensor]:
-        """What the objective takes beside images and labels, by the names of its arguments."""
+        """What the objective takes in addition to images and labels, by the names of its arguments."""
         known = {"companions": self.companions, "spectra": self.spectra}
         return {name: values for name, values in known.items() if values is not None}
 

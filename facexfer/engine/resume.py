@@ -63,8 +63,8 @@ class Checkpoints:
 
     def describe_good(self) -> str:
         """Where the last good state is."""
-        beside = f", {self._run.good_file.name}" if self._was_wrong and self.good_step else ""
-        return f"the last good checkpoint is of step {self.good_step}{beside}"
+        good = f", {self._run.good_file.name}" if self._was_wrong and self.good_step else ""
+        return f"the last good checkpoint is of step {self.good_step}{good}"
 
     def are_due(self) -> bool:
         """Whether a checkpoint is due; the first rank's clock counts."""
@@ -77,7 +77,7 @@ class Checkpoints:
         Args:
             step: How far the run is.
             state: What is saved.
-            is_wrong: Whether the run looks as if it failed; the last good state is kept then beside this one.
+            is_wrong: Whether the run looks as if it failed; the last good state is then kept as well.
 
         Raises:
             RunError: If the file cannot be written; the old one is intact.
@@ -98,7 +98,7 @@ class Checkpoints:
 def restore_stage(
     checkpoint: dict[str, Any], terms: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric
 ) -> None:
-    """Put back what a checkpoint from within a stage holds beside the network and the head.
+    """Put back what a checkpoint from within a stage holds in addition to the network and the head.
 
     Args:
         checkpoint: As `Checkpoints.save` wrote it.

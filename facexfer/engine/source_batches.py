@@ -1,4 +1,4 @@
-"""Batches of the source's own images, beside those of the target."""
+"""Batches of the source's own images, in addition to those of the target."""
 
 import torch
 from torch import Tensor

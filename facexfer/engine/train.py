@@ -117,7 +117,7 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
     sections = [name for name in ("companions", "pool") if getattr(recipe, name) is not None]
     if sections and not reads_companions(recipe, stages):
         raise InputError(
-            f"expected a method that reads companions beside [{'] and ['.join(sections)}], got {recipe.method.name}; "
+            f"expected a method that reads companions with [{'] and ['.join(sections)}], got {recipe.method.name}; "
             'take csd, start the head from them (head.start = "companions"), or leave the section out'
         )
     if recipe.evaluation.test_loss and not task.is_closed:

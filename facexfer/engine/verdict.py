@@ -1,4 +1,4 @@
-"""Whether a run came to something: its figure beside that of the network that it started from."""
+"""Whether a run succeeded: its figure compared with that of the network that it started from."""
 
 from collections.abc import Callable, Mapping
 

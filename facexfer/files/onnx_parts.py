@@ -1,4 +1,4 @@
-"""The files that an ONNX model consists of: the graph, and the weights that it keeps beside itself."""
+"""The files that an ONNX model consists of: the graph, and the weights that it keeps in files of their own."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _LARGEST = (1 << 31) - 1
 
 
 def read_onnx(path: Path) -> Any:
-    """Read an ONNX file without the weights beside it, after a look whether those are all there.
+    """Read an ONNX file without its external weights, after a look whether those are all there.
 
     Args:
         path: The file.
@@ -24,12 +24,14 @@ def read_onnx(path: Path) -> Any:
         The model.
 
     Raises:
-        InputError: If it is missing or damaged, or names a file beside it that is missing, too short or in another
+        InputError: If it is missing or damaged, or names a file next to it that is missing, too short or in another
             folder.
     """
     try:
         if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path}: expected an ONNX model below 2 GB, got more; keep its weights in a file beside")
+            raise InputError(
+                f"{path}: expected an ONNX model below 2 GB, got more; keep its weights in a file of their own"
+            )
         model = onnx.load_model_from_string(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: expected a readable ONNX file, got: {error}; check the path") from error
@@ -42,7 +44,7 @@ def read_onnx(path: Path) -> Any:
 
 
 def onnx_parts(path: Path, model: Any = None) -> tuple[Path, ...]:
-    """The files beside an ONNX model that hold its weights, by name; empty for a model in one file.
+    """The files next to an ONNX model that hold its weights, by name; empty for a model in one file.
 
     Args:
         path: The file.
@@ -56,7 +58,7 @@ def onnx_parts(path: Path, model: Any = None) -> tuple[Path, ...]:
 
 
 def onnx_digest(path: Path, model: Any = None) -> str:
-    """SHA-256 of a model, in hex: of the file, or of the file's and its parts' digests where weights lie beside it.
+    """SHA-256 of a model, in hex: of the file, or of the file's and its parts' digests where its weights are external.
 
     Args:
         path: The file.
@@ -111,13 +113,13 @@ def _check(path: Path, tensor: Any) -> None:
         if not inside:
             raise InputError(f"{path}: expected weights in its own folder, got {name!r}; save it as one file")
         if not file.is_file():
-            raise InputError(f"{path}: expected its weights in {name} beside it, found none; copy both files")
+            raise InputError(f"{path}: expected its weights in {name} next to it, found none; copy both files")
         needed, size = int(facts["offset"]) + int(facts["length"]), file.stat().st_size
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path}: expected weights in a file beside it, got {name!r}: {error}; copy it again"
+            f"{path}: expected weights in a file next to it, got {name!r}: {error}; copy it again"
         ) from error
     if int(facts["offset"]) < 0 or int(facts["length"]) < 0 or needed > size:
         raise InputError(f"{path}: expected {needed:,} bytes of weights in {name}, got {size:,}; copy both files again")

@@ -25,14 +25,14 @@ class OnnxSession:
     """A recognition model: images (N, 3, H, W) -> embeddings (N, D).
 
     Args:
-        path: The file; weights beside it are read from there.
+        path: The file; external weights are read from its folder.
         providers: Of onnxruntime.
 
     Raises:
         InputError: If onnxruntime cannot read it, or it does not map one input (N, 3, H, W) of pixels to one output.
 
     Attributes:
-        model: The graph, without the weights beside it.
+        model: The graph, without its external weights.
         input_shape: As declared; a free length is text or None.
         provider: What it runs on.
     """

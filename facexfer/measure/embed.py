@@ -79,12 +79,12 @@ def embed(
         embedder = FlipEmbedder(embedder)
     if isinstance(images, np.ndarray):
         if detector is not None:
-            raise InputError("expected a folder of photos beside detector, got an array of crops; leave detector out")
+            raise InputError("expected a folder of photos with detector, got an array of crops; leave detector out")
         return embed_array(embedder, images)
     if detector is None:
         return embed_side(embedder, find_faces(images))
     if isinstance(images, Manifest) or not Path(images).is_dir():
-        raise InputError(f"expected a folder of photos beside detector, got {images}; leave detector out")
+        raise InputError(f"expected a folder of photos with detector, got {images}; leave detector out")
     return _embed_photos(embedder, Path(images), str(detector))
 
 

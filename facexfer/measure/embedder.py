@@ -169,9 +169,7 @@ def load(model: Model, backbone: str | None = None) -> Embedder:
     if isinstance(model, str | Path):
         return _open(Path(model), backbone)
     if backbone is not None:
-        raise InputError(
-            f"expected the name of a network beside a file of weights alone, got '{backbone}'; leave it out"
-        )
+        raise InputError(f"expected the name of a network only with a file of weights, got '{backbone}'; leave it out")
     if isinstance(model, BackboneModule):
         return TorchEmbedder(copy.deepcopy(model), model.info.name, _fingerprint(model))
     if isinstance(model, torch.nn.Module):
@@ -198,7 +196,7 @@ def _open(model: Path, backbone: str | None) -> Embedder:
         return TorchEmbedder(load_backbone_file(model), model.name, file_digest(model))
     if form == "onnx":
         return OnnxEmbedder(model)
-    raise InputError(f"{model}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example")
+    raise InputError(f"{model}: expected --backbone NAME with foreign weights, got none; mobilefacenet, for example")
 
 
 def embed_images(
@@ -224,7 +222,7 @@ def embed_images(
 def embed_pictures(
     embedder: Embedder, paths: Sequence[Path], usual_bits: Sequence[int | None] | None = None, batch_size: int = 64
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Embed crops from files as `embed_images` does, and give `facexfer.data.repeats.hash_picture` of each beside."""
+    """Embed crops from files as `embed_images` does, and give `facexfer.data.repeats.hash_picture` of each too."""
     parts, pictures = [], []
     if usual_bits is None:
         depths = find_depths(paths, paths)

@@ -31,7 +31,7 @@ _PACKAGES = ("facexfer", "numpy", "torch", "onnxruntime", "insightface")
 
 @dataclass(frozen=True)
 class Request:
-    """What to find out beside TAR at FAR.
+    """What to find out besides TAR at FAR.
 
     Attributes:
         fars: The targets as fractions.

@@ -32,7 +32,7 @@ FARS = (1e-2, 1e-3, 1e-4)
 SHOWN_PAIRS = 12
 
 _SOURCES = ("model", "embeddings", "scores")
-# What belongs to which source; whatever is given beside another would do nothing.
+# What belongs to which source; with any other source it would do nothing.
 _BELONGS = {
     "model": (
         "images", "backbone", "split", "probe", "gallery", "slice_by", "before", "before_backbone", "pairs", "flip",
@@ -139,11 +139,11 @@ def evaluate(
         templates: Enrol the mean of half of each identity's captures.
         identify: Look people up: rank 1, CMC, open set.
         slice_by: Figures by each value of these columns of the manifest.
-        failures: CSV of photos without a crop; they count as rejects, beside.
+        failures: CSV of photos without a crop; they count as rejects, reported separately.
         before: An old model: what changed, and is it significant?
         before_backbone: Its network's name, for foreign weights.
         thresholds: The JSON of an evaluation elsewhere: its thresholds, applied here.
-        pairs: A list of pairs with folds, such as LFW's ``pairs.txt``. Where identities tell of no pair beside it, its
+        pairs: A list of pairs with folds, such as LFW's ``pairs.txt``. Where identities say nothing of other pairs, its
             pairs are all there are.
         extrapolate: False accept rates below what the pairs support: extreme value theory on the impostor tail, never
             mixed with what is measured.
@@ -221,12 +221,12 @@ def check_arguments(given: Mapping[str, Any], spell: Callable[[str], str] = str)
         spell: How the user calls an argument: the command's options have dashes.
 
     Raises:
-        InputError: If not exactly one source is given, or something beside it that it does not use.
+        InputError: If not exactly one source is given, or something that it does not use.
 
     Example:
         >>> check_arguments({"scores": ["a.npy", "b.npy"], "identify": True})
         Traceback (most recent call last):
-        facexfer.errors.InputError: expected model or embeddings beside identify, got scores; leave identify out
+        facexfer.errors.InputError: expected model or embeddings with identify, got scores; leave identify out
     """
     sources = [name for name in _SOURCES if _is_given(given.get(name))]
     if len(sources) != 1:
@@ -240,11 +240,11 @@ def check_arguments(given: Mapping[str, Any], spell: Callable[[str], str] = str)
         if idle:
             wanted = " or ".join(map(spell, needed.split(" or ")))
             raise InputError(
-                f"expected {wanted} beside {', '.join(idle)}, got {spell(sources[0])}; leave {', '.join(idle)} out"
+                f"expected {wanted} with {', '.join(idle)}, got {spell(sources[0])}; leave {', '.join(idle)} out"
             )
     for name, needed in _NEEDS.items():
         if _is_given(given.get(name)) and not _is_given(given.get(needed)):
-            raise InputError(f"expected {spell(needed)} beside {spell(name)}; leave {spell(name)} out")
+            raise InputError(f"expected {spell(needed)} with {spell(name)}; leave {spell(name)} out")
     if _is_given(given.get("gallery_model")) and _is_given(given.get("before")):
         first, second = spell("gallery_model"), spell("before")
         raise InputError(
@@ -252,7 +252,7 @@ def check_arguments(given: Mapping[str, Any], spell: Callable[[str], str] = str)
         )
     if sources[0] == "model" and given.get("images") is None:
         raise InputError(
-            f"expected {spell('images')} beside {spell('model')}, got none; name the CSV that lists the crops"
+            f"expected {spell('images')} with {spell('model')}, got none; name the CSV that lists the crops"
         )
     if is_of_arrays:
         _check_array_of_crops(given, spell)
@@ -262,9 +262,9 @@ def _check_array_of_crops(given: Mapping[str, Any], spell: Callable[[str], str])
     of_manifest = set(_BELONGS["model"]) - {"images", "backbone", "flip"}
     idle = [spell(name) for name in sorted(of_manifest) if _is_given(given.get(name))]
     if idle:
-        raise InputError(f"expected a manifest beside {', '.join(idle)}, got an array; leave {', '.join(idle)} out")
+        raise InputError(f"expected a manifest with {', '.join(idle)}, got an array; leave {', '.join(idle)} out")
     if given.get("labels") is None:
-        raise InputError(f"expected {spell('labels')} beside an array of crops, got none; give one per crop")
+        raise InputError(f"expected {spell('labels')} with an array of crops, got none; give one per crop")
 
 
 def _is_given(value: Any) -> bool:

@@ -158,7 +158,7 @@ class MeasuredModel:
         return compare(embedder, self._images, self._choice.probe, self._choice.gallery, gallery_embedder)
 
     def _within_visible(self, former: Embedder, embedder: Embedder) -> tuple[Comparison, Comparison] | None:
-        """Compare both models within visible light, where there are such images beside what is measured anyhow."""
+        """Compare both models within visible light, where there are such images and they are not measured anyway."""
         there = {image.modality for image in self._images.images}
         assert self._comparison is not None
         if _VISIBLE not in there or not there - {_VISIBLE} or self._comparison.name == _VISIBLE:

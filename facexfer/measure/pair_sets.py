@@ -131,7 +131,7 @@ class Comparison:
             ]
             probe = self.probe.take(np.array(free, dtype=np.int64))
         if not len(probe.labels):
-            raise InputError(f"{self.name}: expected images beside the enrolled ones, found none; add captures")
+            raise InputError(f"{self.name}: expected images other than the enrolled ones, found none; add captures")
         return Comparison(self.name, probe, source.take(chosen.gallery))
 
     def with_templates(self) -> "Comparison":
@@ -260,7 +260,7 @@ def compare_arrays(
         DataWarning: If an embedding of at least 16 numbers is there twice, bit for bit.
     """
     if labels is None or (gallery_embeddings is None) != (gallery_labels is None):
-        raise InputError("expected labels beside embeddings, one file is missing; give --labels or --gallery-labels")
+        raise InputError("expected labels with embeddings, one file is missing; give --labels or --gallery-labels")
     probe = _side(embeddings, labels)
     if gallery_embeddings is None or gallery_labels is None:
         _warn_of_repeats(probe.embeddings, None)

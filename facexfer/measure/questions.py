@@ -1,4 +1,4 @@
-"""What users ask of a verifier beside TAR at FAR, each as one function of a comparison."""
+"""What users ask of a verifier besides TAR at FAR, each as one function of a comparison."""
 
 from collections.abc import Sequence
 from dataclasses import replace

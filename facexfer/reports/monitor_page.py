@@ -23,7 +23,7 @@ _ASSUMED = {
 
 
 def write_monitor_page(folder: Path, found: Monitored) -> None:
-    """Write ``report.html`` and ``report.json`` into a folder, beside and renamed.
+    """Write ``report.html`` and ``report.json`` into a folder, atomically.
 
     Args:
         folder: Made if it is not there.

@@ -13,7 +13,7 @@ _DOTS_PER_INCH = 150
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write ``name.png`` and ``name.svg`` into a folder, beside and renamed.
+    """Write ``name.png`` and ``name.svg`` into a folder, atomically.
 
     Args:
         figure: What to write.

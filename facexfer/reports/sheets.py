@@ -13,7 +13,7 @@ _GAP = 4
 
 
 def draw_spatial_attention(crops: np.ndarray, attention: Sequence[AttentionMaps]) -> bytes:
-    """Overlay spatial attention on crops: one row per crop, beside it one picture per layer, all on one scale.
+    """Overlay spatial attention on crops: one row per crop, next to it one picture per layer, all on one scale.
 
     Args:
         crops: (N, H, W, 3) uint8, RGB.
@@ -59,7 +59,7 @@ def to_png(image: np.ndarray) -> bytes:
 
 
 def _joined(tiles: Sequence[np.ndarray], axis: int) -> np.ndarray:
-    """Put tiles beside (1) or below (0) each other with white between them."""
+    """Put tiles next to (1) or below (0) each other with white between them."""
     shape = list(tiles[0].shape)
     shape[axis] = _GAP
     gap = np.full(shape, 255, np.uint8)

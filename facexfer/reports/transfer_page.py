@@ -48,7 +48,7 @@ _UNTRAINED = (
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows beside the figures.
+    """What the page shows in addition to the figures.
 
     Attributes:
         title: Of the page.
@@ -56,7 +56,7 @@ class Shown:
         expected: What to look for in the figures, one sentence for each network by name.
         images: The images that were measured on; some people of them are shown.
         runs: The compared runs by name; the attention shown is that of the last one that has any.
-        facts: What was run, where and for how long; beside the figures in the JSON too.
+        facts: What was run, where and for how long; the JSON has it too.
     """
 
     title: str
@@ -68,7 +68,7 @@ class Shown:
 
 
 def write_transfer_page(folder: Path, findings: NetworkFindings, shown: Shown) -> None:
-    """Write ``report.html`` and ``report.json`` into a folder, beside and renamed.
+    """Write ``report.html`` and ``report.json`` into a folder, atomically.
 
     Args:
         folder: Made if it is not there.

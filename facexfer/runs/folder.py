@@ -55,7 +55,7 @@ class RunFolder:
         return self.path / "checkpoints" / "last.safetensors"
 
     def stage_file(self, stage: str) -> Path:
-        """What a finished stage has learned beside the network, and the network that it looked at."""
+        """What a finished stage has learned in addition to the network, and the network that it looked at."""
         return self.path / "stages" / f"{stage}.safetensors"
 
     @property
@@ -194,8 +194,8 @@ class RunFolder:
     def keep_good_checkpoint(self) -> None:
         """Keep a copy of the newest training state before one of a run gone wrong replaces it."""
         if self.checkpoint_file.exists():
-            with replacing(self.good_file) as beside:
-                shutil.copyfile(self.checkpoint_file, beside)
+            with replacing(self.good_file) as temporary:
+                shutil.copyfile(self.checkpoint_file, temporary)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Load the newest training state and cut the metrics back to it; None before the first one."""
@@ -248,7 +248,7 @@ class RunFolder:
         write_safetensors(self.best_file, dict(backbone.state_dict()), _metadata(backbone, recipe))
 
     def save_head(self, head: Head, recipe: Recipe, classes: Sequence[str]) -> None:
-        """Save the trained head and the names of its classes, which an image classifier needs beside the backbone."""
+        """Save the trained head and the names of its classes, which an image classifier needs besides the backbone."""
         write_safetensors(self.path / "head.safetensors", dict(head.state_dict()), _head_metadata(recipe, classes))
 
     def save_failure(self, cause: str) -> None:
@@ -324,9 +324,7 @@ def load_backbone_file(file: Path) -> BackboneModule:
         weights, metadata = state["backbone"], state.get("facts") or {}
         name = read_recipe(RunFolder(file.parent.parent).recipe_file).source.backbone
     if name is None:
-        raise InputError(
-            f"{file}: expected --backbone NAME beside foreign weights, got none; mobilefacenet, for example"
-        )
+        raise InputError(f"{file}: expected --backbone NAME with foreign weights, got none; mobilefacenet, for example")
     _load_plugins_beside(file, name)
     size = json.loads(metadata.get("input_size", "null"))
     backbone = create_backbone(name, input_size=tuple(size) if size else None)

@@ -1,4 +1,4 @@
-"""Nested training state in one safetensors file: no pickle, written beside and renamed."""
+"""Nested training state in one safetensors file: no pickle, written atomically."""
 
 import json
 import os
@@ -34,15 +34,15 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors and text beside ``path``, then rename.
+    """Write tensors and text atomically.
 
     Raises:
         RunError: If the file cannot be written; nothing at ``path`` has changed.
     """
     try:
-        with replacing(path) as beside:
-            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, beside, metadata)
-            with beside.open("rb") as file:
+        with replacing(path) as temporary:
+            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, temporary, metadata)
+            with temporary.open("rb") as file:
                 os.fsync(file.fileno())
     except (OSError, SafetensorError) as error:
         raise RunError(f"expected to write {path}, got: {error}; free some space or check the rights") from error

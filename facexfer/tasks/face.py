@@ -135,7 +135,7 @@ def _companions(
     plain: CropDataset,
     fingerprints: dict[str, str],
 ) -> tuple[Companions | None, tuple[Part, ...]]:
-    """Find what accompanies the training images, and what the batches hold beside them."""
+    """Find what accompanies the training images, and what else the batches hold."""
     chosen, companions, more = recipe.companions, None, []
     if chosen is not None and chosen.match == "simulated":
         pictures = Pictures(plain, bytes_fingerprint(training.images))

@@ -16,7 +16,7 @@ READ_FOR_EVERY_TASK = (
     "data.augmentation", "data.identities_per_batch",
     "evaluation.every_epochs", "evaluation.untouched", "evaluation.test_loss",
 )  # fmt: skip
-"""Patterns of the keys that the training loop reads itself, whatever the task; each task declares its own beside."""
+"""Patterns of the keys that the training loop reads itself, whatever the task; each task adds its own."""
 
 WITHOUT_EFFECT_ALONE = {
     "data.draw_seed": (
@@ -83,7 +83,7 @@ def check_keys(recipe: Recipe) -> None:
         if given[key] != _default(key) and not any(_value(recipe, other) for other in WITHOUT_EFFECT_ALONE[key]):
             known = [other for other in WITHOUT_EFFECT_ALONE[key] if is_read(other, recipe.task)]
             raise InputError(
-                f"{key}: expected {' or '.join(known)} beside it, got none; it does nothing alone, leave it out"
+                f"{key}: expected {' or '.join(known)} with it, got none; it does nothing alone, leave it out"
             )
 
 

@@ -27,8 +27,8 @@ class Task:
         details: (backbone, head) -> what else the result should hold.
         test_set: Images that no run trains on, as they are, to be shown and measured.
         is_closed: Whether the test images are of the training classes, so that the objective is defined on them.
-        companions: What the source sees beside the training images.
-        more: What the batches hold beside the training images.
+        companions: What the source sees in addition to the training images.
+        more: What the batches hold in addition to the training images.
         notes: What a person should know about the data, a line each.
         spectra: Each training image's place in the recipe's modalities, where there are two or more.
     """

@@ -80,7 +80,7 @@ class Passes:
 
 
 class Term(nn.Module):
-    """One loss term beside the classification loss; its parameters, if any, are trained with the target network.
+    """One loss term besides the classification loss; its parameters, if any, are trained with the target network.
 
     Subclasses give a scalar, the mean over the batch, from `Passes`.
     """
@@ -90,7 +90,7 @@ class Term(nn.Module):
     reads_source: ClassVar[bool] = False
     """Whether the term needs the reference network's embeddings."""
     reads_source_images: ClassVar[bool] = False
-    """Whether the term needs a batch of the source's own images beside every batch of the target's."""
+    """Whether the term needs a batch of the source's own images with every batch of the target's."""
     reads_companions: ClassVar[bool] = False
     """Whether the term needs the embeddings of the images' companions."""
     reads_spectra: ClassVar[bool] = False
@@ -195,7 +195,7 @@ class Stage:
 
     Attributes:
         name: How it is called in the metrics and checkpoints.
-        terms: The terms beside the classification loss.
+        terms: The terms in addition to the classification loss.
         reference: Which frozen network the terms compare with.
         trains_backbone: False trains the head alone, the backbone staying in eval mode.
         trained_part: Picks the backbone's parameters that are trained, the others staying as they are; None trains all.

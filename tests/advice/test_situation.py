@@ -14,7 +14,7 @@ SIZE = (112, 112)
 
 
 def rewritten(manifest, images, name="images.csv"):
-    """Write another manifest beside the pictures."""
+    """Write another manifest next to the pictures."""
     write_manifest(manifest.parent / name, images)
     return manifest.parent / name
 

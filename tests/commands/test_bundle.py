@@ -184,7 +184,7 @@ def test_bad_words(trained, tmp_path: Path) -> None:
         run("export", "--model", model, "--out", trained / "run")
     with pytest.raises(InputError, match="expected a run folder, or --model WEIGHTS with --backbone NAME"):
         run("export", "--out", tmp_path / "c")
-    with pytest.raises(InputError, match="expected a folder beside --precision"):
+    with pytest.raises(InputError, match="expected a folder with --precision"):
         run("export", model, "--out", tmp_path / "c.onnx", "--far", "0.1")
     with pytest.raises(InputError, match="expected a bundle with model.json"):
         run("verify-bundle", model)
@@ -247,7 +247,7 @@ def test_a_recommended_threshold_goes_into_the_bundle(bundle, trained, tmp_path:
     (copy / "model.json").write_text(json.dumps({**before, "sha256": "0"}))
     with pytest.raises(InputError, match="expected the network that was measured, the bundle holds another"):
         run("evaluate", "--model", copy, *measured, *door, "--into", copy)
-    with pytest.raises(InputError, match="expected --recommend beside --into; add it, or leave --into out"):
+    with pytest.raises(InputError, match="expected --recommend with --into; add it, or leave --into out"):
         run("evaluate", "--model", copy, *measured, "--into", copy)
-    with pytest.raises(InputError, match="expected --impostor-share, --max-false-accepts-per-year beside --recommend"):
+    with pytest.raises(InputError, match="expected --impostor-share, --max-false-accepts-per-year with --recommend"):
         run("evaluate", "--model", copy, *measured, "--recommend", "--daily-attempts", "10")

@@ -136,7 +136,7 @@ def test_idle_options_are_refused(arrays, tmp_path: Path) -> None:
         (vectors, ["--distances"]), (vectors, ["--split", "val"]), (vectors, ["--backbone", "mobilefacenet"]),
         (vectors, ["--no-pictures"]), (scores, ["--labels", arrays["l"]]), (scores, ["--identify"]),
     ):  # fmt: skip
-        with pytest.raises(InputError, match=f"beside {idle[0]}.*leave {idle[0]} out"):
+        with pytest.raises(InputError, match=f"with {idle[0]}.*leave {idle[0]} out"):
             run(*given, *idle)
 
 
@@ -272,16 +272,16 @@ def test_a_model_with_every_question(tmp_path: Path) -> None:
 
 
 def test_options_that_would_do_nothing_are_refused(arrays, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected --model or --embeddings beside --extrapolate, got --scores"):
+    with pytest.raises(InputError, match="expected --model or --embeddings with --extrapolate, got --scores"):
         run("--scores", arrays["genuine"], arrays["impostor"], "--extrapolate", "1e-9")
     given = ["--model", "new.onnx", "--manifest", "images.csv"]
-    with pytest.raises(InputError, match="expected --gallery beside --gallery-model; leave --gallery-model out"):
+    with pytest.raises(InputError, match="expected --gallery with --gallery-model; leave --gallery-model out"):
         run(*given, "--gallery-model", "old.onnx")
     with pytest.raises(InputError, match="expected one of --gallery-model and --before, got both"):
         run(*given, "--gallery", "vis", "--gallery-model", "old.onnx", "--before", "old.onnx")
-    with pytest.raises(InputError, match="expected --model beside --before, got --embeddings"):
+    with pytest.raises(InputError, match="expected --model with --before, got --embeddings"):
         run("--embeddings", arrays["e"], "--labels", arrays["l"], "--before", "x.onnx")
-    with pytest.raises(InputError, match="expected --model or --embeddings beside --identify, got --scores"):
+    with pytest.raises(InputError, match="expected --model or --embeddings with --identify, got --scores"):
         run("--scores", arrays["genuine"], arrays["impostor"], "--identify")
     (tmp_path / "no.json").write_text("{}")
     with pytest.raises(InputError, match=r"no\.json: expected the JSON of an evaluation"):
@@ -297,9 +297,9 @@ def test_bad_input_is_one_clear_line(arrays, tmp_path: Path) -> None:
         run()
     with pytest.raises(InputError, match="got --embeddings and --scores"):
         run("--embeddings", arrays["e"], "--scores", arrays["genuine"], arrays["impostor"])
-    with pytest.raises(InputError, match="expected labels beside embeddings"):
+    with pytest.raises(InputError, match="expected labels with embeddings"):
         run("--embeddings", arrays["e"])
-    with pytest.raises(InputError, match="expected --manifest beside --model"):
+    with pytest.raises(InputError, match="expected --manifest with --model"):
         run("--model", tmp_path)
     with pytest.raises(InputError, match="expected a finished run"):
         run("--model", tmp_path, "--manifest", write_small_set(tmp_path / "s"))

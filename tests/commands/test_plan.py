@@ -18,9 +18,9 @@ def test_a_test_set_by_its_size() -> None:
     [
         ([], "expected --identities and --images of a test set, or a TOML file of parts to train on"),
         (["--identities", "80"], "expected --identities and --images of a test set"),
-        (["parts.toml"], r"expected --out beside parts\.toml, got none"),
+        (["parts.toml"], r"expected --out with parts\.toml, got none"),
         (["parts.toml", "--out", "x", "--far", "1e-3"], "expected PARTS alone, or --far without it"),
-        (["--identities", "80", "--images", "6", "--out", "x"], "expected PARTS beside --out and --jobs"),
+        (["--identities", "80", "--images", "6", "--out", "x"], "expected PARTS with --out and --jobs"),
         (["--identities", "80", "--images", "6", "--tar", "100"], "expected a TAR between 0 and 1"),
         (["no.toml", "--out", "x"], r"no\.toml"),
     ],

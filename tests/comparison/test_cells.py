@@ -28,7 +28,7 @@ settings = ["optimizer.batch_size=999"]
 
 
 @pytest.mark.slow
-def test_trials_run_beside_each_other_with_their_own_alphas_and_a_failed_cell_stops_nothing(tmp_path: Path) -> None:
+def test_trials_run_at_once_with_their_own_alphas_and_a_failed_cell_stops_nothing(tmp_path: Path) -> None:
     grid = read_grid(str(write_small_grid(tmp_path, GRID, iterations=2)))
     out = tmp_path / "out"
     said: list[str] = []

@@ -192,7 +192,7 @@ def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, ma
 
 def test_companions_that_no_term_reads_are_refused(make, manifest, pool, tmp_path: Path) -> None:
     recipe = make(manifest, pool={"manifest": str(pool)}, method={"name": "l2"})
-    with pytest.raises(InputError, match=r"reads companions beside \[companions\] and \[pool\], got l2; take csd"):
+    with pytest.raises(InputError, match=r"reads companions with \[companions\] and \[pool\], got l2; take csd"):
         train(recipe, tmp_path / "run", resume=False)
 
 

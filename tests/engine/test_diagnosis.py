@@ -22,7 +22,7 @@ def test_an_exploding_alignment_is_said_once_with_its_cure() -> None:
     assert "learning_rate" in said
 
 
-def test_an_alignment_that_grows_beside_a_larger_classification_is_no_explosion() -> None:
+def test_an_alignment_that_grows_under_a_larger_classification_is_no_explosion() -> None:
     assert warnings_of((20.0, 0.01), (12.0, 0.9)) == []
 
 

@@ -47,7 +47,7 @@ def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(assert_sa
     options = {"average_decay": 0.9}
     recipe = make(optimizer=options, evaluation={"best_far": 0.1})
     kills = [
-        ("os", "fsync", 3, "after"),  # written beside, not yet renamed
+        ("os", "fsync", 3, "after"),  # written, not yet renamed
         ("facexfer.runs.folder.RunFolder", "save_stage", 1, "after"),
         ("facexfer.engine.run_log.RunLog", "losses", 2, "after"),
         ("facexfer.runs.folder.RunFolder", "save_result", 1, "before"),
@@ -192,7 +192,7 @@ def test_the_best_network_is_never_chosen_by_test_data(make, tmp_path: Path) -> 
         BestMetric(make(data={"val_split": "test"}, evaluation={"best_far": 0.1}))
     with pytest.raises(InputError, match=r"expected one of evaluation.fars \[0.1\], got 0.2"):
         BestMetric(make(evaluation={"best_far": 0.2}))
-    with pytest.raises(InputError, match="expected evaluation.best_far beside it"):
+    with pytest.raises(InputError, match="expected evaluation.best_far with it"):
         BestMetric(make(evaluation={"patience": 2}))
 
 

@@ -62,7 +62,7 @@ def test_a_model_is_known_by_its_content(tmp_path: Path, name) -> None:
     np.testing.assert_allclose(load(small_onnx(tmp_path / name)).embed(CROPS), expected(CROPS), atol=1e-3)
 
 
-def test_the_fingerprint_covers_weights_beside_the_graph(tmp_path: Path) -> None:
+def test_the_fingerprint_covers_weights_next_to_the_graph(tmp_path: Path) -> None:
     digests = []
     for change in (0, 1):
         folder = tmp_path / str(change)
@@ -85,14 +85,14 @@ def test_the_fingerprint_covers_weights_beside_the_graph(tmp_path: Path) -> None
         ({"location": "../w.bin"}, r"expected weights in its own folder, got '\.\./w\.bin'"),
         ({"location": "/etc/passwd"}, "expected weights in its own folder, got '/etc/passwd'"),
         ({"location": ""}, "expected weights in its own folder, got ''"),
-        ({"location": "other.bin"}, r"expected its weights in other\.bin beside it, found none"),
+        ({"location": "other.bin"}, r"expected its weights in other\.bin next to it, found none"),
         ({"length": "10000000"}, r"bytes of weights in w\.bin, got"),
         ({"offset": "-4"}, r"bytes of weights in w\.bin, got"),
-        ({"length": "many"}, "expected weights in a file beside it"),
-        ({"location": "w\0.bin"}, "expected weights in (its own folder|a file beside it)"),
+        ({"length": "many"}, "expected weights in a file next to it"),
+        ({"location": "w\0.bin"}, "expected weights in (its own folder|a file next to it)"),
     ],
 )
-def test_weights_that_are_not_beside_the_graph_are_one_line(tmp_path: Path, facts, message) -> None:
+def test_weights_that_are_not_next_to_the_graph_are_one_line(tmp_path: Path, facts, message) -> None:
     (tmp_path / "w.bin").write_bytes(bytes(1 << 20))
     (tmp_path / "in").mkdir()
     file = outside(small_onnx(tmp_path / "in" / "m.onnx"), **facts)
@@ -117,5 +117,5 @@ def test_tensors_in_nodes_are_parts_too(tmp_path: Path) -> None:
     model.graph.initializer.remove(weight)
     file.write_bytes(model.SerializeToString())
     (tmp_path / "w.bin").unlink()
-    with pytest.raises(InputError, match=r"w\.bin beside it, found none"):
+    with pytest.raises(InputError, match=r"w\.bin next to it, found none"):
         OnnxSession(file, ["CPUExecutionProvider"])

@@ -55,13 +55,13 @@ def test_the_network_stays_as_it_was(network, manifest) -> None:
 def test_what_is_no_model_or_no_crop_is_refused(network, manifest, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="that says how its images are normalised, got a bare Linear"):
         facexfer.load(nn.Linear(2, 2))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="beside a file of weights alone, got 'mbf'"):
+    with pytest.raises(InputError, match="only with a file of weights, got 'mbf'"):
         facexfer.load(network, "mbf")
     with pytest.raises(InputError, match=r"got \(1, 112, 112, 3\) float64; align them first"):
         facexfer.embed(network, np.zeros((1, 112, 112, 3)))
-    with pytest.raises(InputError, match="beside detector, got an array"):
+    with pytest.raises(InputError, match="with detector, got an array"):
         facexfer.embed(network, np.zeros((1, 112, 112, 3), np.uint8), detector="yunet.onnx")  # type: ignore[call-overload]
-    with pytest.raises(InputError, match="expected a folder of photos beside detector"):
+    with pytest.raises(InputError, match="expected a folder of photos with detector"):
         facexfer.embed(network, manifest, detector="yunet.onnx")
     write_photos(tmp_path / "photos", people=1, photos=1)
     with pytest.raises(InputError, match="align the photos first"):

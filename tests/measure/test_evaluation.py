@@ -81,14 +81,14 @@ def test_what_cannot_be_asked_is_named_as_in_python(network, vectors) -> None:
     embeddings, labels = vectors
     with pytest.raises(InputError, match="expected one of model, embeddings, scores, got none"):
         facexfer.evaluate()
-    with pytest.raises(InputError, match="expected model beside slice_by, got embeddings; leave slice_by out"):
+    with pytest.raises(InputError, match="expected model with slice_by, got embeddings; leave slice_by out"):
         facexfer.evaluate(embeddings=embeddings, labels=labels, slice_by=["camera"])
-    with pytest.raises(InputError, match="expected images beside model"):
+    with pytest.raises(InputError, match="expected images with model"):
         facexfer.evaluate(network)
     crops = np.zeros((2, 112, 112, 3), np.uint8)
-    with pytest.raises(InputError, match="expected labels beside an array of crops"):
+    with pytest.raises(InputError, match="expected labels with an array of crops"):
         facexfer.evaluate(network, crops)
-    with pytest.raises(InputError, match="expected a manifest beside probe, got an array"):
+    with pytest.raises(InputError, match="expected a manifest with probe, got an array"):
         facexfer.evaluate(network, crops, labels=np.array([0, 1]), probe="nir")
     with pytest.raises(InputError, match=r"got \(40, 8\) and \(6,\); give one label per row"):
         facexfer.evaluate(embeddings=embeddings, labels=labels[:6])

@@ -58,7 +58,7 @@ def test_a_convolution_that_is_tapped_keeps_its_batchnorm() -> None:
 
 
 class Shared(nn.Module):
-    """Reads the convolution's output beside its BatchNorm, which no hook sees."""
+    """Reads the convolution's output without its BatchNorm, which no hook sees."""
 
     def __init__(self):
         super().__init__()

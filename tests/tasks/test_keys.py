@@ -193,9 +193,9 @@ def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"data": {"draw_seed": 1}}, "data.draw_seed: expected .*data.search_identities.* beside it, got none"),
-        ({"optimizer": {"drops": [], "drop_factor": 0.5}}, "optimizer.drop_factor: expected optimizer.drops beside it"),
-        ({"evaluation": {"patience": 2}}, "evaluation.patience: expected evaluation.best_far beside it"),
+        ({"data": {"draw_seed": 1}}, "data.draw_seed: expected .*data.search_identities.* with it, got none"),
+        ({"optimizer": {"drops": [], "drop_factor": 0.5}}, "optimizer.drop_factor: expected optimizer.drops with it"),
+        ({"evaluation": {"patience": 2}}, "evaluation.patience: expected evaluation.best_far with it"),
     ],
 )
 def test_a_key_that_does_nothing_alone_is_an_error(sections, message) -> None:

@@ -3,7 +3,7 @@
 `facexfer prepare` with one process and with two, against the same steps done one after the other in a plain loop:
 read with OpenCV, detect (InsightFace's own model class, or YuNet through OpenCV), InsightFace's ``norm_crop``, write.
 OpenCV with one thread each, in turns within one run, the fastest of each. One job reads the next photo while it looks
-at one; starting the processes counts. CPU seconds stand beside:
+at one; starting the processes counts. CPU seconds are given as well:
 they say how much work a crop is, whatever else the machine does.
 """
 

@@ -3,7 +3,7 @@
 One AFA step against plain fine-tuning, DFA, DELTA, and 8 and 12 attention modules, all in turns in one process; against
 the same step done in the published way, in its own process, as the allocator's setting is the process's; and what
 loading, augmentation and logging add. Weights and images are random: the work is the same. Seconds are the fastest of
-the rounds, ratios the median over them; CPU seconds, which other processes disturb less, stand beside them. On a GPU
+the rounds, ratios the median over them; CPU seconds, which other processes disturb less, are given as well. On a GPU
 our ways run under bfloat16 autocast; `tools/gpu_campaign.py` measures more there.
 """
 

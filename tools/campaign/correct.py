@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Tests:
-    """The tests, running beside other work.
+    """The tests, running alongside other work.
 
     Args:
         record: Where their outcome goes.

@@ -1,4 +1,4 @@
-"""Phase fast: the training step of four networks, in every layout and precision, beside the published way."""
+"""Phase fast: the training step of four networks, in every layout and precision, compared with the published way."""
 
 import statistics
 import time

@@ -33,7 +33,7 @@ def recipe_reference() -> str:
         if section is not None:
             optional = "" if field.is_required() else " Optional."
             lines += [f"## `[{name}]`", "", f"{_text(section.__doc__)}{optional}", "", *_table(section)]
-    lines += ["## Options of each method", "", "They stand in `[method]`, beside `name`.", ""]
+    lines += ["## Options of each method", "", "They stand in `[method]`, next to `name`.", ""]
     for name, method in sorted(own_methods().items()):
         lines += [f"### `{name}`", "", _text((method.__doc__ or "").split("\n\n")[0]), "", *_options(method)]
     return "\n".join(lines)

@@ -44,5 +44,5 @@ def _read_list(root: Path, name: str) -> list[tuple[str, int]]:
         files = [str(row[0][0]) for row in content["file_list"]]
         labels = [int(row[0]) for row in content["labels"]]
     except (OSError, KeyError, ValueError, IndexError, TypeError, MatReadError) as error:
-        raise InputError(f"{path}: expected file_list and labels, got: {error}; unpack lists.tar beside it") from error
+        raise InputError(f"{path}: expected file_list and labels, got: {error}; unpack lists.tar next to it") from error
     return list(zip(files, labels, strict=True))

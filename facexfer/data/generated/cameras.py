@@ -1,4 +1,4 @@
-"""Two cameras: daylight in colour, and an infrared one with a lamp beside its lens."""
+"""Two cameras: daylight in colour, and an infrared one with a lamp next to its lens."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""CBSR NIR face dataset (Li et al., PAMI 29, 2007): a list with eye centres beside the photos."""
+"""CBSR NIR face dataset (Li et al., PAMI 29, 2007): photos and a list with eye centres."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -66,7 +66,7 @@ def _find(root: Path) -> Path:
     if len(files) != 1 or not files[0].is_file():
         raise InputError(f"{root}: expected one .rec file, found {len(files)}; name the file")
     if not files[0].with_suffix(".idx").is_file():
-        raise InputError(f"{files[0]}: expected its index {files[0].stem}.idx beside it, found none; copy it too")
+        raise InputError(f"{files[0]}: expected its index {files[0].stem}.idx next to it, found none; copy it too")
     return files[0]
 
 

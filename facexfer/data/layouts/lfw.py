@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild (Huang et al., 2007): ``Name/Name_0001.jpg``, with ``pairs.txt`` beside."""
+"""Labeled Faces in the Wild (Huang et al., 2007): ``Name/Name_0001.jpg``, with ``pairs.txt`` next to the folders."""
 
 import re
 from collections.abc import Iterator

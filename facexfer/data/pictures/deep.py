@@ -96,7 +96,7 @@ def bits_in_use(pixels: DeepPixels) -> int | None:
 
 
 def bits_to_read(own: int, usual: int | None) -> int:
-    """By how many bits a picture is read beside others of its camera.
+    """By how many bits a picture is read, given the others of its camera.
 
     Args:
         own: That it uses.

@@ -148,7 +148,7 @@ def crop_photo(
     Args:
         entry: The photo.
         photo: What `load_photo` gave for it.
-        target: The PNG to write, beside and renamed.
+        target: The PNG to write, atomically.
         options: How.
         detector: None if the landmarks are given or the photos are crops already.
 
@@ -182,7 +182,7 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 
 def write_png(target: Path, image: np.ndarray) -> None:
-    """Write an image (H, W, 3) uint8 RGB, beside and renamed."""
+    """Write an image (H, W, 3) uint8 RGB, atomically."""
     data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
     try:
         write_bytes(target, data)

@@ -118,7 +118,7 @@ def prepare(
     """
     photos, out = Path(photos), Path(out)
     if pre_cropped and (detector is not None or landmarks is not None):
-        raise InputError("expected --pre-cropped alone, got --detector or --landmarks beside it; leave one out")
+        raise InputError("expected --pre-cropped alone, got --detector or --landmarks with it; leave one out")
     if modality is not None and not modality.strip():
         raise InputError("expected a name after --modality, got nothing; give vis, nir or the like")
     unread = [option for option, value in {"--choose": choose, "--min-score": min_score}.items() if value is not None]
@@ -129,7 +129,7 @@ def prepare(
         option for option, value in {"--draw": draw, "--val-identities": val_identities}.items() if value is not None
     ]
     if protocol is None and idle:
-        raise InputError(f"expected --protocol beside {' and '.join(idle)}, got none; name one or leave them out")
+        raise InputError(f"expected --protocol with {' and '.join(idle)}, got none; name one or leave them out")
     CHOICES[choose]
     _check_apart(photos, out)
     given = {"modality": modality, "identity_regex": identity_regex, "fold": fold}

@@ -107,9 +107,9 @@ def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
     """Name the crops after the photos: ``crops/a/b.png`` for ``a/b.jpg``; ``b.jpg.png`` where several would be one."""
     short = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
     counts = Counter(name.casefold() for name in short)
-    # A photo 1.jpg.bmp would take the name that 1.jpg has beside 1.png.
+    # A photo 1.jpg.bmp would take the name that 1.jpg has where there is a 1.png.
     counts.update({entry.name.casefold() for entry in entries})
-    # A folder may be called a.png, beside a photo a.jpg.
+    # A folder may be called a.png, next to a photo a.jpg.
     counts.update(
         {
             str(folder)[: -len(".png")].casefold()

@@ -1,4 +1,4 @@
-"""A NIR rendering beside every visible-light crop: a set of two modalities from one, for people without NIR photos."""
+"""A NIR rendering of every visible-light crop: a set of two modalities from one, for people without NIR photos."""
 
 import errno
 import hashlib

@@ -59,7 +59,7 @@ class Ncnn:
         if threads is not None:
             options.num_threads = threads
         if network.load_param(str(file)) != 0 or network.load_model(str(file.with_suffix(".bin"))) != 0:
-            raise InputError(f"{file}: expected an ncnn model with its .bin beside it; export it again")
+            raise InputError(f"{file}: expected an ncnn model with its .bin next to it; export it again")
 
         def embed(images: np.ndarray) -> np.ndarray:
             extractor = network.create_extractor()

@@ -63,7 +63,7 @@ def afa(
 
     Raises:
         InputError: ``first_share`` leaves one of two stages without iterations, or ``temperature`` or
-            ``entropy_floor`` is out of range or beside fixed attention.
+            ``entropy_floor`` is out of range or set with fixed attention.
 
     Example:
         >>> [(stage.name, str(stage.reference)) for stage in afa()]
@@ -107,7 +107,7 @@ def _check_form(attention: Attention, temperature: float, entropy_floor: float) 
     if not 0 <= entropy_floor < 1:
         raise InputError(f"afa: expected entropy_floor from 0 to below 1, got {entropy_floor}; 0 sets none")
     if attention == "fixed" and (temperature, entropy_floor) != (1, 0):
-        raise InputError("afa: expected temperature and entropy_floor beside learned attention, got fixed; leave them")
+        raise InputError("afa: expected temperature and entropy_floor with learned attention, got fixed; leave them")
 
 
 def _make_spatial(setting: StageSetting) -> Term:

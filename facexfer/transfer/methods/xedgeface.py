@@ -10,7 +10,7 @@ VIS pictures,
     L = w * ((1 - share) * L_C + share * L_D).                                                                  (3)
 
 The paper draws pairs; here all pairs across the spectra within a batch count, those of one person and those of two
-with equal weight. Its network is EdgeFace with LayerNorm; here the layers are BatchNorm, the PReLUs beside them and
+with equal weight. Its network is EdgeFace with LayerNorm; here the layers are BatchNorm, the PReLUs next to them and
 the first quarter of the convolutions. Share and margin are not those of the paper, whose text leaves the choice open
 in the form that was read: one half, and 0.
 """
@@ -87,7 +87,7 @@ def xedgeface(
         weight: w, of the whole objective; it acts like a factor of the learning rate.
         share: Of the self-distillation, 0 to 1.
         margin: m, a cosine.
-        first_share: This part of the convolutions is trained beside normalisation layers and PReLUs.
+        first_share: This part of the convolutions is trained in addition to normalisation layers and PReLUs.
         decay: The factor of ``1/2 ||W||^2`` of what is trained.
 
     Returns:

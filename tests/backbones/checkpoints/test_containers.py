@@ -1,4 +1,4 @@
-"""Weights as people have them: what was saved around and beside them does not matter, another network does."""
+"""Weights as people have them: what was saved along with them does not matter, another network does."""
 
 import argparse
 from pathlib import Path
@@ -46,7 +46,7 @@ CONTAINERS = {
     "args.tar": lambda s: {"args": argparse.Namespace(lr=0.1), "net": under("student.net.", s)},
     "nested.ckpt": lambda s: {"models": [{"weights": {"net": s}}]},
     "flat.bin": lambda s: {**s, "kernel": HEAD, "fc7.weight": HEAD.T, "n_averaged": torch.tensor(3)},
-    "beside.pkl": lambda s: {**s, "epoch": 3},
+    "with-more.pkl": lambda s: {**s, "epoch": 3},
     "averaged.pt": lambda s: {**under("module.", s), "n_averaged": torch.tensor(3)},
     "same-twice": lambda s: {"net": s, "net_again": {name: tensor.clone() for name, tensor in s.items()}},
 }  # fmt: skip

@@ -211,7 +211,7 @@ def test_damaged_files_give_one_clear_error(small, exported, tmp_path: Path) -> 
                     read()
 
 
-def test_weights_in_a_file_beside_are_read_and_in_another_folder_refused(exported, tmp_path: Path) -> None:
+def test_weights_in_a_file_of_their_own_are_read_and_in_another_folder_refused(exported, tmp_path: Path) -> None:
     proto = onnx.load(exported)
     (tmp_path / "in").mkdir()
     onnx.save(proto, tmp_path / "in" / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
@@ -221,7 +221,7 @@ def test_weights_in_a_file_beside_are_read_and_in_another_folder_refused(exporte
     create_backbone(SMALL, weights=file)
     outside = onnx.load(file, load_external_data=False)
     (tmp_path / "in" / "w.bin").rename(tmp_path / "w.bin")
-    with pytest.raises(InputError, match=r"E\.bin: expected its weights in w\.bin beside it, found none; copy both"):
+    with pytest.raises(InputError, match=r"E\.bin: expected its weights in w\.bin next to it, found none; copy both"):
         identify(file)
     for tensor in outside.graph.initializer:
         for entry in tensor.external_data:

@@ -1,4 +1,4 @@
-"""NIR renderings beside VIS crops: the same each time, complete or absent, refused in one line."""
+"""NIR renderings of VIS crops: the same each time, complete or absent, refused in one line."""
 
 import shutil
 from pathlib import Path

@@ -120,7 +120,7 @@ def test_the_entropy_floor_holds_for_attention_that_has_collapsed() -> None:
     [
         ({"entropy_floor": 1.0}, "expected entropy_floor from 0 to below 1, got 1"),
         ({"temperature": 0.0}, "expected a temperature above 0, got 0"),
-        ({"attention": "fixed", "entropy_floor": 0.5}, "beside learned attention, got fixed"),
+        ({"attention": "fixed", "entropy_floor": 0.5}, "with learned attention, got fixed"),
     ],
 )
 def test_limits_that_do_not_fit_are_errors(options, message) -> None:

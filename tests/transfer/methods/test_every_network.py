@@ -78,7 +78,7 @@ def test_every_method_takes_a_step_and_channel_weights_are_those_of_the_plain_wa
         assert all(parameter.grad is not None for parameter in target.parameters()), method
         objective.zero_grad()
 
-    # In float64: how small a rise is beside the loss of a random network is no matter of the two ways.
+    # In float64: how small a rise is against the loss of a random network says nothing of the two ways.
     source.double()
     classifier = nn.Linear(info.embedding_size, 3).double()
 

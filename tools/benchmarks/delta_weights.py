@@ -2,8 +2,8 @@
 
 Both ways measure channels of a ResNet-101 on the same batches in one run: every n-th channel of each tapped layer, so
 that the layers keep their shares of the work. A full forward pass costs the same whatever channel it is for, so the
-plain way may do with fewer of them (``--plain-every``) and is told by the channel. The operations are counted too,
-the clock: they are what recomputing from the layer onward saves by itself, whatever the machine.
+plain way may do with fewer of them (``--plain-every``) and is told by the channel. Operations are counted as
+well as time: they are what recomputing from the layer onward saves by itself, whatever the machine.
 
 That both ways are equal is measured in float64 on a few channels: the weights are random (with BatchNorm statistics of
 the batches), a silenced channel then changes a loss of 2.5 in the third digit or less, and of that change float32 has

@@ -130,7 +130,7 @@ def find_weights(name: str) -> Path:
         The path, which may not be there; a pack's ONNX file is.
 
     Raises:
-        InputError: If the pack is not there and not to be had.
+        InputError: If the pack is not there and cannot be downloaded.
     """
     if name not in PACKS or Path(name).exists():
         return Path(name)

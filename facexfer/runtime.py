@@ -31,7 +31,7 @@ def make_fabric(settings: RuntimeSection) -> Fabric:
         A launched Fabric.
 
     Raises:
-        InputError: If the accelerator, the number of devices or the precision is not to be had here.
+        InputError: If the accelerator, the number of devices or the precision is not available here.
     """
     prepare_cpu()
     torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")

@@ -23,6 +23,12 @@ BANNED = {
     r"\bone's own\b": "write 'your own'",
     r"c[ao]me to nothing": "write 'failed'",
     r"to the last bit": "write 'bit for bit'",
+    r"expected [^\"\n]* beside\b": "write 'with'",
+    r"\bbeside and renamed|written beside\b": "write 'atomically'",
+    r"\bby file or by pack\b": "write 'as a file or as a pack'",
+    r"\bgains? much\b": "write 'a lot'",
+    r"\bsays how to cure\b": "write 'how to fix'",
+    r"\bcan be had\b": "write 'is available'",
     r"more than luck|could be luck": "write 'significant' or 'not significant'",
 }
 

@@ -78,7 +78,7 @@ def _in_relu(node: Any, slope: np.ndarray, initializer: Any) -> list[Any]:
 
 
 def _replace_nodes(graph: Any, nodes: Sequence[Any]) -> None:
-    """Give a graph other nodes, and drop the constants that none of them uses."""
+    """Replace the nodes of a graph, and drop the constants that none of them uses."""
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)

@@ -25,7 +25,7 @@ def find_pack(name: str) -> Path:
         The folder; one of an unpublished pack may not be there.
 
     Raises:
-        InputError: If the pack is not there and not to be had.
+        InputError: If the pack is not there and cannot be downloaded.
     """
     folder = Path("~/.insightface/models").expanduser() / name
     if name not in PACKS or folder.exists():

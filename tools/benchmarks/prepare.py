@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
         best = min(seconds[way])
         print(
             f"{NAMES[way]:30} {total / best:7.1f} crops/s = {loop / best:.2f} x the loop, {one / best:.2f} x one job; "
-            f"CPU {1e3 * min(cpu[way]) / total:.1f} ms a crop; all times: "
+            f"CPU {1e3 * min(cpu[way]) / total:.1f} ms per crop; all times: "
             f"{', '.join(f'{each:.2f}' for each in seconds[way])} s"
         )
     print("bars: 1 job at least 1.00 x the loop, 2 jobs at least 1.70 x the loop")

@@ -107,7 +107,7 @@ def count_and_peak(network: str, batch: tuple[Tensor, Tensor]) -> dict[str, Any]
 
 
 def around_the_step(size: int, rounds: int) -> dict[str, float]:
-    """CPU seconds a step of loading with augmentation, and of one log line every ten steps."""
+    """CPU seconds per step of loading with augmentation, and of one log line every ten steps."""
     from torch.utils.tensorboard import SummaryWriter
 
     from facexfer.data.augmentation import training_transform

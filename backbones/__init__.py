@@ -7,16 +7,18 @@ from typing import Any
 
 from torch import nn
 
+from facexfer.backbones.adapted import AdaptedNetwork
 from facexfer.backbones.checkpoints.form import file_form
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.checkpoints.mxnet import load_mxnet
 from facexfer.backbones.checkpoints.onnx_weights import load_onnx
 from facexfer.backbones.checkpoints.torch_files import load_torch, read_metadata
 from facexfer.backbones.image_networks import ImageNetwork, library_network
+from facexfer.backbones.modulated import ModulatedNetwork
 from facexfer.backbones.own_network import own_network
 from facexfer.backbones.parts.carried import facts_from_metadata
 from facexfer.backbones.parts.info import Backbone, BackboneInfo, BackboneModule, Tap
-from facexfer.backbones.prefixed import PREFIXED, PrefixedNetwork, has_prefix
+from facexfer.backbones.prefixed import PrefixedNetwork
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.revive import folded_layers
 from facexfer.backbones.sources import find_source, find_weights
@@ -32,6 +34,7 @@ for _ in modules_of(__name__, __path__):
 
 _NAMED = "torchvision:"
 _CROP = (112, 112)
+_ADAPTED: dict[str, type[PrefixedNetwork] | type[ModulatedNetwork]] = {"pdt": PrefixedNetwork, "caim": ModulatedNetwork}
 
 
 def create_backbone(
@@ -45,9 +48,10 @@ def create_backbone(
 
     Args:
         name: One of `BACKBONES`, with options in brackets where it has any (``mbf(scale=1)``), or
-            ``torchvision:NAME`` or ``timm:NAME``; ``pdt:NAME`` for one of those behind a block that is trained in its
-            place (`facexfer.backbones.prefixed`); or your own network that maps normalised images (N, 3, H, W)
-            to embeddings (N, D), which `mean` and `scale` come with: see `facexfer.backbones.own_network`.
+            ``torchvision:NAME`` or ``timm:NAME``; ``pdt:NAME`` or ``caim:NAME`` for one of those with a part that is
+            trained in its place (`facexfer.backbones.prefixed`, `facexfer.backbones.modulated`); or your own network
+            that maps normalised images (N, 3, H, W) to embeddings (N, D), which `mean` and `scale` come with: see
+            `facexfer.backbones.own_network`.
         weights: An MXNet ``.params`` file, a torch or safetensors file with the network's names in it, whatever is
             saved along with them, an ONNX file, or the name of an InsightFace pack; ``torchvision:WEIGHTS`` gets
             torchvision's own where there is a network connection; None leaves the weights random.
@@ -67,8 +71,10 @@ def create_backbone(
         Traceback (most recent call last):
         facexfer.errors.InputError: unknown backbone 'mobilefacenett'; did you mean 'mobilefacenet'? backbones: ...
     """
-    if isinstance(name, str) and name.startswith(PREFIXED):
-        return _make_prefixed(name.removeprefix(PREFIXED), weights, input_size, options)
+    if isinstance(name, str):
+        kind, _, frozen = name.partition(":")
+        if kind in _ADAPTED and frozen:
+            return _make_adapted(_ADAPTED[kind], frozen, weights, input_size, options)
     if isinstance(name, nn.Module):
         network: BackboneModule = own_network(name, input_size or _CROP, **options)
     else:
@@ -123,14 +129,18 @@ def _make(name: str, options: dict[str, Any]) -> BackboneModule:
     return network
 
 
-def _make_prefixed(
-    name: str, weights: str | Path | None, input_size: tuple[int, int] | None, options: dict[str, Any]
-) -> PrefixedNetwork:
-    """Put the block in front of a network; the file is the network's own, or holds both."""
+def _make_adapted(
+    kind: type[PrefixedNetwork] | type[ModulatedNetwork],
+    name: str,
+    weights: str | Path | None,
+    input_size: tuple[int, int] | None,
+    options: dict[str, Any],
+) -> AdaptedNetwork:
+    """Add the trained part to a network; the file is the network's own, or holds both."""
     path = None if weights is None or str(weights).startswith(_NAMED) else find_weights(str(weights))
-    if path is None or not has_prefix(path):
-        return PrefixedNetwork(create_backbone(name, weights, input_size, **options))
-    network = PrefixedNetwork(create_backbone(name, input_size=input_size, **options))
+    if path is None or not kind.is_in(path):
+        return kind(create_backbone(name, weights, input_size, **options))
+    network = kind(create_backbone(name, input_size=input_size, **options))
     said = load_torch(network, path)
     network.info = facts_from_metadata(replace(network.info, licence="unknown", source=path.name), read_metadata(path))
     if said:

@@ -5,21 +5,12 @@ block has parallel convolutions, attention over channels and over places (CBAM),
 channels; the widths are ours, about 1,400 parameters.
 """
 
-from dataclasses import replace
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
-from facexfer.backbones.checkpoints.containers import tensor_groups
-from facexfer.backbones.checkpoints.form import file_form
-from facexfer.backbones.checkpoints.torch_files import read_content
-from facexfer.backbones.parts.info import BackboneModule, Tap
+from facexfer.backbones.adapted import AdaptedNetwork
+from facexfer.backbones.parts.info import BackboneModule
 
-PREFIXED = "pdt:"
-"""How the names of such networks start; the frozen network's own name follows."""
-
-_BLOCK, _NETWORK = "prefix", "network"
 _WIDTH, _SQUEEZED = 8, 6
 _KERNELS = (1, 3, 5)
 
@@ -48,43 +39,20 @@ class DomainTransformer(nn.Module):
         return changed
 
 
-class PrefixedNetwork(BackboneModule):
-    """The block and the network behind it; the latter stays in eval mode, so that its statistics never move.
+class PrefixedNetwork(AdaptedNetwork):
+    """The block and the network behind it.
 
     Args:
         network: Any of ours, with its weights.
     """
 
+    added = "prefix"
+
     def __init__(self, network: BackboneModule) -> None:
-        info = network.info
-        taps, blocks = (
-            tuple(Tap(f"{_NETWORK}.{tap.layer}", tap.channels, tap.stride) for tap in each)
-            for each in (info.taps, info.blocks)
-        )
-        super().__init__(replace(info, name=f"{PREFIXED}{info.name}", taps=taps, blocks=blocks))
+        super().__init__("pdt", network)
         self.prefix = DomainTransformer()
-        self.network = network.eval()
-        self._classifier = network._classifier
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed normalised images (N, 3, H, W) as (N, D)."""
         embeddings: Tensor = self.network(self.prefix(images))
         return embeddings
-
-    def train(self, mode: bool = True) -> "PrefixedNetwork":
-        """Set the block's mode."""
-        super().train(mode)
-        self.network.eval()
-        return self
-
-
-def has_prefix(path: Path) -> bool:
-    """Whether a file holds the block and a network, as a run with one saves it.
-
-    Raises:
-        InputError: If the file is missing or damaged.
-    """
-    if file_form(path) in ("onnx", "mxnet", "symbol"):
-        return False
-    groups = tensor_groups(read_content(path)).values()
-    return any(name.startswith(f"{_BLOCK}.") for group in groups for name in group)

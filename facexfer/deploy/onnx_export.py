@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from facexfer.backbones.parts.info import BackboneInfo, BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
-from facexfer.deploy.fast_prelu import rewrite_prelu
+from facexfer.deploy.runtimes.fast_prelu import rewrite_prelu
 from facexfer.errors import InputError, RunError
 from facexfer.files.atomic import replacing
 

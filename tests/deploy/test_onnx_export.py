@@ -12,8 +12,8 @@ from shared_data import shared
 from facexfer import create_backbone
 from facexfer.data.images import read_crop
 from facexfer.deploy import onnx_export
-from facexfer.deploy.fast_prelu import restore_prelu
 from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx, lower_ir_version, onnx_info
+from facexfer.deploy.runtimes.fast_prelu import restore_prelu
 from facexfer.errors import InputError, RunError
 from facexfer.measure.embedder import load
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import onnx
 
-from facexfer.deploy.fast_prelu import restore_prelu
+from facexfer.deploy.runtimes.fast_prelu import restore_prelu
 from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
 from facexfer.errors import InputError
 

@@ -1,4 +1,4 @@
-from typing import Any
+"""The contrast between a batch's embeddings and its companions', and a stage of it alone."""
 
 import pytest
 import torch
@@ -8,9 +8,12 @@ from facexfer.backbones import create_backbone
 from facexfer.errors import InputError
 from facexfer.heads import LinearHead
 from facexfer.transfer import methods
-from facexfer.transfer.methods.pdt import CompanionContrast
+from facexfer.transfer.companion_contrast import CompanionContrast
 from facexfer.transfer.objective import Objective
 from facexfer.transfer.stages import Need, Passes
+
+# Each method of an added part, with the part's name.
+PARTS = {"pdt": "prefix", "caim": "modulations"}
 
 
 def passes(embeddings, labels, companions):
@@ -36,27 +39,30 @@ def test_contrast_by_loops() -> None:
     assert CompanionContrast(0.2)(passes(embeddings, labels, companions)).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_what_it_asks_for() -> None:
-    (stage,) = methods.create("pdt")
+@pytest.mark.parametrize("method", PARTS)
+def test_what_a_method_asks_for(method: str) -> None:
+    (stage,) = methods.create(method)
     assert stage.needs == {Need.COMPANIONS}
     assert stage.classification == 0
-    with pytest.raises(InputError, match="pdt: expected a positive weight"):
-        methods.create("pdt", weight=0.0)
+    with pytest.raises(InputError, match=f"{method}: expected a positive weight"):
+        methods.create(method, weight=0.0)
     with pytest.raises(ValueError, match="expected the companions' embeddings"):
         CompanionContrast(0.0)(passes(torch.ones(1, 2), [0], None))
 
 
-def test_a_network_without_a_block_says_what_to_set() -> None:
-    (stage,) = methods.create("pdt")
+@pytest.mark.parametrize("method", PARTS)
+def test_a_network_without_the_part_says_what_to_set(method: str) -> None:
+    (stage,) = methods.create(method)
     network = create_backbone("mobilefacenet")
-    with pytest.raises(InputError, match='set source.backbone = "pdt:NAME"'):
+    with pytest.raises(InputError, match=f'set source.backbone = "{method}:NAME"'):
         Objective(network, LinearHead(network.info.embedding_size, 2), stage, {}, (), network)
 
 
-def test_the_block_alone_is_trained() -> None:
-    (stage,) = methods.create("pdt")
-    network: Any = create_backbone("pdt:mobilefacenet")
+@pytest.mark.parametrize(("method", "part"), PARTS.items())
+def test_the_part_alone_is_trained(method: str, part: str) -> None:
+    (stage,) = methods.create(method)
+    network = create_backbone(f"{method}:mobilefacenet")
     objective = Objective(network, LinearHead(network.info.embedding_size, 2), stage, {}, (), network).train()
     trained = {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
-    assert trained == {f"backbone.prefix.{name}" for name, _ in network.prefix.named_parameters()}
-    assert not network.network.training
+    assert trained == {f"backbone.{part}.{name}" for name, _ in network.get_submodule(part).named_parameters()}
+    assert not network.get_submodule("network").training

@@ -1,0 +1,83 @@
+"""A batch's embeddings against its companions': one person's together, two persons' apart; and a stage of it alone."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facexfer.errors import InputError
+from facexfer.transfer.contrast import contrast
+from facexfer.transfer.stages import Need, Passes, Stage, StageSetting, Term, WeightedTerm
+
+
+class CompanionContrast(Term):
+    """The contrastive loss between a batch's embeddings and its companions'.
+
+    Args:
+        margin: m, the cosine up to which two persons are far enough apart.
+    """
+
+    reads_companions = True
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self._margin = margin
+
+    def forward(self, passes: Passes) -> Tensor:
+        """Compare every picture with every companion; an image without a label is one of nobody else in the batch.
+
+        Raises:
+            ValueError: If the objective was not given the companions.
+        """
+        if passes.companions is None:
+            raise ValueError("expected the companions' embeddings, got none; the engine must give them")
+        dtype = torch.promote_types(passes.target_embeddings.dtype, torch.float32)
+        units = F.normalize(passes.target_embeddings.to(dtype))
+        cosines = units @ passes.companions.to(dtype).T
+        labels, images = passes.labels, len(passes.labels)
+        is_same = (labels[:, None] == labels[None, :]) & (labels >= 0)
+        is_same = is_same | torch.eye(images, dtype=torch.bool, device=labels.device)
+        is_pair = passes.companions.any(dim=1)[None, :].expand(images, images)
+        return contrast(cosines, is_pair, is_same, self._margin)
+
+
+def train_added_part(method: str, part: str, weight: float, margin: float, decay: float) -> tuple[Stage, ...]:
+    """Train what was added to a frozen network (`facexfer.backbones.adapted`) by the contrast alone.
+
+    Args:
+        method: The name of the method and of the networks that it is for, such as ``pdt``.
+        part: The name of the added part among the network's modules.
+        weight: Of the contrast.
+        margin: Its margin, a cosine.
+        decay: The factor of ``1/2 ||W||^2`` of the part.
+
+    Returns:
+        One stage, which does not classify.
+
+    Raises:
+        InputError: If the weight is not positive.
+    """
+    if weight <= 0:
+        raise InputError(f"{method}: expected a positive weight, got {weight}; 20 is the default")
+
+    def make(setting: StageSetting) -> Term:
+        return CompanionContrast(margin)
+
+    def added(backbone: nn.Module) -> list[nn.Parameter]:
+        module = getattr(backbone, part, None)
+        if not isinstance(module, nn.Module):
+            raise InputError(
+                f"{method}: expected a network with the part that it trains, got one without; set source.backbone = "
+                f'"{method}:NAME", such as "{method}:mobilefacenet"'
+            )
+        return list(module.parameters())
+
+    return (
+        Stage(
+            part,
+            (WeightedTerm("contrast", weight, make),),
+            trained_part=added,
+            backbone_decay=decay,
+            needs=frozenset({Need.COMPANIONS}),
+            classification=0.0,
+        ),
+    )

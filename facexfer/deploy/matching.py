@@ -45,15 +45,20 @@ class Matcher:
         bundle: The folder.
         detector: A detector's file or pack; None takes photos as aligned crops.
         runtime: Embed by the bundle's file for this runtime; None takes ``model.onnx``.
+        threads: Of each network; None lets the libraries choose.
 
     Raises:
         InputError: If the bundle or the detector is damaged, or the bundle has no file for the runtime.
     """
 
-    def __init__(self, bundle: Path, detector: str | None, runtime: str | None = None) -> None:
+    def __init__(
+        self, bundle: Path, detector: str | None, runtime: str | None = None, threads: int | None = None
+    ) -> None:
         self._contract = read_contract(bundle)
-        self._embedder: Embedder = OnnxEmbedder(bundle / MODEL) if runtime is None else open_runtime(bundle, runtime)
-        self._detector: Detector | None = None if detector is None else open_detector(detector)
+        self._embedder: Embedder = (
+            OnnxEmbedder(bundle / MODEL, threads=threads) if runtime is None else open_runtime(bundle, runtime, threads)
+        )
+        self._detector: Detector | None = None if detector is None else open_detector(detector, threads=threads or 0)
         self._options = CropOptions(self._embedder.input_size, pre_cropped=detector is None)
 
     def threshold(self, far: float | None) -> Threshold:
@@ -71,11 +76,11 @@ class Matcher:
             )
         return Threshold(thresholds[chosen], chosen)
 
-    def embed(self, photo: Path, depths: Depths | None = None) -> np.ndarray:
+    def embed(self, photo: Path | bytes, depths: Depths | None = None) -> np.ndarray:
         """Embed a photo's face, found as `facexfer.prepare` finds it.
 
         Args:
-            photo: The file.
+            photo: The file, or what would be in it.
             depths: What the photos that it is compared with use, if they have more than 8 bits.
 
         Returns:
@@ -84,12 +89,11 @@ class Matcher:
         Raises:
             InputError: If the photo is unreadable, without a face, or no crop where there is no detector.
         """
-        problem = ("not-a-file", "a folder or the like") if photo.exists() and not photo.is_file() else None
-        unit, record = self._embed(PhotoEntry(str(photo), photo, "", _UNKNOWN, problem=problem), depths)
+        unit, record = self._embed(_entry(photo), depths)
         if unit is None:
             wanted = "an aligned crop" if self._detector is None else "a face"
             advice = "give --detector, or a crop" if record.reason == "wrong-size" else "take another photo"
-            raise InputError(f"{photo}: expected {wanted}, got {record.reason}: {record.detail}; {advice}")
+            raise InputError(f"{record.name}: expected {wanted}, got {record.reason}: {record.detail}; {advice}")
         return unit
 
     def enrol(self, photos: Iterable[PhotoEntry], folder: Path, depths: Depths | None = None) -> Enrolment:
@@ -153,6 +157,13 @@ def depths_of(photos: Iterable[Path]) -> Depths:
     """Find how many bits photos use that are to be compared: those of more than 8 are read alike."""
     files = tuple(photos)
     return find_depths([None] * len(files), files)
+
+
+def _entry(photo: Path | bytes) -> PhotoEntry:
+    if isinstance(photo, bytes):
+        return PhotoEntry("photo", Path(), "", _UNKNOWN, data=photo)
+    problem = ("not-a-file", "a folder or the like") if photo.exists() and not photo.is_file() else None
+    return PhotoEntry(str(photo), photo, "", _UNKNOWN, problem=problem)
 
 
 def _subfolders(folder: Path) -> list[str]:

@@ -107,12 +107,13 @@ def find_runtime_file(contract: dict[str, Any], name: str) -> RuntimeFile:
     raise InputError(f"expected a runtime that the bundle has ({names}), got '{name}'; export it with --runtime {name}")
 
 
-def open_runtime(bundle: Path, name: str) -> RuntimeEmbedder:
+def open_runtime(bundle: Path, name: str, threads: int | None = None) -> RuntimeEmbedder:
     """Open a bundle's file for another runtime than onnxruntime.
 
     Args:
         bundle: The folder.
         name: The runtime, with or without a precision: ``openvino`` or ``openvino:int8``.
+        threads: How many; None lets the library choose.
 
     Raises:
         InputError: If the bundle has no such file, its library is missing, or it cannot run here.
@@ -122,7 +123,7 @@ def open_runtime(bundle: Path, name: str) -> RuntimeEmbedder:
     file = find_runtime_file(content, name)
     _check_digests(content, bundle, file)
     height, width = content["input"]["shape"][2:]
-    return file.open(bundle, (height, width))
+    return file.open(bundle, (height, width), threads)
 
 
 def gate_of(contract: dict[str, Any], file: RuntimeFile) -> dict[str, Any]:

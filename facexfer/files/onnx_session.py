@@ -27,6 +27,7 @@ class OnnxSession:
     Args:
         path: The file; external weights are read from its folder.
         providers: Of onnxruntime.
+        threads: How many; None lets onnxruntime choose.
 
     Raises:
         InputError: If onnxruntime cannot read it, or it does not map one input (N, 3, H, W) of pixels to one output.
@@ -37,12 +38,13 @@ class OnnxSession:
         provider: What it runs on.
     """
 
-    def __init__(self, path: Path, providers: Sequence[str]) -> None:
+    def __init__(self, path: Path, providers: Sequence[str], threads: int | None = None) -> None:
         self.model = read_onnx(path)
         self._path = path
         options = onnxruntime.SessionOptions()
         # What is wrong comes as an exception; warnings about the graph are not the user's.
         options.log_severity_level = 4
+        options.intra_op_num_threads = threads or 0
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()

@@ -83,6 +83,7 @@ class OnnxEmbedder:
     Args:
         path: The file, as `facexfer.deploy.onnx_export` writes it.
         provider: Of onnxruntime; None takes the best one that works here, and reports it once.
+        threads: How many; None lets onnxruntime choose.
 
     Raises:
         InputError: If onnxruntime cannot read it, its input is no (N, 3, H, W) of a fixed size, or of a type that does
@@ -90,9 +91,9 @@ class OnnxEmbedder:
             without looking so. Whole numbers can only be pixels.
     """
 
-    def __init__(self, path: Path, provider: str | None = None) -> None:
+    def __init__(self, path: Path, provider: str | None = None, threads: int | None = None) -> None:
         self.name = path.name
-        self._session = OnnxSession(path, [provider or choose_provider()])
+        self._session = OnnxSession(path, [provider or choose_provider()], threads)
         self.fingerprint = onnx_digest(path, self._session.model)
         height, width = self._session.input_shape[2:]
         if not (isinstance(height, int) and isinstance(width, int)):

@@ -166,6 +166,14 @@ def test_match_finds_every_face_that_prepare_finds(bundle, tmp_path: Path) -> No
     np.testing.assert_allclose(matcher.embed(path), want, atol=1e-6)
 
 
+def test_a_photo_in_memory_is_the_photo_in_the_file(bundle, faces) -> None:
+    photo = faces / "p0" / "0.png"
+    matcher = Matcher(bundle, None, threads=1)
+    np.testing.assert_allclose(matcher.embed(photo.read_bytes()), Matcher(bundle, None).embed(photo), atol=1e-5)
+    with pytest.raises(InputError, match="^photo: expected an aligned crop, got empty-file"):
+        matcher.embed(b"")
+
+
 def test_any_damaged_photo_is_matched_or_one_clear_line(bundle, tmp_path: Path) -> None:
     generator = np.random.default_rng(5)
     forms = every_form(seed=5)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from facexfer.data.preparation.insightface_network import InsightFaceNetwork
 from facexfer.errors import InputError
 from facexfer.files.onnx_refusals import onnx_refusals
 from facexfer.files.packs import PACKS, find_pack
@@ -96,7 +97,7 @@ class YuNetDetector:
 
 
 class InsightFaceDetector:
-    """Any detection model of InsightFace (SCRFD, RetinaFace) through its own code.
+    """Any detection model of InsightFace (SCRFD, RetinaFace) with five points, opened by its own code.
 
     Args:
         path: The ONNX file.
@@ -116,6 +117,8 @@ class InsightFaceDetector:
         options.intra_op_num_threads = threads
         # Threads that wait busily take the time that decoding and other jobs need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # It warns of every output of another length than the file states, and files state those of one size of input.
+        options.log_severity_level = 3
         try:
             self._network: Any = get_model(str(path), providers=["CPUExecutionProvider"], sess_options=options)
         except (*onnx_refusals(), *_NO_DETECTOR) as error:
@@ -127,21 +130,22 @@ class InsightFaceDetector:
             )
         size = None if self._network.input_size else _DETECTION_SIZE
         self._network.prepare(-1, input_size=size, det_thresh=min_score)
+        self._min_score = min_score
+        self._finder = InsightFaceNetwork(
+            self._network.session, self._network.input_size, self._network.input_mean, self._network.input_std
+        )
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Find faces in an image (H, W, 3) uint8 RGB, the surest first."""
-        boxes, points = self._network.detect(
-            cv2.cvtColor(image, cv2.COLOR_RGB2BGR), input_size=self._network.input_size
-        )
-        faces = [
+        found = self._finder.find(image, self._min_score)
+        return [
             Face(
                 (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
                 np.asarray(five, np.float64),
                 float(box[4]),
             )
-            for box, five in zip(boxes, points if points is not None else [], strict=True)
+            for box, five in ((found.boxes[number], found.points[number]) for number in self._network.nms(found.boxes))
         ]
-        return sorted(faces, key=lambda face: -face.score)
 
 
 @dataclass(frozen=True)
@@ -219,9 +223,9 @@ def find_detector(model: str) -> DetectorFile:
     )
 
 
-def open_detector(model: str, min_score: float = 0.6) -> Detector:
+def open_detector(model: str, min_score: float = 0.6, threads: int = 0) -> Detector:
     """Find a detector and open it; see `find_detector` and `DetectorFile.open`."""
-    return find_detector(model).open(min_score)
+    return find_detector(model).open(min_score, threads)
 
 
 def _output_names(path: Path) -> list[str]:

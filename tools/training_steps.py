@@ -16,7 +16,7 @@ from facexfer.transfer.alignment import FixedAttention
 from facexfer.transfer.methods import create
 from facexfer.transfer.methods.delta import WeightedChannelAlignment
 from facexfer.transfer.objective import Objective, make_terms
-from facexfer.transfer.stages import StageSetting
+from facexfer.transfer.stages import Need, StageSetting
 from facexfer.transfer.taps import map_shapes
 
 CLASSES = 255
@@ -54,6 +54,7 @@ def make_way(network: str, method: str, setting: StepSetting, **options: Any) ->
     target.load_state_dict(source.state_dict())
     name = "dfa" if method == "delta" else method
     stage = create(name, **options)[0]
+    wants_companions = Need.COMPANIONS in stage.needs
     layers = tuple(tap.layer for tap in source.info.even_taps(stage.taps))
     shapes = map_shapes(source, layers, source.info.input_size)
     if method == "delta":
@@ -70,9 +71,13 @@ def make_way(network: str, method: str, setting: StepSetting, **options: Any) ->
         objective.compile()
     optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-4, momentum=0.9)
 
+    size = source.info.embedding_size
+
     def step(images: Tensor, labels: Tensor) -> None:
+        # As from the table of targets that is made before training.
+        companions = labels.new_ones((len(labels), size), dtype=torch.float32) / size**0.5 if wants_companions else None
         with torch.autocast(setting.device, setting.autocast, enabled=setting.autocast is not None):
-            losses = objective(images, labels)
+            losses = objective(images, labels, companions=companions)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()

@@ -1,7 +1,7 @@
 """The training step: ``python tools/bench.py step [--network mobilefacenet] [--batch 64] [--rounds 3]``.
 
-One AFA step against plain fine-tuning, DFA, DELTA, and 8 and 12 attention modules, all in turns in one process; against
-the same step done in the published way, in its own process, as the allocator's setting is the process's; and what
+One AFA step against plain fine-tuning, CSD, DFA, DELTA, and 8 and 12 attention modules, all in turns in one process;
+against the same step in the published way, in its own process, as the allocator's setting is the process's; and what
 loading, augmentation and logging add. Weights and images are random: the work is the same. Seconds are the fastest of
 the rounds, ratios the median over them; CPU seconds, which other processes disturb less, are given as well. On a GPU
 our ways run under bfloat16 autocast; `tools/gpu_campaign.py` measures more there.
@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> None:
         print(f"{name:10} {seconds:7.3f} s  {cpu:7.3f} CPU s  {options.batch / seconds:7.1f} images/s")
     for name, bar in BARS.items():
         _print_ratio(f"afa / {name}", ours["afa"], ours[name], f"bar {bar}")
+    _print_ratio("csd / l2", ours["csd"], ours["l2"], "bar 1.02")
     for name, known in (("afa 8", "paper 1.015"), ("afa 12", "paper 1.02")):
         if name in ours:
             _print_ratio(f"{name} / afa", ours[name], ours["afa"], known)
@@ -169,7 +170,7 @@ def child(case: str, network: str, size: int, rounds: int) -> None:
             )
         )
     else:
-        ways = {name: make_way(network, name, OURS) for name in ("l2", "dfa", "delta", "afa")}
+        ways = {name: make_way(network, name, OURS) for name in ("l2", "dfa", "delta", "afa", "csd")}
         for taps in (8, 12):
             if taps <= len(create_backbone(network).info.blocks):
                 ways[f"afa {taps}"] = make_way(network, "afa", OURS, taps=taps)

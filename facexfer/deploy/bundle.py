@@ -20,11 +20,11 @@ from facexfer.deploy.contract import (
     MODEL,
     choose_point,
     write_pack_manifest,
-    write_readme,
 )
 from facexfer.deploy.gate import TOLERANCES, GateRow, Tolerance, measure
 from facexfer.deploy.onnx_export import INPUT, check_form, export_onnx, preprocessing
 from facexfer.deploy.quantize import PRECISIONS, write_precision
+from facexfer.deploy.readme import write_readme
 from facexfer.deploy.runtime_files import RuntimeFile, describe
 from facexfer.deploy.runtime_gate import convert, make_original, measure_runtime, recommendation
 from facexfer.deploy.runtimes import choose_runtime

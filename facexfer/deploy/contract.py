@@ -1,4 +1,4 @@
-"""The papers of a bundle: the contract, the README, and InsightFace's manifest."""
+"""The papers of a bundle: the contract and InsightFace's manifest."""
 
 import json
 import re
@@ -12,41 +12,6 @@ from facexfer.eval.verification import OperatingPoint
 from facexfer.files.digest import file_digest
 
 MODEL, CONTRACT, DETECTOR = "model.onnx", "model.json", "detector.onnx"
-_README = """# {name}
-
-Aligned {height}x{width} crops of 8 bits per channel in (`facexfer prepare` makes them of photos, deeper ones too),
-embeddings of {size} numbers out; the normalisation is inside `model.onnx`. With nothing but onnxruntime, numpy and
-opencv:
-
-```python
-import cv2, numpy as np, onnxruntime
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-crops = [cv2.imread(path)[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) for path in ("a.jpg", "b.jpg")]
-a, b = (session.run(None, {{"input": {fed}}})[0][0] for crop in crops)
-print(a @ b / np.linalg.norm(a) / np.linalg.norm(b))  # the same person if above {threshold}
-```
-
-{origin_of_threshold}
-`facexfer match` decides by the same threshold. `model.json` has the others, `report/` the evaluation, and
-`facexfer verify-bundle` measures again.
-
-{insightface}
-
-Source of the weights: {source}.
-Licence: {licence}.
-"""
-_PACK = (
-    'With InsightFace: `model_zoo.get_model("model.onnx")` is an `ArcFaceONNX`, and the folder is a model pack with\n'
-    "its manifest: "
-)
-_WITH_DETECTOR = (
-    "`insightface.app.FaceAnalysis(name=THIS_FOLDER)` detects with\n`detector.onnx` and embeds with `model.onnx`."
-)
-_WITHOUT_DETECTOR = (
-    '`model_zoo.get_model(THIS_FOLDER, model_task="recognition")`. `FaceAnalysis` needs a detector next to it:\n'
-    "`facexfer export --detector FILE` puts one in."
-)
-_NOT_SQUARE = "InsightFace itself takes square crops only, so this file is not for it."
 
 
 @dataclass(frozen=True)
@@ -119,36 +84,6 @@ def choose_point(points: Sequence[OperatingPoint], far: float | None) -> Operati
         return wanted
     supported = sorted((point for point in points if point.supported), key=lambda point: point.far)
     return next((point for point in supported if point.meets_rule_of_30), supported[0] if supported else None)
-
-
-def write_readme(name: str, contract: dict[str, Any]) -> str:
-    """Write the README of a bundle.
-
-    Args:
-        name: The bundle's.
-        contract: As in ``model.json``.
-
-    Returns:
-        The text, in Markdown.
-    """
-    batch, _, height, width = contract["input"]["shape"]
-    point = contract["operating_point"]
-    return _README.format(
-        name=name,
-        height=height,
-        width=width,
-        size=contract["embedding_size"],
-        fed="crop[None]" if batch in ("N", 1) else f"np.repeat(crop[None], {batch}, 0)",
-        threshold="your own threshold" if point["far"] is None else f"{point['threshold']:.4f}",
-        origin_of_threshold="The data that `model.json` names supports no threshold."
-        if point["far"] is None
-        else f"The threshold belongs to FAR {point['far']:g} on the data that `model.json` names.",
-        insightface=_PACK + (_WITH_DETECTOR if contract["detector"] else _WITHOUT_DETECTOR)
-        if height == width
-        else _NOT_SQUARE,
-        source=contract["source"] or "none, random weights",
-        licence=contract["licence"],
-    )
 
 
 def write_pack_manifest(name: str, folder: Path, contract: dict[str, Any]) -> dict[str, str]:

@@ -162,7 +162,7 @@ def test_a_fixed_batch_an_old_opset_and_the_wanted_far(trained) -> None:
     assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 3
     assert read_contract(trained / "f").far == 0.2
     readme = (trained / "f" / "README.md").read_text()
-    assert "np.repeat(crop[None], 3, 0)" in readme
+    assert "np.repeat(crop, 3, 0)" in readme
     first = sorted((trained / "nir" / "p0").iterdir())[0]
     assert run("match", first, first, "--bundle", trained / "f").startswith("score 1.0000")
 

@@ -1,6 +1,9 @@
 """Every runtime's file embeds as the network does, in a bundle and by the commands that use it."""
 
 import json
+import re
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -8,11 +11,13 @@ import pytest
 from command_line import run
 from small_faces import write_small_set
 
+from facexfer.data.images import read_crop
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.deploy.runtimes import RUNTIMES, choose_runtime
 from facexfer.deploy.runtimes.runtime import need
 from facexfer.engine.train import train
 from facexfer.errors import InputError, RunError
+from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
 
 HERE = ["onnxruntime:fp16", "opencv:fp32"]
@@ -87,6 +92,25 @@ def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle, trained, n
         np.testing.assert_allclose(embedder.embed(crops), expected, atol=near * np.abs(expected).max())
         np.testing.assert_allclose(embedder.embed(crops[:1]), expected[:1], atol=near * np.abs(expected).max())
     assert len({open_runtime(bundle, name).fingerprint for name in names}) == len(names)
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_run_with_the_runtime_alone(bundle, trained, names):
+    blocks = re.findall(r"nothing but (\S+) .*?```python\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)
+    assert [name for name, _ in blocks[1:]] == names
+    photos = sorted((trained / "nir" / "p0").iterdir())[:2]
+    first, second = unit_length(
+        load(trained / "run").embed(np.stack([read_crop(photo, (112, 112)) for photo in photos]))
+    )
+    forbidden = "import sys; assert not {'torch', 'facexfer', 'onnx', 'insightface'} & set(sys.modules)"
+    for name, code in blocks:
+        code = code.replace('"a.jpg", "b.jpg"', ", ".join(f'"{photo}"' for photo in photos))
+        telemetry = "import sys; sys.modules['openvino_telemetry'] = None\n" if name.startswith("openvino") else ""
+        done = subprocess.run(
+            [sys.executable, "-c", f"{telemetry}{code}\n{forbidden}"],
+            cwd=bundle, capture_output=True, text=True, check=True, timeout=100,
+        )  # fmt: skip
+        assert float(done.stdout) == pytest.approx(float(first @ second), abs=2e-3), name
 
 
 @pytest.mark.slow

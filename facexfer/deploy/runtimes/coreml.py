@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
 
 _FILES = {"fp32": "model.mlpackage", "fp16": "model.fp16.mlpackage"}
 
@@ -47,6 +47,14 @@ class CoreMl:
             return np.array(model.predict({"input": images})["embedding"], dtype=np.float32)
 
         return embed
+
+    def example(self, file: str, precision: str) -> Example:
+        """Lines of code for a bundle's README."""
+        return Example(
+            "import coremltools, cv2, numpy as np",
+            f'network = coremltools.models.MLModel("{file.partition("/")[0]}")',
+            'network.predict({"input": crop})["embedding"][0]',
+        )
 
 
 RUNTIMES.add("coreml", CoreMl())

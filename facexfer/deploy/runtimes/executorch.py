@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
 from facexfer.errors import InputError
 
 _FILES = {"fp32": "model.pte"}
@@ -58,6 +58,14 @@ class ExecuTorch:
             return embeddings
 
         return embed
+
+    def example(self, file: str, precision: str) -> Example:
+        """Lines of code for a bundle's README."""
+        return Example(
+            "import cv2, numpy as np, torch\nfrom executorch.runtime import Runtime",
+            f'network = Runtime.get().load_program("{file}").load_method("forward")',
+            "network.execute([torch.from_numpy(crop)])[0][0].numpy().copy()",
+        )
 
     def _library(self, module: str) -> ModuleType:
         with warnings.catch_warnings():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
 from facexfer.errors import InputError
 
 _FILES = {"fp32": "model.tflite"}
@@ -53,6 +53,14 @@ class LiteRt:
             return embeddings
 
         return embed
+
+    def example(self, file: str, precision: str) -> Example:
+        """Lines of code for a bundle's README."""
+        return Example(
+            "import cv2, numpy as np\nfrom ai_edge_litert.interpreter import Interpreter",
+            f'run = Interpreter("{file}").get_signature_runner()',
+            'run(args_0=crop)["output_0"][0]',
+        )
 
 
 RUNTIMES.add("litert", LiteRt())

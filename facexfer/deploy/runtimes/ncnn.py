@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
 from facexfer.errors import InputError
 
 _FILES = {"fp32": "model.ncnn", "fp16": "model.fp16.ncnn"}
@@ -70,6 +70,18 @@ class Ncnn:
             return np.array(embedding, dtype=np.float32).reshape(1, -1)
 
         return embed
+
+    def example(self, file: str, precision: str) -> Example:
+        """Lines of code for a bundle's README."""
+        options = (f"use_fp16_{kind}" for kind in ("packed", "storage", "arithmetic"))
+        opens = (
+            "network = ncnn.Net()",
+            " = ".join((*(f"network.opt.{option}" for option in options), str(precision == "fp16"))),
+            f'network.load_param("{file}"), network.load_model("{file.removesuffix(".param")}.bin")',
+            "def extract(crop, by):",
+            f'    return by.input("{_INPUT}", ncnn.Mat(crop[0])) or np.array(by.extract("{_OUTPUT}")[1])',
+        )
+        return Example("import cv2, ncnn, numpy as np", "\n".join(opens), "extract(crop, network.create_extractor())")
 
 
 RUNTIMES.add("ncnn", Ncnn())

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
 from facexfer.errors import InputError
 from facexfer.files.onnx_refusals import onnx_refusals
 
@@ -43,6 +43,14 @@ class OnnxRuntime:
             return embeddings
 
         return embed
+
+    def example(self, file: str, precision: str) -> Example:
+        """Lines of code for a bundle's README."""
+        return Example(
+            "import cv2, numpy as np, onnxruntime",
+            f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
+            'session.run(None, {"input": crop})[0][0]',
+        )
 
 
 RUNTIMES.add("onnxruntime", OnnxRuntime())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
 from facexfer.errors import InputError
 
 _FILE = "model.opencv.onnx"
@@ -45,6 +45,14 @@ class OpenCv:
             return embeddings
 
         return embed
+
+    def example(self, file: str, precision: str) -> Example:
+        """Lines of code for a bundle's README."""
+        return Example(
+            "import cv2, numpy as np",
+            f'network = cv2.dnn.readNetFromONNX("{file}")',
+            "network.setInput(crop) or network.forward()[0].copy()",
+        )
 
 
 RUNTIMES.add("opencv", OpenCv())

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from facexfer.deploy.runtimes.fast_prelu import restore_prelu
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
 from facexfer.errors import InputError
 
 # How a file is computed; bf16 is the float32 file, computed in bfloat16 where the CPU can.
@@ -62,6 +62,15 @@ class OpenVino:
             return np.array(next(iter(request.infer([images]).values())), dtype=np.float32)
 
         return embed
+
+    def example(self, file: str, precision: str) -> Example:
+        """Lines of code for a bundle's README."""
+        return Example(
+            "import cv2, numpy as np, openvino",
+            f'settings = {{"INFERENCE_PRECISION_HINT": "{_HINTS[precision]}"}}\n'
+            f'network = openvino.Core().compile_model("{file}", "CPU", settings)',
+            "network(crop)[0][0].copy()",
+        )
 
     def _library(self) -> Any:
         # Without this module OpenVINO's Python package falls back to a stub; with it, it reports its use to Intel.

@@ -58,6 +58,21 @@ Session: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Embeds pixels (N, 3, H, W) float32 RGB 0..255 as (N, D) float32."""
 
 
+@dataclass(frozen=True)
+class Example:
+    """Lines of code that embed by a runtime without facexfer, in Python.
+
+    Attributes:
+        imports: With numpy as ``np`` and ``cv2``.
+        opens: Opens the file.
+        embeds: An expression: the embedding (D,) of ``crop``, (1, 3, H, W) float32 RGB 0..255.
+    """
+
+    imports: str
+    opens: str
+    embeds: str
+
+
 class Runtime(Protocol):
     """A library that runs networks on a device."""
 
@@ -105,6 +120,10 @@ class Runtime(Protocol):
         Raises:
             InputError: If a library is missing or the file is damaged.
         """
+        ...
+
+    def example(self, file: str, precision: str) -> Example | None:
+        """Lines of code that embed by a file without facexfer, for a bundle's README; None where there is no Python."""
         ...
 
 

@@ -31,5 +31,8 @@ class TensorRt:
         """Refuse: this project never opens an engine."""
         raise InputError(f"{file}: expected a runtime that runs here, got tensorrt; on the device: {self.on_device}")
 
+    def example(self, file: str, precision: str) -> None:
+        """No lines of Python: trtexec is a program."""
+
 
 RUNTIMES.add("tensorrt", TensorRt())

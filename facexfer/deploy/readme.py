@@ -1,0 +1,98 @@
+"""The README of a bundle, with the lines of code that each runtime needs."""
+
+from typing import Any
+
+from facexfer.deploy.runtimes import Example, choose_runtime
+
+_README = """# {name}
+
+Aligned {height}x{width} crops of 8 bits per channel in (`facexfer prepare` makes them of photos, deeper ones too),
+embeddings of {size} numbers out; the normalisation is inside `model.onnx`. With nothing but onnxruntime, numpy and
+opencv:
+
+{code}
+
+{origin_of_threshold}
+`facexfer match` decides by the same threshold. `model.json` has the others, `report/` the evaluation, and
+`facexfer verify-bundle` measures again.
+
+{runtimes}{insightface}
+
+Source of the weights: {source}.
+Licence: {licence}.
+"""
+_PACK = (
+    'With InsightFace: `model_zoo.get_model("model.onnx")` is an `ArcFaceONNX`, and the folder is a model pack with\n'
+    "its manifest: "
+)
+_WITH_DETECTOR = (
+    "`insightface.app.FaceAnalysis(name=THIS_FOLDER)` detects with\n`detector.onnx` and embeds with `model.onnx`."
+)
+_WITHOUT_DETECTOR = (
+    '`model_zoo.get_model(THIS_FOLDER, model_task="recognition")`. `FaceAnalysis` needs a detector next to it:\n'
+    "`facexfer export --detector FILE` puts one in."
+)
+_NOT_SQUARE = "InsightFace itself takes square crops only, so this file is not for it."
+_CODE = """```python
+{imports}
+{opens}
+crops = [cv2.dnn.blobFromImage(cv2.imread(path), swapRB=True) for path in ("a.jpg", "b.jpg")]
+a, b = ({embeds} for crop in crops)
+print(a @ b / np.linalg.norm(a) / np.linalg.norm(b))  # the same person if above {threshold}
+```"""
+
+
+def write_readme(name: str, contract: dict[str, Any]) -> str:
+    """Write the README of a bundle.
+
+    Args:
+        name: The bundle's.
+        contract: As in ``model.json``.
+
+    Returns:
+        The text, in Markdown.
+    """
+    batch, _, height, width = contract["input"]["shape"]
+    point = contract["operating_point"]
+    threshold = "your own threshold" if point["far"] is None else f"{point['threshold']:.4f}"
+    example = choose_runtime("onnxruntime").runtime.example("model.onnx", contract["precision"])
+    assert example is not None
+    return _README.format(
+        name=name,
+        height=height,
+        width=width,
+        size=contract["embedding_size"],
+        code=_code(example, batch, threshold),
+        origin_of_threshold="The data that `model.json` names supports no threshold."
+        if point["far"] is None
+        else f"The threshold belongs to FAR {point['far']:g} on the data that `model.json` names.",
+        runtimes="".join(_runtime(entry, threshold) for entry in contract["runtimes"]),
+        insightface=_PACK + (_WITH_DETECTOR if contract["detector"] else _WITHOUT_DETECTOR)
+        if height == width
+        else _NOT_SQUARE,
+        source=contract["source"] or "none, random weights",
+        licence=contract["licence"],
+    )
+
+
+def _runtime(entry: dict[str, Any], threshold: str) -> str:
+    """What the README says of one runtime's file, with an empty line after it."""
+    name = f"{entry['runtime']}:{entry['precision']}"
+    runtime = choose_runtime(name).runtime
+    example = runtime.example(entry["files"][0]["name"], entry["precision"])
+    if example is None:
+        return f"For {name}: {runtime.on_device}.\n\n"
+    return (
+        f"With nothing but {name} (`{runtime.install}`), numpy and opencv:\n\n"
+        f"{_code(example, entry['input']['batch'], threshold)}\n\n"
+    )
+
+
+def _code(example: Example, batch: int | str, threshold: str) -> str:
+    fed = "crop" if batch in ("N", 1) else f"np.repeat(crop, {batch}, 0)"
+    return _CODE.format(
+        imports=example.imports,
+        opens=example.opens,
+        embeds=example.embeds.replace("crop", fed),
+        threshold=threshold,
+    )

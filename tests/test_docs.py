@@ -1,5 +1,6 @@
 """What README and docs print is run, on tiny pictures, or says why not; and the site is built without a warning."""
 
+import os
 import re
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from arcface_export import export_arcface, give_statistics
+from PIL import Image
 from small_faces import write_small_set
 from typer.testing import CliRunner
 
@@ -38,6 +40,7 @@ TRAINED_SHORT = (
 )
 TINY = (
     (r"facexfer prepare (.*)--detector \S+", r"facexfer prepare \1--pre-cropped"),
+    (r"--choose \S+ ", ""),
     (r"(--protocol identity-disjoint)", r"\1 --val-identities 6"),
     (r"(facexfer train .*) --set (.*?) --", rf"\1 --set {TRAINED_SHORT} \2 --"),
     (r"(facexfer train (?!.* --set ).*)", rf"\1 --set {TRAINED_SHORT}"),
@@ -107,7 +110,7 @@ def run_block(block):
 
 
 def run_line(line):
-    program, *words = shlex.split(line, comments=True)
+    program, *words = (os.path.expanduser(word) for word in shlex.split(line, comments=True))
     assert program == "facexfer", line
     result = CliRunner().invoke(app, repeat_options(words))
     # `doctor` fails where the machine has something to mend.
@@ -134,7 +137,17 @@ def walked(tmp_path_factory: pytest.TempPathFactory):
         shutil.copyfile(pack / "w600k_mbf.onnx", "w600k_mbf.onnx")
         torch.save(create_backbone("mobilefacenet").state_dict(), "model-0000.pt")
         shutil.copytree("nir-photos", "photos")
+        write_as_lfw(place / "vis-photos", Path("~/scikit_learn_data/lfw_home/lfw_funneled").expanduser())
         yield place
+
+
+def write_as_lfw(photos: Path, folder: Path) -> None:
+    """Write a folder of people as LFW has them: ``Ann_Lee/Ann_Lee_0001.jpg``."""
+    for person in sorted(photos.iterdir()):
+        name = f"Ann_{person.name.capitalize()}"
+        (folder / name).mkdir(parents=True)
+        for number, photo in enumerate(sorted(person.iterdir()), start=1):
+            Image.open(photo).save(folder / name / f"{name}_{number:04}.jpg", quality=95)
 
 
 @pytest.mark.slow

@@ -65,16 +65,16 @@ def imports_of(file):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def files_of(place):
+def files_of(place: str) -> list[Path]:
     path = ROOT / place
     return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
-def within(name, package):
+def within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-def modules():
+def modules() -> dict[str, Path]:
     """Every module of the package: name -> file."""
     found = {}
     for place, package in MAPPED.items():
@@ -95,11 +95,11 @@ def own_imports(name, known):
                 yield whole if whole in known else node.module
 
 
-def room_of(name):
+def room_of(name: str) -> str:
     return name.split(".")[1] if "." in name else "facexfer"
 
 
-def arrows():
+def arrows() -> list[tuple[str, str]]:
     known = modules()
     return [(name, other) for name in known for other in own_imports(name, known)]
 
@@ -119,7 +119,7 @@ def test_every_room_has_its_rule() -> None:
 
 
 @pytest.mark.parametrize("room", ON_TOP)
-def test_only_few_know_what_is_on_top(room) -> None:
+def test_only_few_know_what_is_on_top(room: str) -> None:
     found = [
         f"{name} imports {other}"
         for name, other in arrows()
@@ -140,14 +140,14 @@ def test_the_folders_form_no_circle() -> None:
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) >= len(graph)
 
 
-def folder_of(name, known):
+def folder_of(name: str, known: dict[str, Path]) -> str:
     """The folder of a module; the files at the top of facexfer count each for itself."""
     package = name if known[name].name == "__init__.py" else name.rpartition(".")[0]
     return name if package == "facexfer" else package
 
 
 @pytest.mark.parametrize("place", EVAL_ORDER)
-def test_inside_eval_the_report_is_on_top_and_the_pairs_are_below(place) -> None:
+def test_inside_eval_the_report_is_on_top_and_the_pairs_are_below(place: str) -> None:
     files = [file for file in files_of(place) if "report" not in file.relative_to(ROOT).parts]
     higher = [*EVAL_ORDER[place], *(["facexfer.eval"] if place == "eval/pairwise" else [])]
     found = [
@@ -178,7 +178,7 @@ def test_no_module_is_named_in_a_string() -> None:
 
 
 @pytest.mark.parametrize("place", NEVER)
-def test_forbidden_imports(place) -> None:
+def test_forbidden_imports(place: str) -> None:
     files = files_of(place)
     assert files
     found = [

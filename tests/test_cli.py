@@ -12,7 +12,7 @@ from facexfer.commands.entry import repeat_options
 COMMANDS = typer.main.get_group(app).commands
 
 
-def help_of(*words):
+def help_of(*words: str) -> str:
     result = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert result.exit_code == 0
     return result.output
@@ -36,7 +36,7 @@ def test_every_command_with_many_options_shows_an_example() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.epilog])
-def test_examples_in_the_help_are_parsed(name) -> None:
+def test_examples_in_the_help_are_parsed(name: str) -> None:
     program, command, *words = shlex.split(COMMANDS[name].epilog.removeprefix("Example: "))
     assert (program, command) == ("facexfer", name)
     COMMANDS[name].make_context(name, repeat_options(words))

@@ -89,7 +89,7 @@ def to_run(page):
 
 
 def run_block(block):
-    code = block.code
+    code = block.code.replace("\\\n", " ") if block.language == "sh" else block.code
     for pattern, replacement in TINY:
         code = re.sub(pattern, replacement, code)
     if block.title is not None:
@@ -98,7 +98,7 @@ def run_block(block):
             read = read_curve_grid if "people = " in code else read_grid if "[methods." in code else read_recipe
             read(block.title)
     elif block.language == "sh":
-        for line in code.replace("\\\n", " ").splitlines():
+        for line in code.splitlines():
             run_line(line)
     elif block.language == "python":
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

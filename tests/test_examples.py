@@ -48,7 +48,7 @@ def test_every_example_is_run_here_and_read_in_a_minute() -> None:
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
 
 
-def test_simulation_strength():
+def test_simulation_strength() -> None:
     assert run("simulation_strength.py") == ""
     load_plugins([EXAMPLES / "simulation_strength.py"])
     crop = np.full((112, 112, 3), (200, 150, 120), np.uint8)

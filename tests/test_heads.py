@@ -10,7 +10,7 @@ from facexfer.errors import InputError
 from facexfer.heads import HEADS, ArcFaceHead, CosFaceHead, LinearHead, class_means
 
 
-def head_at_angle(kind, angle, **options):
+def head_at_angle(kind: type[ArcFaceHead] | type[CosFaceHead], angle: float, **options: float):
     """A head of two orthogonal classes, and an embedding at ``angle`` from class 0."""
     head = kind(2, 2, **options)
     head.start_from_class_means(torch.eye(2))
@@ -18,7 +18,7 @@ def head_at_angle(kind, angle, **options):
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, 1.0, 2.0, math.pi - 0.51])
-def test_arcface_adds_the_margin_to_the_angle(angle) -> None:
+def test_arcface_adds_the_margin_to_the_angle(angle: float) -> None:
     head, embedding = head_at_angle(ArcFaceHead, angle)
     logits = head(embedding, torch.tensor([0]))[0]
     assert logits[0].item() == pytest.approx(64 * math.cos(angle + 0.5), abs=0.02)
@@ -43,7 +43,9 @@ def test_defaults_are_the_published_ones() -> None:
 
 
 @pytest.mark.parametrize("kind", [ArcFaceHead, CosFaceHead, LinearHead])
-def test_gradients_are_finite_for_an_embedding_on_its_class(kind) -> None:
+def test_gradients_are_finite_for_an_embedding_on_its_class(
+    kind: type[ArcFaceHead] | type[CosFaceHead] | type[LinearHead],
+) -> None:
     head = kind(4, 3)
     head.start_from_class_means(torch.eye(4)[:3])
     embeddings = torch.eye(4)[:2].clone().requires_grad_()
@@ -53,14 +55,16 @@ def test_gradients_are_finite_for_an_embedding_on_its_class(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", [ArcFaceHead, CosFaceHead])
-def test_logits_are_float32_under_autocast(kind) -> None:
+def test_logits_are_float32_under_autocast(kind: type[ArcFaceHead] | type[CosFaceHead]) -> None:
     head = kind(4, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert head(torch.randn(2, 4), torch.tensor([0, 1])).dtype == torch.float32
 
 
 @pytest.mark.parametrize("kind", [ArcFaceHead, CosFaceHead, LinearHead])
-def test_a_head_from_class_means_classifies_them(kind) -> None:
+def test_a_head_from_class_means_classifies_them(
+    kind: type[ArcFaceHead] | type[CosFaceHead] | type[LinearHead],
+) -> None:
     means = torch.randn(5, 16)
     head = kind(16, 5)
     head.start_from_class_means(means)
@@ -74,7 +78,7 @@ def test_class_means_average_unit_vectors() -> None:
 
 
 @pytest.mark.parametrize("kind", [ArcFaceHead, LinearHead])
-def test_class_means_that_do_not_fit_are_an_error(kind) -> None:
+def test_class_means_that_do_not_fit_are_an_error(kind: type[ArcFaceHead] | type[LinearHead]) -> None:
     with pytest.raises(InputError, match=r"class means of shape \(3, 4\), got \(4, 3\)"):
         kind(4, 3).start_from_class_means(torch.ones(4, 3))
     with pytest.raises(InputError, match="finite class means of positive length"):

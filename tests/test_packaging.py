@@ -31,7 +31,7 @@ def test_mapped_folders_import_under_facexfer_only() -> None:
 
 
 @pytest.mark.parametrize("folder", ["recipes", "grids"])
-def test_only_what_a_user_can_run_is_in_the_wheel(folder) -> None:
+def test_only_what_a_user_can_run_is_in_the_wheel(folder: str) -> None:
     """What needs the data of the reported runs stays in the repository, where its names are known as before."""
     texts = {file.name: file.read_text() for file in (ROOT / "facexfer" / folder).glob("*.toml")}
     patterns = SETUPTOOLS["package-data"][f"facexfer.{folder}"]

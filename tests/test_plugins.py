@@ -126,10 +126,11 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return tmp_path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words):
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     monkeypatch.setattr(sys, "argv", ["facexfer", *map(str, words)])
     with pytest.raises(SystemExit) as end:
         main()
+    assert isinstance(end.value.code, int)
     return end.value.code
 
 
@@ -210,7 +211,7 @@ def test_a_metric_of_ones_own_is_in_the_table_the_json_the_page_and_image_runs(t
         ),
     ],
 )
-def test_a_broken_plugin_is_one_line(tmp_path: Path, text, message) -> None:
+def test_a_broken_plugin_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "bad.py").write_text(text)
     with pytest.raises(InputError, match=message):
         load_plugins([tmp_path / "bad.py"])

@@ -18,7 +18,7 @@ def test_importing_pays_for_no_heavy_package() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(facexfer.__all__) - {"__version__"}))
-def test_every_name_is_what_a_type_checker_takes_it_for(name) -> None:
+def test_every_name_is_what_a_type_checker_takes_it_for(name: str) -> None:
     """The names of the lazy imports and those under TYPE_CHECKING come from the same modules."""
     tree = ast.parse(Path(facexfer.__file__).read_text())
     seen = {alias.name: node.module for node in tree.body if isinstance(node, ast.If | ast.ImportFrom)

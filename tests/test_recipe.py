@@ -20,7 +20,7 @@ PACKAGED = sorted(file.name for file in resources.files(recipes).iterdir() if fi
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_recipes_are_good(name, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_recipes_are_good(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
     monkeypatch.setenv("FACEXFER_DEMO", "runs/demo")
     recipe = read_recipe(name.removesuffix(".toml"))
@@ -75,7 +75,7 @@ def test_differences_name_the_keys() -> None:
         ({"head": {"start": "zero"}}, "head.start: .* got 'zero'"),
     ],
 )
-def test_bad_values_are_errors(change, message) -> None:
+def test_bad_values_are_errors(change, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_recipe({**MINIMAL, **change}, "test")
 
@@ -96,6 +96,6 @@ def test_a_missing_or_damaged_file_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["seed", "=3"])
-def test_a_setting_without_key_or_value_is_an_error(setting) -> None:
+def test_a_setting_without_key_or_value_is_an_error(setting: str) -> None:
     with pytest.raises(InputError, match="expected --set section.key=value"):
         read_recipe("nirsim-afa", [setting])

@@ -1,6 +1,7 @@
 """The registry's errors."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Install a package, as far as Python can tell: a module and what its wheel says about it."""
 
     def install(entry_points, module):
@@ -63,7 +64,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return install
 
 
-def test_other_packages_add_by_entry_points(package) -> None:
+def test_other_packages_add_by_entry_points(package: Callable[..., Any]) -> None:
     package("[facexfer.colours]\nblue = some_package:blue\n", "blue = '#00f'\n")
     colours = Registry[str]("colour", "colours")
     colours.add("red", "#f00")
@@ -76,7 +77,7 @@ def test_other_packages_add_by_entry_points(package) -> None:
         colours["blu"]
 
 
-def test_an_entry_point_that_cannot_be_imported_is_one_line(package) -> None:
+def test_an_entry_point_that_cannot_be_imported_is_one_line(package: Callable[..., Any]) -> None:
     package("[facexfer.colours]\nblue = some_package:blue\n", "raise OSError('no paint')\n")
     colours = Registry[str]("colour", "colours")
     for _ in range(2):
@@ -84,7 +85,7 @@ def test_an_entry_point_that_cannot_be_imported_is_one_line(package) -> None:
             colours["blue"]
 
 
-def test_an_entry_point_must_not_take_a_name(package) -> None:
+def test_an_entry_point_must_not_take_a_name(package: Callable[..., Any]) -> None:
     package("[facexfer.colours]\nred = some_package:red\n", "red = '#e00'\n")
     colours = Registry[str]("colour", "colours")
     colours.add("red", "#f00")
@@ -94,7 +95,7 @@ def test_an_entry_point_must_not_take_a_name(package) -> None:
 
 
 @pytest.mark.parametrize("table", [METHODS, BACKBONES, LAYOUTS, HEADS, PRESETS, DATASETS, TASKS])
-def test_every_table_has_a_group(table, package) -> None:
+def test_every_table_has_a_group(table: Registry, package: Callable[..., Any]) -> None:
     package(f"[facexfer.{table.group}]\nof_another = some_package:thing\n", "thing = object()\n")
     fresh = Registry[object](table.kind, table.group)
     assert fresh["of_another"] is sys.modules["some_package"].thing

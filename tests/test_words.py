@@ -42,7 +42,7 @@ def written() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("phrase", BANNED)
-def test_stiff_phrases_stay_out(phrase) -> None:
+def test_stiff_phrases_stay_out(phrase: str) -> None:
     places = [
         f"{file.relative_to(ROOT)}: {found[0]}"
         for file in written()
@@ -53,7 +53,7 @@ def test_stiff_phrases_stay_out(phrase) -> None:
 
 
 @pytest.mark.parametrize("folder", CODE)
-def test_docstrings_start_with_the_thing(folder) -> None:
+def test_docstrings_start_with_the_thing(folder: str) -> None:
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     found = [
         f"{file.relative_to(ROOT)}: {text.splitlines()[0]}"

@@ -10,7 +10,7 @@ from facexfer.errors import InputError
 from facexfer.recipe import PairsSection
 
 
-def people(count, *shots):
+def people(count: int, *shots) -> Manifest:
     """List some people's images, each shot a modality and a capture."""
     return Manifest(
         Path("m.csv"),

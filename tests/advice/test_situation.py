@@ -13,13 +13,13 @@ from facexfer.errors import InputError
 SIZE = (112, 112)
 
 
-def rewritten(manifest, images, name="images.csv"):
+def rewritten(manifest: Path, images: list[FaceImage], name: str = "images.csv") -> Path:
     """Write another manifest next to the pictures."""
     write_manifest(manifest.parent / name, images)
     return manifest.parent / name
 
 
-def again(image, **changes):
+def again(image: FaceImage, **changes: str | None) -> FaceImage:
     """Copy a row with other values."""
     known = {name: getattr(image, name) for name in ("path", "identity", "modality", "split", "capture")}
     return FaceImage(**{**known, **changes})

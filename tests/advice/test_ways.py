@@ -7,7 +7,7 @@ import torch
 from small_faces import write_small_set
 
 import facexfer
-from facexfer.advice.ways import WAYS
+from facexfer.advice.ways import WAYS, Way
 from facexfer.backbones import create_backbone
 from facexfer.data.manifest import FaceImage, read_manifest, write_manifest
 from facexfer.recipe import parse_recipe, read_recipe
@@ -17,7 +17,7 @@ PATHS = {"backbone", "weights", "manifest", "modality", "split"}
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-def test_settings_are_those_of_the_committed_recipe(way, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_those_of_the_committed_recipe(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "/nowhere")
     recipe = read_recipe(way.recipes[0])
     committed = recipe.model_dump(exclude_unset=True)

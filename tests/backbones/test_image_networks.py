@@ -41,7 +41,7 @@ def test_blocks_have_the_channels_that_they_say() -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_file_in_the_form_of_places365_gives_trunk_and_classifier(zipped, tmp_path: Path) -> None:
+def test_a_file_in_the_form_of_places365_gives_trunk_and_classifier(zipped: bool, tmp_path: Path) -> None:
     original = torchvision.models.mobilenet_v2(num_classes=7).eval()
     state = {f"module.{name}": tensor for name, tensor in original.state_dict().items()}
     content = {"epoch": 3, "arch": "mobilenet_v2", "state_dict": state, "best_prec1": torch.tensor(54.7)}

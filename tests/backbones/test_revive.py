@@ -10,7 +10,7 @@ from facexfer.backbones.revive import folded_layers, revive_batchnorm
 from facexfer.errors import InputError
 
 
-def make_network():
+def make_network() -> nn.Sequential:
     torch.manual_seed(0)
     first, second = nn.BatchNorm2d(8), nn.BatchNorm2d(4)
     for layer in (first, second):

@@ -14,14 +14,14 @@ NETWORK = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("advise")
     write_small_set(folder)
     torch.save(create_backbone(NETWORK).state_dict(), folder / "source.pt")
     return folder
 
 
-def test_what_is_said(folder) -> None:
+def test_what_is_said(folder: Path) -> None:
     said = run("advise", folder / "images.csv", "--source", folder / "source.pt", "--backbone", NETWORK,
                "--out", folder / "recipe.toml")  # fmt: skip
     for words in (
@@ -40,7 +40,7 @@ def test_what_is_said(folder) -> None:
 
 
 def test_bad_input_is_one_line_and_status_2(
-    folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "there.toml").write_text("")
     words = ["advise", folder / "images.csv", "--source", folder / "source.pt", "--backbone", NETWORK]

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import PIL.Image
@@ -60,7 +62,7 @@ OF_TORCH = [
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory):
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("boundaries")
     manifest = write_small_set(folder / "faces", train=3, val=3, images=3, modalities=("nir",))
     torch.manual_seed(0)
@@ -72,7 +74,7 @@ def files(tmp_path_factory: pytest.TempPathFactory):
     return folder
 
 
-def command_line(name, files, out):
+def command_line(name: str, files: Path, out: Path) -> list[object]:
     data = ["--manifest", files / "faces/images.csv", "--probe", "nir", "--far", "0.2"]
     return {
         "evaluate ONNX": ["evaluate", "--model", files / "model.onnx", *data],
@@ -84,7 +86,7 @@ def command_line(name, files, out):
     }[name]
 
 
-def raising(error):
+def raising(error) -> Callable[..., Any]:
     def fail(*_, **__):
         raise error
 
@@ -106,11 +108,11 @@ def cases():
 def test_an_error_at_a_boundary_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    files,
+    files: Path,
     tmp_path: Path,
-    name,
+    name: str,
     owner,
-    attribute,
+    attribute: str,
     error,
 ) -> None:
     monkeypatch.setattr(owner, attribute, raising(error))
@@ -134,7 +136,13 @@ def test_an_error_at_a_boundary_is_one_line(
     ],
 )
 def test_ctrl_c_at_a_boundary_is_status_130_without_a_word(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], files, tmp_path: Path, name, owner, attribute
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    files: Path,
+    tmp_path: Path,
+    name: str,
+    owner,
+    attribute: str,
 ) -> None:
     monkeypatch.setattr(owner, attribute, raising(KeyboardInterrupt()))
     status = status_of(monkeypatch, command_line(name, files, tmp_path))

@@ -22,7 +22,7 @@ from facexfer.recipe import PairsSection, parse_recipe
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory):
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from facexfer.engine.train import train
 
     folder = tmp_path_factory.mktemp("bundle")
@@ -167,7 +167,7 @@ def test_a_fixed_batch_an_old_opset_and_the_wanted_far(trained) -> None:
     assert run("match", first, first, "--bundle", trained / "f").startswith("score 1.0000")
 
 
-def test_bad_words(trained, tmp_path: Path) -> None:
+def test_bad_words(trained: Path, tmp_path: Path) -> None:
     model = trained / "run"
     for words, message in (
         (("--precision", "fp8"), "unknown precision 'fp8'"),

@@ -23,7 +23,7 @@ from facexfer.commands.entry import run_app
     ],
 )
 def test_a_bad_command_line_is_one_line_and_status_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words, line
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], line: str
 ) -> None:
     assert status_of(monkeypatch, words) == 2
     error = capsys.readouterr().err
@@ -58,7 +58,7 @@ def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_the_machine_refuses_is_one_line_and_status_1(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error, said
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error, said: str
 ) -> None:
     def fail(*_, **__):
         raise error

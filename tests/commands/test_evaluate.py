@@ -24,7 +24,7 @@ SMALL = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
 LONGER = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=48)"
 
 
-def run(*words):
+def run(*words: object) -> str:
     """Run in this process; bad input comes out as the exception that the entry point turns into status 2."""
     result = CliRunner().invoke(app, ["evaluate", *repeat_options(list(map(str, words)))])
     if isinstance(result.exception, InputError):
@@ -34,7 +34,7 @@ def run(*words):
 
 
 @pytest.fixture
-def arrays(tmp_path: Path):
+def arrays(tmp_path: Path) -> dict[str, Path]:
     generator = np.random.default_rng(0)
     paths = {}
     made: dict[str, np.ndarray] = {
@@ -67,7 +67,7 @@ def test_the_tool_writes_the_contracts_json(arrays, tmp_path: Path) -> None:
     assert "the smallest FAR it supports is 0.0002" in " ".join(done.stdout.split())
 
 
-def test_embeddings_alone_and_against_a_gallery(arrays, tmp_path: Path) -> None:
+def test_embeddings_alone_and_against_a_gallery(arrays: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     run("--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "0.1", "--json", out)
     assert sum(json.loads(out.read_text())["pairs"].values()) == 60 * 59 // 2
@@ -106,7 +106,7 @@ def test_a_run_and_its_export_give_the_same_tar(tmp_path: Path) -> None:
         assert each["pairs"] == {"genuine": 36, "impostor": 96}
 
 
-def test_scores_of_other_toolkits(arrays, tmp_path: Path) -> None:
+def test_scores_of_other_toolkits(arrays: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     run("--scores", arrays["genuine"], arrays["impostor"], "--far", "1e-2", "--json", out, "--report", tmp_path / "r")
     similar = json.loads(out.read_text())
@@ -129,7 +129,7 @@ def test_scores_of_other_toolkits(arrays, tmp_path: Path) -> None:
     assert again["chosen_for_far"] == 0.01
 
 
-def test_idle_options_are_refused(arrays, tmp_path: Path) -> None:
+def test_idle_options_are_refused(arrays: dict[str, Path], tmp_path: Path) -> None:
     vectors = ["--embeddings", arrays["e"], "--labels", arrays["l"]]
     scores = ["--scores", arrays["genuine"], arrays["impostor"]]
     for given, idle in (
@@ -140,7 +140,7 @@ def test_idle_options_are_refused(arrays, tmp_path: Path) -> None:
             run(*given, *idle)
 
 
-def test_thresholds_of_another_kind_of_score_are_refused(arrays, tmp_path: Path) -> None:
+def test_thresholds_of_another_kind_of_score_are_refused(arrays: dict[str, Path], tmp_path: Path) -> None:
     scores = ["--scores", arrays["genuine"], arrays["impostor"]]
     run(*scores, "--json", tmp_path / "similarities.json")
     turned = [tmp_path / f"{name}_turned.npy" for name in ("genuine", "impostor")]
@@ -153,7 +153,7 @@ def test_thresholds_of_another_kind_of_score_are_refused(arrays, tmp_path: Path)
         run(*scores, "--thresholds", tmp_path / "nan.json")
 
 
-def test_outputs_that_cannot_be_written_are_refused_before_the_work(arrays, tmp_path: Path) -> None:
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(arrays: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     scores = ["--scores", arrays["genuine"], arrays["impostor"]]
     with pytest.raises(InputError, match="expected a file after --json, got a folder"):
@@ -162,7 +162,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(arrays, tmp_
         run(*scores, "--report", tmp_path / "file")
 
 
-def test_a_target_that_accepts_everybody(arrays, tmp_path: Path) -> None:
+def test_a_target_that_accepts_everybody(arrays: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     run("--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "1", "--identify", "--json", out)
     figures = json.loads(out.read_text())
@@ -199,7 +199,7 @@ def test_what_is_extrapolated_is_kept_apart(tmp_path: Path) -> None:
         run(*given, "--extrapolate", "1e-3")
 
 
-def test_embeddings_are_searched_and_averaged(arrays, tmp_path: Path) -> None:
+def test_embeddings_are_searched_and_averaged(arrays: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     given = ["--embeddings", arrays["e"], "--labels", arrays["l"], "--far", "0.1"]
     run(*given, "--identify", "--templates", "--json", out)
@@ -271,7 +271,7 @@ def test_a_model_with_every_question(tmp_path: Path) -> None:
         run(*alone, "--gallery", "nir")
 
 
-def test_options_that_would_do_nothing_are_refused(arrays, tmp_path: Path) -> None:
+def test_options_that_would_do_nothing_are_refused(arrays: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected --model or --embeddings with --extrapolate, got --scores"):
         run("--scores", arrays["genuine"], arrays["impostor"], "--extrapolate", "1e-9")
     given = ["--model", "new.onnx", "--manifest", "images.csv"]
@@ -292,7 +292,7 @@ def test_options_that_would_do_nothing_are_refused(arrays, tmp_path: Path) -> No
         run("--model", tmp_path / "m.onnx", "--manifest", manifest, "--slice-by", "hat")
 
 
-def test_bad_input_is_one_clear_line(arrays, tmp_path: Path) -> None:
+def test_bad_input_is_one_clear_line(arrays: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected one of --model, --embeddings, --scores, got none"):
         run()
     with pytest.raises(InputError, match="got --embeddings and --scores"):

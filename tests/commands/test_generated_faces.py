@@ -30,7 +30,7 @@ settings = ["evaluation.fars=[0.1]", "optimizer.batch_size=4", "optimizer.epochs
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch):
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_DEMO", "unset")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 

@@ -25,6 +25,6 @@ def test_a_test_set_by_its_size() -> None:
         (["no.toml", "--out", "x"], r"no\.toml"),
     ],
 )
-def test_what_is_no_plan(words, message) -> None:
+def test_what_is_no_plan(words: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         run("plan", *words)

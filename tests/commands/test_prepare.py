@@ -17,7 +17,7 @@ from facexfer.data.manifest import read_manifest
 from facexfer.errors import InputError, RunError
 
 
-def run(*words):
+def run(*words: object) -> str:
     result = CliRunner().invoke(app, ["prepare", *map(str, words)])
     if result.exception is not None:
         raise result.exception

@@ -2,7 +2,9 @@
 
 import os
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-def garbled(data, draw):
+def garbled(data: bytes, draw) -> bytes:
     """Change a few places of a file: bytes and lines are put in, taken out, doubled or moved."""
     for _ in range(draw.choice((1, 1, 2, 5, 40))):
         place = draw.randrange(len(data) + 1)
@@ -45,7 +47,7 @@ def garbled(data, draw):
     return data
 
 
-def run(words, monkeypatch: pytest.MonkeyPatch, capfd):
+def run(words: Sequence[object], monkeypatch: pytest.MonkeyPatch, capfd) -> tuple[int, str, str]:
     """Run a command in this process; give its status and what it wrote."""
     monkeypatch.setattr("sys.argv", ["facexfer", *map(str, words)])
     with pytest.raises(SystemExit) as end:
@@ -53,7 +55,7 @@ def run(words, monkeypatch: pytest.MonkeyPatch, capfd):
     return end.value.code, *capfd.readouterr()
 
 
-def assert_clear(status, out, error, garbage):
+def assert_clear(status: int, out: str, error: str, garbage: bytes) -> None:
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert status in (0, 2), (status, error, garbage)
     assert "Traceback" not in out + error, garbage
@@ -62,13 +64,17 @@ def assert_clear(status, out, error, garbage):
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory):
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("faces"), train=3, val=3, images=2)
 
 
 @pytest.mark.filterwarnings(f"ignore::{DataWarning.__module__}.{DataWarning.__name__}")
 def test_garbled_manifests(
-    manifest, recipe_for, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    manifest: Path,
+    recipe_for: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     torch.manual_seed(0)
     recipe = recipe_for(manifest)
@@ -91,7 +97,11 @@ def test_garbled_manifests(
 
 @pytest.mark.filterwarnings(f"ignore::{DataWarning.__module__}.{DataWarning.__name__}")
 def test_garbled_recipes(
-    manifest, recipe_for, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    manifest: Path,
+    recipe_for: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Read alone where a garbled recipe is good: training it would take its time."""
     recipe = recipe_for(manifest, companions={"modality": "vis"}, method={"name": "csd"})
@@ -128,7 +138,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("value", WRONG)
-def test_wrong_values_of_every_key(value, manifest, recipe_for, tmp_path: Path) -> None:
+def test_wrong_values_of_every_key(value: str, manifest: Path, recipe_for: Callable[..., Any], tmp_path: Path) -> None:
     """Every key of a recipe with a value of the wrong kind or size: refused in one line, or a recipe."""
     file = write_recipe(recipe_for(manifest), tmp_path / "whole.toml")
     sections = read_recipe(file).model_dump()

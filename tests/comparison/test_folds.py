@@ -1,5 +1,7 @@
 """A cross-validation over identities: every person is measured once, by a network that has not seen that person."""
 
+from pathlib import Path
+
 import pytest
 from small_faces import write_small_set
 from small_grid import write_small_grid
@@ -29,7 +31,7 @@ settings = ["method.name=l2_fe"]
 
 
 @pytest.mark.slow
-def test_folds_are_trained_apart_and_measured_together(tmp_path):
+def test_folds_are_trained_apart_and_measured_together(tmp_path: Path) -> None:
     grid = read_grid(write_small_grid(tmp_path, GRID, iterations=1))
     out = tmp_path / "out"
     untouched, trained = run_cells(grid, out, 2, print)
@@ -58,7 +60,7 @@ def test_folds_are_trained_apart_and_measured_together(tmp_path):
         pool_folds(folds[:1])
 
 
-def test_nobody_is_in_two_folds_and_everybody_in_one(tmp_path):
+def test_nobody_is_in_two_folds_and_everybody_in_one(tmp_path: Path) -> None:
     images = read_manifest(write_small_set(tmp_path / "faces", train=7))
     parts = [training_and_validation(images, DataSection(folds=3, fold=fold)) for fold in (1, 2, 3)]
     everybody = set(images.select(split="train").identities)
@@ -78,13 +80,13 @@ def test_nobody_is_in_two_folds_and_everybody_in_one(tmp_path):
         ({"folds": 3, "fold": 4}, "data.fold from 1 to data.folds = 3, got 4"),
     ],
 )
-def test_folds_that_cannot_be_are_refused(choice, message, tmp_path):
+def test_folds_that_cannot_be_are_refused(choice, message, tmp_path: Path) -> None:
     images = read_manifest(write_small_set(tmp_path / "faces", train=7))
     with pytest.raises(InputError, match=message):
         training_and_validation(images, DataSection(**choice))
 
 
-def test_one_key_without_the_other_and_a_search_over_those_who_are_measured_are_refused(tmp_path):
+def test_one_key_without_the_other_and_a_search_over_those_who_are_measured_are_refused(tmp_path: Path) -> None:
     images = read_manifest(write_small_set(tmp_path / "few", train=6))
     with pytest.raises(InputError, match="expected both data.folds and data.fold, got one"):
         training_and_validation(images, DataSection(folds=3))

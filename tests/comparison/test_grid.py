@@ -7,7 +7,7 @@ import pytest
 
 from facexfer import grids
 from facexfer.comparison.cells import Outcome, only_one_in, run_cells
-from facexfer.comparison.grid import Cell, cells_of, read_grid, recipe_of
+from facexfer.comparison.grid import Cell, Grid, cells_of, read_grid, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.comparison.table import markdown, paired_test, write_tables
 from facexfer.errors import InputError
@@ -33,14 +33,14 @@ AFA = ["98.1"]
 
 
 @pytest.fixture
-def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
     (tmp_path / "grid.toml").write_text(SMALL)
     return read_grid(tmp_path / "grid.toml")
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_every_cell_of_the_packaged_grids_is_a_good_recipe(name, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_cell_of_the_packaged_grids_is_a_good_recipe(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEXFER_SHARED", "shared")
     monkeypatch.setenv("FACEXFER_DEMO", "runs/demo")
     monkeypatch.setenv("T360", "crops")
@@ -85,13 +85,13 @@ def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         read_grid("tabel3")
 
 
-def outcome(method, seed, value, tmp_path: Path, failure=""):
+def outcome(method: str, seed: int, value: float | None, tmp_path: Path, failure: str = "") -> Outcome:
     result = None if failure else {"figures": {"nir/tar@0.01": value}}
     folder = tmp_path / "runs" / method / f"seed{seed}"
     return Outcome(Cell("", "", method), seed, folder, result, failure, 0.1 if method == "AFA" else None)
 
 
-def test_tables_have_means_the_paper_links_a_test_and_failures(grid, tmp_path: Path) -> None:
+def test_tables_have_means_the_paper_links_a_test_and_failures(grid: Grid, tmp_path: Path) -> None:
     outcomes = [outcome("L2", seed, value, tmp_path) for seed, value in enumerate((0.90, 0.92, 0.94))]
     outcomes += [outcome("AFA", 0, 0.95, tmp_path), outcome("AFA", 1, 0.96, tmp_path)]
     outcomes += [outcome("AFA", 2, None, tmp_path, failure="loss became nan")]
@@ -112,7 +112,7 @@ def test_a_paired_test_needs_two_seeds() -> None:
 
 
 def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(
-    grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(pool, name, recipe, folder):
         if recipe.data.search_identities == 0 and recipe.seed == 1:
@@ -133,7 +133,7 @@ def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(
     assert failed[-1].failure == "every alpha failed: broken; broken"
 
 
-def test_a_table_says_how_much_of_the_comparison_it_is(grid, tmp_path: Path) -> None:
+def test_a_table_says_how_much_of_the_comparison_it_is(grid: Grid, tmp_path: Path) -> None:
     outcomes = [outcome("L2", 0, 0.9, tmp_path)]
     text = markdown(grid, outcomes, tmp_path)
     assert "**Not finished: 1 of 6 runs so far.**" in text

@@ -7,7 +7,7 @@ from facexfer.data.manifest import FaceImage, Manifest
 from facexfer.errors import InputError
 
 
-def face(path, identity, modality, capture=None):
+def face(path: Path | str, identity: str, modality: str, capture: str | None = None) -> FaceImage:
     return FaceImage(Path(path), identity, modality, "train", capture=capture)
 
 

@@ -14,7 +14,7 @@ from facexfer.data.manifest import read_manifest
 from facexfer.errors import InputError
 
 
-def split(*words):
+def split(*words: Path | int | str) -> str:
     result = CliRunner().invoke(app, ["split", *map(str, words)])
     if result.exception is not None:
         raise result.exception

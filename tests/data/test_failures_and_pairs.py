@@ -31,7 +31,7 @@ def test_failures(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def manifest(tmp_path: Path):
+def manifest(tmp_path: Path) -> Manifest:
     names = [("anna", 1), ("anna", 2), ("bert", 1), ("bert", 7)]
     return Manifest(
         tmp_path / "images.csv",
@@ -39,13 +39,13 @@ def manifest(tmp_path: Path):
     )
 
 
-def read(manifest, text):
+def read(manifest: Manifest, text: str) -> tuple[ListedPair, ...]:
     path = Path(manifest.path.parent) / "pairs.txt"
     path.write_text(text)
     return read_pairs(path, manifest)
 
 
-def test_both_forms_give_the_same_pairs(manifest) -> None:
+def test_both_forms_give_the_same_pairs(manifest: Manifest) -> None:
     expected = (
         ListedPair(0, 1, True, 0), ListedPair(0, 2, False, 0), ListedPair(2, 3, True, 1), ListedPair(1, 3, False, 1),
     )  # fmt: skip
@@ -57,7 +57,7 @@ def test_both_forms_give_the_same_pairs(manifest) -> None:
     assert read(manifest, "first,second,same,fold\n" + rows) == expected
 
 
-def test_a_list_may_name_photos_that_gave_no_crop(manifest) -> None:
+def test_a_list_may_name_photos_that_gave_no_crop(manifest: Manifest) -> None:
     failures = [Failure("bert", path="bert/bert_0009.jpg"), Failure("anna", path="anna.tif"), Failure("carl")]
     path = manifest.path.parent / "pairs.txt"
     path.write_text("1 1\nbert 9 1\nanna 1 bert 9\n")
@@ -80,12 +80,12 @@ def test_a_list_may_name_photos_that_gave_no_crop(manifest) -> None:
         ("first,second,same,fold\nanna_0001.jpg,anna_0002.jpg,yes,0\n", "expected same 0 or 1"),
     ],
 )
-def test_bad_lists_are_named_by_line(manifest, text, message) -> None:
+def test_bad_lists_are_named_by_line(manifest: Manifest, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(manifest, text)
 
 
-def test_a_number_that_two_images_have_is_an_error(manifest, tmp_path: Path) -> None:
+def test_a_number_that_two_images_have_is_an_error(manifest: Manifest, tmp_path: Path) -> None:
     twice = Manifest(manifest.path, (*manifest.images, FaceImage(tmp_path / "nir_0001.jpg", "anna", "nir", "val")))
     with pytest.raises(InputError, match="one image of 'anna' with number 1, got two"):
         read(twice, "1 1\nanna 1 2\nanna 1 bert 1\n")

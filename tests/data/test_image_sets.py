@@ -13,7 +13,7 @@ from facexfer.data.image_dataset import ImageDataset
 from facexfer.errors import InputError
 
 
-def write_picture(path, value=100, side=40):
+def write_picture(path: Path, value: int = 100, side: int = 40) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((side, side, 3), value, np.uint8))
 

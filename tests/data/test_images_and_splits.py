@@ -21,18 +21,18 @@ from facexfer.errors import InputError
 from facexfer.measure.pair_sets import embed_side
 
 
-def write_image(path, image):
+def write_image(path: Path, image: np.ndarray) -> Path:
     assert cv2.imwrite(str(path), image)
     return path
 
 
-def encoded_array(array):
+def encoded_array(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
 
 
-def manifest_of(tmp_path: Path, *identities):
+def manifest_of(tmp_path: Path, *identities: str) -> Manifest:
     rows = tuple(FaceImage(tmp_path / f"{n}.png", name, "nir", "train") for n, name in enumerate(identities))
     return Manifest(tmp_path / "images.csv", rows)
 
@@ -47,7 +47,7 @@ def test_colour_grey_and_16_bit_images_are_read_as_rgb(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
-def test_a_deep_crop_is_read_as_its_8_bit_form_by_every_reader(tmp_path: Path, bits) -> None:
+def test_a_deep_crop_is_read_as_its_8_bit_form_by_every_reader(tmp_path: Path, bits: int) -> None:
     """What training, evaluation and prepare see of a NIR crop of 10 to 16 bits: the same as of 8 bits."""
     generator = np.random.default_rng(bits)
     images = manifest_of(tmp_path, *"abc").images
@@ -123,7 +123,7 @@ def test_sets_that_cannot_train_are_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_presets_keep_shape_and_type(preset) -> None:
+def test_presets_keep_shape_and_type(preset: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     changed = training_transform(preset, 0)(image=image)["image"]
     assert (changed.shape, changed.dtype) == (image.shape, image.dtype)
@@ -152,7 +152,7 @@ def test_labels_are_known_without_reading_an_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_decoded_crops_are_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped) -> None:
+def test_decoded_crops_are_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped: bool) -> None:
     images = read_manifest(write_small_set(tmp_path / "set")).images
     if not mapped:
         # Room for three: the rest is read each time.

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from facexfer.errors import InputError, RunError
 class Numbers(Dataset):
     """Numbers, of which one does what a test wants."""
 
-    def __init__(self, act=None):
+    def __init__(self, act=None) -> None:
         self._act = act
 
     def __getitem__(self, index):
@@ -43,7 +45,7 @@ BATCHES = [[0, 2], [1, 3]]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_batches_come_in_order_and_leave_the_random_numbers_alone(workers) -> None:
+def test_batches_come_in_order_and_leave_the_random_numbers_alone(workers: int) -> None:
     state = torch.random.get_rng_state()
     loaded = list(load_batches(Numbers(), BATCHES, workers, seed=0))
     assert [labels.tolist() for _, labels in loaded] == BATCHES
@@ -51,7 +53,7 @@ def test_batches_come_in_order_and_leave_the_random_numbers_alone(workers) -> No
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_image_is_the_line_that_its_reader_wrote(workers) -> None:
+def test_a_bad_image_is_the_line_that_its_reader_wrote(workers: int) -> None:
     with pytest.raises(InputError, match=r"^crops/a.png: expected an image, got 0 bytes; remove it$"):
         list(load_batches(Numbers(refuse), BATCHES, workers, seed=0))
 
@@ -62,7 +64,7 @@ def test_a_fault_in_a_dataset_keeps_its_traceback() -> None:
 
 
 @pytest.mark.parametrize("act", [run_out_of_memory, end_worker])
-def test_a_lost_worker_is_one_line_with_what_to_change(act) -> None:
+def test_a_lost_worker_is_one_line_with_what_to_change(act: Callable[..., Any]) -> None:
     with pytest.raises(RunError, match=r"^expected 1 loader .*runtime.workers = 0.*--shm-size") as raised:
         list(load_batches(Numbers(act), BATCHES, 1, seed=0))
     assert "\n" not in str(raised.value)

@@ -12,7 +12,7 @@ from facexfer.errors import InputError
 HEADER = "path,identity,modality,split"
 
 
-def write(folder, *lines):
+def write(folder: Path, *lines: str) -> Path:
     file = folder / "images.csv"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file
@@ -60,7 +60,7 @@ def test_labels_select_and_captures(tmp_path: Path) -> None:
         ([f"{HEADER},path", "1,a,nir,train,1"], "expected distinct columns"),
     ],
 )
-def test_a_bad_row_names_file_line_and_field(tmp_path: Path, lines, message) -> None:
+def test_a_bad_row_names_file_line_and_field(tmp_path: Path, lines: list[str], message: str) -> None:
     with pytest.raises(InputError, match=f"images.csv.*{message}"):
         read_manifest(write(tmp_path, *lines))
 

@@ -20,7 +20,7 @@ HEADER = "path,identity,modality,split,capture"
 NFC, NFD = "Jos\u00e9", unicodedata.normalize("NFD", "Jos\u00e9")
 
 
-def table(folder, *rows, header=HEADER):
+def table(folder: Path, *rows: str, header: str = HEADER) -> Path:
     file = folder / "images.csv"
     file.write_text("\n".join((header, *rows)) + "\n", encoding="utf-8")
     return file
@@ -69,7 +69,7 @@ def test_one_person_in_two_spellings_is_in_both_splits(tmp_path: Path) -> None:
         ("1,a,nir,train,c\x01", r"field capture: .* U\+0001"),
     ],
 )
-def test_what_is_no_name_is_one_line(tmp_path: Path, row, message) -> None:
+def test_what_is_no_name_is_one_line(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_manifest(table(tmp_path, row))
 

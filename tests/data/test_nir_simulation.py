@@ -20,7 +20,7 @@ PHOTO = np.asarray(picture(size=(112, 112)))
 HALF = np.full((112, 112), 0.5, np.float32)
 
 
-def simulated(seed, image=PHOTO, **options):
+def simulated(seed: int, image: np.ndarray = PHOTO, **options) -> np.ndarray:
     return A.Compose([SimulateNIR(**options)], seed=seed)(image=image)["image"]
 
 
@@ -74,13 +74,13 @@ def test_noise_is_that_of_counted_electrons() -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
-def test_levels_are_counted(bits) -> None:
+def test_levels_are_counted(bits: int) -> None:
     ramp = np.linspace(0, 1, 5000).reshape(50, 100) ** 2.2
     assert len(np.unique(quantise(ramp, bits))) == 2**bits
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_every_preset_keeps_form_and_seed(preset) -> None:
+def test_every_preset_keeps_form_and_seed(preset: str) -> None:
     first, second = (training_transform(preset, 3)(image=PHOTO)["image"] for _ in "ab")
     assert first.shape == PHOTO.shape
     assert first.dtype == np.uint8
@@ -88,7 +88,7 @@ def test_every_preset_keeps_form_and_seed(preset) -> None:
 
 
 @pytest.mark.parametrize("preset", ["nir-strong", "nir-dark", "vis-to-nir"])
-def test_grey_stays_grey(preset) -> None:
+def test_grey_stays_grey(preset: str) -> None:
     transform = training_transform(preset, 0)
     for _ in range(20):
         shown = transform(image=np.full((112, 112, 3), 120, np.uint8))["image"]

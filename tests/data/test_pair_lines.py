@@ -14,14 +14,14 @@ EXPECTED = (ListedPair(0, 1, True, 0), ListedPair(0, 3, False, 0))
 
 
 @pytest.fixture
-def manifest(tmp_path: Path):
+def manifest(tmp_path: Path) -> Manifest:
     images = (
         FaceImage(tmp_path / f"{who}_{number:04d}.png".replace(" ", "_"), who, "vis", "val") for who, number in PEOPLE
     )
     return Manifest(tmp_path / "images.csv", tuple(images))
 
 
-def read(manifest, text):
+def read(manifest: Manifest, text: str):
     path = manifest.path.parent / "pairs.txt"
     path.write_bytes(text.encode("utf-8"))
     return read_pairs(path, manifest)
@@ -37,7 +37,7 @@ def read(manifest, text):
         "\n1\nJane\u00a0Doe\t0001\t0002\t\n\nJane Doe \t 1\tAgent 47\t3\n",
     ],
 )
-def test_forms_of_one_list(manifest, text) -> None:
+def test_forms_of_one_list(manifest: Manifest, text: str) -> None:
     assert read(manifest, text) == EXPECTED
 
 
@@ -50,7 +50,7 @@ def test_forms_of_one_list(manifest, text) -> None:
         "\ufefffirst,second,same,fold\r",
     ],
 )
-def test_forms_of_one_csv(manifest, head) -> None:
+def test_forms_of_one_csv(manifest: Manifest, head: str) -> None:
     rows = "Jane_Doe_0001.png, Jane_Doe_0002.png, 1, 0\n./Jane_Doe_0001.png,Agent_47_0003.png,0,0\n"
     assert read(manifest, f"{head}\n{rows}") == EXPECTED
 
@@ -78,12 +78,12 @@ def test_forms_of_one_csv(manifest, head) -> None:
         ("1 1\nJane\x07\t1\t2\nJane Doe\t1\tAgent 47\t3\n", r"line 2: expected a name on one line, got U\+0007"),
     ],
 )
-def test_bad_lists(manifest, text, message) -> None:
+def test_bad_lists(manifest: Manifest, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(manifest, text)
 
 
-def test_a_pair_twice_is_said(manifest) -> None:
+def test_a_pair_twice_is_said(manifest: Manifest) -> None:
     with pytest.warns(DataWarning, match="1 pairs are listed again"):
         read(manifest, "2 1\nJane Doe\t1\t2\nJane Doe\t1\tAgent 47\t3\nJane Doe\t2\t1\nJane Doe\t2\tAgent 47\t3\n")
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from facexfer.data.protocols import Listed, draw_splits
+from facexfer.data.protocols import Draw, Listed, draw_splits
 from facexfer.errors import InputError
 
 
-def photos(people, modalities=("nir",), each=2):
+def photos(people: int, modalities=("nir",), each: int = 2) -> list[Listed]:
     return [
         Listed(f"{person:03d}/{modality}-{number}.png", f"{person:03d}", modality)
         for person in range(people)
@@ -15,12 +15,12 @@ def photos(people, modalities=("nir",), each=2):
     ]
 
 
-def held_out(listed, draw):
+def held_out(listed: list[Listed], draw: Draw) -> set[str]:
     return {photo.identity for photo, split in zip(listed, draw.splits, strict=True) if split == "val"}
 
 
 @pytest.mark.parametrize("protocol", ["polyu-nirfd", "identity-disjoint", "vis-nir", "vis-nir-one"])
-def test_nobody_is_in_both_splits_and_order_changes_nothing(protocol) -> None:
+def test_nobody_is_in_both_splits_and_order_changes_nothing(protocol: str) -> None:
     listed = photos(335, ("nir", "vis"))
     draw = draw_splits(listed, protocol, 3)
     training = {photo.identity for photo, split in zip(listed, draw.splits, strict=True) if split == "train"}
@@ -66,6 +66,6 @@ def test_one_visible_photo_is_enrolled() -> None:
         ("polyu", 3, {}, "unknown protocol 'polyu'"),
     ],
 )
-def test_what_does_not_fit_is_an_error(protocol, people, options, message) -> None:
+def test_what_does_not_fit_is_an_error(protocol: str, people: int, options: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         draw_splits(photos(people), protocol, **options)

@@ -13,7 +13,7 @@ from facexfer.data.repeats import check_pictures_apart, distinct_images, hash_pi
 from facexfer.errors import DataWarning, InputError
 
 
-def listed(tmp_path: Path, *rows):
+def listed(tmp_path: Path, *rows) -> Manifest:
     images = tuple(FaceImage(tmp_path / path, who, modality, "val", capture=shot) for path, who, modality, shot in rows)
     return Manifest(tmp_path / "images.csv", images)
 

@@ -13,11 +13,11 @@ from facexfer.tasks.face_images import training_and_validation
 
 
 @pytest.fixture
-def manifest(tmp_path: Path):
+def manifest(tmp_path: Path) -> Manifest:
     return read_manifest(write_small_set(tmp_path / "faces", train=6))
 
 
-def test_more_identities_keep_those_of_fewer_in_any_order_of_the_list(manifest) -> None:
+def test_more_identities_keep_those_of_fewer_in_any_order_of_the_list(manifest: Manifest) -> None:
     training = manifest.select(split="train")
     few, more = (limit_identities(training, count, seed=3) for count in (2, 4))
     assert len(set(few.identities)) == 2
@@ -27,13 +27,13 @@ def test_more_identities_keep_those_of_fewer_in_any_order_of_the_list(manifest) 
     assert set(limit_identities(turned, 2, seed=3).identities) == set(few.identities)
 
 
-def test_seeds_draw_others(manifest) -> None:
+def test_seeds_draw_others(manifest: Manifest) -> None:
     training = manifest.select(split="train")
     drawn = {tuple(sorted(set(limit_identities(training, 2, seed).identities))) for seed in range(8)}
     assert len(drawn) > 1
 
 
-def test_the_measured_identities_stay_whatever_is_trained_on(manifest) -> None:
+def test_the_measured_identities_stay_whatever_is_trained_on(manifest: Manifest) -> None:
     whole, part = (
         training_and_validation(manifest, DataSection(train_identities=count, search_identities=2))
         for count in (None, 3)
@@ -43,6 +43,6 @@ def test_the_measured_identities_stay_whatever_is_trained_on(manifest) -> None:
     assert set(part[0].identities).isdisjoint(part[1].identities)
 
 
-def test_more_than_there_are_is_an_error(manifest) -> None:
+def test_more_than_there_are_is_an_error(manifest: Manifest) -> None:
     with pytest.raises(InputError, match=r"at most the 6 there are to train on, got 7; lower it"):
         limit_identities(manifest.select(split="train"), 7, seed=0)

@@ -1,6 +1,7 @@
 """LiteRT and ExecuTorch convert a network and embed as it does, by their own libraries."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def network():
 
 
 @pytest.fixture(scope="module", params=NEEDED)
-def runtime(request):
+def runtime(request: pytest.FixtureRequest):
     absent = [module for module in NEEDED[request.param] if find_spec(module) is None]
     if absent:
         pytest.skip(f"{RUNTIMES[request.param].install} brings {', '.join(absent)}, absent here")
@@ -33,14 +34,14 @@ def runtime(request):
 
 
 @pytest.fixture(scope="module")
-def converted(runtime, network, tmp_path_factory):
+def converted(runtime, network, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp(runtime)
     original = make_original(network, folder / "unused.onnx", None, lambda: np.empty(0))
     return folder, RUNTIMES[runtime].convert(original, folder, "fp32")
 
 
 @pytest.mark.slow
-def test_it_embeds_as_the_network_on_any_number_of_threads(converted, runtime, network):
+def test_it_embeds_as_the_network_on_any_number_of_threads(converted, runtime, network) -> None:
     folder, files = converted
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
     pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
@@ -54,7 +55,7 @@ def test_it_embeds_as_the_network_on_any_number_of_threads(converted, runtime, n
 
 
 @pytest.mark.slow
-def test_a_damaged_file_is_refused(converted, runtime, tmp_path):
+def test_a_damaged_file_is_refused(converted, runtime, tmp_path: Path) -> None:
     folder, files = converted
     damaged = tmp_path / files[0]
     damaged.write_bytes((folder / files[0]).read_bytes()[:1000])

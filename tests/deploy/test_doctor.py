@@ -31,7 +31,7 @@ def test_this_environment_is_described(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-headless")]
 )
-def test_twins_have_a_cure_that_leaves_one(one, other) -> None:
+def test_twins_have_a_cure_that_leaves_one(one: str, other: str) -> None:
     both = check_twins({one: "1.0", other: "1.1"})
     (wrong,) = [each for each in both if each.cure]
     assert f"{one} 1.0 and {other} 1.1" in wrong.found

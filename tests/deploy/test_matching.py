@@ -23,7 +23,7 @@ from facexfer.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory):
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a random network: how photos become crops does not hang on its weights."""
     folder = tmp_path_factory.mktemp("bundle")
     export_onnx(create_backbone("mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"), folder / MODEL, opset=17)
@@ -34,12 +34,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def faces(tmp_path: Path):
+def faces(tmp_path: Path) -> Path:
     write_small_set(tmp_path / "faces", train=3, val=0, images=2, modalities=("nir",))
     return tmp_path / "faces" / "nir"
 
 
-def match(*words):
+def match(*words: Path | str) -> list[str]:
     result = CliRunner().invoke(app, ["match", *map(str, words)])
     if isinstance(result.exception, InputError):
         raise result.exception
@@ -48,7 +48,7 @@ def match(*words):
 
 
 @pytest.mark.parametrize("suffix", [".TIF", ".ppm", ".pbm", ".gif", ".jpe", ".PNG"])
-def test_people_of_every_suffix_that_prepare_reads_are_enrolled(bundle, faces, suffix) -> None:
+def test_people_of_every_suffix_that_prepare_reads_are_enrolled(bundle: Path, faces: Path, suffix: str) -> None:
     photo = faces / "p1" / "0.png"
     image = Image.open(photo)
     form = {".tif": "TIFF", ".ppm": "PPM", ".pbm": "PPM", ".gif": "GIF", ".jpe": "JPEG"}.get(suffix.lower(), "PNG")
@@ -60,7 +60,7 @@ def test_people_of_every_suffix_that_prepare_reads_are_enrolled(bundle, faces, s
     assert lines[-1].endswith(": p1")
 
 
-def test_what_cannot_be_enrolled_is_listed_and_ends_nothing(bundle, faces, tmp_path: Path) -> None:
+def test_what_cannot_be_enrolled_is_listed_and_ends_nothing(bundle: Path, faces: Path, tmp_path: Path) -> None:
     probe = tmp_path / "probe.png"
     probe.write_bytes((faces / "p2" / "0.png").read_bytes())
     (faces / "p0" / "1.png").write_bytes(b"no picture")
@@ -92,7 +92,7 @@ def test_what_cannot_be_enrolled_is_listed_and_ends_nothing(bundle, faces, tmp_p
     assert lines[-1].endswith(": p2")
 
 
-def test_nobody_to_enrol_is_an_error(bundle, faces, tmp_path: Path) -> None:
+def test_nobody_to_enrol_is_an_error(bundle: Path, faces: Path, tmp_path: Path) -> None:
     probe = faces / "p2" / "0.png"
     for name in ("p0", "p1"):
         for photo in (faces / name).iterdir():
@@ -113,7 +113,7 @@ def test_nobody_to_enrol_is_an_error(bundle, faces, tmp_path: Path) -> None:
         match("--bundle", bundle, "--enrol", probe, "--identify", probe)
 
 
-def test_photos_of_more_than_8_bits_match_as_those_of_8(bundle, faces, tmp_path: Path) -> None:
+def test_photos_of_more_than_8_bits_match_as_those_of_8(bundle: Path, faces: Path, tmp_path: Path) -> None:
     first, second = faces / "p0" / "0.png", faces / "p1" / "0.png"
     deep = []
     for number, photo in enumerate((first, second)):
@@ -129,7 +129,7 @@ def test_photos_of_more_than_8_bits_match_as_those_of_8(bundle, faces, tmp_path:
     ).output  # fmt: skip
 
 
-def test_a_face_that_prepare_finds_at_a_second_look_is_found(bundle, faces) -> None:
+def test_a_face_that_prepare_finds_at_a_second_look_is_found(bundle: Path, faces: Path) -> None:
     from facexfer.data.preparation.detect import Face
 
     class OfPadded:
@@ -150,7 +150,7 @@ def test_a_face_that_prepare_finds_at_a_second_look_is_found(bundle, faces) -> N
     assert len(matcher.enrol(list_people(faces), faces).people) == 3
 
 
-def test_match_finds_every_face_that_prepare_finds(bundle, tmp_path: Path) -> None:
+def test_match_finds_every_face_that_prepare_finds(bundle: Path, tmp_path: Path) -> None:
     detector = shared("detectors/yunet_n_dynamic.onnx")
     photo = read_rgb(shared("data/raw-photos/img1.jpg"))
     matcher = Matcher(bundle, str(detector))
@@ -174,7 +174,7 @@ def test_a_photo_in_memory_is_the_photo_in_the_file(bundle, faces) -> None:
         matcher.embed(b"")
 
 
-def test_any_damaged_photo_is_matched_or_one_clear_line(bundle, tmp_path: Path) -> None:
+def test_any_damaged_photo_is_matched_or_one_clear_line(bundle: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(5)
     forms = every_form(seed=5)
     square = {name: encoded(Image.open(io.BytesIO(data)).convert("RGB").resize((112, 112)))
@@ -195,7 +195,7 @@ def test_any_damaged_photo_is_matched_or_one_clear_line(bundle, tmp_path: Path) 
     assert outcomes <= {"score", "error"}
 
 
-def test_no_photo_is_one_clear_line(bundle, faces, tmp_path: Path) -> None:
+def test_no_photo_is_one_clear_line(bundle: Path, faces: Path, tmp_path: Path) -> None:
     good = faces / "p0" / "0.png"
     for name, message in (
         ("none.png", "unreadable-file: No such file"),

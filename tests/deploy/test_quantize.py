@@ -11,24 +11,25 @@ import torch
 from arcface_export import give_statistics
 
 from facexfer.backbones import create_backbone
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.deploy.quantize import LARGEST_NOISE, rounding_noise, write_precision
 from facexfer.measure.embedder import OnnxEmbedder
 
 
 @pytest.fixture(scope="module")
-def crops():
+def crops() -> np.ndarray:
     small = np.random.default_rng(0).integers(0, 256, (16, 14, 14, 3), dtype=np.uint8)
     return np.stack([cv2.resize(each, (112, 112), interpolation=cv2.INTER_CUBIC) for each in small])
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> BackboneModule:
     torch.manual_seed(0)
     return give_statistics(create_backbone("mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=64)"))
 
 
-def distance(first, second, crops):
+def distance(first: Path, second: Path, crops: np.ndarray) -> float:
     one, other = (OnnxEmbedder(path).embed(crops) for path in (first, second))
     units = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (one, other))
     return float(np.linalg.norm(np.subtract(*units), axis=1).max())
@@ -66,7 +67,7 @@ def test_far_values_keep_their_convolutions_in_float(network, crops, tmp_path: P
     assert distance(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", crops) < 0.25
 
 
-def test_other_forms_of_a_fixed_batch(network, crops, tmp_path: Path) -> None:
+def test_other_forms_of_a_fixed_batch(network: BackboneModule, crops: np.ndarray, tmp_path: Path) -> None:
     export_onnx(network, tmp_path / "fp32.onnx", opset=17, batch=3)
     for precision, limit in (("fp32", 1e-6), ("fp16", 1e-2), ("int8", 0.25), ("int8-dynamic", 0.25)):
         write_precision(precision, tmp_path / "fp32.onnx", tmp_path / "m.onnx", lambda: crops)
@@ -75,7 +76,7 @@ def test_other_forms_of_a_fixed_batch(network, crops, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("opset", [11, 13])
 def test_eight_bits_below_opset_13_have_one_scale_a_layer(
-    network, crops, tmp_path: Path, capsys: pytest.CaptureFixture[str], opset
+    network: BackboneModule, crops: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], opset: int
 ) -> None:
     export_onnx(network, tmp_path / "fp32.onnx", opset=opset)
     write_precision("int8", tmp_path / "fp32.onnx", tmp_path / "int8.onnx", lambda: crops)

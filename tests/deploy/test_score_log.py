@@ -9,7 +9,7 @@ from facexfer.deploy.score_log import read_log
 from facexfer.errors import InputError
 
 
-def written(folder, text):
+def written(folder: Path, text: str) -> Path:
     """Write a log."""
     (folder / "log.csv").write_text(text)
     return folder / "log.csv"
@@ -51,6 +51,6 @@ def test_users_times_and_decisions_under_their_usual_names(tmp_path: Path) -> No
         ("score,accepted\n0.5,maybe\n", "field accepted: expected 1 or 0, or accept or reject, got 'maybe'"),
     ],
 )
-def test_a_bad_value_is_named_with_its_line(text, message, tmp_path: Path) -> None:
+def test_a_bad_value_is_named_with_its_line(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         read_log(written(tmp_path, text))

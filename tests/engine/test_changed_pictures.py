@@ -3,7 +3,9 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -18,16 +20,16 @@ from facexfer.runs.folder import RunFolder
 
 
 @pytest.fixture
-def manifest(tmp_path: Path):
+def manifest(tmp_path: Path) -> Path:
     return write_small_set(tmp_path / "faces")
 
 
 @pytest.fixture
-def make(recipe_for, manifest):
+def make(recipe_for: Callable[..., Any], manifest: Path) -> Callable[..., Any]:
     return lambda: recipe_for(manifest, method={"name": "l2"}, optimizer={"iterations": 1, "batch_size": 4})
 
 
-def rewrite(manifest, change):
+def rewrite(manifest: Path, change: Callable[..., Any]) -> None:
     with manifest.open(newline="") as file:
         rows = list(csv.DictReader(file))
     rows = change(rows)
@@ -37,7 +39,9 @@ def rewrite(manifest, change):
         writer.writerows(rows)
 
 
-def test_a_run_whose_pictures_have_changed_is_not_resumed(make, manifest, tmp_path: Path) -> None:
+def test_a_run_whose_pictures_have_changed_is_not_resumed(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
     run = RunFolder(tmp_path / "run")
     result = train(make(), run.path)
     assert json.loads(run.data_file.read_text()) == result["data"]
@@ -54,13 +58,15 @@ def test_a_run_whose_pictures_have_changed_is_not_resumed(make, manifest, tmp_pa
         train(make(), run.path, resume=True)
 
 
-def test_a_picture_in_both_splits_is_refused(make, manifest, tmp_path: Path) -> None:
+def test_a_picture_in_both_splits_is_refused(make: Callable[..., Any], manifest: Path, tmp_path: Path) -> None:
     shutil.copyfile(manifest.parent / "nir/p0/0.png", manifest.parent / "vis/p5/0.png")
     with pytest.raises(InputError, match="disjoint pictures in training and validation, 1 are in both, such as 0.png"):
         train(make(), tmp_path / "run")
 
 
-def test_a_picture_listed_again_counts_once_as_in_an_evaluation(make, manifest, tmp_path: Path) -> None:
+def test_a_picture_listed_again_counts_once_as_in_an_evaluation(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
     once = train(make(), tmp_path / "once")["figures"]
     rewrite(manifest, lambda rows: rows + [row for row in rows if row["split"] == "val"])
     with pytest.warns(DataWarning, match="of 24 images are pictures listed before"):

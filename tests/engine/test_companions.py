@@ -1,5 +1,6 @@
 """Runs with companions: who accompanies whom, what a batch holds, and that a stopped run goes on the same."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,21 @@ from small_faces import write_small_set
 
 from facexfer import create_backbone
 from facexfer.engine.companions import companion_targets
+from facexfer.engine.setup import Setup
 from facexfer.engine.train import train
 from facexfer.errors import InputError
+from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory):
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("faces"), train=3, val=2, images=4)
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory):
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = write_small_set(tmp_path_factory.mktemp("pool"), train=3, val=1, images=2, modalities=("vis",))
     # Other people than in the measured set.
     file.write_text(file.read_text().replace(",p", ",q").replace(",train,", ",pool,").replace(",val,", ",pool,"))
@@ -38,7 +41,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def make(recipe_for):
+def make(recipe_for: Callable[..., Any]) -> Callable[..., Any]:
     def make(manifest, **sections):
         merged = {
             name: None if sections.get(name, 0) is None else {**DEFAULTS.get(name, {}), **sections.get(name, {})}
@@ -53,7 +56,7 @@ def losses_of(run):
     return [record["losses"] for record in RunFolder(run).metrics() if "losses" in record]
 
 
-def captured_targets(recipe, folder, monkeypatch: pytest.MonkeyPatch):
+def captured_targets(recipe: Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Setup, torch.Tensor]:
     """The targets of a run, and what it was set up with."""
     kept = []
 
@@ -67,7 +70,7 @@ def captured_targets(recipe, folder, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(
-    make, manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make(manifest, source={"recalibrate_batchnorm": False}, optimizer={"iterations": 1})
     setup, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
@@ -81,7 +84,7 @@ def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(
 
 
 def test_a_person_s_mean_where_no_shot_is_shared(
-    make, manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make(manifest, companions={"match": "identity"}, optimizer={"iterations": 1})
     _, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
@@ -132,7 +135,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(stop_at, make, manifest, pool, tmp_pa
 
 
 def test_images_without_a_companion_are_counted_before_training(
-    make, manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = manifest.read_text().splitlines()
     fewer = manifest.parent / "fewer.csv"
@@ -141,30 +144,36 @@ def test_images_without_a_companion_are_counted_before_training(
     assert "4 of 12 training images have no companion" in capsys.readouterr().out
 
 
-def test_a_recipe_without_companions_says_what_would_do(make, manifest, tmp_path: Path) -> None:
+def test_a_recipe_without_companions_says_what_would_do(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=r"add \[companions\] .* or \[pool\]"):
         train(make(manifest, companions=None), tmp_path / "run", resume=False)
 
 
-def test_measured_people_are_never_in_a_pool(make, manifest, tmp_path: Path) -> None:
+def test_measured_people_are_never_in_a_pool(make: Callable[..., Any], manifest: Path, tmp_path: Path) -> None:
     recipe = make(manifest, pool={"manifest": str(manifest), "split": "val"})
     with pytest.raises(InputError, match="expected disjoint identities"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_shares_of_more_than_a_batch(make, manifest, pool, tmp_path: Path) -> None:
+def test_shares_of_more_than_a_batch(make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path) -> None:
     recipe = make(manifest, companions={"keep": 0.5}, pool={"manifest": str(pool), "share": 0.75})
     with pytest.raises(InputError, match="sum to at most 1, got 1.25"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_balanced_batches_have_no_room_for_a_pool(make, manifest, pool, tmp_path: Path) -> None:
+def test_balanced_batches_have_no_room_for_a_pool(
+    make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path
+) -> None:
     recipe = make(manifest, data={"identities_per_batch": 2}, pool={"manifest": str(pool)})
     with pytest.raises(InputError, match="leave one of the two out"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_batchnorm_alone_takes_no_step_and_needs_no_label(make, manifest, tmp_path: Path) -> None:
+def test_batchnorm_alone_takes_no_step_and_needs_no_label(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
     recipe = make(manifest, companions=None, method={"name": "adabn"}, optimizer={"iterations": None, "epochs": 0})
     result = train(recipe, tmp_path / "run", resume=False)
     assert result["steps"] == 0
@@ -176,7 +185,9 @@ def test_batchnorm_alone_takes_no_step_and_needs_no_label(make, manifest, tmp_pa
         train(make(manifest, companions=None, method={"name": "adabn"}, **still), tmp_path / "third", resume=False)
 
 
-def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, manifest, tmp_path: Path) -> None:
+def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
     recipe = make(
         manifest,
         companions=None,
@@ -190,13 +201,15 @@ def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(make, ma
     assert train(recipe, tmp_path / "run", resume=False)["steps"] == 1
 
 
-def test_companions_that_no_term_reads_are_refused(make, manifest, pool, tmp_path: Path) -> None:
+def test_companions_that_no_term_reads_are_refused(
+    make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path
+) -> None:
     recipe = make(manifest, pool={"manifest": str(pool)}, method={"name": "l2"})
     with pytest.raises(InputError, match=r"reads companions with \[companions\] and \[pool\], got l2; take csd"):
         train(recipe, tmp_path / "run", resume=False)
 
 
-def test_drops_belong_to_the_schedule_in_steps(make, manifest) -> None:
+def test_drops_belong_to_the_schedule_in_steps(make: Callable[..., Any], manifest: Path) -> None:
     with pytest.raises(InputError, match="expected drops with the schedule steps alone, got cosine"):
         make(manifest, optimizer={"schedule": "cosine", "drops": [0.5]})
 

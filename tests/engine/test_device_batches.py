@@ -1,6 +1,8 @@
 """Batches on the device: the same images in the same order, augmented there, and the same again after a stop."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,16 +14,17 @@ from facexfer.engine.batches import TrainingBatches
 from facexfer.engine.device_batches import DeviceBatches, make_batches
 from facexfer.engine.train import train
 from facexfer.errors import InputError
+from facexfer.recipe import Recipe
 from facexfer.tasks.face import face_task
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory):
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("faces"), train=3, val=2, images=4)
 
 
 @pytest.fixture(scope="module")
-def make(manifest, recipe_for):
+def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
     def make(augmentation="nir", augment="device", **sections):
         defaults = {
             "data": {"augmentation": augmentation},
@@ -35,12 +38,12 @@ def make(manifest, recipe_for):
     return make
 
 
-def batches_of(recipe):
+def batches_of(recipe: Recipe) -> DeviceBatches | TrainingBatches:
     mixture = face_task(recipe, create_backbone("mobilefacenet_slim").info).mixture
     return make_batches(recipe, mixture, Fabric(accelerator="cpu", devices=1))
 
 
-def test_images_labels_and_order_are_those_of_the_workers(make) -> None:
+def test_images_labels_and_order_are_those_of_the_workers(make: Callable[..., Any]) -> None:
     both = [batches_of(make("none", augment)) for augment in ("device", "workers")]
     assert [type(each) for each in both] == [DeviceBatches, TrainingBatches]
     ours, theirs = (list(each.between(1, 7)) for each in both)
@@ -50,7 +53,7 @@ def test_images_labels_and_order_are_those_of_the_workers(make) -> None:
             assert all(torch.equal(one, two) for one, two in zip(part, other, strict=True))
 
 
-def test_companions_in_a_batch_have_their_own_preset(make) -> None:
+def test_companions_in_a_batch_have_their_own_preset(make: Callable[..., Any]) -> None:
     companions = {"modality": "vis", "match": "capture", "keep": 0.5}
     batches = batches_of(make("none", companions=companions, method={"name": "csd"}))
     (plain,), (again,) = next(iter(batches.between(0, 1))), next(iter(batches.between(0, 1)))
@@ -71,7 +74,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(assert_same_run, stop_a
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
-def test_a_preset_that_only_workers_have_is_an_error_before_the_run(make, tmp_path: Path) -> None:
+def test_a_preset_that_only_workers_have_is_an_error_before_the_run(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown augmentation on the device 'nir-dark'"):
         train(make("nir-dark"), tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()

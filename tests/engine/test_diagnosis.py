@@ -3,7 +3,7 @@
 from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched
 
 
-def warnings_of(*losses, stage="ast", part="spatial"):
+def warnings_of(*losses: tuple[float, float], stage: str = "ast", part: str = "spatial") -> list[str]:
     diagnosis = Diagnosis(255)
     said = []
     for classification, alignment in losses:

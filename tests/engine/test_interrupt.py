@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recipe_files import write_recipe
@@ -21,7 +23,7 @@ SLOW_TO_SAVE = {"checkpoint_seconds": 1000, "log_every_steps": 3}
 
 
 @pytest.fixture(scope="module")
-def make(recipe_for, tmp_path_factory: pytest.TempPathFactory):
+def make(recipe_for: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
 
     def make(workers=0):
@@ -36,13 +38,13 @@ def make(recipe_for, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def whole(make, tmp_path_factory: pytest.TempPathFactory):
+def whole(make: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "whole"
     train(make(), run)
     return run
 
 
-def send_at(number, kind):
+def send_at(number: int, kind) -> Callable[..., Any]:
     def send(step):
         if step.number == number:
             os.kill(os.getpid(), kind)
@@ -56,7 +58,13 @@ def send_at(number, kind):
     ids=["between log lines", "sigterm", "at a stage's end", "at the last step"],
 )
 def test_a_stopped_run_has_saved_and_goes_on_bit_for_bit(
-    assert_same_run, make, whole, tmp_path: Path, capfd: pytest.CaptureFixture[str], step, kind
+    assert_same_run: Callable[..., Any],
+    make: Callable[..., Any],
+    whole: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    step: int,
+    kind,
 ) -> None:
     run = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt, match=rf"stopped after step {step} of 6; continue with --resume"):

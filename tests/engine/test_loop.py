@@ -4,7 +4,9 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -25,7 +27,7 @@ KILLED = ROOT / "tests" / "programs" / "killed.py"
 
 
 @pytest.fixture(scope="module")
-def make(recipe_for, tmp_path_factory: pytest.TempPathFactory):
+def make(recipe_for: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
     steps = {"iterations": 6, "batch_size": 4}
     return lambda optimizer=(), **sections: recipe_for(manifest, optimizer={**steps, **dict(optimizer)}, **sections)
@@ -143,7 +145,7 @@ def test_frozen_statistics_stay_and_small_batches_are_warned_of(
     assert all(torch.equal(start[name], moved[1][name]) for name in statistics)
 
 
-def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(make, tmp_path: Path) -> None:
+def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(make: Callable[..., Any], tmp_path: Path) -> None:
     """The loss before the step is finite; only the next one would show it."""
 
     def break_at_two(step):
@@ -156,7 +158,7 @@ def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(make, tmp_path
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, where 16-mixed works")
-def test_a_precision_that_is_not_to_be_had_is_an_error(make, tmp_path: Path) -> None:
+def test_a_precision_that_is_not_to_be_had_is_an_error(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a GPU for 16-mixed, found none; take bf16-mixed or 32-true"):
         train(make(runtime={"precision": "16-mixed"}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match=r"runtime.precision: Input should be '32-true', .* got '16-true'"):
@@ -179,7 +181,7 @@ def test_accumulation_gives_the_same_step(make, tmp_path: Path) -> None:
         assert torch.allclose(one.double(), networks[1][name].double(), atol=1e-5), name
 
 
-def test_a_batch_that_cannot_be_shared_is_an_error(make, tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_shared_is_an_error(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="share in 3 parts each, got 4; make optimizer.batch_size a multiple of 3"):
         train(make(optimizer={"accumulate": 3}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match="3 identities can share, got 4"):
@@ -187,7 +189,7 @@ def test_a_batch_that_cannot_be_shared_is_an_error(make, tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()
 
 
-def test_the_best_network_is_never_chosen_by_test_data(make, tmp_path: Path) -> None:
+def test_the_best_network_is_never_chosen_by_test_data(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a validation split to choose by, got data.val_split = 'test'"):
         BestMetric(make(data={"val_split": "test"}, evaluation={"best_far": 0.1}))
     with pytest.raises(InputError, match=r"expected one of evaluation.fars \[0.1\], got 0.2"):
@@ -196,7 +198,7 @@ def test_the_best_network_is_never_chosen_by_test_data(make, tmp_path: Path) -> 
         BestMetric(make(evaluation={"patience": 2}))
 
 
-def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(make, tmp_path: Path) -> None:
+def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(make: Callable[..., Any], tmp_path: Path) -> None:
     best = BestMetric(make(evaluation={"best_far": 0.1, "patience": 2}))
     assert [best.see(step, {"nir/tar@0.1": tar}) for step, tar in enumerate((0.5, 0.7, 0.7, 0.6))] == [
         True, True, False, False,

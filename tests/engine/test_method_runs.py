@@ -3,7 +3,9 @@
 import csv
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,12 +22,12 @@ from facexfer.transfer.channel_weights import weights_from_rises
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory):
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=2)
 
 
 @pytest.fixture(scope="module")
-def make(manifest, recipe_for):
+def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
     steps = {"iterations": 1, "batch_size": 4}
 
     def make(method, optimizer=(), evaluation=(), **sections):
@@ -80,7 +82,7 @@ def test_a_run_stopped_before_its_result_keeps_what_it_has_trained(make, tmp_pat
     assert all(torch.equal(trained[key], value) for key, value in load_file(folder.model_file).items())
 
 
-def test_what_a_method_needs_is_checked_before_the_run(make, tmp_path: Path) -> None:
+def test_what_a_method_needs_is_checked_before_the_run(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected images of the source's own kind .* \[source_data\]"):
         train(make({"name": "soft_ft", "old_task": "source_set"}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match="expected a source network with its own classifier, mobilefacenet_slim came"):
@@ -130,6 +132,6 @@ def test_methods_of_both_spectra_know_each_image_s_own(make, name, parts, tmp_pa
     assert all(value > 0 for each in losses for value in each.values())
 
 
-def test_methods_of_both_spectra_need_both(make, tmp_path: Path) -> None:
+def test_methods_of_both_spectra_need_both(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected training images of two modalities for this method"):
         train(make({"name": "id_mmd"}), tmp_path / "run", resume=False)

@@ -12,14 +12,14 @@ from facexfer.runs.state import load_state
 
 
 @pytest.fixture
-def run(tmp_path: Path):
+def run(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "run")
     values = {"source": {"backbone": "mbf"}, "data": {}, "method": {"name": "l2"}, "optimizer": {"iterations": 9}}
     folder.start(parse_recipe(values, "test"))
     return folder
 
 
-def checkpoints_of(run):
+def checkpoints_of(run: RunFolder) -> Checkpoints:
     return Checkpoints(Fabric(accelerator="cpu", devices=1), run, 0)
 
 
@@ -32,7 +32,7 @@ def test_the_last_good_checkpoint_is_kept_with_those_of_a_run_gone_wrong(run) ->
     assert checkpoints.describe_good() == "the last good checkpoint is of step 2, good.safetensors"
 
 
-def test_a_resumed_run_still_knows_what_was_good(run) -> None:
+def test_a_resumed_run_still_knows_what_was_good(run: RunFolder) -> None:
     first, second = checkpoints_of(run), checkpoints_of(run)
     first.save(2, {}, False)
     first.save(4, {}, True)
@@ -42,7 +42,7 @@ def test_a_resumed_run_still_knows_what_was_good(run) -> None:
     assert "of step 2" in second.describe_good()
 
 
-def test_a_run_that_recovers_has_one_good_checkpoint_again(run) -> None:
+def test_a_run_that_recovers_has_one_good_checkpoint_again(run: RunFolder) -> None:
     checkpoints = checkpoints_of(run)
     for step, is_wrong in ((2, True), (4, True), (6, False)):
         checkpoints.save(step, {}, is_wrong)

@@ -3,7 +3,9 @@
 import json
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from facexfer.engine.stage import make_objective
 from facexfer.engine.step import TrainedStep
 from facexfer.engine.train import train
 from facexfer.errors import DivergedError, InputError, RunError
+from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.transfer.objective import Objective
 
@@ -27,28 +30,28 @@ MEASURED = {"evaluation": {"pairs": [{"probe": "nir"}, {"probe": "nir", "gallery
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory):
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("faces"))
 
 
 @pytest.fixture(scope="module")
-def make(manifest, recipe_for):
+def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
     return lambda **sections: recipe_for(manifest, **{**MEASURED, **sections})
 
 
 @pytest.fixture(scope="module")
-def recipe(make):
+def recipe(make: Callable[..., Any]) -> Recipe:
     return make()
 
 
 @pytest.fixture(scope="module")
-def finished(recipe, tmp_path_factory: pytest.TempPathFactory):
+def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "whole"
     train(recipe, run, resume=False)
     return run
 
 
-def test_a_run_folder_holds_recipe_metrics_network_and_result(finished) -> None:
+def test_a_run_folder_holds_recipe_metrics_network_and_result(finished: Path) -> None:
     folder = RunFolder(finished)
     assert folder.recipe_file.read_text().startswith('task = "face"')
     records = RunFolder(finished).metrics()
@@ -65,7 +68,7 @@ def test_a_run_folder_holds_recipe_metrics_network_and_result(finished) -> None:
 
 
 def test_a_head_that_cannot_learn_is_said_on_screen_and_in_the_metrics(
-    make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(make(method={"name": "l2_fe"}, optimizer={"learning_rate": 1e-9}), tmp_path / "run", resume=False)
     (warning,) = [record["warning"] for record in RunFolder(tmp_path / "run").metrics() if "warning" in record]
@@ -135,7 +138,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(
     assert_same_run(tmp_path / "run", finished)
 
 
-def test_a_finished_run_is_left_alone(recipe, finished) -> None:
+def test_a_finished_run_is_left_alone(recipe: Recipe, finished: Path) -> None:
     before = {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
     result = train(recipe, finished, resume=True)
     assert result == json.loads(RunFolder(finished).result_file.read_text())
@@ -150,7 +153,9 @@ def test_a_recipe_may_be_a_mapping_and_a_folder_a_string(recipe, tmp_path: Path)
     assert set(result["figures"]) == {"nir/tar@0.1", "vis-nir/tar@0.1"}
 
 
-def test_a_run_that_diverges_stops_with_the_cause_and_the_last_checkpoint_stays(make, tmp_path: Path) -> None:
+def test_a_run_that_diverges_stops_with_the_cause_and_the_last_checkpoint_stays(
+    make: Callable[..., Any], tmp_path: Path
+) -> None:
     recipe = make(method={"name": "dfa", "alpha": 1e-4}, optimizer={"learning_rate": 1e20, "iterations": 9})
     with pytest.raises(RunError, match=r"no longer finite after step \d+; lower optimizer.learning_rate or"):
         train(recipe, tmp_path / "run", resume=False)
@@ -206,25 +211,29 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_part_stage_step_and_rate(
     assert RunFolder(tmp_path / "run").load_checkpoint()["step"] == 2
 
 
-def test_feature_extraction_leaves_the_network_as_it_was(make, tmp_path: Path) -> None:
+def test_feature_extraction_leaves_the_network_as_it_was(make: Callable[..., Any], tmp_path: Path) -> None:
     train(make(method={"name": "l2_fe"}), tmp_path / "run", resume=False)
     result = json.loads(RunFolder(tmp_path / "run").result_file.read_text())
     assert result["figures"] == result["untouched"]
 
 
-def test_an_existing_run_is_not_overwritten(recipe, finished) -> None:
+def test_an_existing_run_is_not_overwritten(recipe: Recipe, finished: Path) -> None:
     with pytest.raises(InputError, match="there is a run in it; give --resume or another --out"):
         train(recipe, finished, resume=False)
 
 
-def test_resuming_with_another_recipe_is_an_error(recipe, make, finished, tmp_path: Path) -> None:
+def test_resuming_with_another_recipe_is_an_error(
+    recipe: Recipe, make: Callable[..., Any], finished: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=r"optimizer.iterations was 4, now 5; give another --out"):
         train(make(optimizer={"iterations": 5}), finished, resume=True)
     with pytest.raises(InputError, match="expected a run to resume, found none"):
         train(recipe, tmp_path / "none", resume=True)
 
 
-def test_too_few_images_for_a_batch_is_an_error_before_anything_is_written(make, tmp_path: Path) -> None:
+def test_too_few_images_for_a_batch_is_an_error_before_anything_is_written(
+    make: Callable[..., Any], tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="16 images for batches of 17; lower optimizer.batch_size"):
         train(make(optimizer={"batch_size": 17}), tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()

@@ -10,7 +10,7 @@ SETTINGS = EvaluationSection(
 )
 
 
-def source_of(**figures):
+def source_of(**figures: float | None):
     measured = []
 
     def measure():
@@ -21,7 +21,7 @@ def source_of(**figures):
 
 
 @pytest.mark.parametrize(("now", "is_far"), [(0.0066, True), (0.64, True), (0.65, False), (0.74, False), (0.9, False)])
-def test_far_below_is_less_than_three_quarters_of_the_source(now, is_far) -> None:
+def test_far_below_is_less_than_three_quarters_of_the_source(now: float, is_far: bool) -> None:
     source, _ = source_of(**{"0_1": 0.857})
     said = source.shortfall({"nir/tar@0.1": now})
     assert (said != "") == is_far
@@ -52,12 +52,12 @@ def test_a_task_without_tar_has_no_shortfall() -> None:
 
 
 @pytest.mark.parametrize(("before", "is_said"), [(0.11, False), (0.19, False), (0.21, True)])
-def test_a_source_at_chance_has_nothing_to_fall_from(before, is_said) -> None:
+def test_a_source_at_chance_has_nothing_to_fall_from(before: float, is_said: bool) -> None:
     source, _ = source_of(**{"0_1": before})
     assert (source.shortfall({"nir/tar@0.1": 0.05}) != "") == is_said
 
 
 @pytest.mark.parametrize(("before", "now", "is_said"), [(0.028, 0.0, False), (0.049, 0.0, False), (0.06, 0.0, True)])
-def test_one_pair_of_a_few_is_no_fall(before, now, is_said) -> None:
+def test_one_pair_of_a_few_is_no_fall(before: float, now: float, is_said: bool) -> None:
     source, _ = source_of(**{"0_01": before})
     assert (source.shortfall({"nir/tar@0.01": now}) != "") == is_said

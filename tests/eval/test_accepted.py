@@ -13,14 +13,14 @@ from facexfer.eval.shift import shares_by_group
 
 
 @pytest.fixture(scope="module")
-def pairs():
+def pairs() -> PairSet:
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(12), 6)
     embeddings = generator.normal(size=(12, 16))[labels] + 0.9 * generator.normal(size=(72, 16))
     return PairSet.within(embeddings.astype(np.float32), labels)
 
 
-def test_shares_and_covariance_are_those_of_the_scores(pairs) -> None:
+def test_shares_and_covariance_are_those_of_the_scores(pairs: PairSet) -> None:
     (point,) = operating_points(pairs, [0.05])
     known = labelled_scores(pairs, [0.05])
     curve = curve_of_scores(known.genuine, known.tail)
@@ -37,7 +37,7 @@ def test_shares_and_covariance_are_those_of_the_scores(pairs) -> None:
     assert found.above == pytest.approx(np.linspace(0.9, 0.1, 9), abs=2 / hits.sum())
 
 
-def test_the_interval_is_at_the_threshold_itself(pairs) -> None:
+def test_the_interval_is_at_the_threshold_itself(pairs: PairSet) -> None:
     """That of the operating point also holds the noise of the threshold, which a device keeps."""
     (point,) = operating_points(pairs, [0.05])
     known = labelled_scores(pairs, [0.05])

@@ -4,11 +4,13 @@ import pytest
 from facexfer.eval.alarms import GalleryDependence, measure_dependence
 
 
-def units(values):
+def units(values: np.ndarray) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def people(generator, count=120, images=6, dimension=24, common=0.0):
+def people(
+    generator: np.random.Generator, count: int = 120, images: int = 6, dimension: int = 24, common: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Embeddings around centres; `common` makes some probes like everybody."""
     centres = generator.normal(size=(count, dimension))
     entries = units(centres + common)

@@ -40,6 +40,6 @@ def test_cross_entropy_is_stable() -> None:
         (SCORES, LABELS, 0, "expected k of 1 or more"),
     ],
 )
-def test_errors(scores, labels, k, message) -> None:
+def test_errors(scores: np.ndarray, labels: np.ndarray, k: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         top_k_accuracy(scores, labels, k)

@@ -9,21 +9,21 @@ from facexfer.eval.curves import area_under_roc, curve_of_scores, equal_error_ra
 from facexfer.eval.pairwise import pairs
 
 
-def make(seed=0):
+def make(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 12, 120)
     embeddings = generator.normal(size=(12, 8))[labels] + generator.normal(size=(120, 8))
     return embeddings.astype(np.float32), labels
 
 
-def matrix(gallery, probe):
+def matrix(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
     return (gallery / np.linalg.norm(gallery, axis=1, keepdims=True)) @ (
         probe / np.linalg.norm(probe, axis=1, keepdims=True)
     ).T
 
 
 @pytest.mark.parametrize("one_set", [True, False])
-def test_curve_and_worst_pairs(monkeypatch: pytest.MonkeyPatch, one_set) -> None:
+def test_curve_and_worst_pairs(monkeypatch: pytest.MonkeyPatch, one_set: bool) -> None:
     monkeypatch.setattr(pairs, "BLOCK", 32)
     (embeddings, labels), (probes, probe_labels) = make(), make(1)
     if one_set:

@@ -8,17 +8,17 @@ from facexfer.errors import InputError
 from facexfer.eval.curves import area_under_roc, curve_of_counts, curve_of_scores, equal_error_rate
 
 
-def drawn(digits, seed=0):
+def drawn(digits: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     return np.round(generator.normal(1.2, 1, 400), digits), np.round(generator.normal(0, 1, 3000), digits)
 
 
-def truth_and_scores(genuine, impostor):
+def truth_and_scores(genuine: np.ndarray, impostor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat([1, 0], [len(genuine), len(impostor)]), np.concatenate([genuine, impostor])
 
 
 @pytest.mark.parametrize("digits", [0, 1, 8])
-def test_roc_and_auc_equal_scikit_learn(digits) -> None:
+def test_roc_and_auc_equal_scikit_learn(digits: int) -> None:
     genuine, impostor = drawn(digits)
     curve = curve_of_scores(genuine, impostor)
     truth, scores = truth_and_scores(genuine, impostor)
@@ -30,7 +30,7 @@ def test_roc_and_auc_equal_scikit_learn(digits) -> None:
 
 
 @pytest.mark.parametrize("digits", [1, 8])
-def test_det_equals_scikit_learn(digits) -> None:
+def test_det_equals_scikit_learn(digits: int) -> None:
     genuine, impostor = drawn(digits)
     curve = curve_of_scores(genuine, impostor)
     far, misses, _ = metrics.det_curve(*truth_and_scores(genuine, impostor))

@@ -7,7 +7,7 @@ from facexfer.errors import InputError
 from facexfer.eval.identification import enrol, identify, make_templates
 
 
-def people(identities=30, images=6, dimension=12, seed=0):
+def people(identities: int = 30, images: int = 6, dimension: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     labels = np.repeat(np.arange(identities), images)
     centres = generator.normal(size=(identities, dimension))

@@ -76,7 +76,9 @@ def test_residual_squares_against_the_whole_matrix() -> None:
     assert residual_squares(reached, of, times, 0.2, squares) == pytest.approx(expected)
 
 
-def simulated(generator, identities, images, identity_sd, pair_sd):
+def simulated(
+    generator: np.random.Generator, identities: int, images: int, identity_sd: float, pair_sd: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Genuine and impostor scores of normal effects: of identities, of two identities, and of each two images."""
     noise = np.sqrt(1 - 2 * identity_sd**2 - pair_sd**2)
     lambs = identity_sd * generator.normal(size=identities)
@@ -92,7 +94,7 @@ def simulated(generator, identities, images, identity_sd, pair_sd):
     ("identity_sd", "pair_sd", "threshold"),
     [(0.5, 0.3, 1.5), (0.3, 0.3, 2.0), (0.0, 0.0, 1.5), (0.0, 0.7, 2.0), (0.5, 0.5, 2.5)],
 )
-def test_coverage_is_between_92_and_98_percent(identity_sd, pair_sd, threshold) -> None:
+def test_coverage_is_between_92_and_98_percent(identity_sd: float, pair_sd: float, threshold: float) -> None:
     """The truth is the normal tail at the threshold; 600 sets of 100 people, several images each."""
     generator = np.random.default_rng(7)
     identities, images, sets = 100, 4, 600

@@ -88,7 +88,7 @@ def test_unsupported_targets_and_other_pairs() -> None:
 
 @pytest.mark.parametrize("tail", [2000, 6000])
 def test_a_tail_that_is_not_all_held_gives_exact_rates_and_about_the_same_interval(
-    monkeypatch: pytest.MonkeyPatch, tail
+    monkeypatch: pytest.MonkeyPatch, tail: int
 ) -> None:
     labels, one, other = two_networks(0, (0.3, 0.6))
     whole = compare(labels, one, other)

@@ -13,7 +13,7 @@ IMAGES = np.array([10.0, 10, 10, 10, 5, 2, 10, 10, 10])
 TRUE = PowerLaw(0.05, 0.9, 0.5, 0.3)
 
 
-def errors_of(law, noise=0.0, seed=0):
+def errors_of(law: PowerLaw, noise: float = 0.0, seed: int = 0) -> np.ndarray:
     exact = np.array([law.error(*size) for size in zip(PEOPLE, IMAGES, strict=True)])
     return exact + noise * np.random.default_rng(seed).standard_normal(len(exact))
 

@@ -1,6 +1,8 @@
 """Score files as other toolkits write them."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from facexfer.eval.score_files import read_scores
 
 
 @pytest.fixture
-def files(tmp_path: Path):
+def files(tmp_path: Path) -> Callable[..., Any]:
     def write(name, values):
         np.save(tmp_path / name, np.array(values))
         return tmp_path / name
@@ -18,12 +20,12 @@ def files(tmp_path: Path):
     return write
 
 
-def test_two_arrays(files) -> None:
+def test_two_arrays(files: Callable[..., Any]) -> None:
     scores = read_scores(files("g.npy", [0.9, 0.8]), files("i.npy", [0.1, 0.2, 0.3]))
     assert (scores.genuine.tolist(), scores.impostor.tolist()) == ([0.9, 0.8], [0.1, 0.2, 0.3])
 
 
-def test_distances_become_similarities(files) -> None:
+def test_distances_become_similarities(files: Callable[..., Any]) -> None:
     scores = read_scores(files("g.npy", [1, 2]), files("i.npy", [8, 9]), distances=True)
     assert scores.genuine.tolist() == [-1, -2]
 
@@ -36,7 +38,7 @@ def test_a_csv_with_both_kinds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("heading", ["", "score\n"])
-def test_two_text_files_of_one_score_a_line(tmp_path: Path, heading) -> None:
+def test_two_text_files_of_one_score_a_line(tmp_path: Path, heading: str) -> None:
     genuine, impostor = tmp_path / "genuine.csv", tmp_path / "impostor.txt"
     genuine.write_text(heading + "0.9\n8e-1\n\n")
     impostor.write_text(heading + "0.1\n-0.2\n")
@@ -45,14 +47,14 @@ def test_two_text_files_of_one_score_a_line(tmp_path: Path, heading) -> None:
 
 
 @pytest.mark.parametrize("text", ["nan\n0.5\n", "0.5x\n0.5\n", "-inf\n", "0.5,1\n"])
-def test_no_line_of_scores_is_dropped(tmp_path: Path, text) -> None:
+def test_no_line_of_scores_is_dropped(tmp_path: Path, text: str) -> None:
     path = tmp_path / "genuine.txt"
     path.write_text(text)
     with pytest.raises(InputError, match="line 1, field score: expected a finite number"):
         read_scores(path, path)
 
 
-def test_distances_taken_for_similarities_are_noticed(files) -> None:
+def test_distances_taken_for_similarities_are_noticed(files: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match=r"expected similarities, .*AUC 0\.000\); run it with --distances"):
         read_scores(files("g.npy", [0.1, 0.2]), files("i.npy", [0.8, 0.9]))
     with pytest.raises(InputError, match="expected distances, .*run it without --distances"):
@@ -69,14 +71,14 @@ def test_distances_taken_for_similarities_are_noticed(files) -> None:
         ("score,same\n0.1,1\n", "got 1 genuine and 0 impostor"),
     ],
 )
-def test_a_bad_csv_is_named_by_line_and_field(tmp_path: Path, text, message) -> None:
+def test_a_bad_csv_is_named_by_line_and_field(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "s.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_scores(path)
 
 
-def test_bad_arrays_are_errors(files, tmp_path: Path) -> None:
+def test_bad_arrays_are_errors(files: Callable[..., Any], tmp_path: Path) -> None:
     good = files("good.npy", [0.1])
     with pytest.raises(InputError, match="got 1 others, the first at 1"):
         read_scores(files("g.npy", [0.9, np.nan]), good)

@@ -11,19 +11,26 @@ from facexfer.eval.pairwise import cuts, pairs
 from facexfer.eval.pairwise.between import Found, pairs_between
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs, points_at_thresholds
-from facexfer.eval.verification import tar_at_far
+from facexfer.eval.verification import OperatingPoint, tar_at_far
 
 FARS = [0.5, 0.1, 0.01, 0.001, 1e-9]
 
 
-def people(count, dimension=16, identities=40, seed=0):
+def people(count: int, dimension: int = 16, identities: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, identities, count)
     centres = generator.normal(size=(identities, dimension))
     return (centres[labels] + generator.normal(size=(count, dimension))).astype(np.float32), labels
 
 
-def brute_force(gallery, gallery_labels, probe, probe_labels, counted, fars=FARS):
+def brute_force(
+    gallery: np.ndarray,
+    gallery_labels: np.ndarray,
+    probe: np.ndarray,
+    probe_labels: np.ndarray,
+    counted: np.ndarray,
+    fars: list[float] = FARS,
+) -> tuple[OperatingPoint, ...]:
     units = [e / torch.from_numpy(e).norm(dim=1, keepdim=True).numpy() for e in (gallery, probe)]
     matrix = units[0] @ units[1].T
     same = gallery_labels[:, None] == probe_labels[None, :]
@@ -34,7 +41,7 @@ def figures(points):
     return [(p.far, p.threshold, p.achieved_far, p.tar, p.genuine_pairs, p.impostor_pairs) for p in points]
 
 
-def assert_equal_points(points, expected):
+def assert_equal_points(points: tuple[OperatingPoint, ...], expected: tuple[OperatingPoint, ...]) -> None:
     for point, other in zip(points, expected, strict=True):
         assert (point.supported, point.genuine_pairs, point.impostor_pairs) == (
             other.supported, other.genuine_pairs, other.impostor_pairs,
@@ -46,7 +53,7 @@ def assert_equal_points(points, expected):
 
 
 @pytest.mark.parametrize("block", [7, 64, 1024])
-def test_all_pairs_equals_brute_force_whatever_the_block(monkeypatch: pytest.MonkeyPatch, block) -> None:
+def test_all_pairs_equals_brute_force_whatever_the_block(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(pairs, "BLOCK", block)
     embeddings, labels = people(300)
     upper = np.triu(np.ones((300, 300), dtype=bool), 1)
@@ -54,7 +61,7 @@ def test_all_pairs_equals_brute_force_whatever_the_block(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("block", [7, 1024])
-def test_ties_are_exact(monkeypatch: pytest.MonkeyPatch, block) -> None:
+def test_ties_are_exact(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """Sign vectors of 16 values: scores are exact multiples of 1/8, most of them tied."""
     monkeypatch.setattr(pairs, "BLOCK", block)
     generator = np.random.default_rng(1)
@@ -67,7 +74,7 @@ def test_ties_are_exact(monkeypatch: pytest.MonkeyPatch, block) -> None:
 
 
 @pytest.mark.parametrize("block", [7, 1024])
-def test_gallery_against_probe_leaves_captures_out(monkeypatch: pytest.MonkeyPatch, block) -> None:
+def test_gallery_against_probe_leaves_captures_out(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(pairs, "BLOCK", block)
     gallery, gallery_labels = people(80, seed=2)
     probe, probe_labels = people(90, seed=3)
@@ -80,7 +87,7 @@ def test_gallery_against_probe_leaves_captures_out(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("kept", [0, 50, 2000, 20_000])
 @pytest.mark.parametrize("levels", [0, 3, 40])
-def test_limits_from_a_sample_change_nothing(monkeypatch: pytest.MonkeyPatch, kept, levels) -> None:
+def test_limits_from_a_sample_change_nothing(monkeypatch: pytest.MonkeyPatch, kept: int, levels: int) -> None:
     """With few levels most scores tie; the thresholds then lie on values that many pairs share."""
     monkeypatch.setattr(pairs, "BLOCK", 64)
     embeddings, labels = people(400)
@@ -138,7 +145,7 @@ def test_a_misleading_sample_only_costs_another_pass(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("values", [1, 2, 6])
-def test_scores_that_nearly_all_tie_need_no_room(monkeypatch: pytest.MonkeyPatch, values) -> None:
+def test_scores_that_nearly_all_tie_need_no_room(monkeypatch: pytest.MonkeyPatch, values: int) -> None:
     """So many pairs share each score that none of the values' pairs fit; each is looked at alone."""
     generator = np.random.default_rng(0)
     embeddings = np.eye(8)[generator.integers(0, values, 500)] + 1
@@ -179,7 +186,7 @@ def test_5000_by_5000_cross_spectral_pairs_equal_brute_force() -> None:
 
 
 @pytest.mark.parametrize("kept", [4_000_000, 300])
-def test_wide_blocks_and_any_strips_change_nothing(monkeypatch: pytest.MonkeyPatch, kept) -> None:
+def test_wide_blocks_and_any_strips_change_nothing(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
     """As a GPU takes them; an identity of many images does not fit one strip."""
     embeddings, labels = people(400)
     labels[:150] = 0
@@ -222,7 +229,7 @@ def test_lengths_of_embeddings_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e25, 1e-300])
-def test_very_small_and_very_large_embeddings_are_sound(factor) -> None:
+def test_very_small_and_very_large_embeddings_are_sound(factor: float) -> None:
     embeddings, labels = people(60)
     assert_equal_points(
         all_pairs(embeddings.astype(np.float64) * factor, labels, FARS), all_pairs(embeddings, labels, FARS)

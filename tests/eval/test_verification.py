@@ -15,7 +15,7 @@ from facexfer.eval.verification import point_at, tar_at_far
 GRID = st.lists(st.integers(-4, 4).map(lambda value: value / 4), min_size=1, max_size=60)
 
 
-def by_definition(genuine, impostor, far):
+def by_definition(genuine: list[float], impostor: list[float], far: float) -> tuple[float, float, float] | None:
     """The definition, word by word: threshold, achieved FAR, TAR; None where it is unsupported."""
     count = len(impostor)
     if far * count < 1 - 1e-9:
@@ -79,21 +79,21 @@ def test_a_product_that_rounds_below_a_whole_number_counts_whole() -> None:
         ([1.0], [1.0], [1.5], "got 1.5"),
     ],
 )
-def test_bad_input_is_an_error(genuine, impostor, fars, message) -> None:
+def test_bad_input_is_an_error(genuine: list[float], impostor, fars: list[float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         tar_at_far(np.array(genuine), np.array(impostor), fars)
 
 
 @pytest.mark.parametrize("count", [1, 5, 10, 37, 99, 100])
 @pytest.mark.parametrize("chunk", [1, 10, 33, 1000])
-def test_the_highest_scores_in_chunks(monkeypatch: pytest.MonkeyPatch, count, chunk) -> None:
+def test_the_highest_scores_in_chunks(monkeypatch: pytest.MonkeyPatch, count: int, chunk: int) -> None:
     monkeypatch.setattr(verification, "_CHUNK", chunk)
     scores = np.random.default_rng(count).integers(0, 30, 100) / 4
     assert verification.highest_scores(scores, count).tolist() == sorted(scores, reverse=True)[:count]
 
 
 @pytest.mark.parametrize("step", [0.1, 0.02, 1e-3])
-def test_quantised_scores_never_exceed_the_target(step) -> None:
+def test_quantised_scores_never_exceed_the_target(step: float) -> None:
     """A toolkit that rounds its scores ties many at the threshold; all of them are rejected, which lowers TAR."""
     generator = np.random.default_rng(0)
     genuine, impostor = generator.normal(0.5, 0.15, 2000), generator.normal(0, 0.1, 50_000)
@@ -135,7 +135,7 @@ def test_no_remark_names_a_rate_above_one() -> None:
 
 
 @pytest.mark.parametrize("far", [float("nan"), float("inf"), -1.0, 2.0])
-def test_a_rate_that_is_none_is_refused(far) -> None:
+def test_a_rate_that_is_none_is_refused(far: float) -> None:
     with pytest.raises(InputError, match="FAR above 0 and at most 1"):
         tar_at_far(np.ones(2), np.zeros(2), [far])
 

@@ -27,12 +27,12 @@ from facexfer.files.names import clean_name, likeness
         ("con.", "con."),
     ],
 )
-def test_what_reads_as_one_name_has_one_form(text, name) -> None:
+def test_what_reads_as_one_name_has_one_form(text: str, name: str) -> None:
     assert clean_name(text) == name
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\0b", "a\x1bb", "a\u2028b", "a\x85b", "\udcffa"])
-def test_breaks_controls_and_broken_bytes_are_refused(text) -> None:
+def test_breaks_controls_and_broken_bytes_are_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"expected a name on one line, got U\+"):
         clean_name(text)
 

@@ -18,13 +18,13 @@ CROPS = np.random.default_rng(1).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.u
 
 @pytest.mark.parametrize("batch", ["n", 1, 3, 7])
 @pytest.mark.parametrize("given", ["FLOAT", "FLOAT16", "DOUBLE", "UINT8", "INT32", "INT64", "INT16", "UINT16"])
-def test_every_type_and_batch(tmp_path: Path, given, batch) -> None:
+def test_every_type_and_batch(tmp_path: Path, given: str, batch: int | str) -> None:
     file = small_onnx(tmp_path / "m.onnx", getattr(TensorProto, given), batch=batch)
     np.testing.assert_allclose(load(file).embed(CROPS), expected(CROPS), atol=1e-3)
 
 
 @pytest.mark.parametrize(("made", "within"), [("FLOAT16", 5e-2), ("DOUBLE", 1e-4)])
-def test_every_type_of_embeddings_comes_as_float32(tmp_path: Path, made, within) -> None:
+def test_every_type_of_embeddings_comes_as_float32(tmp_path: Path, made: str, within: float) -> None:
     file = small_onnx(tmp_path / "m.onnx", TensorProto.FLOAT, getattr(TensorProto, made))
     got = load(file).embed(CROPS)
     assert got.dtype == np.float32
@@ -46,7 +46,7 @@ def test_a_batch_that_is_free_only_in_name_is_taken_one_by_one(tmp_path: Path) -
         ({"batch": 5, "inside": 2}, "expected a file that onnxruntime runs, got: "),
     ],
 )
-def test_what_cannot_be_fed_is_one_line(tmp_path: Path, facts, message) -> None:
+def test_what_cannot_be_fed_is_one_line(tmp_path: Path, facts, message: str) -> None:
     file = small_onnx(tmp_path / "m.onnx", **facts)
     with pytest.raises(InputError, match=rf"m\.onnx: .*{message}") as caught:
         load(file).embed(CROPS)
@@ -58,7 +58,7 @@ def test_whole_numbers_need_no_visible_normalisation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["m.ONNX", "m.bin", "m"])
-def test_a_model_is_known_by_its_content(tmp_path: Path, name) -> None:
+def test_a_model_is_known_by_its_content(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(load(small_onnx(tmp_path / name)).embed(CROPS), expected(CROPS), atol=1e-3)
 
 

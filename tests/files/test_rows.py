@@ -27,7 +27,7 @@ def test_rows_come_with_their_lines_and_blank_lines_do_not_count(tmp_path: Path)
         ('name,note\n"a"b,c\n', "expected a readable table, got: "),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text, message) -> None:
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "table.csv"
     file.write_text(text)
     with pytest.raises(InputError, match=rf"table\.csv.*{message}"):

@@ -39,7 +39,7 @@ def plain_float32():
 
 
 class Known:
-    def __init__(self, shapes, size):
+    def __init__(self, shapes, size) -> None:
         self.shapes, self.size = shapes, size
 
     def classifier(self, old_task, scale):

@@ -12,23 +12,24 @@ from small_faces import write_small_set
 from torch import nn
 
 import facexfer
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import read_manifest
 from facexfer.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> BackboneModule:
     torch.manual_seed(0)
     return facexfer.create_backbone("mobilefacenet_slim")
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory):
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=1, images=2, modalities=("nir",))
 
 
-def test_array_folder_and_manifest_give_the_same(network, manifest) -> None:
+def test_array_folder_and_manifest_give_the_same(network: BackboneModule, manifest: Path) -> None:
     images = read_manifest(manifest)
     crops = np.stack([read_crop(image.path) for image in images.images])
     expected = facexfer.embed(network, crops)
@@ -41,7 +42,7 @@ def test_array_folder_and_manifest_give_the_same(network, manifest) -> None:
     assert np.abs(facexfer.embed(network, crops, flip=True) - expected - flipped).max() < 1e-5
 
 
-def test_the_network_stays_as_it_was(network, manifest) -> None:
+def test_the_network_stays_as_it_was(network: BackboneModule, manifest: Path) -> None:
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     facexfer.embed(network, manifest)
@@ -52,7 +53,7 @@ def test_the_network_stays_as_it_was(network, manifest) -> None:
     assert facexfer.load(loaded) is loaded
 
 
-def test_what_is_no_model_or_no_crop_is_refused(network, manifest, tmp_path: Path) -> None:
+def test_what_is_no_model_or_no_crop_is_refused(network: BackboneModule, manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="that says how its images are normalised, got a bare Linear"):
         facexfer.load(nn.Linear(2, 2))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="only with a file of weights, got 'mbf'"):

@@ -9,6 +9,7 @@ import torch
 from small_faces import write_small_set
 
 import facexfer
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.images import read_crop
 from facexfer.errors import InputError
 
@@ -16,7 +17,7 @@ FARS = [0.5, 0.1]
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> BackboneModule:
     torch.manual_seed(0)
     return facexfer.create_backbone("mobilefacenet_slim")
 
@@ -27,12 +28,12 @@ def manifest(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def vectors():
+def vectors() -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     return generator.normal(size=(40, 8)).astype(np.float32), generator.integers(0, 6, 40)
 
 
-def test_embeddings_in_arrays_and_in_files(vectors, tmp_path: Path) -> None:
+def test_embeddings_in_arrays_and_in_files(vectors: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     embeddings, labels = vectors
     found = facexfer.evaluate(embeddings=embeddings, labels=labels, fars=FARS)
     assert found.points == facexfer.all_pairs(embeddings, labels, FARS)
@@ -77,7 +78,9 @@ def test_a_network_on_a_manifest_a_folder_and_crops(network, manifest, tmp_path:
     assert against.findings.before.differences[0].difference == 0
 
 
-def test_what_cannot_be_asked_is_named_as_in_python(network, vectors) -> None:
+def test_what_cannot_be_asked_is_named_as_in_python(
+    network: BackboneModule, vectors: tuple[np.ndarray, np.ndarray]
+) -> None:
     embeddings, labels = vectors
     with pytest.raises(InputError, match="expected one of model, embeddings, scores, got none"):
         facexfer.evaluate()

@@ -45,7 +45,7 @@ def test_every_garbled_crop_is_measured_right_or_one_line(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("place", ["folder", "nothing"])
-def test_what_is_no_file_is_one_line(tmp_path: Path, place) -> None:
+def test_what_is_no_file_is_one_line(tmp_path: Path, place: str) -> None:
     manifest = write_small_set(tmp_path, train=0, val=2, images=2, modalities=("nir",))
     victim = tmp_path / "nir" / "p1" / "1.png"
     victim.unlink()

@@ -17,7 +17,7 @@ from facexfer.measure.pair_sets import Side
 PAIRS = [ListedPair(0, 1, True, 0), ListedPair(2, 3, False, 0), ListedPair(4, 5, True, 1), ListedPair(0, 4, False, 1)]
 
 
-def images_of(*identities):
+def images_of(*identities: str) -> list[FaceImage]:
     return [FaceImage(Path(f"{place}.png"), name, "vis", "all") for place, name in enumerate(identities)]
 
 
@@ -31,11 +31,11 @@ def images_of(*identities):
         ("aabbdd", False),  # Two of b, which are not a listed pair of one person.
     ],
 )
-def test_when_the_list_says_all_there_is(identities, defines) -> None:
+def test_when_the_list_says_all_there_is(identities: str, defines: bool) -> None:
     assert list_defines_pairs(images_of(*identities), PAIRS) is defines
 
 
-def side():
+def side() -> Side:
     vectors = np.random.default_rng(0).normal(size=(6, 4))
     return Side(vectors, np.array(list("abcdef")), np.full(6, None, dtype=object), tuple(images_of(*"abcdef")))
 

@@ -17,7 +17,7 @@ from facexfer.measure.questions import before_and_after, count_failures, listed_
 FARS = [0.2, 0.05]
 
 
-def side(seed=0, identities=12, images=4, modality="nir", noise=1.0):
+def side(seed: int = 0, identities: int = 12, images: int = 4, modality: str = "nir", noise: float = 1.0) -> Side:
     generator = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(identities, 16))
     labels = np.repeat([f"p{number:02d}" for number in range(identities)], images)
@@ -32,7 +32,7 @@ def side(seed=0, identities=12, images=4, modality="nir", noise=1.0):
     return Side(embeddings.astype(np.float32), labels, shots, rows)
 
 
-def scores(gallery, probe):
+def scores(gallery: Side, probe: Side) -> tuple[np.ndarray, np.ndarray]:
     units = [each.embeddings / np.linalg.norm(each.embeddings, axis=1, keepdims=True) for each in (gallery, probe)]
     return units[0] @ units[1].T, gallery.labels[:, None] == probe.labels[None]
 
@@ -90,7 +90,7 @@ def test_failures_are_rejects() -> None:
 
 @pytest.mark.parametrize("templates", [False, True])
 @pytest.mark.parametrize("gallery", [False, True])
-def test_search_never_meets_an_enrolled_shot(templates, gallery) -> None:
+def test_search_never_meets_an_enrolled_shot(templates: bool, gallery: bool) -> None:
     comparison = Comparison("x", side(), side(1) if gallery else None)
     found = search(comparison, [0.1], templates)
     enrolled_shots = 2 if templates else 1

@@ -10,7 +10,7 @@ from facexfer.networks.folded import fold_batchnorm
 from facexfer.transfer.taps import FeatureTap
 
 
-def with_statistics(network, seed=0):
+def with_statistics(network, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -19,13 +19,13 @@ def with_statistics(network, seed=0):
     return network.eval()
 
 
-def outputs(network, layers, images):
+def outputs(network, layers: list[str], images: torch.Tensor) -> list[torch.Tensor]:
     with torch.no_grad(), FeatureTap(network, layers) as tap:
         output = network(images)
         return [*tap.maps, output]
 
 
-def assert_close(one, other):
+def assert_close(one: list[torch.Tensor], other: list[torch.Tensor]) -> None:
     for mine, theirs in zip(one, other, strict=True):
         assert (mine - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
@@ -60,12 +60,12 @@ def test_a_convolution_that_is_tapped_keeps_its_batchnorm() -> None:
 class Shared(nn.Module):
     """Reads the convolution's output without its BatchNorm, which no hook sees."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 1)
         self.norm = nn.BatchNorm2d(4)
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         maps = self.conv(images)
         return self.norm(maps) + maps
 

@@ -6,7 +6,7 @@ from facexfer.networks.interpolation import interpolate_weights
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 2.0), (0.5, 3.0), (1.0, 4.0)])
-def test_weights_lie_between(share, expected) -> None:
+def test_weights_lie_between(share: float, expected: float) -> None:
     network, source = nn.Linear(3, 2), nn.Linear(3, 2)
     for each, value in ((network, 2.0), (source, 4.0)):
         for weights in each.parameters():

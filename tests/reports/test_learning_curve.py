@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_grid import write_small_grid
@@ -40,11 +41,11 @@ def test_parts_are_measured_on_the_same_people_and_the_whole_is_there_once(tmp_p
 
 
 @pytest.fixture(scope="module")
-def found():
+def found() -> dict[str, Any]:
     return describe_curve(POINTS, 0.005)
 
 
-def test_gains_and_the_prediction_of_the_whole_are_those_of_the_true_law(found) -> None:
+def test_gains_and_the_prediction_of_the_whole_are_those_of_the_true_law(found: dict[str, Any]) -> None:
     assert found["whole"] == (240, 10)
     assert found["gain_of_people"]["gain"] == pytest.approx(TRUE.gain_of_people(240, 10), abs=1e-3)
     assert found["gain_of_images"]["gain"] == pytest.approx(TRUE.gain_of_images(240, 10), abs=1e-3)
@@ -52,7 +53,7 @@ def test_gains_and_the_prediction_of_the_whole_are_those_of_the_true_law(found) 
     assert found["backtest"]["predicted"] == pytest.approx(found["backtest"]["measured"], abs=2e-3)
 
 
-def test_the_sentence_says_both_gains_and_where_more_does_not_pay(found) -> None:
+def test_the_sentence_says_both_gains_and_where_more_does_not_pay(found: dict[str, Any]) -> None:
     text = sentence("CSD", found)
     assert text.startswith("CSD: from 240 people, twice as many are predicted to gain ")
     assert "twice the images of each (10.0 now)" in text
@@ -73,7 +74,7 @@ def test_without_parts_of_the_images_nothing_is_said_of_them() -> None:
         ("people = [0.4, 0.6, 1]\nfractions = 3", "unknown key 'fractions'"),
     ],
 )
-def test_a_bad_design_is_one_clear_line(tmp_path: Path, change, expected) -> None:
+def test_a_bad_design_is_one_clear_line(tmp_path: Path, change: str, expected: str) -> None:
     path = write_small_grid(tmp_path, GRID.replace("people = [0.4, 0.6, 1]", change), iterations=1)
     with pytest.raises(InputError, match=expected):
         read_curve_grid(path)

@@ -13,7 +13,7 @@ from facexfer.runs.listing import list_runs
 BASE = {"source": {"backbone": "mobilefacenet"}, "data": {"manifest": "m.csv"}, "optimizer": {"iterations": 4}}
 
 
-def write_run(path, method, **sections):
+def write_run(path: Path, method: str, **sections: dict[str, int]) -> RunFolder:
     run = RunFolder(path)
     run.start(parse_recipe({**BASE, "method": {"name": method}, **sections}, "test"))
     run.log({"step": 2, "losses": {"classification": 1.0}})

@@ -74,7 +74,7 @@ def test_random_state_comes_back() -> None:
 
 
 @pytest.mark.parametrize("skeleton", ['{"tensor": "7"}', '{"dict": [1]}', "{}", "[" * 100_000, "no JSON"])
-def test_a_damaged_skeleton_is_one_line(tmp_path: Path, skeleton) -> None:
+def test_a_damaged_skeleton_is_one_line(tmp_path: Path, skeleton: str) -> None:
     file = tmp_path / "a.safetensors"
     state.write_safetensors(file, {"0": torch.zeros(1)}, {"format": state.STATE_FORMAT, "skeleton": skeleton})
     with pytest.raises(InputError, match="a.safetensors: expected a facexfer checkpoint"):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,17 +14,17 @@ from facexfer.engine.train import train
 from facexfer.errors import InputError
 from facexfer.networks.batchnorm import revive_on
 from facexfer.networks.embedding import embed_dataset
-from facexfer.recipe import parse_recipe
+from facexfer.recipe import Recipe, parse_recipe
 from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.tasks.image import image_task
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory):
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
-def image_recipe(root, **sections):
+def image_recipe(root: Path, **sections: Any) -> Recipe:
     values = {
         "task": "image",
         "source": {"backbone": "mobilenet_v2", "input_size": 32},
@@ -48,7 +49,7 @@ def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root, tmp_p
     assert load_backbone(tmp_path / "run").info.input_size == (32, 32)
 
 
-def test_what_is_missing_in_the_recipe_is_said(root) -> None:
+def test_what_is_missing_in_the_recipe_is_said(root: Path) -> None:
     info = create_backbone("mobilenet_v2", input_size=(32, 32)).info
     with pytest.raises(InputError, match=r"expected data.dataset and data.root in an image recipe"):
         image_task(image_recipe(root, data={"dataset": "folders"}), info)

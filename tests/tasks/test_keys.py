@@ -69,14 +69,14 @@ RUNS = {
 }
 
 
-def at(key, value):
+def at(key: str, value) -> dict[str, Any]:
     """Nest a value: ``a.b`` -> {"a": {"b": value}}."""
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
 
 
-def sections_of(model=Recipe, prefix=""):
+def sections_of(model: type[Recipe] = Recipe, prefix: str = ""):
     """The class of every section with its place."""
     places = defaultdict(set)
     places[model].add(prefix)
@@ -89,14 +89,14 @@ def sections_of(model=Recipe, prefix=""):
     return places
 
 
-def field_of(key):
+def field_of(key: str):
     """What pydantic knows of a key, and its section."""
     section, _, name = key.rpartition(".")
     model = next((model for model, places in sections_of().items() if f"{section}." in places), Recipe)
     return model, model.model_fields[name]
 
 
-def with_key(task, key, value):
+def with_key(task: str, key: str, value) -> dict[str, Any]:
     """The values of a recipe that sets a key, and what else its section must have."""
     model, _ = field_of(key)
     needed = {name: "some" for name, field in model.model_fields.items() if field.is_required()}
@@ -104,7 +104,7 @@ def with_key(task, key, value):
     return merged(merged(at(section, needed) if section else {}, minimal(task)), at(key, value))
 
 
-def value_for(key):
+def value_for(key: str):
     """Some value that the key's type accepts."""
     choices = get_args(field_of(key)[1].annotation)
     for value in (VALUES.get(key), *choices, 1, 0.5, True, "some", ["some"], [0.5]):
@@ -120,7 +120,7 @@ def value_for(key):
     raise AssertionError(f"give a value for {key} in VALUES")
 
 
-def minimal(task):
+def minimal(task: str):
     return {
         "task": task, "source": {"backbone": "mbf"}, "data": {}, "method": {"name": "l2"},
         "optimizer": {"iterations": 1},
@@ -176,7 +176,7 @@ def test_every_key_that_a_task_may_set_is_read_by_its_runs(task, reads, tmp_path
 
 @pytest.mark.parametrize("task", sorted(TASKS))
 @pytest.mark.parametrize("key", sorted(set(all_keys()) - {"task"}))
-def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task, key) -> None:
+def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task: str, key: str) -> None:
     others = [name for name in TASKS if is_read(key, name)]
     assert others, f"no task reads {key}: declare it in the task that does"
     if is_read(key, task):
@@ -198,7 +198,7 @@ def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task
         ({"evaluation": {"patience": 2}}, "evaluation.patience: expected evaluation.best_far with it"),
     ],
 )
-def test_a_key_that_does_nothing_alone_is_an_error(sections, message) -> None:
+def test_a_key_that_does_nothing_alone_is_an_error(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_keys(parse_recipe(merged(minimal("face"), sections), "test"))
 

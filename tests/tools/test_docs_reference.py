@@ -15,16 +15,16 @@ from facexfer.transfer.methods import METHODS
 TOOLS = Path(__file__).resolve().parents[2] / "tools" / "docs"
 
 
-def page(name):
+def page(name: str) -> str:
     return runpy.run_path(str(TOOLS / f"{name}.py"))[name]()
 
 
 @pytest.fixture(scope="module")
-def recipe_page():
+def recipe_page() -> str:
     return page("recipe_reference")
 
 
-def test_every_key_of_a_recipe_has_its_row_in_its_section(recipe_page) -> None:
+def test_every_key_of_a_recipe_has_its_row_in_its_section(recipe_page: str) -> None:
     for section, field in Recipe.model_fields.items():
         models = [kind for kind in (field.annotation, *getattr(field.annotation, "__args__", ())) if kind]
         fields = next((each.model_fields for each in models if hasattr(each, "model_fields")), None)
@@ -35,7 +35,7 @@ def test_every_key_of_a_recipe_has_its_row_in_its_section(recipe_page) -> None:
         assert re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) == list(fields)
 
 
-def test_a_row_has_type_limits_default_and_meaning(recipe_page) -> None:
+def test_a_row_has_type_limits_default_and_meaning(recipe_page: str) -> None:
     assert "| `batch_size` | integer, ≥ 1 | `64` | Images per step over all devices together. |" in recipe_page
     assert "| `schedule` | `steps`, `cosine` | `steps` | How the learning rate falls over a stage:" in recipe_page
     assert "| `weights` | path |" in recipe_page
@@ -43,7 +43,7 @@ def test_a_row_has_type_limits_default_and_meaning(recipe_page) -> None:
     assert not re.search(r"\|  \|$", recipe_page, re.MULTILINE), "a key or an option without a meaning"
 
 
-def test_every_method_has_its_options(recipe_page) -> None:
+def test_every_method_has_its_options(recipe_page: str) -> None:
     # Other tests register methods of their own.
     for name in (each for each, method in METHODS.items() if "facexfer/transfer" in method.__code__.co_filename):
         assert f"### `{name}`\n" in recipe_page

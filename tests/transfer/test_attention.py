@@ -13,21 +13,21 @@ TAPS = {
 }
 
 
-def count(modules):
+def count(modules) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(
     ("network", "expected"), [("resnet101", 405_475), ("inception_v3", 819_041), ("mobilenet_v2", 56_791)]
 )
-def test_spatial_parameter_counts(network, expected) -> None:
+def test_spatial_parameter_counts(network: str, expected: int) -> None:
     assert count(SpatialAttention(size, size) for _, size in TAPS[network]) == expected
 
 
 @pytest.mark.parametrize(
     ("network", "expected"), [("resnet101", 204_600), ("inception_v3", 409_638), ("mobilenet_v2", 28_358)]
 )
-def test_channel_parameter_counts(network, expected) -> None:
+def test_channel_parameter_counts(network: str, expected: int) -> None:
     assert count(ChannelAttention(channels, size, size) for channels, size in TAPS[network]) == expected
 
 
@@ -68,7 +68,7 @@ def test_channel_bias_starts_at_zero_and_shifts_the_logits() -> None:
 
 
 @pytest.mark.parametrize("attention", [SpatialAttention(4, 4), ChannelAttention(3, 4, 4)])
-def test_gradients_reach_every_parameter(attention) -> None:
+def test_gradients_reach_every_parameter(attention: ChannelAttention | SpatialAttention) -> None:
     (
         attention(torch.randn(2, 3, 4, 4)) * torch.randn(2, *attention(torch.randn(1, 3, 4, 4)).shape[1:])
     ).sum().backward()

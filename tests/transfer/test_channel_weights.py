@@ -12,7 +12,7 @@ from facexfer.transfer.channel_weights import loss_rises, plain_loss_rises, weig
 class Residual(nn.Module):
     """A tap before BatchNorm and a residual added in place, as in torchvision's ResNets."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3, padding=1)
         self.norm = nn.BatchNorm2d(6)
@@ -28,12 +28,12 @@ class Residual(nn.Module):
         return self.last(self.relu(out)).mean(dim=(2, 3))
 
 
-def per_sample(embeddings, labels):
+def per_sample(embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(embeddings, labels, reduction="none")
 
 
 @pytest.fixture
-def network():
+def network() -> Residual:
     torch.manual_seed(0)
     network = Residual()
     for _ in range(5):
@@ -42,12 +42,14 @@ def network():
 
 
 @pytest.fixture
-def batches():
+def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
     torch.manual_seed(1)
     return [(torch.randn(count, 3, 9, 9), torch.randint(0, 4, (count,))) for count in (5, 3)]
 
 
-def test_the_fast_way_equals_the_plain_one_and_leaves_the_network_alone(network, batches) -> None:
+def test_the_fast_way_equals_the_plain_one_and_leaves_the_network_alone(
+    network: Residual, batches: list[tuple[torch.Tensor, torch.Tensor]]
+) -> None:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     layers = ("stem", "block")
     plain = plain_loss_rises(network, per_sample, layers, batches, [range(6), range(6)])
@@ -60,7 +62,9 @@ def test_the_fast_way_equals_the_plain_one_and_leaves_the_network_alone(network,
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
 
 
-def test_silencing_is_setting_the_filter_to_zero(network, batches) -> None:
+def test_silencing_is_setting_the_filter_to_zero(
+    network: Residual, batches: list[tuple[torch.Tensor, torch.Tensor]]
+) -> None:
     (rises,) = loss_rises(network, per_sample, ("block",), batches)
     images = torch.cat([each for each, _ in batches])
     labels = torch.cat([each for _, each in batches])
@@ -71,7 +75,7 @@ def test_silencing_is_setting_the_filter_to_zero(network, batches) -> None:
     assert rises[2].item() == pytest.approx((after - before).item(), abs=1e-5)
 
 
-def test_some_channels_only(network, batches) -> None:
+def test_some_channels_only(network: Residual, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
     (whole,) = loss_rises(network, per_sample, ("block",), batches)
     (part,) = loss_rises(network, per_sample, ("block",), batches, channels=[[1, 4]])
     assert part[[1, 4]].tolist() == pytest.approx(whole[[1, 4]].tolist(), abs=1e-6)
@@ -86,7 +90,7 @@ def test_weights_are_the_published_softmax() -> None:
     assert weights_from_rises(rises).sum().item() == pytest.approx(1)
 
 
-def test_errors(network, batches) -> None:
+def test_errors(network: Residual, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
     with pytest.raises(InputError, match="expected at least one batch"):
         loss_rises(network, per_sample, ("block",), [])
     with pytest.raises(InputError, match="expected layer 'relu' to run once, it runs 2 times"):

@@ -16,7 +16,7 @@ from facexfer.transfer.stages import Need, Passes
 PARTS = {"pdt": "prefix", "caim": "modulations"}
 
 
-def passes(embeddings, labels, companions):
+def passes(embeddings: torch.Tensor, labels: list[int], companions: torch.Tensor | None) -> Passes:
     return Passes(torch.tensor(labels), (), (), None, embeddings, companions=companions)
 
 

@@ -9,13 +9,13 @@ from facexfer.errors import InputError
 from facexfer.transfer.entropy_floor import raise_entropy
 
 
-def entropy(weights):
+def entropy(weights: torch.Tensor) -> torch.Tensor:
     return torch.special.entr(weights).sum(dim=1)
 
 
 @pytest.mark.parametrize("floor", [0.3, 0.9, 0.99])
 @pytest.mark.parametrize("sharpness", [0.1, 5.0, 100.0])
-def test_the_floor_holds_for_every_sample(floor, sharpness) -> None:
+def test_the_floor_holds_for_every_sample(floor: float, sharpness: float) -> None:
     weights = (sharpness * torch.randn(32, 64, generator=torch.Generator().manual_seed(0))).softmax(dim=1)
     raised = raise_entropy(weights, floor)
     torch.testing.assert_close(raised.sum(dim=1), torch.ones(32))
@@ -51,6 +51,6 @@ def test_the_gradient_goes_through_the_weights_and_not_the_share() -> None:
 
 
 @pytest.mark.parametrize("floor", [-0.1, 1.0])
-def test_a_floor_that_is_no_part_is_an_error(floor) -> None:
+def test_a_floor_that_is_no_part_is_an_error(floor: float) -> None:
     with pytest.raises(InputError, match="expected an entropy floor of at least 0 and below 1, got"):
         raise_entropy(torch.ones(1, 2) / 2, floor)

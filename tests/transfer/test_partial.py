@@ -33,6 +33,6 @@ def test_a_stage_trains_its_part_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
-def test_a_share_that_is_none(share) -> None:
+def test_a_share_that_is_none(share: float) -> None:
     with pytest.raises(InputError, match="expected a share of the convolutions from 0 to 1"):
         scales_and_first_layers(share)

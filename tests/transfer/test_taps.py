@@ -12,7 +12,7 @@ from facexfer.errors import InputError
 from facexfer.transfer.taps import FeatureTap, map_shapes
 
 
-def network():
+def network() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
 
 

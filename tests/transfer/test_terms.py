@@ -1,5 +1,8 @@
 """The distances against slow references written from the equations."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,13 +13,13 @@ SAMPLES, CHANNELS, HEIGHT, WIDTH = 3, 4, 2, 5
 
 
 @pytest.fixture
-def maps():
+def maps() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     shape = (SAMPLES, CHANNELS, HEIGHT, WIDTH)
     return torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
 
 
-def slow_sum(source, target, factor):
+def slow_sum(source: torch.Tensor, target: torch.Tensor, factor: Callable[..., Any]) -> float:
     """1/2 * sum of factor(i, j, y, x) * (F_t - F_s)^2, a mean over samples, one value at a time."""
     total = 0.0
     for i in range(SAMPLES):
@@ -28,34 +31,34 @@ def slow_sum(source, target, factor):
     return total / 2 / SAMPLES
 
 
-def test_feature_distance_equals_equation_3(maps) -> None:
+def test_feature_distance_equals_equation_3(maps: tuple[torch.Tensor, torch.Tensor]) -> None:
     source, target = maps
     expected = slow_sum(source, target, lambda i, j, y, x: 1.0)
     assert feature_distance(source, target).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_delta_distance_equals_its_definition(maps) -> None:
+def test_delta_distance_equals_its_definition(maps: tuple[torch.Tensor, torch.Tensor]) -> None:
     source, target = maps
     weights = torch.rand(CHANNELS).softmax(0)
     expected = slow_sum(source, target, lambda i, j, y, x: CHANNELS * weights[j].item() / (HEIGHT * WIDTH))
     assert delta_distance(source, target, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_spatial_distance_equals_equation_6_with_the_published_scale(maps) -> None:
+def test_spatial_distance_equals_equation_6_with_the_published_scale(maps: tuple[torch.Tensor, torch.Tensor]) -> None:
     source, target = maps
     weights = torch.rand(SAMPLES, HEIGHT * WIDTH).softmax(1).view(SAMPLES, HEIGHT, WIDTH)
     expected = slow_sum(source, target, lambda i, j, y, x: (HEIGHT * WIDTH * weights[i, y, x].item()) ** 2)
     assert spatial_distance(source, target, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_channel_distance_equals_equation_8_with_the_published_scale(maps) -> None:
+def test_channel_distance_equals_equation_8_with_the_published_scale(maps: tuple[torch.Tensor, torch.Tensor]) -> None:
     source, target = maps
     weights = torch.rand(SAMPLES, CHANNELS).softmax(1)
     expected = slow_sum(source, target, lambda i, j, y, x: CHANNELS * weights[i, j].item())
     assert channel_distance(source, target, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_uniform_attention_is_no_attention(maps) -> None:
+def test_uniform_attention_is_no_attention(maps: tuple[torch.Tensor, torch.Tensor]) -> None:
     source, target = maps
     spatial = torch.full((SAMPLES, HEIGHT, WIDTH), 1 / (HEIGHT * WIDTH))
     channel = torch.full((SAMPLES, CHANNELS), 1 / CHANNELS)
@@ -64,7 +67,7 @@ def test_uniform_attention_is_no_attention(maps) -> None:
     assert channel_distance(source, target, channel).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_equal_maps_are_at_distance_zero(maps) -> None:
+def test_equal_maps_are_at_distance_zero(maps: tuple[torch.Tensor, torch.Tensor]) -> None:
     source, _ = maps
     assert feature_distance(source, source).item() == 0
     assert delta_distance(source, source, torch.ones(CHANNELS)).item() == 0
@@ -72,7 +75,7 @@ def test_equal_maps_are_at_distance_zero(maps) -> None:
     assert channel_distance(source, source, torch.ones(SAMPLES, CHANNELS)).item() == 0
 
 
-def test_distances_are_symmetric_in_source_and_target(maps) -> None:
+def test_distances_are_symmetric_in_source_and_target(maps: tuple[torch.Tensor, torch.Tensor]) -> None:
     source, target = maps
     assert feature_distance(source, target).item() == feature_distance(target, source).item()
 
@@ -91,7 +94,7 @@ def test_gradients_equal_numerical_ones() -> None:
     assert torch.autograd.gradcheck(lambda t, a: channel_distance(source, t, a), (target, channel))
 
 
-def test_maps_of_different_shapes_are_an_error(maps) -> None:
+def test_maps_of_different_shapes_are_an_error(maps: tuple[torch.Tensor, torch.Tensor]) -> None:
     source, target = maps
     with pytest.raises(InputError, match=r"one shape \(N, C, H, W\), got \(3, 4, 2, 5\) and \(2, 4, 2, 5\)"):
         feature_distance(source, target[:2])
@@ -105,6 +108,8 @@ def test_maps_of_different_shapes_are_an_error(maps) -> None:
         (channel_distance, (CHANNELS,), r"\(3, 4\)"),
     ],
 )
-def test_weights_of_a_wrong_shape_are_an_error(maps, distance, shape, wanted) -> None:
+def test_weights_of_a_wrong_shape_are_an_error(
+    maps: tuple[torch.Tensor, torch.Tensor], distance: Callable[..., Any], shape, wanted: str
+) -> None:
     with pytest.raises(InputError, match=f"expected weights of shape {wanted}"):
         distance(*maps, torch.ones(shape))

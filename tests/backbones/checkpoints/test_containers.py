@@ -17,16 +17,16 @@ NAME = "mbf(scale=1, blocks=(1, 1, 1, 1))"
 
 
 @pytest.fixture(scope="module")
-def state():
+def state() -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     return create_backbone(NAME).state_dict()
 
 
-def under(prefix, state):
+def under(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"{prefix}{name}": tensor for name, tensor in state.items()}
 
 
-def other(state):
+def other(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor + 1 for name, tensor in state.items()}
 
 
@@ -53,7 +53,9 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_weights_are_found_in_whatever_is_around_them(state, tmp_path: Path, name) -> None:
+def test_weights_are_found_in_whatever_is_around_them(
+    state: dict[str, torch.Tensor], tmp_path: Path, name: str
+) -> None:
     torch.save(CONTAINERS[name](state), tmp_path / name)
     assert identify(tmp_path / name).network == NAME
     loaded = create_backbone(NAME, weights=tmp_path / name).state_dict()
@@ -64,7 +66,7 @@ def test_weights_are_found_in_whatever_is_around_them(state, tmp_path: Path, nam
     ("plain", "average"), [("net", "ema"), ("state_dict", "state_dict_ema"), ("params", "params_ema"), ("model", "SWA")]
 )
 def test_of_plain_weights_and_their_average_the_average_is_taken_and_said(
-    state, tmp_path: Path, capsys: pytest.CaptureFixture[str], plain, average
+    state: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str], plain: str, average: str
 ) -> None:
     file = tmp_path / "w.pt"
     torch.save({plain: state, average: under("module.", other(state))}, file)
@@ -75,7 +77,9 @@ def test_of_plain_weights_and_their_average_the_average_is_taken_and_said(
     assert said in identify(file).remark
 
 
-def test_what_was_left_out_is_said(state, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_left_out_is_said(
+    state: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.save({"state_dict": {**under("backbone.", state), "head.weight": HEAD}}, tmp_path / "w.pt")
     create_backbone(NAME, weights=tmp_path / "w.pt")
     said = "w.pt: weights at 'state_dict.backbone', left out 1 tensors that are not the network's: head.weight\n"
@@ -83,7 +87,7 @@ def test_what_was_left_out_is_said(state, tmp_path: Path, capsys: pytest.Capture
     assert identify(tmp_path / "w.pt").remark == said.removeprefix("w.pt: ").rstrip()
 
 
-def test_two_sets_that_nothing_tells_apart_are_refused(state, tmp_path: Path) -> None:
+def test_two_sets_that_nothing_tells_apart_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save({"student": state, "teacher": other(state)}, tmp_path / "w.pt")
     refusal = r"expected one set of weights that fits, got 2: 'student', 'teacher'; save the one"
     with pytest.raises(InputError, match=rf"w\.pt: {refusal}"):
@@ -104,7 +108,9 @@ def test_two_sets_that_nothing_tells_apart_are_refused(state, tmp_path: Path) ->
         ({"attention.weight": torch.zeros(64, 64)}, r"unexpected: attention\.weight"),
     ],
 )
-def test_what_may_be_a_layer_of_another_network_is_refused(state, tmp_path: Path, change, message) -> None:
+def test_what_may_be_a_layer_of_another_network_is_refused(
+    state: dict[str, torch.Tensor], tmp_path: Path, change: dict[str, torch.Tensor], message: str
+) -> None:
     for wrapped in ({**state, **change}, {"state_dict": under("backbone.", {**state, **change})}):
         torch.save(wrapped, tmp_path / "w.pt")
         with pytest.raises(InputError, match=message):
@@ -112,7 +118,9 @@ def test_what_may_be_a_layer_of_another_network_is_refused(state, tmp_path: Path
         assert identify(tmp_path / "w.pt").network is None
 
 
-def test_a_missing_or_misshapen_layer_is_named_behind_any_prefix(state, tmp_path: Path) -> None:
+def test_a_missing_or_misshapen_layer_is_named_behind_any_prefix(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
     first, *_, last = state
     first = "layers.0.layers.0.weight"
     damaged = {**state, first: torch.zeros(1, 3, 3, 3)}
@@ -122,7 +130,7 @@ def test_a_missing_or_misshapen_layer_is_named_behind_any_prefix(state, tmp_path
         create_backbone(NAME, weights=tmp_path / "w.pt")
 
 
-def test_quantised_weights_are_refused(state, tmp_path: Path) -> None:
+def test_quantised_weights_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     first = "layers.0.layers.0.weight"
     torch.save({**state, first: state[first].to(torch.int8)}, tmp_path / "w.pt")
     with pytest.raises(InputError, match=r"not floating point: layers\.0\.layers\.0\.weight \(int8\)"):
@@ -130,7 +138,7 @@ def test_quantised_weights_are_refused(state, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["w.SAFETENSORS", "w.bin", "w"])
-def test_safetensors_are_known_by_their_content(state, tmp_path: Path, name) -> None:
+def test_safetensors_are_known_by_their_content(state: dict[str, torch.Tensor], tmp_path: Path, name: str) -> None:
     save_file(under("model.", state), tmp_path / name)
     assert identify(tmp_path / name).format == "safetensors"
     create_backbone(NAME, weights=tmp_path / name)
@@ -146,7 +154,7 @@ def test_image_networks_keep_their_classifier_in_any_container(tmp_path: Path) -
     assert identify(tmp_path / "w.pt").network == "mobilenet_v2"
 
 
-def test_the_choice_is_of_what_fits_alone(state) -> None:
+def test_the_choice_is_of_what_fits_alone(state: dict[str, torch.Tensor]) -> None:
     network = create_backbone(NAME)
     found = fitting_weights(network, tensor_groups({"small": {"a": torch.zeros(1)}, "net": state}))
     assert [each.place for each in found] == ["net"]

@@ -24,7 +24,7 @@ from facexfer.errors import InputError
     ],
 )
 @pytest.mark.parametrize("name", ["w.bin", "w", "W.PTH", "w.params"])
-def test_forms(tmp_path: Path, head, form, name) -> None:
+def test_forms(tmp_path: Path, head: bytes, form: str, name: str) -> None:
     (tmp_path / name).write_bytes(head)
     assert file_form(tmp_path / name) == form
 
@@ -40,7 +40,7 @@ def test_forms(tmp_path: Path, head, form, name) -> None:
         (b"some text", "got none of them"),
     ],
 )
-def test_what_is_no_weights_is_called_by_its_name(tmp_path: Path, data, message) -> None:
+def test_what_is_no_weights_is_called_by_its_name(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "w.pth").write_bytes(data)
     with pytest.raises(InputError, match=rf"w\.pth: expected weights .* {message}"):
         file_form(tmp_path / "w.pth")

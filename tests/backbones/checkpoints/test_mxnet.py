@@ -13,6 +13,7 @@ from shared_data import shared
 from facexfer import create_backbone
 from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
 from facexfer.backbones.identify import identify
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.errors import InputError
 from facexfer.transfer.taps import map_shapes
@@ -20,7 +21,9 @@ from facexfer.transfer.taps import map_shapes
 Y1 = "weights/mobilefacenet-mxnet-y1"
 
 
-def relative_difference(network, symbol, params, images):
+def relative_difference(
+    network: BackboneModule, symbol: Path, params: dict[str, np.ndarray], images: torch.Tensor
+) -> float:
     tensors = {name: torch.from_numpy(array).float() for name, array in params.items()}
     with torch.no_grad():
         expected = run_symbol(symbol, tensors, images)
@@ -61,7 +64,7 @@ def test_lresnet34e_ir_equals_the_published_symbol(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mobilefacenet", "lresnet34e_ir"])
-def test_declared_facts_hold(name) -> None:
+def test_declared_facts_hold(name: str) -> None:
     network = create_backbone(name)
     info = network.info
     assert (info.input_size, info.color_order) == ((112, 112), "RGB")
@@ -108,7 +111,7 @@ def test_weights_of_another_network_or_kind_are_an_error(tmp_path: Path) -> None
         create_backbone("mobilefacenet", weights=tmp_path / "absent.params")
 
 
-def params_of(name, **others):
+def params_of(name: str, **others: np.ndarray) -> dict[str, np.ndarray]:
     network: Any = create_backbone(name)
     state = network.state_dict()
     return {theirs: state[ours].numpy() for ours, theirs in network.mxnet_names().items()} | others
@@ -120,7 +123,7 @@ def test_a_classifier_and_an_optimizers_state_are_left_out_and_said(
     network: Any = create_backbone("mobilefacenet")
     first = next(iter(network.mxnet_names().values()))
     arrays = params_of("mobilefacenet")
-    others = {
+    others: dict[str, np.ndarray] = {
         "fc7_weight": np.zeros((10, 128), np.float32),
         "fc7_bias": np.zeros(10, np.float32),
         "num_update": np.array([7], np.int64),
@@ -136,7 +139,7 @@ def test_a_classifier_and_an_optimizers_state_are_left_out_and_said(
 
 
 @pytest.mark.parametrize("name", ["conv_extra_weight", "fc1_extra"])
-def test_what_may_be_a_layer_of_another_network_is_refused(tmp_path: Path, name) -> None:
+def test_what_may_be_a_layer_of_another_network_is_refused(tmp_path: Path, name: str) -> None:
     extra = np.zeros((64, 64, 3, 3) if "conv" in name else (64, 64), np.float32)
     (tmp_path / "w.params").write_bytes(params_bytes(params_of("mobilefacenet", **{name: extra})))
     with pytest.raises(InputError, match=f"unexpected: {name}"):

@@ -21,14 +21,14 @@ ARRAYS: dict[str, np.ndarray] = {
 GOOD = params_bytes(ARRAYS)
 
 
-def read(tmp_path: Path, data):
+def read(tmp_path: Path, data: bytes) -> dict[str, np.ndarray]:
     file = tmp_path / "a.params"
     file.write_bytes(data)
     return read_mxnet_params(file)
 
 
 @pytest.mark.parametrize("form", ["legacy", "V1", "V2", "V3"])
-def test_every_form_is_read(tmp_path: Path, form) -> None:
+def test_every_form_is_read(tmp_path: Path, form: str) -> None:
     arrays = read(tmp_path, params_bytes(ARRAYS, form))
     assert list(arrays) == ["weight", "mean", "plain"]
     for array, expected in zip(arrays.values(), ARRAYS.values(), strict=True):
@@ -37,7 +37,7 @@ def test_every_form_is_read(tmp_path: Path, form) -> None:
 
 
 @pytest.mark.parametrize("length", range(0, len(GOOD), 7))
-def test_a_truncated_file_is_an_error(tmp_path: Path, length) -> None:
+def test_a_truncated_file_is_an_error(tmp_path: Path, length: int) -> None:
     with pytest.raises(InputError, match=r"a\.params, byte \d+: "):
         read(tmp_path, GOOD[:length])
 
@@ -56,7 +56,7 @@ def test_a_truncated_file_is_an_error(tmp_path: Path, length) -> None:
         (params_bytes({"arg:a": np.zeros(1, np.float32), "aux:a": np.zeros(1, np.float32)}), "'a' twice"),
     ],
 )
-def test_a_file_that_lies_is_an_error(tmp_path: Path, data, message) -> None:
+def test_a_file_that_lies_is_an_error(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(tmp_path, data)
 

@@ -22,6 +22,7 @@ from facexfer.backbones import create_backbone
 from facexfer.backbones.checkpoints import onnx_weights
 from facexfer.backbones.identify import identify
 from facexfer.backbones.parts.carried import facts_to_metadata
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.revive import revive_batchnorm
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.errors import InputError
@@ -29,12 +30,12 @@ from facexfer.measure.embedder import load
 
 
 @pytest.fixture(scope="module")
-def small():
+def small() -> BackboneModule:
     return give_statistics(create_backbone("mbf", scale=1, blocks=(1, 1, 1, 1), embedding_size=64))
 
 
 @pytest.fixture(scope="module")
-def exported(small, tmp_path_factory: pytest.TempPathFactory):
+def exported(small: BackboneModule, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_arcface(small, tmp_path_factory.mktemp("onnx") / "w.onnx")
 
 
@@ -58,7 +59,7 @@ def test_networks_come_back_from_onnx(name, dynamic, tmp_path: Path, capsys: pyt
     assert identify(path).network == name
 
 
-def test_names_of_nodes_do_not_matter(small, exported, tmp_path: Path) -> None:
+def test_names_of_nodes_do_not_matter(small: BackboneModule, exported: Path, tmp_path: Path) -> None:
     path = tmp_path / "renamed.onnx"
     path.write_bytes(exported.read_bytes())
     rename(path)
@@ -68,7 +69,7 @@ def test_names_of_nodes_do_not_matter(small, exported, tmp_path: Path) -> None:
         assert (loaded(images) - small(images)).abs().max() < 1e-4
 
 
-def test_folded_batchnorm_is_revived_before_training(exported) -> None:
+def test_folded_batchnorm_is_revived_before_training(exported: Path) -> None:
     torch.manual_seed(0)
     loaded: Any = create_backbone("mbf", weights=exported, **OPTIONS)
     assert not loaded.training
@@ -98,7 +99,7 @@ def test_our_own_export_comes_back_with_its_normalisation(small, tmp_path: Path)
         assert (loaded(images) - small(images)).abs().max() < 1e-4
 
 
-def test_half_precision_constants(small, exported, tmp_path: Path) -> None:
+def test_half_precision_constants(small: BackboneModule, exported: Path, tmp_path: Path) -> None:
     proto = onnx.load(exported)
     sizes = 0
     for tensor in proto.graph.initializer:
@@ -116,7 +117,9 @@ def test_half_precision_constants(small, exported, tmp_path: Path) -> None:
     assert identify(tmp_path / "h.pt").network == SMALL
 
 
-def test_other_graphs_are_refused_with_the_place(exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_graphs_are_refused_with_the_place(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InputError, match=r"w\.onnx: expected the graph of mbf: expected .* is it another network"):
         create_backbone("mbf", weights=exported)
     with pytest.raises(InputError, match=r"expected the graph of iresnet18: expected 'features.weight' of shape"):
@@ -158,7 +161,7 @@ def test_casia_network_equals_an_independent_forward() -> None:
     assert difference < 1e-4
 
 
-def casia_forward(weights, maps):
+def casia_forward(weights: dict[str, torch.Tensor], maps: torch.Tensor) -> torch.Tensor:
     """The network written anew from its file's names and shapes."""
     functional = torch.nn.functional
 
@@ -232,13 +235,13 @@ def test_weights_in_a_file_of_their_own_are_read_and_in_another_folder_refused(e
             use(file)
 
 
-def test_a_fixed_batch_comes_back(small, tmp_path: Path) -> None:
+def test_a_fixed_batch_comes_back(small: BackboneModule, tmp_path: Path) -> None:
     export_onnx(small, tmp_path / "b4.onnx", batch=4)
     loaded = create_backbone(SMALL, weights=tmp_path / "b4.onnx").state_dict()
     assert loaded.keys() == small.state_dict().keys()
 
 
-def test_packs_by_name(monkeypatch: pytest.MonkeyPatch, exported, tmp_path: Path) -> None:
+def test_packs_by_name(monkeypatch: pytest.MonkeyPatch, exported: Path, tmp_path: Path) -> None:
     """InsightFace's own look-up in ~/.insightface, and its own download where nothing answers."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
@@ -282,7 +285,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_a_file_that_computes_in_half_precision(exported, small, tmp_path: Path) -> None:
+def test_a_file_that_computes_in_half_precision(exported: Path, small: BackboneModule, tmp_path: Path) -> None:
     for keep in (True, False):
         half = convert_float_to_float16(onnx.load(exported), keep_io_types=keep)
         path = tmp_path / f"{keep}.onnx"
@@ -295,7 +298,7 @@ def test_a_file_that_computes_in_half_precision(exported, small, tmp_path: Path)
             assert (loaded(images) - expected).abs().max() < 5e-3 * expected.abs().max()
 
 
-def test_options_in_the_name(exported) -> None:
+def test_options_in_the_name(exported: Path) -> None:
     assert identify(exported).network == SMALL
     network: Any = create_backbone(SMALL, weights=exported)
     assert network.info.name == SMALL

@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 
 from facexfer.backbones import create_backbone
 from facexfer.backbones.parts.carried import facts_to_metadata
+from facexfer.backbones.parts.info import BackboneModule
 from facexfer.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> BackboneModule:
     torch.manual_seed(3)
     return create_backbone("mobilefacenet").eval()
 
@@ -22,7 +23,9 @@ def network():
 @pytest.mark.parametrize("prefix", ["", "module.", "module.backbone."])
 @pytest.mark.parametrize("wrapper", [None, "state_dict"])
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_weights_come_back(network, tmp_path: Path, prefix, wrapper, suffix) -> None:
+def test_weights_come_back(
+    network: BackboneModule, tmp_path: Path, prefix: str, wrapper: str | None, suffix: str
+) -> None:
     state = {f"{prefix}{name}": tensor for name, tensor in network.state_dict().items()}
     path = tmp_path / f"w{suffix}"
     if suffix == ".safetensors":
@@ -39,7 +42,7 @@ class Hostile:
         return os.system, ("echo never > /dev/null",)
 
 
-def test_bad_files_are_one_clear_line(network, tmp_path: Path) -> None:
+def test_bad_files_are_one_clear_line(network: BackboneModule, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     torch.save({"a": Hostile()}, path)
     with pytest.raises(InputError, match=r"w\.pth: expected tensors .* an object of (posix|nt)\.system, which would"):
@@ -59,7 +62,7 @@ def test_bad_files_are_one_clear_line(network, tmp_path: Path) -> None:
         create_backbone("mobilefacenet", weights=tmp_path / "absent.pt")
 
 
-def test_what_is_known_of_a_network_travels_with_its_weights(network, tmp_path: Path) -> None:
+def test_what_is_known_of_a_network_travels_with_its_weights(network: BackboneModule, tmp_path: Path) -> None:
     info = replace(network.info, licence="research", source="somebody", mean=(1.0, 2.0, 3.0), color_order="BGR")
     save_file(dict(network.state_dict()), tmp_path / "w.safetensors", facts_to_metadata(info))
     loaded = create_backbone("mobilefacenet", weights=tmp_path / "w.safetensors")

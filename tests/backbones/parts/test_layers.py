@@ -8,7 +8,7 @@ from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_equals_torch_with_a_scale_of_one(momentum) -> None:
+def test_equals_torch_with_a_scale_of_one(momentum: float | None) -> None:
     ours, theirs = FixedScaleBatchNorm1d(5, eps=2e-5), nn.BatchNorm1d(5, eps=2e-5)
     ours.momentum = theirs.momentum = momentum
     for _ in range(3):

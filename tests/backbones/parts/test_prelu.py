@@ -7,7 +7,9 @@ from torch import nn
 from facexfer.backbones.parts.prelu import PReLU
 
 
-def gradients(layer, images, towards):
+def gradients(
+    layer: nn.PReLU, images: torch.Tensor, towards: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     images = images.clone().requires_grad_()
     output = layer(images)
     output.backward(towards)
@@ -17,7 +19,7 @@ def gradients(layer, images, towards):
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (4, 3)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("slopes", [1, 3])
-def test_gradients_are_those_of_torch(shape, layout, slopes) -> None:
+def test_gradients_are_those_of_torch(shape, layout, slopes: int) -> None:
     torch.manual_seed(0)
     images, towards = torch.randn(shape), torch.randn(shape)
     if len(shape) == 4:

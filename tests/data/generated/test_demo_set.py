@@ -8,13 +8,13 @@ import pytest
 
 from facexfer.data.generated.captures import draw_capture
 from facexfer.data.generated.demo_set import draw_shots, write_demo_set
-from facexfer.data.generated.drawing import draw_face
-from facexfer.data.generated.geometry import make_geometry
-from facexfer.data.generated.people import draw_person
+from facexfer.data.generated.drawing import Drawing, draw_face
+from facexfer.data.generated.geometry import Geometry, make_geometry
+from facexfer.data.generated.people import Person, draw_person
 from facexfer.data.manifest import read_manifest
 
 
-def drawn(seed, **changes):
+def drawn(seed: int, **changes: float) -> tuple[Person, Geometry, Drawing]:
     """A frontal shot of a person, as materials."""
     generator = np.random.default_rng(seed)
     person = draw_person(generator)
@@ -25,7 +25,7 @@ def drawn(seed, **changes):
     return person, geometry, draw_face(person, capture, geometry)
 
 
-def at(image, x, y):
+def at(image: np.ndarray, x: float, y: float) -> np.ndarray:
     """The mean of 3x3 pixels around a place."""
     return image[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].mean(axis=(0, 1))
 
@@ -66,7 +66,7 @@ def test_shots_of_one_person_are_closer_than_people() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_infrared_is_grey_and_fades_towards_the_border(seed) -> None:
+def test_infrared_is_grey_and_fades_towards_the_border(seed: int) -> None:
     shot = draw_shots(0, seed, 1)[0]["nir"]
     assert np.array_equal(shot[:, :, 0], shot[:, :, 2])
     assert shot[40:90, 30:82].mean() > shot[:, :6].mean() + 20

@@ -3,7 +3,9 @@
 import contextlib
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +22,13 @@ from facexfer.errors import InputError
 JPEG = encoded(picture(), "JPEG")
 
 
-def record(label, payload, flag=0):
+def record(label: Any, payload: bytes, flag: int = 0) -> bytes:
     labels = struct.pack(f"<{flag}f", *label) if flag else b""
     body = struct.pack("<IfQQ", flag, 0.0 if flag else label, 0, 0) + labels + payload
     return struct.pack("<II", 0xCED7230A, len(body)) + body + b"\0" * (-len(body) % 4)
 
 
-def write_rec(folder, records):
+def write_rec(folder: Path, records: list[bytes]) -> Path:
     offset, lines = 0, []
     with (folder / "train.rec").open("wb") as file:
         for number, data in enumerate(records):
@@ -37,7 +39,7 @@ def write_rec(folder, records):
     return folder / "train.rec"
 
 
-def published(folder):
+def published(folder: Path) -> Path:
     """Write a header, three pictures of two people, and the two identities' own records."""
     pictures = [record(0.0, JPEG), record((0.0, 7.0), JPEG, flag=2), record(1.0, JPEG)]
     people = [record((1.0, 3.0), b"", flag=2), record((3.0, 4.0), b"", flag=2)]
@@ -64,7 +66,7 @@ def test_a_rec_is_read_without_mxnet(tmp_path: Path) -> None:
         (lambda data: data[:32] + struct.pack("<f", np.nan) + data[36:], "expected the number of an identity"),
     ],
 )
-def test_damaged_recs_are_errors(tmp_path: Path, change, message) -> None:
+def test_damaged_recs_are_errors(tmp_path: Path, change: Callable[..., Any], message: str) -> None:
     path = published(tmp_path)
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(InputError, match=message):
@@ -92,7 +94,7 @@ def test_any_changed_rec_is_read_or_an_error(tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
-def test_a_bin_of_any_protocol(tmp_path: Path, protocol) -> None:
+def test_a_bin_of_any_protocol(tmp_path: Path, protocol: int) -> None:
     array = np.frombuffer(JPEG, dtype=np.uint8)
     pictures = [JPEG, array, array.copy(), np.zeros((20, 20, 3), np.uint8)]
     (tmp_path / "set.bin").write_bytes(pickle.dumps((pictures, [True, False]), protocol=protocol))
@@ -118,7 +120,7 @@ class Attack:
     "value", [Attack(), ([Attack()], [True]), np.zeros(3), np.array([print], dtype=object), {"a": 1}, {1}, 1.5]
 )
 @pytest.mark.parametrize("protocol", range(6))
-def test_other_objects_are_never_built(capsys: pytest.CaptureFixture[str], value, protocol) -> None:
+def test_other_objects_are_never_built(capsys: pytest.CaptureFixture[str], value, protocol: int) -> None:
     with pytest.raises(InputError):
         read_array_pickle(pickle.dumps(value, protocol=protocol))
     assert capsys.readouterr().out == ""
@@ -149,7 +151,7 @@ def test_a_small_file_does_not_unfold() -> None:
         (([np.zeros((20, 20, 7), np.uint8)] * 2, [True]), r"1 or 3 colours, got an array of \(20, 20, 7\)"),
     ],
 )
-def test_other_sets_are_errors(tmp_path: Path, value, message) -> None:
+def test_other_sets_are_errors(tmp_path: Path, value, message: str) -> None:
     (tmp_path / "set.bin").write_bytes(pickle.dumps(value))
     with pytest.raises(InputError, match=rf"set\.bin: .*{message}"):
         list(LAYOUTS["insightface-bin"](tmp_path / "set.bin", LayoutOptions()))
@@ -167,7 +169,7 @@ def test_any_changed_pickle_is_read_or_an_error(data, changes) -> None:
         read_array_pickle(changed(data, changes))
 
 
-def changed(data, changes):
+def changed(data: bytes, changes: list[tuple[int, int]]) -> bytes:
     mutable = bytearray(data)
     for place, value in changes:
         mutable[place % len(mutable)] = value

@@ -18,15 +18,15 @@ GREY = np.random.default_rng(0).integers(0, 256, (40, 48), dtype=np.uint8)
 GREY[:4] = 255
 
 
-def deep(bits, grey=GREY):
+def deep(bits: int, grey: np.ndarray = GREY) -> np.ndarray:
     return (grey.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16)
 
 
-def written(values, form=".png"):
+def written(values: np.ndarray, form: str = ".png") -> bytes:
     return cv2.imencode(form, values)[1].tobytes()
 
 
-def distance(data, want):
+def distance(data: bytes, want: np.ndarray) -> float:
     got = decode_photo(data).pixels.astype(int)
     return np.abs(got - (want if want.ndim == 3 else want[:, :, None])).max()
 
@@ -34,7 +34,7 @@ def distance(data, want):
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
 @pytest.mark.parametrize("form", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_grey_and_colour_are_scaled_by_the_bits_in_use(bits, form, channels) -> None:
+def test_grey_and_colour_are_scaled_by_the_bits_in_use(bits: int, form: str, channels: int) -> None:
     values = deep(bits)
     colour = np.stack([values, np.roll(values, 1, 0), np.roll(values, 2, 0), np.full_like(values, 2**bits - 1)], axis=2)
     shown = np.stack([GREY, np.roll(GREY, 1, 0), np.roll(GREY, 2, 0)], axis=2)
@@ -53,7 +53,7 @@ def test_a_stuck_pixel_does_not_make_the_picture_black() -> None:
 
 
 @pytest.mark.parametrize("left", [2, 4, 6, 8])
-def test_bits_at_the_upper_end_of_16_use_all_of_them(left) -> None:
+def test_bits_at_the_upper_end_of_16_use_all_of_them(left: int) -> None:
     assert distance(written(deep(16 - left) << left), GREY) <= 2
     dark = (deep(16 - left, GREY // 8) << left).astype(np.uint16)
     if left >= 4:
@@ -77,7 +77,7 @@ def test_signed_and_32_bit_values() -> None:
 
 
 @pytest.mark.parametrize("white", [1, 255, 4095, 65535])
-def test_float_pictures_are_read_by_their_range(white) -> None:
+def test_float_pictures_are_read_by_their_range(white: int) -> None:
     values = GREY.astype(np.float32) * (white / 255)
     values[8, 0], values[9, 0], values[10, 0] = np.nan, np.inf, -np.inf
     want = GREY.copy()
@@ -97,7 +97,7 @@ def test_float_pictures_are_read_by_their_range(white) -> None:
         (np.zeros((40, 48, 3), np.int16), "of a kind that is not read"),
     ],
 )
-def test_what_has_no_white_is_refused_with_the_reason(values, message) -> None:
+def test_what_has_no_white_is_refused_with_the_reason(values: np.ndarray, message: str) -> None:
     with pytest.raises(PhotoError, match=message):
         decode_photo(written(values, ".tif"))
 
@@ -120,7 +120,7 @@ def test_what_the_file_says_of_white_is_believed() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", ["grey", "colour"])
-def test_deep_pictures_are_turned_upright(orientation, mode) -> None:
+def test_deep_pictures_are_turned_upright(orientation: int, mode: str) -> None:
     values = deep(12) if mode == "grey" else np.stack([deep(12), deep(12)[::-1], deep(12)[:, ::-1]], axis=2)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -133,7 +133,7 @@ def test_deep_pictures_are_turned_upright(orientation, mode) -> None:
     np.testing.assert_array_equal(decode_photo(data).pixels, np.asarray(ImageOps.exif_transpose(plain)))
 
 
-def png_chunk(kind, data):
+def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 

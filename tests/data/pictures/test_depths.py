@@ -9,7 +9,7 @@ import numpy as np
 from facexfer.data.pictures.depths import find_depths
 
 
-def picture(bits, camera=None, modality="nir"):
+def picture(bits: int, camera: str | None = None, modality: str = "nir"):
     ramp = np.linspace(0, 2**bits - 1, 400).reshape(20, 20)
     values = ramp.astype(np.uint16) if bits > 8 else ramp.astype(np.uint8)
     return SimpleNamespace(modality=modality, camera=camera), cv2.imencode(".png", values)[1].tobytes()

@@ -18,18 +18,18 @@ from facexfer.data.pictures.photos import PhotoError
 RGB = picture(size=(48, 40))
 
 
-def decode_photo(data, **options):
+def decode_photo(data: bytes, **options: int) -> np.ndarray:
     return photos.decode_photo(data, **options).pixels
 
 
-def reason_of(data, **options):
+def reason_of(data: bytes, **options: int) -> str:
     with pytest.raises(PhotoError) as caught:
         decode_photo(data, **options)
     return caught.value.reason
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "PPM", "TIFF"])
-def test_exact_forms_keep_every_pixel(form) -> None:
+def test_exact_forms_keep_every_pixel(form: str) -> None:
     np.testing.assert_array_equal(decode_photo(encoded(RGB, form)), np.asarray(RGB))
 
 
@@ -43,7 +43,7 @@ def test_exif_rotation_is_applied() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 95}, {"subsampling": 1}])
-def test_plain_jpegs_have_the_pixels_that_pillow_gives(mode, options) -> None:
+def test_plain_jpegs_have_the_pixels_that_pillow_gives(mode: str, options) -> None:
     data = encoded(picture(2, (49, 37)).convert(mode), "JPEG", **options)
     np.testing.assert_array_equal(decode_photo(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
     # Cut short, with the end of a whole file put behind it again.
@@ -63,7 +63,7 @@ def test_cmyk_palette_grey_and_transparency_become_rgb() -> None:
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
-def test_deep_grey_is_scaled_by_the_bits_it_uses(bits, form) -> None:
+def test_deep_grey_is_scaled_by_the_bits_it_uses(bits: int, form: str) -> None:
     ramp = np.linspace(0, 2**bits - 1, 400).round().astype(np.uint16).reshape(20, 20)
     shown = decode_photo(encoded(Image.fromarray(ramp), form))
     assert shown[0, 0, 0] == 0
@@ -91,7 +91,7 @@ def test_every_kind_of_trouble_has_its_name() -> None:
 
 
 @pytest.mark.parametrize("side", [9_000, 60_000, 2**31 - 1])
-def test_a_decompression_bomb_is_refused_from_its_header(side) -> None:
+def test_a_decompression_bomb_is_refused_from_its_header(side: int) -> None:
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

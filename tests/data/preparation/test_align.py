@@ -42,7 +42,7 @@ def test_two_eyes_are_taken_exactly() -> None:
     ("points", "message"),
     [(np.zeros((68, 2)), r"shape \(5, 2\) or \(2, 2\), got \(68, 2\)"), (np.ones((5, 2)), "all are in one")],
 )
-def test_landmarks_that_fit_nothing_are_errors(points, message) -> None:
+def test_landmarks_that_fit_nothing_are_errors(points: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         similarity(points)
 
@@ -66,7 +66,7 @@ def test_another_crop_size_is_an_error() -> None:
         (FACE / 20, "face-too-small"),
     ],
 )
-def test_the_guard_names_what_is_wrong(points, problem) -> None:
+def test_the_guard_names_what_is_wrong(points: np.ndarray, problem: str | None) -> None:
     assert geometry_problem(points, FRAME, 8) == problem
 
 
@@ -88,7 +88,7 @@ def test_yunet_finds_a_real_face_and_no_face_in_grey() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"), [(b"", "empty-file"), (b"no image", "not-an-image"), (b"\xff\xd8\xff\xe0" * 9, "not-an-image")]
 )
-def test_files_that_are_no_photos_have_a_reason(data, reason) -> None:
+def test_files_that_are_no_photos_have_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(PhotoError) as caught:
         decode_photo(data)
     assert caught.value.reason == reason

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +20,7 @@ from facexfer.errors import InputError
 POINTS = np.array([(10.0, 10), (30, 10), (20, 20), (12, 30), (28, 30)])
 
 
-def write_bright_cell_detector(path, landmarks=True):
+def write_bright_cell_detector(path: Path, landmarks: bool = True) -> Path:
     """Write a network with SCRFD's nine outputs (six without points) that finds cells brighter than mid-grey."""
     nodes, outputs, constants = [], [], []
 
@@ -118,7 +119,7 @@ def test_a_network_that_only_looks_like_a_detector_is_refused(tmp_path: Path) ->
         InsightFaceDetector(write_junk(tmp_path / "junk.onnx"), 0.6)
 
 
-def write_junk(path):
+def write_junk(path: Path) -> Path:
     path.write_bytes(b"no model")
     return path
 
@@ -147,7 +148,7 @@ class Listening:
         (lambda image: False, ""),
     ],
 )
-def test_every_retry_is_named_and_comes_back_to_the_photo(finds, retry) -> None:
+def test_every_retry_is_named_and_comes_back_to_the_photo(finds: Callable[..., Any], retry: str) -> None:
     faint = np.random.default_rng(0).integers(100, 112, (100, 120, 3), dtype=np.uint8)
     detector = Listening(finds)
     faces, found_by = find_faces(detector, faint)
@@ -164,12 +165,12 @@ def test_second_looks_stay_small_whatever_the_photo() -> None:
     assert max(image.size for image in detector.shown[1:]) <= 3 * 2560 * 2560
 
 
-def face(left, top, side, score=0.5):
+def face(left: int, top: int, side: int, score: float = 0.5) -> Face:
     return Face((left, top, left + side, top + side), POINTS, score)
 
 
 @pytest.mark.parametrize(("choice", "winner"), [("largest-central", 1), ("largest", 0), ("central", 2), ("surest", 3)])
-def test_which_face_is_meant(choice, winner) -> None:
+def test_which_face_is_meant(choice: str, winner: int) -> None:
     faces = [face(0, 0, 60), face(70, 70, 50), face(95, 95, 10), face(180, 180, 10, 0.9)]
     assert choose_face(faces, (200, 200), choice) is faces[winner]
 

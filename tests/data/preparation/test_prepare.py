@@ -25,21 +25,21 @@ from facexfer.data.layouts.landmarks_file import with_landmarks
 from facexfer.data.manifest import read_manifest
 from facexfer.data.preparation.crop import CropOptions
 from facexfer.data.preparation.outputs import write_tables
-from facexfer.data.preparation.prepare import crop_names, prepare
+from facexfer.data.preparation.prepare import Prepared, crop_names, prepare
 from facexfer.errors import InputError, RunError
 
 OPTIONS = CropOptions()
 
 
-def entries_of(root):
+def entries_of(root: Path) -> list[PhotoEntry]:
     return list(with_landmarks(LAYOUTS["folders"](root, LayoutOptions()), root.parent / f"{root.name}-landmarks.csv"))
 
 
-def reasons(prepared):
+def reasons(prepared: Prepared) -> dict[str, str]:
     return {entry.name: record.reason for entry, record in zip(prepared.entries, prepared.records, strict=True)}
 
 
-def contents(out):
+def contents(out: Path) -> dict[str, bytes]:
     # The journal keeps the order of work, and times of the source files.
     kept = [path for path in out.rglob("*") if path.is_file() and path.name != "progress.jsonl"]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in kept}

@@ -20,15 +20,15 @@ from facexfer.errors import InputError
 
 
 @pytest.fixture
-def manifest(tmp_path: Path):
+def manifest(tmp_path: Path) -> Path:
     return write_small_set(tmp_path / "faces", images=2, modalities=("vis",))
 
 
-def files_of(folder):
+def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_both_modalities_share_capture_identity_and_split(manifest, tmp_path: Path) -> None:
+def test_both_modalities_share_capture_identity_and_split(manifest: Path, tmp_path: Path) -> None:
     written = read_manifest(write_simulated_set(manifest.parent, tmp_path / "both", "mild"))
     vis, nir = (written.select(modality=modality).images for modality in ("vis", "nir"))
     given = read_manifest(manifest).images
@@ -41,7 +41,7 @@ def test_both_modalities_share_capture_identity_and_split(manifest, tmp_path: Pa
     assert (rendered == rendered[:, :, :1]).all()
 
 
-def test_a_rendering_depends_on_the_file_and_the_strength_alone(manifest, tmp_path: Path) -> None:
+def test_a_rendering_depends_on_the_file_and_the_strength_alone(manifest: Path, tmp_path: Path) -> None:
     write_simulated_set(manifest, tmp_path / "one", "strong")
     write_simulated_set(manifest, tmp_path / "two", "strong")
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
@@ -55,7 +55,7 @@ def test_a_rendering_depends_on_the_file_and_the_strength_alone(manifest, tmp_pa
     assert files_of(tmp_path / "three")["nir/renamed.png"] == one["nir/p0/0.png"]
 
 
-def test_a_folder_per_person_can_be_split_afterwards(manifest, tmp_path: Path) -> None:
+def test_a_folder_per_person_can_be_split_afterwards(manifest: Path, tmp_path: Path) -> None:
     written = write_simulated_set(manifest.parent / "vis", tmp_path / "both", "mild")
     images = read_manifest(written).images
     assert {image.split for image in images} == {"all"}
@@ -93,7 +93,7 @@ def test_strong_changes_more_than_mild() -> None:
     assert detail("strong") < detail("mild")
 
 
-def test_bad_input_is_one_line_and_writes_nothing(manifest, tmp_path: Path) -> None:
+def test_bad_input_is_one_line_and_writes_nothing(manifest: Path, tmp_path: Path) -> None:
     def refused(match, crops=manifest, out=tmp_path / "out", **words):
         with pytest.raises(InputError, match=match):
             write_simulated_set(crops, out, **{"strength": "mild", **words})
@@ -127,7 +127,7 @@ def test_crops_whose_copies_would_share_a_name_are_refused(tmp_path: Path) -> No
     assert files_of(tmp_path / "out").keys() == {"images.csv", "vis/a.jpg", "nir/a.jpg.png"}
 
 
-def test_what_fails_half_way_leaves_nothing(manifest, tmp_path: Path) -> None:
+def test_what_fails_half_way_leaves_nothing(manifest: Path, tmp_path: Path) -> None:
     def advance(done, total):
         if done == 3:
             raise KeyboardInterrupt
@@ -137,7 +137,7 @@ def test_what_fails_half_way_leaves_nothing(manifest, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
-def test_a_folder_that_appears_meanwhile_is_left_alone(manifest, tmp_path: Path) -> None:
+def test_a_folder_that_appears_meanwhile_is_left_alone(manifest: Path, tmp_path: Path) -> None:
     def advance(done, total):
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / "theirs").write_text("")
@@ -147,7 +147,7 @@ def test_a_folder_that_appears_meanwhile_is_left_alone(manifest, tmp_path: Path)
     assert files_of(tmp_path / "out") == {"theirs": b""}
 
 
-def test_the_command_says_what_it_wrote(manifest, tmp_path: Path) -> None:
+def test_the_command_says_what_it_wrote(manifest: Path, tmp_path: Path) -> None:
     words = ["simulate-nir", str(manifest.parent), "--strength", "mild", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.exception

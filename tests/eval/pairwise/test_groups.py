@@ -22,7 +22,7 @@ def _faces(seed, spread=1.0):
 
 
 @pytest.mark.parametrize("one_set", [True, False])
-def test_pooled_groups_are_the_groups_together(one_set):
+def test_pooled_groups_are_the_groups_together(one_set) -> None:
     embeddings, labels, groups = _faces(0)
     probes, others, their_groups = (embeddings, labels, groups) if one_set else (each[::2] for each in _faces(1))
     parts, genuine, impostor = [], [], []
@@ -52,7 +52,7 @@ def test_pooled_groups_are_the_groups_together(one_set):
     assert squares == sum(each[1] for each in by_group)
 
 
-def test_a_paired_comparison_stays_within_the_groups():
+def test_a_paired_comparison_stays_within_the_groups() -> None:
     first, labels, groups = _faces(0, spread=1.5)
     second, _, _ = _faces(0, spread=0.5)
     pooled = [PairSet.within(each, labels, groups=groups) for each in (first, second)]
@@ -66,7 +66,7 @@ def test_a_paired_comparison_stays_within_the_groups():
     assert found[1].significant
 
 
-def test_bad_groups_are_refused():
+def test_bad_groups_are_refused() -> None:
     embeddings, labels, groups = _faces(0)
     with pytest.raises(InputError, match=r"one group per image, 72, got \(71,\)"):
         PairSet.within(embeddings, labels, groups=groups[1:])

@@ -11,7 +11,7 @@ from facexfer.eval.scores import gallery_probe_pairs
 BIG = 1_788_000_000_000_000_000
 
 
-def joined(first, second):
+def joined(first: np.ndarray, second: np.ndarray) -> list[list[int]]:
     return [
         codes.tolist() for codes in join_labels((first, len(first), "gallery labels"), (second, len(second), "probes"))
     ]
@@ -30,7 +30,9 @@ def joined(first, second):
         (np.array([2**70, 1], dtype=object), np.array([1]), [[1, 0], [0]]),
     ],
 )
-def test_labels_of_two_sources_are_compared_as_what_they_are(first, second, codes) -> None:
+def test_labels_of_two_sources_are_compared_as_what_they_are(
+    first: np.ndarray, second: np.ndarray, codes: list[list[int]]
+) -> None:
     assert joined(first, second) == codes
 
 
@@ -52,7 +54,7 @@ def test_labels_of_two_sources_are_compared_as_what_they_are(first, second, code
         (np.array([["a"]]), np.array(["a"]), r"labels of shape \(1,\), got \(1, 1\)"),
     ],
 )
-def test_labels_that_cannot_be_compared_are_refused(first, second, message) -> None:
+def test_labels_that_cannot_be_compared_are_refused(first: np.ndarray, second: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         joined(first, second)
 

@@ -22,7 +22,7 @@ def test_keys_make_pairs() -> None:
 
 
 @pytest.mark.parametrize("one_set", [True, False])
-def test_left_out_pairs_are_in_no_figure(one_set) -> None:
+def test_left_out_pairs_are_in_no_figure(one_set: bool) -> None:
     draw = np.random.default_rng(0)
     embeddings, labels = draw.normal(size=(60, 4)).astype(np.float32), draw.integers(0, 9, 60)
     other, others = (embeddings, labels) if one_set else (embeddings[::2] + 1, labels[::2])

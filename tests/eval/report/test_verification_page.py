@@ -19,7 +19,7 @@ from facexfer.eval.verification import tar_at_far
 
 
 @pytest.fixture
-def findings():
+def findings() -> Findings:
     generator = np.random.default_rng(0)
     genuine, impostor = generator.normal(2, 1, 500), generator.normal(0, 1, 20_000)
     points = tar_at_far(genuine, impostor, [0.01, 1e-4, 1e-6])
@@ -43,20 +43,21 @@ def findings():
 class Balance(HTMLParser):
     """Checks that every tag is closed, outside of what HTML lets be open."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.open, self.seen = [], set()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str]]) -> None:
         self.seen.add(tag)
         if tag not in {"meta", "img", "br"}:
             self.open.append(tag)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
 
-def test_the_page_is_complete_balanced_and_self_contained(findings) -> None:
+def test_the_page_is_complete_balanced_and_self_contained(findings: Findings) -> None:
     shown = [
         ShownPair("false accept", 0.7, ("p1", "<b>"), (b"one", b"two")),
         ShownPair("false reject", -0.1, ("a", "b")),
@@ -80,11 +81,11 @@ def test_the_page_is_complete_balanced_and_self_contained(findings) -> None:
     assert "b &amp; c" in page
 
 
-def test_the_same_findings_give_the_same_page(findings) -> None:
+def test_the_same_findings_give_the_same_page(findings: Findings) -> None:
     assert make_page(findings) == make_page(findings)
 
 
-def test_files(findings, tmp_path: Path) -> None:
+def test_files(findings: Findings, tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "mine.txt").write_text("stays")
     write_report(tmp_path / "r", findings)
@@ -101,7 +102,7 @@ def test_files(findings, tmp_path: Path) -> None:
         write_report(tmp_path / "file", findings)
 
 
-def test_distances_are_reported_as_distances(findings) -> None:
+def test_distances_are_reported_as_distances(findings: Findings) -> None:
     from dataclasses import replace
 
     from facexfer.eval.report.as_json import findings_to_json

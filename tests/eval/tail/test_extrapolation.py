@@ -13,7 +13,9 @@ from facexfer.eval.tail.extrapolation import Tail
 DIMENSION = 32
 
 
-def draw(generator, people=60, images=6, spread=1.4):
+def draw(
+    generator: np.random.Generator, people: int = 60, images: int = 6, spread: float = 1.4
+) -> tuple[np.ndarray, np.ndarray]:
     centres = generator.normal(size=(people, 1, DIMENSION))
     spreads = spread * np.exp(0.3 * generator.normal(size=(people, 1, 1)))
     embeddings = centres + spreads * generator.normal(size=(people, images, DIMENSION))
@@ -26,7 +28,7 @@ def true_far(threshold):
 
 
 @pytest.fixture(scope="module")
-def tail():
+def tail() -> Tail:
     return Tail(collect_excesses(PairSet.within(*draw(np.random.default_rng(0)))))
 
 
@@ -50,7 +52,7 @@ def test_excesses_are_the_highest_impostor_scores_with_their_people() -> None:
     assert found.pairs_of.sum() == 2 * found.pairs == 2 * len(scores)
 
 
-def test_a_tail_that_begins_higher_holds_the_highest(tail) -> None:
+def test_a_tail_that_begins_higher_holds_the_highest(tail: Tail) -> None:
     narrowed = tail.excesses.narrowed(150)
     kept = np.sort(tail.excesses.values)[-150:]
     assert narrowed.base > tail.excesses.base
@@ -62,7 +64,7 @@ def test_the_scale_and_back() -> None:
     assert [from_scale(float(to_scale(each))) for each in (0.01, 0.4, 0.95)] == pytest.approx([0.01, 0.4, 0.95])
 
 
-def test_independent_pairs_have_the_variance_of_independent_pairs(tail) -> None:
+def test_independent_pairs_have_the_variance_of_independent_pairs(tail: Tail) -> None:
     """Where every pair has people of its own, the clusters are the pairs."""
     excesses = tail.excesses
     count = len(excesses.values)
@@ -75,7 +77,7 @@ def test_independent_pairs_have_the_variance_of_independent_pairs(tail) -> None:
     assert found.variance == pytest.approx((2 - 1 / 3) * (influence**2).sum(), rel=0.01)
 
 
-def test_the_fitted_rate_is_the_measured_one_within_the_tail(tail) -> None:
+def test_the_fitted_rate_is_the_measured_one_within_the_tail(tail: Tail) -> None:
     values = np.sort(tail.excesses.values)[::-1]
     threshold = from_scale(float(to_scale(tail.excesses.base)) + values[len(values) // 10])
     assert tail.far(threshold) == pytest.approx(len(values) // 10 / tail.excesses.pairs, rel=0.25)
@@ -100,7 +102,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         assert np.mean(holds) < 1 or stats.binom.sf(119, 120, 0.98) > 0.01
 
 
-def test_targets_that_are_measured_or_too_far_are_refused(tail) -> None:
+def test_targets_that_are_measured_or_too_far_are_refused(tail: Tail) -> None:
     supported = 1 / tail.excesses.pairs
     with pytest.raises(InputError, match=r"expected FARs to extrapolate below .*, got 0\.01; measure it with --far"):
         tail.extrapolate([0.01])

@@ -5,12 +5,12 @@ from scipy import stats
 from facexfer.eval.tail.pareto import Pareto, fit_pareto, fit_scale
 
 
-def draw(shape, scale=0.7, count=3000):
+def draw(shape: float, scale: float = 0.7, count: int = 3000) -> np.ndarray:
     return stats.genpareto.rvs(shape, scale=scale, size=count, random_state=np.random.default_rng(3))
 
 
 @pytest.mark.parametrize("shape", [-0.3, -0.05, 0.0, 0.2, 0.6])
-def test_the_fit_is_scipys_maximum(shape) -> None:
+def test_the_fit_is_scipys_maximum(shape: float) -> None:
     excesses = draw(shape)
     found = fit_pareto(excesses)
     theirs, _, scale = stats.genpareto.fit(excesses, floc=0)
@@ -27,7 +27,7 @@ def test_a_scale_alone_is_the_maximum_too() -> None:
 
 
 @pytest.mark.parametrize("shape", [-0.3, 1e-6, 0.3])
-def test_survival_quantile_and_derivatives_agree(shape) -> None:
+def test_survival_quantile_and_derivatives_agree(shape: float) -> None:
     fit, excess, step = Pareto(shape, 0.7), 0.9, 1e-6
     assert fit.log_survival(excess) == pytest.approx(stats.genpareto.logsf(excess, shape, scale=0.7), rel=1e-5)
     assert fit.quantile(float(np.exp(fit.log_survival(excess)))) == pytest.approx(excess)

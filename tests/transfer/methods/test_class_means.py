@@ -1,6 +1,8 @@
 """Frozen class means: the classifier stays where the untouched source puts the companions, the backbone moves."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,12 +34,12 @@ def test_gradients_reach_the_backbone_and_not_the_head() -> None:
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory):
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("faces"), train=3, val=2, images=2)
 
 
 @pytest.fixture(scope="module")
-def make(manifest, recipe_for):
+def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
     def make(**sections):
         defaults = {
             "source": {"recalibrate_batchnorm": True},
@@ -53,7 +55,7 @@ def make(manifest, recipe_for):
 
 
 def test_a_run_leaves_every_class_at_the_mean_of_the_source_s_view_of_its_companions(
-    make, manifest, tmp_path: Path
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     source = create_backbone("mobilefacenet_slim").eval()
@@ -70,7 +72,9 @@ def test_a_run_leaves_every_class_at_the_mean_of_the_source_s_view_of_its_compan
     assert not torch.equal(trained["linear.weight"], source.state_dict()["linear.weight"])
 
 
-def test_a_class_without_a_companion_is_an_error_before_the_run(make, manifest, tmp_path: Path) -> None:
+def test_a_class_without_a_companion_is_an_error_before_the_run(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
     rows = [row for row in manifest.read_text().splitlines() if not row.startswith("vis/p1/")]
     fewer = manifest.parent / "fewer.csv"
     fewer.write_text("\n".join(rows) + "\n")
@@ -81,7 +85,7 @@ def test_a_class_without_a_companion_is_an_error_before_the_run(make, manifest, 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_frozen_head_cannot_start_at_random(make, tmp_path: Path) -> None:
+def test_a_frozen_head_cannot_start_at_random(make: Callable[..., Any], tmp_path: Path) -> None:
     recipe = make(head={"start": "random"}, companions=None)
     with pytest.raises(InputError, match=r"with class_means, which does not train the head, got \"random\""):
         train(recipe, tmp_path / "run")

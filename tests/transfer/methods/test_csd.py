@@ -10,7 +10,7 @@ from facexfer.transfer.objective import Objective, make_terms
 from facexfer.transfer.stages import Need, Passes, StageSetting
 
 
-def passes(embeddings, companions):
+def passes(embeddings: torch.Tensor, companions: torch.Tensor | None) -> Passes:
     return Passes(torch.zeros(len(embeddings), dtype=torch.int64), (), (), None, embeddings, companions=companions)
 
 
@@ -55,13 +55,13 @@ def test_the_stage_asks_for_companions_and_reads_no_label() -> None:
 
 
 @pytest.mark.parametrize("options", [{"weight": -1.0}, {"weight": 0.0}, {"identity_weight": -0.5}])
-def test_weights_that_make_no_objective(options) -> None:
+def test_weights_that_make_no_objective(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match="csd: expected weights"):
         methods.create("csd", **options)
 
 
 class Network(torch.nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.linear = torch.nn.Linear(3, 2)
 
@@ -70,7 +70,7 @@ class Network(torch.nn.Module):
 
 
 class Classifier(torch.nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.linear = torch.nn.Linear(2, 4)
 
@@ -79,7 +79,7 @@ class Classifier(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("identity_weight", "learns"), [(0.0, False), (1.0, True)])
-def test_the_head_learns_only_where_labels_count(identity_weight, learns) -> None:
+def test_the_head_learns_only_where_labels_count(identity_weight: float, learns: bool) -> None:
     torch.manual_seed(0)
     backbone, head = Network(), Classifier()
     (stage,) = methods.create("csd", identity_weight=identity_weight)

@@ -36,6 +36,6 @@ def test_companions_are_needed_where_they_are_read() -> None:
 
 
 @pytest.mark.parametrize("options", [{"identity_weight": 0.0}, {"weight": -1.0}])
-def test_weights_that_make_no_objective(options) -> None:
+def test_weights_that_make_no_objective(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match="dsbn: expected weights"):
         methods.create("dsbn", **options)

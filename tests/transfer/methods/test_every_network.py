@@ -38,7 +38,7 @@ PAPER = ("mobilefacenet", "lresnet34e_ir", "resnet101", "inception_v3", "mobilen
 class Known:
     """What a run would have found out about a source, in the right shapes."""
 
-    def __init__(self, shapes, size):
+    def __init__(self, shapes, size) -> None:
         self.shapes, self.size = shapes, size
 
     def classifier(self, old_task, scale):

@@ -13,7 +13,14 @@ from facexfer.transfer import methods
 from facexfer.transfer.methods.spd import SelectiveProjectionSGD
 
 
-def stepped(strength, gradients, start=1.0, source=0.0, momentum=0.9, size=1):
+def stepped(
+    strength: float,
+    gradients: list[float],
+    start: float = 1.0,
+    source: float = 0.0,
+    momentum: float = 0.9,
+    size: int = 1,
+) -> torch.Tensor:
     weights = nn.Parameter(torch.full((size,), start, dtype=torch.float64))
     sources: dict[torch.Tensor, torch.Tensor] = {weights: torch.full((size,), source, dtype=torch.float64)}
     optimizer = SelectiveProjectionSGD([{"params": [weights]}], sources, 0.1, momentum, strength)
@@ -24,7 +31,7 @@ def stepped(strength, gradients, start=1.0, source=0.0, momentum=0.9, size=1):
 
 
 @pytest.mark.parametrize(("strength", "expected"), [(1.0, 1.10), (0.5, 1.12), (1e-9, 1.14)])
-def test_momentum_that_overshoots_is_taken_back(strength, expected) -> None:
+def test_momentum_that_overshoots_is_taken_back(strength: float, expected: float) -> None:
     # First outwards, 1 -> 1.1, freely. Then the gradient turns, momentum -0.9 + 0.5 goes on to 1.14: r = 0.04 / 1.14.
     assert stepped(strength, [-1.0, 0.5]).item() == pytest.approx(expected)
 

@@ -2,6 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_differences_name_the_keys() -> None:
         ({"head": {"start": "zero"}}, "head.start: .* got 'zero'"),
     ],
 )
-def test_bad_values_are_errors(change, message: str) -> None:
+def test_bad_values_are_errors(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_recipe({**MINIMAL, **change}, "test")
 

@@ -30,7 +30,7 @@ def garble(data, generator):
 
 
 @pytest.mark.parametrize("form", ["torch", "legacy", "safetensors", "onnx"])
-def test_damaged_weights_are_a_right_answer_or_one_line(tmp_path: Path, form) -> None:
+def test_damaged_weights_are_a_right_answer_or_one_line(tmp_path: Path, form: str) -> None:
     generator = np.random.default_rng(0)
     file = tmp_path / "w"
     state = {"layers.0.weight": torch.zeros(4, 4), "head.weight": torch.ones(3)}

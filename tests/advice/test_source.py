@@ -1,5 +1,6 @@
 """The network that a file, a run or a bundle holds."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import facexfer
 from facexfer.advice.source import read_source
 from facexfer.backbones import create_backbone
 from facexfer.errors import InputError
+from facexfer.recipe import Recipe
 
 NETWORK = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
 
@@ -28,7 +30,7 @@ def test_weights_that_do_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_and_a_bundle(recipe_for, tmp_path: Path) -> None:
+def test_a_run_and_a_bundle(recipe_for: Callable[..., Recipe], tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path / "faces")
     recipe = recipe_for(manifest, source={"backbone": NETWORK}, method={"name": "l2"}, optimizer={"iterations": 1})
     facexfer.train(recipe, tmp_path / "run")

@@ -32,7 +32,7 @@ def plain(tmp_path: Path):
     return network, file
 
 
-def images(network, count=2):
+def images(network, count: int = 2):
     return torch.randn(count, 3, *network.info.input_size, generator=torch.Generator().manual_seed(1))
 
 

@@ -23,7 +23,12 @@ from facexfer.transfer.taps import map_shapes
         ("mobilenet_v2", ((32, 28, 28), (64, 14, 14), (96, 14, 14), (320, 7, 7)), 56_791, 28_358),
     ],
 )
-def test_published_taps_and_the_parameter_counts_of_table_6(name, shapes, spatial, channel) -> None:
+def test_published_taps_and_the_parameter_counts_of_table_6(
+    name: str,
+    shapes: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]],
+    spatial: int,
+    channel: int,
+) -> None:
     network = create_backbone(name)
     info = network.info
     assert map_shapes(network, [tap.layer for tap in info.taps], info.input_size) == shapes

@@ -50,7 +50,7 @@ def arrays(tmp_path: Path) -> dict[str, Path]:
 
 
 @pytest.mark.slow
-def test_the_tool_writes_the_contracts_json(arrays, tmp_path: Path) -> None:
+def test_the_tool_writes_the_contracts_json(arrays: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     command = [sys.executable, str(TOOL), "--scores", str(arrays["genuine"]), str(arrays["impostor"])]
     done = subprocess.run(

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from facexfer.backbones import create_backbone
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
+from facexfer.recipe import Recipe
 
 GRID = 'title = "Small"\nrecipe = "{recipe}"\nfigures = ["nir/tar@0.1"]\nseeds = [0]\n[methods.L2]\n'
 CURVE = 'title = "Small"\nrecipe = "{recipe}"\nfigure = "nir/tar@0.1"\npeople = [0.4, 0.6, 1]\n[methods.L2]\n'
@@ -60,7 +62,7 @@ def command_lines(folder, recipe_for):
 
 
 @pytest.mark.slow
-def test_no_command_opens_a_connection(recipe_for, tmp_path: Path) -> None:
+def test_no_command_opens_a_connection(recipe_for: Callable[..., Recipe], tmp_path: Path) -> None:
     lines = command_lines(tmp_path, recipe_for)
     names = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
     # test_demo.py runs the demo, under the same watch.

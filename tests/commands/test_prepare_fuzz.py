@@ -15,7 +15,7 @@ from facexfer.data.manifest import LANDMARKS, read_manifest
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_every_damaged_file_is_a_crop_or_a_failure(tmp_path: Path, jobs) -> None:
+def test_every_damaged_file_is_a_crop_or_a_failure(tmp_path: Path, jobs: int) -> None:
     generator = np.random.default_rng(jobs)
     folder = tmp_path / "set" / "a"
     folder.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """A cross-validation over identities: every person is measured once, by a network that has not seen that person."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_faces import write_small_set
@@ -80,7 +81,7 @@ def test_nobody_is_in_two_folds_and_everybody_in_one(tmp_path: Path) -> None:
         ({"folds": 3, "fold": 4}, "data.fold from 1 to data.folds = 3, got 4"),
     ],
 )
-def test_folds_that_cannot_be_are_refused(choice, message, tmp_path: Path) -> None:
+def test_folds_that_cannot_be_are_refused(choice: dict[str, Any], message: str, tmp_path: Path) -> None:
     images = read_manifest(write_small_set(tmp_path / "faces", train=7))
     with pytest.raises(InputError, match=message):
         training_and_validation(images, DataSection(**choice))

@@ -11,7 +11,7 @@ from facexfer.errors import InputError
 COUNT = 400
 
 
-def picture(side=48):
+def picture(side: int = 48):
     """A face-like picture: a skin-coloured middle with detail on a dark, coloured ground."""
     generator = np.random.default_rng(0)
     y, x = np.mgrid[0:side, 0:side] / side - 0.5

@@ -6,7 +6,7 @@ from facexfer.data.protocols import Draw, Listed, draw_splits
 from facexfer.errors import InputError
 
 
-def photos(people: int, modalities=("nir",), each: int = 2) -> list[Listed]:
+def photos(people: int, modalities: tuple[str, ...] = ("nir",), each: int = 2) -> list[Listed]:
     return [
         Listed(f"{person:03d}/{modality}-{number}.png", f"{person:03d}", modality)
         for person in range(people)

@@ -81,7 +81,7 @@ def test_origin_and_licence_come_from_the_source_through_the_run(folder) -> None
 
 
 @pytest.mark.parametrize("form", ["manifest", "plain"])
-def test_face_analysis_gives_our_embeddings(folder, form, tmp_path: Path) -> None:
+def test_face_analysis_gives_our_embeddings(folder, form: str, tmp_path: Path) -> None:
     from insightface.app import FaceAnalysis
 
     if form == "manifest":
@@ -100,7 +100,7 @@ def test_face_analysis_gives_our_embeddings(folder, form, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("precision", "least"), [("fp16", 0.999), ("int8", 0.7)])
-def test_smaller_forms_are_recognition_models_too(folder, precision, least, tmp_path: Path) -> None:
+def test_smaller_forms_are_recognition_models_too(folder, precision: str, least: float, tmp_path: Path) -> None:
     from insightface import model_zoo
 
     from facexfer.data.images import read_crop

@@ -166,7 +166,7 @@ def test_match_finds_every_face_that_prepare_finds(bundle: Path, tmp_path: Path)
     np.testing.assert_allclose(matcher.embed(path), want, atol=1e-6)
 
 
-def test_a_photo_in_memory_is_the_photo_in_the_file(bundle, faces) -> None:
+def test_a_photo_in_memory_is_the_photo_in_the_file(bundle: Path, faces: Path) -> None:
     photo = faces / "p0" / "0.png"
     matcher = Matcher(bundle, None, threads=1)
     np.testing.assert_allclose(matcher.embed(photo.read_bytes()), Matcher(bundle, None).embed(photo), atol=1e-5)

@@ -36,7 +36,7 @@ def exported(network, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
-def test_onnxruntime_equals_torch(network, exported, batch) -> None:
+def test_onnxruntime_equals_torch(network, exported, batch: int) -> None:
     session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
     images = torch.randint(0, 256, (batch, 3, 112, 112)).float()
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_equal_weights_leave_the_normalisation_where_insightface_looks(tmp_path:
 @pytest.mark.parametrize(
     ("opset", "written", "stays"), [(11, 6, 6), (17, 10, 8), (18, 10, 8), (19, 10, 9), (21, 10, 10)]
 )
-def test_the_ir_version_is_no_higher_than_the_operators_need(opset, written, stays) -> None:
+def test_the_ir_version_is_no_higher_than_the_operators_need(opset: int, written: int, stays: int) -> None:
     proto = onnx.ModelProto(ir_version=written)
     proto.opset_import.add(domain="", version=opset)
     proto.opset_import.add(domain="com.microsoft", version=1)

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,15 +37,17 @@ def distance(first: Path, second: Path, crops: np.ndarray) -> float:
 
 
 @pytest.mark.slow
-def test_far_values_keep_their_convolutions_in_float(network, crops, tmp_path: Path) -> None:
+def test_far_values_keep_their_convolutions_in_float(
+    network: BackboneModule, crops: np.ndarray, tmp_path: Path
+) -> None:
     export_onnx(network, tmp_path / "fp32.onnx", opset=17)
     before = rounding_noise(tmp_path / "fp32.onnx", crops)
-    network = copy.deepcopy(network)
-    norm = network.conv_sep.layers[1]
+    changed: Any = copy.deepcopy(network)
+    norm = changed.conv_sep.layers[1]
     with torch.no_grad():
         norm.weight[3] *= 500
         norm.bias[3] += 500
-    export_onnx(network, tmp_path / "fp32.onnx", opset=17)
+    export_onnx(changed, tmp_path / "fp32.onnx", opset=17)
     noise = rounding_noise(tmp_path / "fp32.onnx", crops)
     # The convolution that makes the far values, and the one that takes them.
     loud = ["/backbone/conv_sep/layers/layers.0/Conv", "/backbone/features/layers/layers.0/layers/layers.0/Conv"]

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
@@ -19,12 +20,13 @@ from facexfer.engine.train import train
 from facexfer.errors import InputError, RunError
 from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
+from facexfer.recipe import Recipe
 
 HERE = ["onnxruntime:fp16", "opencv:fp32"]
 
 
 @pytest.fixture(scope="module")
-def trained(recipe_for, tmp_path_factory: pytest.TempPathFactory):
+def trained(recipe_for: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("runtimes")
     manifest = write_small_set(folder)
     recipe = recipe_for(
@@ -95,7 +97,7 @@ def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle, trained, n
 
 
 @pytest.mark.slow
-def test_the_lines_of_the_readme_run_with_the_runtime_alone(bundle, trained, names):
+def test_the_lines_of_the_readme_run_with_the_runtime_alone(bundle, trained, names) -> None:
     blocks = re.findall(r"nothing but (\S+) .*?```python\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)
     assert [name for name, _ in blocks[1:]] == names
     photos = sorted((trained / "nir" / "p0").iterdir())[:2]

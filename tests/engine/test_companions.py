@@ -95,14 +95,18 @@ def test_a_person_s_mean_where_no_shot_is_shared(
 
 
 @pytest.mark.slow
-def test_simulated_companions_are_the_images_before_their_rendering(make, manifest, tmp_path: Path) -> None:
+def test_simulated_companions_are_the_images_before_their_rendering(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
     recipe = make(manifest, data={"modality": "vis", "augmentation": "vis-to-nir"}, companions={"match": "simulated"})
     train(recipe, tmp_path / "run", resume=False)
     assert [set(losses) for losses in losses_of(tmp_path / "run")] == [{"companion"}] * 4
 
 
 @pytest.mark.slow
-def test_a_pool_alone_is_enough_and_the_training_images_serve_batchnorm(make, manifest, pool, tmp_path: Path) -> None:
+def test_a_pool_alone_is_enough_and_the_training_images_serve_batchnorm(
+    make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path
+) -> None:
     recipe = make(
         manifest,
         companions=None,
@@ -114,7 +118,9 @@ def test_a_pool_alone_is_enough_and_the_training_images_serve_batchnorm(make, ma
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_bit_for_bit(stop_at, make, manifest, pool, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_bit_for_bit(
+    stop_at: Callable[[int], Any], make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path
+) -> None:
     sections = {
         "companions": {"keep": 0.25},
         "pool": {"manifest": str(pool), "share": 0.25},
@@ -215,7 +221,9 @@ def test_drops_belong_to_the_schedule_in_steps(make: Callable[..., Any], manifes
 
 
 @pytest.mark.slow
-def test_a_block_in_front_is_trained_saved_and_found_again(make, manifest, tmp_path: Path) -> None:
+def test_a_block_in_front_is_trained_saved_and_found_again(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
     weights = tmp_path / "plain.pt"
     torch.manual_seed(0)
     plain = create_backbone("mobilefacenet").eval()

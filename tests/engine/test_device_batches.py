@@ -25,7 +25,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
-    def make(augmentation="nir", augment="device", **sections):
+    def make(augmentation: str = "nir", augment: str = "device", **sections):
         defaults = {
             "data": {"augmentation": augmentation},
             "method": {"name": "l2"},
@@ -65,7 +65,12 @@ def test_companions_in_a_batch_have_their_own_preset(make: Callable[..., Any]) -
 
 
 @pytest.mark.slow
-def test_a_resumed_run_equals_one_that_was_never_stopped(assert_same_run, stop_at, make, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_one_that_was_never_stopped(
+    assert_same_run: Callable[[Path, Path], None],
+    stop_at: Callable[[int], Any],
+    make: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
     recipe = make()
     train(recipe, tmp_path / "whole", resume=False)
     with pytest.raises(KeyboardInterrupt):

@@ -26,7 +26,7 @@ SLOW_TO_SAVE = {"checkpoint_seconds": 1000, "log_every_steps": 3}
 def make(recipe_for: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
 
-    def make(workers=0):
+    def make(workers: int = 0):
         return recipe_for(
             manifest,
             optimizer={"iterations": 6, "batch_size": 4},
@@ -76,7 +76,9 @@ def test_a_stopped_run_has_saved_and_goes_on_bit_for_bit(
 
 
 @pytest.mark.slow
-def test_ctrl_c_reaches_the_workers_too_and_loses_nothing(assert_same_run, make, whole, tmp_path: Path) -> None:
+def test_ctrl_c_reaches_the_workers_too_and_loses_nothing(
+    assert_same_run: Callable[[Path, Path], None], make: Callable[..., Any], whole: Path, tmp_path: Path
+) -> None:
     """As a terminal does: the signal goes to the whole process group."""
     write_recipe(make(workers=1), tmp_path / "recipe.toml")
     program = (

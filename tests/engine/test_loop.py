@@ -44,7 +44,9 @@ def run_with_kills(recipe, folder, kills):
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(assert_same_run, make, tmp_path: Path) -> None:
+def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(
+    assert_same_run: Callable[[Path, Path], None], make: Callable[..., Any], tmp_path: Path
+) -> None:
     """SIGKILL while a checkpoint is written, between the stages, in a step and while the result is written."""
     options = {"average_decay": 0.9}
     recipe = make(optimizer=options, evaluation={"best_far": 0.1})
@@ -60,7 +62,7 @@ def test_a_run_killed_at_bad_moments_equals_one_that_was_never_stopped(assert_sa
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_equals_one_that_was_never_stopped(
-    assert_same_run, make, tmp_path: Path
+    assert_same_run: Callable[[Path, Path], None], make: Callable[..., Any], tmp_path: Path
 ) -> None:
     moments = np.random.default_rng(7).uniform(0.05, 0.5, 5).round(3).tolist()
     run_with_kills(make(evaluation={"every_epochs": 0.5}), tmp_path, moments)
@@ -68,7 +70,9 @@ def test_a_run_killed_at_random_moments_equals_one_that_was_never_stopped(
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(stop_at, make, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(
+    stop_at: Callable[[int], Any], make: Callable[..., Any], tmp_path: Path
+) -> None:
     """Files may not grow beyond what half a checkpoint takes: the write fails as on a full disk."""
     recipe = make()
     write_recipe(recipe, tmp_path / "recipe.toml")
@@ -91,7 +95,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(stop_at, make
 
 
 @pytest.mark.slow
-def test_the_engines_options_work_together(make, tmp_path: Path) -> None:
+def test_the_engines_options_work_together(make: Callable[..., Any], tmp_path: Path) -> None:
     recipe = make(
         data={"identities_per_batch": 2},
         optimizer={"accumulate": 2, "clip_norm": 1.0, "average_decay": 0.9},
@@ -117,7 +121,9 @@ def test_the_engines_options_work_together(make, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_loader_worker_outlives_a_run_that_fails(stop_at, make, tmp_path: Path) -> None:
+def test_no_loader_worker_outlives_a_run_that_fails(
+    stop_at: Callable[[int], Any], make: Callable[..., Any], tmp_path: Path
+) -> None:
     recipe = make(optimizer={"iterations": 20}, runtime={"workers": 2}, evaluation={"untouched": False})
     others = set(psutil.Process().children())
     with pytest.raises(KeyboardInterrupt):
@@ -127,7 +133,7 @@ def test_no_loader_worker_outlives_a_run_that_fails(stop_at, make, tmp_path: Pat
 
 @pytest.mark.slow
 def test_frozen_statistics_stay_and_small_batches_are_warned_of(
-    make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = {"iterations": 2, "learning_rate": 0.001}
     plain = make(optimizer=short, evaluation={"untouched": False})
@@ -167,7 +173,7 @@ def test_a_precision_that_is_not_to_be_had_is_an_error(make: Callable[..., Any],
 
 
 @pytest.mark.slow
-def test_accumulation_gives_the_same_step(make, tmp_path: Path) -> None:
+def test_accumulation_gives_the_same_step(make: Callable[..., Any], tmp_path: Path) -> None:
     """With BatchNorm's statistics held; two passes of two images against one of four."""
     networks = []
     for parts in (1, 2):

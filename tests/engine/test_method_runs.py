@@ -30,7 +30,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
     steps = {"iterations": 1, "batch_size": 4}
 
-    def make(method, optimizer=(), evaluation=(), **sections):
+    def make(method, optimizer: tuple[()] = (), evaluation: tuple[()] = (), **sections):
         return recipe_for(
             manifest,
             method={"layers": ["stage4"], **method},
@@ -50,7 +50,9 @@ def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
         ({"name": "soft_ft", "old_task": "source_set"}, "source_classification"),
     ],
 )
-def test_runs_give_their_part_of_the_loss(make, method, part, tmp_path: Path) -> None:
+def test_runs_give_their_part_of_the_loss(
+    make: Callable[..., Any], method: dict[str, str], part: str, tmp_path: Path
+) -> None:
     train(make(method, source_data={"modality": "vis"}), tmp_path / "run", resume=False)
     losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]
     assert [set(each) for each in losses] == [{"classification", part}]
@@ -58,7 +60,7 @@ def test_runs_give_their_part_of_the_loss(make, method, part, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(make, tmp_path: Path) -> None:
+def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(make: Callable[..., Any], tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(make({"name": "afa", "attention": "fixed"}), run, resume=False)
     assert RunFolder(run / "attention").finished
@@ -71,7 +73,7 @@ def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(make, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_run_stopped_before_its_result_keeps_what_it_has_trained(make, tmp_path: Path) -> None:
+def test_a_run_stopped_before_its_result_keeps_what_it_has_trained(make: Callable[..., Any], tmp_path: Path) -> None:
     recipe, folder = make({"name": "l2"}), RunFolder(tmp_path / "run")
     train(recipe, folder.path, resume=False)
     trained = load_file(folder.model_file)
@@ -95,7 +97,7 @@ def test_what_a_method_needs_is_checked_before_the_run(make: Callable[..., Any],
 
 @pytest.mark.slow
 def test_channel_weights_measured_before_a_run_are_used_by_it(
-    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make({"name": "delta"}, source_data={"modality": "vis"})
     write_recipe(recipe, tmp_path / "recipe.toml")
@@ -124,7 +126,9 @@ def test_channel_weights_measured_before_a_run_are_used_by_it(
 @pytest.mark.parametrize(
     ("name", "parts"), [("id_mmd", {"classification", "discrepancy"}), ("xedgeface", {"contrast", "kept"})]
 )
-def test_methods_of_both_spectra_know_each_image_s_own(make, name, parts, tmp_path: Path) -> None:
+def test_methods_of_both_spectra_know_each_image_s_own(
+    make: Callable[..., Any], name: str, parts: set[str], tmp_path: Path
+) -> None:
     data = {"modality": ["nir", "vis"], "identities_per_batch": 2}
     train(make({"name": name}, optimizer={"batch_size": 8}, data=data), tmp_path / "run", resume=False)
     losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]

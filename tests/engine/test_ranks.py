@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer.engine.train import train
+from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +25,7 @@ SETTINGS = {"frozen": {"frozen_batchnorm": True}, "synced": {"sync_batchnorm": T
 
 
 @pytest.fixture(scope="module")
-def make(recipe_for, tmp_path_factory: pytest.TempPathFactory):
+def make(recipe_for: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory):
     manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
 
     def make(**optimizer):

@@ -23,7 +23,7 @@ def checkpoints_of(run: RunFolder) -> Checkpoints:
     return Checkpoints(Fabric(accelerator="cpu", devices=1), run, 0)
 
 
-def test_the_last_good_checkpoint_is_kept_with_those_of_a_run_gone_wrong(run) -> None:
+def test_the_last_good_checkpoint_is_kept_with_those_of_a_run_gone_wrong(run: RunFolder) -> None:
     checkpoints = checkpoints_of(run)
     for step, is_wrong in ((2, False), (4, True), (6, True)):
         checkpoints.save(step, {}, is_wrong)

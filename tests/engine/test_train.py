@@ -91,7 +91,7 @@ def objectives(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.slow
-def test_stage_two_starts_from_stage_one(recipe, objectives, tmp_path: Path) -> None:
+def test_stage_two_starts_from_stage_one(recipe: Recipe, objectives, tmp_path: Path) -> None:
     """The source of stage II is the stage-I target, and the head is carried over."""
     train(recipe, tmp_path / "run", resume=False)
     (first, _, start, first_head), (second, reference, after_one, second_head) = objectives
@@ -105,14 +105,14 @@ def test_stage_two_starts_from_stage_one(recipe, objectives, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_source_can_be_kept_in_stage_two(make, objectives, tmp_path: Path) -> None:
+def test_the_source_can_be_kept_in_stage_two(make: Callable[..., Any], objectives, tmp_path: Path) -> None:
     train(make(method={"name": "afa", "keep_source": True}), tmp_path / "run", resume=False)
     (_, first, *_), (_, second, *_) = objectives
     assert first is second
 
 
 @pytest.mark.slow
-def test_each_step_is_shown_to_the_caller(make, tmp_path: Path) -> None:
+def test_each_step_is_shown_to_the_caller(make: Callable[..., Any], tmp_path: Path) -> None:
     """The step before the next checkpoint: a run that the callback ends goes on from the step before it."""
     steps: list[TrainedStep] = []
     result = train(make(method={"name": "l2"}), tmp_path / "run", on_step=steps.append)
@@ -129,7 +129,12 @@ def test_each_step_is_shown_to_the_caller(make, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_a_resumed_run_equals_one_that_was_never_stopped(
-    recipe, finished, tmp_path: Path, stop_at, assert_same_run, after
+    recipe: Recipe,
+    finished: Path,
+    tmp_path: Path,
+    stop_at: Callable[[int], Any],
+    assert_same_run: Callable[[Path, Path], None],
+    after: int,
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "run", on_step=stop_at(after + 1))
@@ -146,7 +151,7 @@ def test_a_finished_run_is_left_alone(recipe: Recipe, finished: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_recipe_may_be_a_mapping_and_a_folder_a_string(recipe, tmp_path: Path) -> None:
+def test_a_recipe_may_be_a_mapping_and_a_folder_a_string(recipe: Recipe, tmp_path: Path) -> None:
     values = recipe.model_dump(exclude_unset=True)
     result = train(values, str(tmp_path / "run"))
     assert result == train(values, str(tmp_path / "run"), resume=True)
@@ -167,7 +172,7 @@ def test_a_run_that_diverges_stops_with_the_cause_and_the_last_checkpoint_stays(
 
 @pytest.mark.slow
 def test_a_run_far_below_its_source_fails_with_its_cause_and_is_neither_resumed_nor_exported(
-    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verdict, "KEPT", 1e9)
     monkeypatch.setattr(verdict, "MARGIN", -1.0)
@@ -194,7 +199,7 @@ def test_a_run_far_below_its_source_fails_with_its_cause_and_is_neither_resumed_
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run_with_part_stage_step_and_rate(
-    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward, steps = Objective.forward, []
 
@@ -240,7 +245,7 @@ def test_too_few_images_for_a_batch_is_an_error_before_anything_is_written(
 
 
 @pytest.mark.slow
-def test_a_folder_that_another_process_trains_in_is_left_alone(recipe, finished, tmp_path: Path) -> None:
+def test_a_folder_that_another_process_trains_in_is_left_alone(recipe: Recipe, finished: Path, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     with run.hold(), pytest.raises(InputError, match="expected a folder that no other process trains in"):
         train(recipe, run.path, resume=False)
@@ -262,13 +267,13 @@ def test_a_folder_that_another_process_trains_in_is_left_alone(recipe, finished,
     ],
 )
 def test_bad_data_is_one_line_and_exit_status_2(
-    recipe_for,
-    manifest,
+    recipe_for: Callable[..., Recipe],
+    manifest: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    damage,
-    message,
+    damage: Callable[..., Any],
+    message: str,
 ) -> None:
     rows = damage(manifest.read_text().splitlines())
     bad = manifest.with_name(f"{tmp_path.name}.csv")

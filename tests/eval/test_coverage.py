@@ -24,7 +24,9 @@ def draw(
     ("dimension", "spread", "identities", "images", "fars"),
     [(64, 1.5, 80, 6, (1e-3, 1e-4)), (32, 1.2, 100, 5, (1e-2, 1e-3))],
 )
-def test_intervals_of_operating_points_cover_the_truth(dimension, spread, identities, images, fars) -> None:
+def test_intervals_of_operating_points_cover_the_truth(
+    dimension: int, spread: float, identities: int, images: int, fars: tuple[float, float]
+) -> None:
     """At many and at few false accepts (eleven expected); the truth is that of 1,500 people of the same population."""
     generator = np.random.default_rng(1)
     population = draw(generator, 1500, images, dimension, spread)

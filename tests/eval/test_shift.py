@@ -10,20 +10,20 @@ THRESHOLD = 0.45
 LEVELS = np.linspace(0.1, 0.9, 9)
 
 
-def draw(generator, people, attempts, shift=0.0):
+def draw(generator, people, attempts, shift: float = 0.0):
     """Draw scores of people who differ, each with several attempts."""
     users = np.repeat(np.arange(people), generator.integers(*attempts, people))
     noise = generator.normal(size=len(users))
     return 0.6 + shift + 0.08 * generator.normal(size=people)[users] + 0.1 * noise, users
 
 
-def measure(generator, people=80, pairs=(50, 200)):
+def measure(generator, people: int = 80, pairs: tuple[int, int] = (50, 200)):
     """Summarise a measured set of the same distribution."""
-    scores, people = draw(generator, people, pairs)
+    scores, users = draw(generator, people, pairs)
     hits = scores > THRESHOLD
     cuts = np.quantile(scores[hits], LEVELS)
-    above, covariance, identities = shares_by_group(scores[hits][:, None] > cuts, people[hits])
-    bounds = identity_interval(np.bincount(people, weights=hits), np.bincount(people).astype(float))
+    above, covariance, identities = shares_by_group(scores[hits][:, None] > cuts, users[hits])
+    bounds = identity_interval(np.bincount(users, weights=hits), np.bincount(users).astype(float))
     return AcceptedScores(THRESHOLD, float(hits.mean()), bounds, 1e-4, cuts, above, covariance, identities)
 
 
@@ -93,7 +93,7 @@ def test_scores_that_are_all_alike_are_no_division_by_zero() -> None:
     assert (found.observed, found.p_value < 0.01) == (1.0, True)
 
 
-def alarms(log, draws, shift=0.0):
+def alarms(log, draws, shift: float = 0.0):
     """The share of draws with an alarm at 5 %, with users and as if attempts were independent."""
     with_users, without = 0, 0
     for number in range(draws):
@@ -111,7 +111,7 @@ def alarms(log, draws, shift=0.0):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("log", [(60, 5, 40), (20, 5, 80), (300, 1, 10)], ids=["60 users", "20 users", "300 users"])
-def test_an_alarm_without_a_cause_is_one_in_twenty(log) -> None:
+def test_an_alarm_without_a_cause_is_one_in_twenty(log: tuple[int, int, int]) -> None:
     with_users, without = alarms(log, draws=200)
     # 200 draws of 5 %: 1 to 9 % would be seen in 99 of 100 cases.
     assert 0.01 <= with_users <= 0.09

@@ -1,6 +1,7 @@
 """An ONNX file of any input type, output type and batch gives the embeddings that its weights say."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -46,7 +47,7 @@ def test_a_batch_that_is_free_only_in_name_is_taken_one_by_one(tmp_path: Path) -
         ({"batch": 5, "inside": 2}, "expected a file that onnxruntime runs, got: "),
     ],
 )
-def test_what_cannot_be_fed_is_one_line(tmp_path: Path, facts, message: str) -> None:
+def test_what_cannot_be_fed_is_one_line(tmp_path: Path, facts: dict[str, Any], message: str) -> None:
     file = small_onnx(tmp_path / "m.onnx", **facts)
     with pytest.raises(InputError, match=rf"m\.onnx: .*{message}") as caught:
         load(file).embed(CROPS)
@@ -92,7 +93,9 @@ def test_the_fingerprint_covers_weights_next_to_the_graph(tmp_path: Path) -> Non
         ({"location": "w\0.bin"}, "expected weights in (its own folder|a file next to it)"),
     ],
 )
-def test_weights_that_are_not_next_to_the_graph_are_one_line(tmp_path: Path, facts, message) -> None:
+def test_weights_that_are_not_next_to_the_graph_are_one_line(
+    tmp_path: Path, facts: dict[str, str], message: str
+) -> None:
     (tmp_path / "w.bin").write_bytes(bytes(1 << 20))
     (tmp_path / "in").mkdir()
     file = outside(small_onnx(tmp_path / "in" / "m.onnx"), **facts)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 FARS = [1.0, 0.5, 0.1, 0.01, 1e-3, 1e-4, 1e-9]
 
 
-def people(count, dimension=64, identities=200):
+def people(count, dimension: int = 64, identities: int = 200):
     generator = np.random.default_rng(0)
     labels = generator.integers(0, identities, count)
     embeddings = generator.normal(size=(identities, dimension))[labels] + generator.normal(size=(count, dimension))
@@ -20,7 +20,7 @@ def people(count, dimension=64, identities=200):
 
 
 @pytest.mark.parametrize("kept", [4_000_000, 5000])
-def test_where_products_are_exact_every_figure_is_equal(monkeypatch: pytest.MonkeyPatch, kept) -> None:
+def test_where_products_are_exact_every_figure_is_equal(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
     """Sign vectors of 64 values: every score is a multiple of 1/32, on any device and in any order."""
     monkeypatch.setattr(cuts, "KEPT", kept)
     embeddings, labels = people(5000)

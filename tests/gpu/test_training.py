@@ -1,7 +1,9 @@
 """Forward passes, training steps and whole runs on a GPU, against the CPU."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from facexfer.data.device_augmentation import DEVICE_PRESETS, augment
 from facexfer.engine.train import train
 from facexfer.heads import ArcFaceHead, LinearHead
 from facexfer.networks.folded import fold_batchnorm
+from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.transfer.methods import create
 from facexfer.transfer.objective import Objective, make_terms
@@ -52,7 +55,7 @@ class Known:
         return tuple(torch.full((h, w), 1 / (h * w)) for _, h, w in self.shapes)
 
 
-def make_objective(network, method, device, channels_last=True):
+def make_objective(network, method, device, channels_last: bool = True):
     """The same weights on any device: all are drawn on the CPU."""
     torch.manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -75,7 +78,7 @@ def make_objective(network, method, device, channels_last=True):
     return objective, stage
 
 
-def batch(objective, device, size=8):
+def batch(objective, device, size: int = 8):
     generator = torch.Generator().manual_seed(2)
     info = objective.backbone.info
     images = torch.randn(size, 3, *info.input_size, generator=generator)
@@ -112,7 +115,7 @@ def relative(one, other):
 
 @pytest.mark.parametrize("network", FACES)
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_embeddings_equal_the_cpus(network, channels_last) -> None:
+def test_embeddings_equal_the_cpus(network, channels_last: bool) -> None:
     torch.manual_seed(0)
     backbone = create_backbone(network).eval()
     images = torch.randn(8, 3, *backbone.info.input_size)
@@ -176,7 +179,7 @@ def test_a_step_never_waits_for_the_gpu(method) -> None:
 
 @pytest.mark.parametrize(("kind", "tolerance"), [(torch.bfloat16, 0.05), (torch.float16, 0.02)])
 @pytest.mark.parametrize("method", ["l2", "afa"])
-def test_mixed_precision_is_finite_and_close(method, kind, tolerance) -> None:
+def test_mixed_precision_is_finite_and_close(method: str, kind, tolerance: float) -> None:
     objective, _ = make_objective("mobilefacenet", method, "cuda")
     given = batch(objective, "cuda")
     expected = objective(**given)
@@ -191,7 +194,7 @@ def test_mixed_precision_is_finite_and_close(method, kind, tolerance) -> None:
 
 
 @pytest.mark.parametrize("method", ["afa"])
-def test_a_compiled_step_equals_the_eager_one(method) -> None:
+def test_a_compiled_step_equals_the_eager_one(method: str) -> None:
     objective, _ = make_objective("mobilefacenet_slim", method, "cuda")
     given = batch(objective, "cuda")
     expected = {name: loss.detach() for name, loss in objective(**given).items()}
@@ -219,7 +222,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory):
 @pytest.mark.parametrize(
     "runtime", [{}, {"augment": "device"}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"tf32": True}]
 )
-def test_a_resumed_run_equals_an_unbroken_one(recipe_for, stop_at, manifest, tmp_path: Path, runtime) -> None:
+def test_a_resumed_run_equals_an_unbroken_one(
+    recipe_for: Callable[..., Recipe], stop_at: Callable[[int], Any], manifest, tmp_path: Path, runtime: dict[str, Any]
+) -> None:
     """To 1e-3 of the weights: kernels that add in any order may differ in the last bits."""
     recipe = recipe_for(manifest, evaluation={"untouched": False}, runtime={"accelerator": "cuda", **runtime})
     train(recipe, tmp_path / "whole", resume=False)

@@ -70,7 +70,7 @@ def test_what_is_no_model_or_no_crop_is_refused(network: BackboneModule, manifes
 
 
 @pytest.mark.slow
-def test_photos_are_aligned_and_those_without_a_face_are_told_of(network, tmp_path: Path) -> None:
+def test_photos_are_aligned_and_those_without_a_face_are_told_of(network: BackboneModule, tmp_path: Path) -> None:
     detector = next(shared("detectors").glob("*yunet*.onnx"))
     photos = sorted(shared("data/raw-photos").glob("img*.jpg"))[:3]
     write_photos(tmp_path / "photos", people=1, photos=1)

@@ -9,7 +9,7 @@ from facexfer.measure.evaluation import evaluate, recommend_into
 from facexfer.measure.recommend import Door
 
 
-def draw(people=80, images=6, seed=0):
+def draw(people: int = 80, images: int = 6, seed: int = 0):
     generator = np.random.default_rng(seed)
     centres = generator.normal(size=(people, 1, 32))
     embeddings = centres + 1.0 * generator.normal(size=(people, images, 32))
@@ -65,7 +65,7 @@ def test_what_the_pairs_do_not_support_is_refused_or_marked(measured) -> None:
 
 
 @pytest.mark.parametrize("values", [(0, 0.01, 1), (500, 0.0, 1), (500, 1.0, 1), (500, 0.01, 0)])
-def test_a_door_that_nobody_can_use(values) -> None:
+def test_a_door_that_nobody_can_use(values: tuple[int, float, int]) -> None:
     with pytest.raises(InputError, match="expected attempts and false accepts above 0"):
         Door(*values)
     with pytest.raises(InputError, match="expected a gallery of at least 1 person"):

@@ -35,7 +35,7 @@ def rows_of(manifest):
         return list(csv.DictReader(file))
 
 
-def write(manifest, rows, name="other.csv"):
+def write(manifest, rows, name: str = "other.csv"):
     path = manifest.with_name(name)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -49,7 +49,7 @@ def evaluate(model, manifest, **options):
 
 
 @pytest.mark.parametrize("way", ["rows", "dotted", "absolute", "copies", "other captures"])
-def test_a_picture_twice_counts_once(model, manifest, way) -> None:
+def test_a_picture_twice_counts_once(model, manifest, way: str) -> None:
     once = evaluate(model, manifest)
     rows, again = rows_of(manifest), rows_of(manifest)
     for row in again:

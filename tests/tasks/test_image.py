@@ -39,7 +39,7 @@ def image_recipe(root: Path, **sections: Any) -> Recipe:
 
 
 @pytest.mark.slow
-def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root, tmp_path: Path) -> None:
+def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root: Path, tmp_path: Path) -> None:
     train(image_recipe(root, method={"name": "afa"}), tmp_path / "run", resume=False)
     result = json.loads(RunFolder(tmp_path / "run").result_file.read_text())
     assert set(result["figures"]) == {"top1", "top5", "mean_class", "test/classification"}
@@ -70,7 +70,7 @@ def test_a_test_image_that_is_a_training_image_too_is_said(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_reviving_the_folded_network_leaves_its_embeddings(root) -> None:
+def test_reviving_the_folded_network_leaves_its_embeddings(root: Path) -> None:
     weights = shared("weights/mobilenet_v2-imagenet-bnfolded-fp16.pth")
     network = create_backbone("mobilenet_v2_tf", weights, input_size=(64, 64)).eval()
     images = image_task(image_recipe(root), network.info).plain_training_set
@@ -82,7 +82,7 @@ def test_reviving_the_folded_network_leaves_its_embeddings(root) -> None:
 
 
 @pytest.mark.slow
-def test_an_image_accompanies_itself(root, tmp_path: Path) -> None:
+def test_an_image_accompanies_itself(root: Path, tmp_path: Path) -> None:
     method = {"name": "csd", "weight": 5.0, "identity_weight": 1.0}
     recipe = image_recipe(root, method=method, companions={"match": "simulated"})
     train(recipe, tmp_path / "run", resume=False)

@@ -1,6 +1,7 @@
 """The objective: its parts, where gradients reach, what is frozen, what it holds."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def backbone():
     )  # fmt: skip
 
 
-def objective(name, stage=0, frozen_batchnorm=False, **options):
+def objective(name, stage: int = 0, frozen_batchnorm: bool = False, **options):
     target = backbone()
     source = copy.deepcopy(target).eval().requires_grad_(False)
     chosen = create(name, **options)[stage]
@@ -48,12 +49,12 @@ def batch():
         ("afa", {"variant": "one_stage"}, ["classification", "spatial", "channel"]),
     ],
 )
-def test_parts_are_named(name, options, parts) -> None:
+def test_parts_are_named(name: str, options: dict[str, Any], parts: list[str]) -> None:
     assert list(objective(name, **options)[0](*batch())) == parts
 
 
 @pytest.mark.parametrize("name", ["dfa", "afa"])
-def test_alignment_is_zero_at_the_start_in_eval_mode_and_not_in_train_mode(name) -> None:
+def test_alignment_is_zero_at_the_start_in_eval_mode_and_not_in_train_mode(name: str) -> None:
     module, _ = objective(name)
     _, part = list(module.eval()(*batch()).values())
     assert part.item() == 0
@@ -79,7 +80,7 @@ def test_alpha_scales_the_alignment() -> None:
 
 
 @pytest.mark.parametrize("name", ["l2", "dfa", "afa"])
-def test_gradients_reach_backbone_head_and_attention_but_not_the_source(name) -> None:
+def test_gradients_reach_backbone_head_and_attention_but_not_the_source(name: str) -> None:
     module, _ = objective(name)
     module.train()
     torch.stack(list(module(*batch()).values())).sum().backward()

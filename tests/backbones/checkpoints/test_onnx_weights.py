@@ -47,7 +47,9 @@ SMALL = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=64)"
 @pytest.mark.parametrize(
     ("name", "dynamic"), [("mbf", True), ("iresnet18", False), ("iresnet50", True), ("mobilefacenet", True)]
 )
-def test_networks_come_back_from_onnx(name, dynamic, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_networks_come_back_from_onnx(
+    name: str, dynamic: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     network = give_statistics(create_backbone(name))
     path = export_arcface(network, tmp_path / "w.onnx", dynamic, normalise=name == "mobilefacenet")
     loaded = create_backbone(name, weights=path)
@@ -89,7 +91,7 @@ def test_folded_batchnorm_is_revived_before_training(exported: Path) -> None:
 
 
 @pytest.mark.slow
-def test_our_own_export_comes_back_with_its_normalisation(small, tmp_path: Path) -> None:
+def test_our_own_export_comes_back_with_its_normalisation(small: BackboneModule, tmp_path: Path) -> None:
     export_onnx(small, tmp_path / "m.onnx")
     loaded = create_backbone("mbf", weights=tmp_path / "m.onnx", **OPTIONS)
     assert loaded.info.mean == pytest.approx((127.5,) * 3)
@@ -165,7 +167,7 @@ def casia_forward(weights: dict[str, torch.Tensor], maps: torch.Tensor) -> torch
     """The network written anew from its file's names and shapes."""
     functional = torch.nn.functional
 
-    def step(maps, conv, norm, slope=None, stride=1):
+    def step(maps, conv, norm, slope=None, stride: int = 1):
         kernel = weights[f"{conv}.weight"]
         padding = 1 if kernel.shape[2:] == (3, 3) else 0
         maps = functional.conv2d(maps, kernel, None, stride, padding, groups=maps.shape[1] // kernel.shape[1])
@@ -190,7 +192,7 @@ def casia_forward(weights: dict[str, torch.Tensor], maps: torch.Tensor) -> torch
 
 
 @pytest.mark.slow
-def test_damaged_files_give_one_clear_error(small, exported, tmp_path: Path) -> None:
+def test_damaged_files_give_one_clear_error(small: BackboneModule, exported: Path, tmp_path: Path) -> None:
     torch.save(small.state_dict(), tmp_path / "w.pth")
     torch.save(small.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     save_file(dict(small.state_dict()), tmp_path / "w.safetensors", facts_to_metadata(small.info))
@@ -214,7 +216,7 @@ def test_damaged_files_give_one_clear_error(small, exported, tmp_path: Path) -> 
                     read()
 
 
-def test_weights_in_a_file_of_their_own_are_read_and_in_another_folder_refused(exported, tmp_path: Path) -> None:
+def test_weights_in_a_file_of_their_own_are_read_and_in_another_folder_refused(exported: Path, tmp_path: Path) -> None:
     proto = onnx.load(exported)
     (tmp_path / "in").mkdir()
     onnx.save(proto, tmp_path / "in" / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
@@ -258,7 +260,7 @@ def test_packs_by_name(monkeypatch: pytest.MonkeyPatch, exported: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_packs_are_downloaded_by_insightface(monkeypatch: pytest.MonkeyPatch, exported, tmp_path: Path) -> None:
+def test_packs_are_downloaded_by_insightface(monkeypatch: pytest.MonkeyPatch, exported: Path, tmp_path: Path) -> None:
     """A real server on this machine in the place of the release page."""
     from insightface.utils import storage
 

@@ -38,7 +38,7 @@ def test_a_folder_per_identity(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", [r"^(\d+)_", r"^(x)?(?P<identity>\d+)_"])
-def test_polyu_by_an_expression(tmp_path: Path, pattern) -> None:
+def test_polyu_by_an_expression(tmp_path: Path, pattern: str) -> None:
     entries = listed("polyu-nirfd", tree(tmp_path, "0012_03.bmp", "0013_01.bmp"), identity_regex=pattern)
     assert [entry.identity for entry in entries.values()] == ["0012", "0013"]
 
@@ -54,7 +54,7 @@ def test_polyu_by_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("pattern", "message"), [("(", "regular expression"), ("a", "expected a group")])
-def test_a_wrong_expression_is_an_error(tmp_path: Path, pattern, message) -> None:
+def test_a_wrong_expression_is_an_error(tmp_path: Path, pattern: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         listed("folders", tree(tmp_path, "a/a.png"), identity_regex=pattern)
 
@@ -85,7 +85,7 @@ def test_cbsr_by_its_eye_centres(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["s1\\NIR\\00001\\{}.jpg", "NIR\\s1\\00001\\{}.jpg"])
-def test_casia_by_its_lists(tmp_path: Path, line) -> None:
+def test_casia_by_its_lists(tmp_path: Path, line: str) -> None:
     def name(number):
         return line.format(number)
 
@@ -220,7 +220,7 @@ def test_landmarks_from_a_file(tmp_path: Path) -> None:
         ("path,x1,y1,x2,y2\nb.png,1,2,3,4\n", "1 are not there, such as 'b.png'"),
     ],
 )
-def test_bad_landmark_files_are_errors(tmp_path: Path, text, message) -> None:
+def test_bad_landmark_files_are_errors(tmp_path: Path, text: str, message: str) -> None:
     entries = LAYOUTS["folders"](tree(tmp_path / "set", "a/1.png"), LayoutOptions())
     (tmp_path / "eyes.csv").write_text(text)
     with pytest.raises(InputError, match=message):

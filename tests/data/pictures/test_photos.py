@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_exif_rotation_is_applied() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 95}, {"subsampling": 1}])
-def test_plain_jpegs_have_the_pixels_that_pillow_gives(mode: str, options) -> None:
+def test_plain_jpegs_have_the_pixels_that_pillow_gives(mode: str, options: dict[str, Any]) -> None:
     data = encoded(picture(2, (49, 37)).convert(mode), "JPEG", **options)
     np.testing.assert_array_equal(decode_photo(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
     # Cut short, with the end of a whole file put behind it again.

@@ -14,7 +14,7 @@ from facexfer.eval.verification import tar_at_far
 FARS = [0.3, 0.1, 0.02]
 
 
-def _faces(seed, spread=1.0):
+def _faces(seed, spread: float = 1.0):
     draw = np.random.default_rng(seed)
     labels = draw.permutation(np.repeat(np.arange(12), 6))
     centres = np.random.default_rng(7).normal(size=(12, 8))
@@ -22,7 +22,7 @@ def _faces(seed, spread=1.0):
 
 
 @pytest.mark.parametrize("one_set", [True, False])
-def test_pooled_groups_are_the_groups_together(one_set) -> None:
+def test_pooled_groups_are_the_groups_together(one_set: bool) -> None:
     embeddings, labels, groups = _faces(0)
     probes, others, their_groups = (embeddings, labels, groups) if one_set else (each[::2] for each in _faces(1))
     parts, genuine, impostor = [], [], []

@@ -1,6 +1,7 @@
 """AFA's stages: the published schedule and every variant."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def test_learned_channel_attention_is_reached_by_the_gradient_and_detached_is_no
 
 
 @pytest.mark.parametrize("options", [{"temperature": 1e6}, {"entropy_floor": 1 - 1e-6}])
-def test_a_high_temperature_and_a_high_floor_make_the_channel_term_dfa(options) -> None:
+def test_a_high_temperature_and_a_high_floor_make_the_channel_term_dfa(options: dict[str, float]) -> None:
     batch = passes()
     expected = feature_distance(batch.source_maps[0], batch.target_maps[0]).item()
     assert channel_term(**options)(batch).item() == pytest.approx(expected, rel=1e-2)
@@ -123,7 +124,7 @@ def test_the_entropy_floor_holds_for_attention_that_has_collapsed() -> None:
         ({"attention": "fixed", "entropy_floor": 0.5}, "with learned attention, got fixed"),
     ],
 )
-def test_limits_that_do_not_fit_are_errors(options, message) -> None:
+def test_limits_that_do_not_fit_are_errors(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         create("afa", **options)
 

@@ -51,7 +51,7 @@ def batch():
     return torch.randn(4, 3, 12, 12, generator=generator), torch.tensor([0, 1, 2, 4])
 
 
-def source_batch(weight=1.0):
+def source_batch(weight: float = 1.0):
     generator = torch.Generator().manual_seed(3)
     return torch.randn(4, 3, 12, 12, generator=generator), torch.tensor([5, 1, 0, 2]), torch.tensor(weight)
 

@@ -116,7 +116,9 @@ def weights(root):
         ({"name": "afa", "attention": "fixed"}, {"spatial", "channel"}),
     ],
 )
-def test_every_new_method_runs_on_images(method, parts, root, weights, tmp_path: Path) -> None:
+def test_every_new_method_runs_on_images(
+    method: dict[str, str], parts: set[str], root, weights, tmp_path: Path
+) -> None:
     values = {
         "task": "image",
         "source": {"backbone": "mobilenet_v2", "input_size": 32, "weights": str(weights)},

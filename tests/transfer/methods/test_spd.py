@@ -1,6 +1,8 @@
 """Selective projection decay: two steps by hand, which layers are held back, and a run that is resumed."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from facexfer.engine.train import train
 from facexfer.errors import InputError
+from facexfer.recipe import Recipe
 from facexfer.transfer import methods
 from facexfer.transfer.methods.spd import SelectiveProjectionSGD
 
@@ -78,7 +81,12 @@ def test_a_strength_of_zero_is_an_error() -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_bit_for_bit(stop_at, recipe_for, assert_same_run, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_bit_for_bit(
+    stop_at: Callable[[int], Any],
+    recipe_for: Callable[..., Recipe],
+    assert_same_run: Callable[[Path, Path], None],
+    tmp_path: Path,
+) -> None:
     manifest = write_small_set(tmp_path / "faces", train=2, val=2, images=4)
     recipe = recipe_for(manifest, method={"name": "spd", "strength": 0.5}, evaluation={"untouched": False})
     train(recipe, tmp_path / "whole")

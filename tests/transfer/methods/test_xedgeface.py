@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -8,7 +10,7 @@ from facexfer.transfer.methods.xedgeface import CrossSpectralContrast, KeptView
 from facexfer.transfer.stages import Need, Passes
 
 
-def passes(embeddings, labels=(), spectra=None, source=None):
+def passes(embeddings, labels: Sequence[int] = (), spectra=None, source=None):
     spectra = None if spectra is None else torch.tensor(spectra)
     return Passes(torch.tensor(labels), (), (), source, embeddings, spectra=spectra)
 

@@ -55,7 +55,7 @@ TORCH_IN_EVAL = {"eval/collect.py", "eval/scores.py",
 BACKBONES_MAY = {"facexfer.backbones", "facexfer.registry", "facexfer.errors", "facexfer.files"}
 
 
-def imports_of(file):
+def imports_of(file: Path):
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -84,7 +84,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def own_imports(name, known):
+def own_imports(name: str, known):
     """The modules of the package that one of them imports, wherever in the file it does."""
     for node in ast.walk(ast.parse(known[name].read_text())):
         if isinstance(node, ast.Import):

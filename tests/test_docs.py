@@ -88,7 +88,7 @@ def to_run(page):
     ]
 
 
-def run_block(block):
+def run_block(block) -> None:
     code = block.code.replace("\\\n", " ") if block.language == "sh" else block.code
     for pattern, replacement in TINY:
         code = re.sub(pattern, replacement, code)
@@ -109,7 +109,7 @@ def run_block(block):
         parse_recipe({**base, "optimizer": {"epochs": 1}, **tomllib.loads(code)}, "the page")
 
 
-def run_line(line):
+def run_line(line) -> None:
     program, *words = (os.path.expanduser(word) for word in shlex.split(line, comments=True))
     assert program == "facexfer", line
     result = CliRunner().invoke(app, repeat_options(words))

@@ -23,7 +23,7 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_docstring_examples(name, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docstring_examples(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # What an example registers is gone with it: other tests of this process look at every entry.
     for table in (METHODS, BACKBONES, LAYOUTS, HEADS, PRESETS, DATASETS, TASKS):
         monkeypatch.setattr(table, "_entries", dict(table._entries))

@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory):
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
     torch.manual_seed(0)
     write_small_set(folder / "faces", train=4, val=3)
@@ -29,7 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory):
     return folder
 
 
-def run(name, *words):
+def run(name: str, *words: object):
     """Run an example as a process of its own, and give what it printed."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -60,7 +60,7 @@ def test_simulation_strength() -> None:
 
 
 @pytest.mark.slow
-def test_tar_of_a_folder(place) -> None:
+def test_tar_of_a_folder(place: Path) -> None:
     network = create_backbone("mobilefacenet_slim", weights=place / "slim.pt")
     assert facexfer.export(network, str(place / "slim.onnx")).path == place / "slim.onnx"
     printed = run("tar_of_a_folder.py", place / "slim.onnx", place / "faces" / "nir")
@@ -69,21 +69,21 @@ def test_tar_of_a_folder(place) -> None:
 
 
 @pytest.mark.slow
-def test_own_method(place) -> None:
+def test_own_method(place: Path) -> None:
     printed = run("own_method.py", place / "slim.pt", place / "faces" / "images.csv", place / "angle")
     assert "nir/tar@0.1" in printed
     assert '"angle"' in (place / "angle" / "metrics.jsonl").read_text()
 
 
 @pytest.mark.slow
-def test_transfer_from_a_dict(place) -> None:
+def test_transfer_from_a_dict(place: Path) -> None:
     printed = run("transfer_from_a_dict.py", place / "slim.pt", place / "faces" / "images.csv", place / "afa")
     assert "new minus old at FAR 0.1" in printed
     assert (place / "afa" / "report" / "report.html").is_file()
 
 
 @pytest.mark.slow
-def test_own_network(place) -> None:
+def test_own_network(place: Path) -> None:
     layers = [nn.Conv2d(3, 16, 3, stride=4), nn.BatchNorm2d(16), nn.PReLU(16), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
     network = nn.Sequential(*layers, nn.Linear(256, 64))
     torch.save(network.state_dict(), place / "own.pt")

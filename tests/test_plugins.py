@@ -114,7 +114,7 @@ _NUMBERS = itertools.count()
 
 
 @pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe in a folder of its own, with the plugin next to it; the process is elsewhere."""
     manifest = write_small_set(tmp_path / "faces", train=2, val=2, images=2)
     (tmp_path / "recipes").mkdir()
@@ -135,7 +135,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
 
 
 @pytest.mark.slow
-def test_a_recipe_trains_what_one_file_adds(written) -> None:
+def test_a_recipe_trains_what_one_file_adds(written: Path) -> None:
     train(written / "recipes" / "mine.toml", written / "run")
     folder = RunFolder(written / "run")
     assert read_recipe(folder.recipe_file).plugins == (written / "recipes" / "mine.py",)
@@ -146,7 +146,7 @@ def test_a_recipe_trains_what_one_file_adds(written) -> None:
 
 
 @pytest.mark.slow
-def test_a_grid_gives_its_plugins_to_the_processes_of_its_runs(written) -> None:
+def test_a_grid_gives_its_plugins_to_the_processes_of_its_runs(written: Path) -> None:
     recipe = written / "recipes" / "mine.toml"
     recipe.write_text(recipe.read_text().replace('plugins = ["mine.py"]', ""))
     (written / "grids").mkdir()

@@ -52,7 +52,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Install a package, as far as Python can tell: a module and what its wheel says about it."""
 
-    def install(entry_points, module):
+    def install(entry_points, module) -> None:
         (tmp_path / "some_package.py").write_text(module)
         folder = tmp_path / "some_package-1.0.dist-info"
         folder.mkdir()

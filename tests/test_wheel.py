@@ -7,13 +7,14 @@ import sys
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(*words, **options):
+def run(*words: object, **options: Any):
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "FACEXFER_SHARED")}
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, env=environment, **options)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -21,7 +22,7 @@ def run(*words, **options):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory):
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A copy, for setuptools leaves its build next to the sources.
     copy = tmp_path_factory.mktemp("source")
     for name in ("facexfer", "backbones", "eval"):
@@ -35,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def python(wheel, tmp_path_factory: pytest.TempPathFactory):
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel, and with this one's packages in the place of downloads."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
@@ -49,7 +50,7 @@ def python(wheel, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_what_a_user_needs_and_no_more(wheel) -> None:
+def test_the_wheel_holds_what_a_user_needs_and_no_more(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         texts = {name: archive.read(name).decode() for name in names if name.endswith(".toml")}
@@ -70,7 +71,7 @@ def test_the_wheel_holds_what_a_user_needs_and_no_more(wheel) -> None:
 
 
 @pytest.mark.slow
-def test_the_installed_wheel_runs(python, tmp_path: Path) -> None:
+def test_the_installed_wheel_runs(python: Path, tmp_path: Path) -> None:
     script = python.parent / "facexfer"
     assert "Usage: facexfer demo" in run(script, "demo", "--help", cwd=tmp_path)
     listed = run(script, "train", "--list", cwd=tmp_path)

@@ -1,6 +1,7 @@
 """The ways' settings are those of the committed recipes, and every one of them can be trained as it is written."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,14 +31,14 @@ def test_settings_are_those_of_the_committed_recipe(way: Way, monkeypatch: pytes
     assert {name: section for name, section in ours.items() if section} == way.sections
 
 
-def face_set(folder, change):
+def face_set(folder: Path, change):
     """Write a small set, and change its rows."""
     manifest = write_small_set(folder, train=6, val=4, images=3)
     write_manifest(manifest, [row for image in read_manifest(manifest).images if (row := change(image))])
     return manifest
 
 
-def with_(image, **changes):
+def with_(image, **changes: Any):
     """Copy a row with other values."""
     known = {name: getattr(image, name) for name in ("path", "identity", "modality", "split", "capture")}
     return FaceImage(**{**known, **changes})

@@ -36,7 +36,7 @@ def images(network, count: int = 2):
     return torch.randn(count, 3, *network.info.input_size, generator=torch.Generator().manual_seed(1))
 
 
-def disturb(network, kind, spread):
+def disturb(network, kind, spread) -> None:
     for layer in ZEROS[kind]:
         nn.init.normal_(network.get_submodule(layer).weight, std=spread)
 

@@ -87,7 +87,7 @@ def command_line(name: str, files: Path, out: Path) -> list[object]:
 
 
 def raising(error) -> Callable[..., Any]:
-    def fail(*_, **__):
+    def fail(*_: object, **__: Any) -> None:
         raise error
 
     return fail

@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(trained: Path):
+def bundle(trained: Path) -> Path:
     # The older exporter is ten times as fast; the newer one has its own tests.
     words = ("--precision", "fp16", "fp32", "int8-dynamic", "--max-loss", "1", "--opset", "17")
     shown = run("export", trained / "run", "--out", trained / "b", *words)
@@ -54,7 +54,7 @@ def bundle(trained: Path):
 
 
 @pytest.mark.slow
-def test_a_bundle_says_everything(bundle, trained: Path) -> None:
+def test_a_bundle_says_everything(bundle: Path, trained: Path) -> None:
     contract = json.loads((bundle / "model.json").read_text())
     points = contract["evaluation"]["operating_points"]
     assert all(point["supported"] and len(point["tar_ci95"]) == 2 for point in points)
@@ -71,7 +71,7 @@ def test_a_bundle_says_everything(bundle, trained: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_lines_of_the_readme_run_and_agree_with_match(bundle, trained: Path, tmp_path: Path) -> None:
+def test_the_lines_of_the_readme_run_and_agree_with_match(bundle: Path, trained: Path, tmp_path: Path) -> None:
     readme = (bundle / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     assert len(code.splitlines()) == 5
@@ -91,7 +91,7 @@ def test_the_lines_of_the_readme_run_and_agree_with_match(bundle, trained: Path,
 
 
 @pytest.mark.slow
-def test_enrolled_people_are_found(bundle, trained: Path, tmp_path: Path) -> None:
+def test_enrolled_people_are_found(bundle: Path, trained: Path, tmp_path: Path) -> None:
     people = trained / "nir"
     probe = sorted((people / "p2").iterdir())[1]
     assert run("match", "--bundle", bundle, "--enrol", people, "--identify", probe).rstrip().endswith(": p2")
@@ -102,7 +102,7 @@ def test_enrolled_people_are_found(bundle, trained: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_bundle_is_measured_again(bundle, trained: Path, tmp_path: Path) -> None:
+def test_a_bundle_is_measured_again(bundle: Path, trained: Path, tmp_path: Path) -> None:
     shown = run("verify-bundle", bundle)
     assert "CPU" in shown
     assert "as it was measured" in shown
@@ -138,7 +138,7 @@ def test_every_precision_must_pass(trained: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-def test_the_difference_is_that_of_both_sides(bundle, trained: Path) -> None:
+def test_the_difference_is_that_of_both_sides(bundle: Path, trained: Path) -> None:
     from facexfer.data.manifest import read_manifest
     from facexfer.measure.embedder import load
     from facexfer.measure.pair_sets import compare
@@ -224,7 +224,7 @@ def test_a_run_keeps_what_its_file_says_of_normalisation(trained: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_a_recommended_threshold_goes_into_the_bundle(bundle, trained: Path, tmp_path: Path) -> None:
+def test_a_recommended_threshold_goes_into_the_bundle(bundle: Path, trained: Path, tmp_path: Path) -> None:
     copy = tmp_path / "b"
     shutil.copytree(bundle, copy)
     door = ("--recommend", "--daily-attempts", "10", "--impostor-share", "0.1", "--max-false-accepts-per-year", "80")

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def test_help_is_a_success(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_, **__):
+    def interrupt(*_: object, **__: Any) -> None:
         raise KeyboardInterrupt
 
     assert status_of(monkeypatch, [], interrupt) == 130
@@ -60,7 +61,7 @@ def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_machine_refuses_is_one_line_and_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error, said: str
 ) -> None:
-    def fail(*_, **__):
+    def fail(*_: object, **__: Any) -> None:
         raise error
 
     assert status_of(monkeypatch, [], fail) == 1
@@ -70,7 +71,7 @@ def test_what_the_machine_refuses_is_one_line_and_status_1(
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_, **__):
+    def fail(*_: object, **__: Any) -> None:
         raise RuntimeError("shapes do not fit")
 
     monkeypatch.setattr(sys, "argv", ["facexfer"])

@@ -20,7 +20,7 @@ PEOPLE, SHOTS = 24, 4
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a network with the statistics of NIR pictures, its bundle, and logs."""
     folder = tmp_path_factory.mktemp("monitor")
     manifest = write_demo_set(folder / "data", train=4, val=20, images=SHOTS, seed=0, modalities=("nir",))
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
     return folder
 
 
-def write_log(path, probes, enrolled=None):
+def write_log(path: Path, probes, enrolled=None) -> None:
     """Write the scores of every two shots of a person, the first as it was enrolled."""
     enrolled = probes if enrolled is None else enrolled
     threshold = read_contract(path.parent / "bundle").thresholds[0.1]
@@ -62,7 +62,7 @@ def write_log(path, probes, enrolled=None):
 
 
 @pytest.mark.slow
-def test_the_same_camera_is_no_alarm(folder) -> None:
+def test_the_same_camera_is_no_alarm(folder: Path) -> None:
     said = run("monitor", folder / "fine.csv", "--bundle", folder / "bundle", "--json", folder / "fine.json",
                "--report", folder / "page")  # fmt: skip
     assert said.splitlines()[-1] == "no alarm"
@@ -80,7 +80,7 @@ def test_the_same_camera_is_no_alarm(folder) -> None:
 
 @pytest.mark.slow
 def test_another_camera_is_an_alarm_with_a_reason_and_status_1(
-    folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status_of(monkeypatch, ["monitor", folder / "blurred.csv", "--bundle", folder / "bundle"]) == 1
     said = capsys.readouterr().out
@@ -93,7 +93,7 @@ def test_another_camera_is_an_alarm_with_a_reason_and_status_1(
 
 
 @pytest.mark.slow
-def test_a_log_that_says_less(folder, tmp_path: Path) -> None:
+def test_a_log_that_says_less(folder: Path, tmp_path: Path) -> None:
     rows = list(csv.DictReader((folder / "fine.csv").read_text().splitlines()))
     (tmp_path / "scores.csv").write_text("score\n" + "".join(f"{row['score']}\n" for row in rows))
     alone = facexfer.monitor(tmp_path / "scores.csv", folder / "bundle")
@@ -108,14 +108,14 @@ def test_a_log_that_says_less(folder, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_device_that_decides_otherwise_is_found(folder) -> None:
+def test_a_device_that_decides_otherwise_is_found(folder: Path) -> None:
     found = facexfer.monitor(folder / "fine.csv", folder / "bundle", far=0.01)
     assert "decisions are not those of the threshold" in found.reasons[0]
 
 
 @pytest.mark.slow
 def test_bad_input_is_one_line_and_status_2(
-    folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     words = ["monitor", folder / "fine.csv", "--bundle"]
     content = json.loads((folder / "bundle" / "model.json").read_text())
@@ -138,7 +138,7 @@ def test_bad_input_is_one_line_and_status_2(
 
 
 @pytest.mark.slow
-def test_the_summary_is_that_of_the_pairs_and_the_bundle_is_verified(folder) -> None:
+def test_the_summary_is_that_of_the_pairs_and_the_bundle_is_verified(folder: Path) -> None:
     content = read_contract(folder / "bundle").content
     assert [point["far"] for point in content["scores"]["points"]] == [0.1, 0.01]
     for point, known in zip(content["scores"]["points"], content["evaluation"]["operating_points"], strict=True):

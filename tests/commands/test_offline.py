@@ -24,7 +24,7 @@ GRID = 'title = "Small"\nrecipe = "{recipe}"\nfigures = ["nir/tar@0.1"]\nseeds =
 CURVE = 'title = "Small"\nrecipe = "{recipe}"\nfigure = "nir/tar@0.1"\npeople = [0.4, 0.6, 1]\n[methods.L2]\n'
 
 
-def command_lines(folder, recipe_for):
+def command_lines(folder: Path, recipe_for):
     """One small command line per command, in an order in which each finds what it needs already made."""
     manifest = write_small_set(folder / "faces")
     network = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"

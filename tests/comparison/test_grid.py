@@ -114,7 +114,7 @@ def test_a_paired_test_needs_two_seeds() -> None:
 def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(
     grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(pool, name, recipe, folder):
+    def run(pool, name: str, recipe, folder: Path):
         if recipe.data.search_identities == 0 and recipe.seed == 1:
             return Finished(None, "no disk")
         alpha = recipe.method.options.get("spatial_alpha", 0)

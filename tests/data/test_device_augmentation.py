@@ -40,7 +40,7 @@ def statistics(images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", sorted(DEVICE_PRESETS))
-def test_distributions_are_those_of_the_preset(preset) -> None:
+def test_distributions_are_those_of_the_preset(preset: str) -> None:
     image = picture()
     transform = training_transform(preset, seed=1)
     theirs = statistics(np.stack([transform(image=image)["image"] for _ in range(COUNT)]))

@@ -25,19 +25,19 @@ class Numbers(Dataset):
         return torch.full((2,), index), index
 
 
-def refuse():
+def refuse() -> None:
     raise InputError("crops/a.png: expected an image, got 0 bytes; remove it")
 
 
-def break_down():
+def break_down() -> None:
     raise RuntimeError("not a number")
 
 
-def run_out_of_memory():
+def run_out_of_memory() -> None:
     raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
 
 
-def end_worker():
+def end_worker() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 

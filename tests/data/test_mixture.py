@@ -7,17 +7,17 @@ from facexfer.data.mixture import Mixture, Part
 
 
 class Numbers:
-    def __init__(self, count, label):
+    def __init__(self, count, label) -> None:
         self.labels = (label,) * count
         self.epoch = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index):
         return torch.full((3, 1, 1), index, dtype=torch.uint8), self.labels[index]
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch) -> None:
         self.epoch = epoch
 
 

@@ -1,5 +1,7 @@
 """Each step of the NIR simulation by its physical reading, and the presets that suit NIR."""
 
+from typing import Any
+
 import albumentations as A
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ PHOTO = np.asarray(picture(size=(112, 112)))
 HALF = np.full((112, 112), 0.5, np.float32)
 
 
-def simulated(seed: int, image: np.ndarray = PHOTO, **options) -> np.ndarray:
+def simulated(seed: int, image: np.ndarray = PHOTO, **options: Any) -> np.ndarray:
     return A.Compose([SimulateNIR(**options)], seed=seed)(image=image)["image"]
 
 

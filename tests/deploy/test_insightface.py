@@ -26,7 +26,7 @@ CPU = {"providers": ["CPUExecutionProvider"]}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has trained nothing, so that its network is the published one, and its bundle."""
     folder = tmp_path_factory.mktemp("insightface")
     source = shared("data/lfw-nirsim/images.csv")
@@ -63,7 +63,7 @@ def photo(number):
     return cv2.imread(str(shared(f"data/raw-photos/img{number}.jpg")))
 
 
-def ours(folder, image, points):
+def ours(folder: Path, image, points):
     crop = align(np.ascontiguousarray(image[:, :, ::-1]), points, (112, 112))
     return load(folder / "run").embed(crop[None])[0]
 
@@ -72,7 +72,7 @@ def cosine(first, second):
     return first @ second / np.linalg.norm(first) / np.linalg.norm(second)
 
 
-def test_origin_and_licence_come_from_the_source_through_the_run(folder) -> None:
+def test_origin_and_licence_come_from_the_source_through_the_run(folder: Path) -> None:
     contract = json.loads((folder / "mine" / "model.json").read_text())
     assert "InsightFace model zoo" in contract["source"]
     assert contract["licence"] == "non-commercial research only"
@@ -81,7 +81,7 @@ def test_origin_and_licence_come_from_the_source_through_the_run(folder) -> None
 
 
 @pytest.mark.parametrize("form", ["manifest", "plain"])
-def test_face_analysis_gives_our_embeddings(folder, form: str, tmp_path: Path) -> None:
+def test_face_analysis_gives_our_embeddings(folder: Path, form: str, tmp_path: Path) -> None:
     from insightface.app import FaceAnalysis
 
     if form == "manifest":
@@ -100,7 +100,7 @@ def test_face_analysis_gives_our_embeddings(folder, form: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("precision", "least"), [("fp16", 0.999), ("int8", 0.7)])
-def test_smaller_forms_are_recognition_models_too(folder, precision: str, least: float, tmp_path: Path) -> None:
+def test_smaller_forms_are_recognition_models_too(folder: Path, precision: str, least: float, tmp_path: Path) -> None:
     from insightface import model_zoo
 
     from facexfer.data.images import read_crop
@@ -116,8 +116,8 @@ def test_smaller_forms_are_recognition_models_too(folder, precision: str, least:
     assert cosine(model.get_feat(crops[0][:, :, ::-1]).ravel(), expected) > least
 
 
-def test_photos_are_matched_and_people_found(folder, tmp_path: Path) -> None:
-    def run(*words):
+def test_photos_are_matched_and_people_found(folder: Path, tmp_path: Path) -> None:
+    def run(*words: object):
         detector = ("--detector", shared("detectors/yunet_n_320_320.onnx"), "--bundle", folder / "mine")
         result = CliRunner().invoke(app, list(map(str, ("match", *words, *detector))))
         assert result.exit_code == 0, result.exception

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ HERE = ["onnxruntime:fp16", "opencv:fp32"]
 
 
 @pytest.fixture(scope="module")
-def trained(recipe_for: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory):
+def trained(recipe_for: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runtimes")
     manifest = write_small_set(folder)
     recipe = recipe_for(
@@ -48,7 +49,7 @@ def names():
 
 
 @pytest.fixture(scope="module")
-def bundle(trained, names):
+def bundle(trained: Path, names) -> Path:
     words = ["--opset", "17", "--max-loss", "1", "--runtime", *names, "tensorrt"]
     shown = run("export", trained / "run", "--out", trained / "b", *words)
     for name in names:
@@ -59,7 +60,7 @@ def bundle(trained, names):
 
 
 @pytest.mark.slow
-def test_the_contract_lists_each_runtimes_files_with_what_was_measured(bundle, names) -> None:
+def test_the_contract_lists_each_runtimes_files_with_what_was_measured(bundle: Path, names) -> None:
     contract = json.loads((bundle / "model.json").read_text())
     *here, elsewhere = contract["runtimes"]
     assert [f"{each['runtime']}:{each['precision']}" for each in here] == names
@@ -85,7 +86,7 @@ def test_the_contract_lists_each_runtimes_files_with_what_was_measured(bundle, n
 
 
 @pytest.mark.slow
-def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle, trained, names) -> None:
+def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle: Path, trained: Path, names) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
     expected = load(trained / "run").embed(crops)
     for name in names:
@@ -97,7 +98,7 @@ def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle, trained, n
 
 
 @pytest.mark.slow
-def test_the_lines_of_the_readme_run_with_the_runtime_alone(bundle, trained, names) -> None:
+def test_the_lines_of_the_readme_run_with_the_runtime_alone(bundle: Path, trained: Path, names) -> None:
     blocks = re.findall(r"nothing but (\S+) .*?```python\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)
     assert [name for name, _ in blocks[1:]] == names
     photos = sorted((trained / "nir" / "p0").iterdir())[:2]
@@ -116,7 +117,7 @@ def test_the_lines_of_the_readme_run_with_the_runtime_alone(bundle, trained, nam
 
 
 @pytest.mark.slow
-def test_the_commands_use_a_runtime(bundle, trained) -> None:
+def test_the_commands_use_a_runtime(bundle: Path, trained: Path) -> None:
     manifest, photo = trained / "images.csv", trained / "nir/p0/0.png"
     words = ["--manifest", manifest, "--split", "val", "--probe", "nir", "--far", "0.2"]
     shown = run("evaluate", "--model", bundle, "--runtime", "opencv", *words)
@@ -128,7 +129,7 @@ def test_the_commands_use_a_runtime(bundle, trained) -> None:
 
 
 @pytest.mark.slow
-def test_a_changed_file_and_an_absent_runtime_are_refused(bundle, trained) -> None:
+def test_a_changed_file_and_an_absent_runtime_are_refused(bundle: Path, trained: Path) -> None:
     words = ["--model", bundle, "--manifest", trained / "images.csv", "--runtime"]
     with pytest.raises(InputError, match="expected a runtime that the bundle has .*got 'coreml'; export it with"):
         run("evaluate", *words, "coreml")

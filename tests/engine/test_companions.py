@@ -42,7 +42,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def make(recipe_for: Callable[..., Any]) -> Callable[..., Any]:
-    def make(manifest, **sections):
+    def make(manifest: Path, **sections: Any):
         merged = {
             name: None if sections.get(name, 0) is None else {**DEFAULTS.get(name, {}), **sections.get(name, {})}
             for name in {**DEFAULTS, **sections}

@@ -25,7 +25,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
-    def make(augmentation: str = "nir", augment: str = "device", **sections):
+    def make(augmentation: str = "nir", augment: str = "device", **sections: Any):
         defaults = {
             "data": {"augmentation": augmentation},
             "method": {"name": "l2"},

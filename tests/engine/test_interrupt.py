@@ -45,7 +45,7 @@ def whole(make: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def send_at(number: int, kind) -> Callable[..., Any]:
-    def send(step):
+    def send(step) -> None:
         if step.number == number:
             os.kill(os.getpid(), kind)
 

@@ -33,7 +33,7 @@ def make(recipe_for: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
     return lambda optimizer=(), **sections: recipe_for(manifest, optimizer={**steps, **dict(optimizer)}, **sections)
 
 
-def run_with_kills(recipe, folder, kills):
+def run_with_kills(recipe, folder: Path, kills) -> None:
     write_recipe(recipe, folder / "recipe.toml")
     words = [str(folder / "recipe.toml"), str(folder), json.dumps(kills)]
     subprocess.run(
@@ -154,7 +154,7 @@ def test_frozen_statistics_stay_and_small_batches_are_warned_of(
 def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(make: Callable[..., Any], tmp_path: Path) -> None:
     """The loss before the step is finite; only the next one would show it."""
 
-    def break_at_two(step):
+    def break_at_two(step) -> None:
         if step.number == 2:
             torch.nn.init.constant_(step.backbone.linear.weight, torch.inf)
 

@@ -30,7 +30,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
     steps = {"iterations": 1, "batch_size": 4}
 
-    def make(method, optimizer: tuple[()] = (), evaluation: tuple[()] = (), **sections):
+    def make(method, optimizer: tuple[()] = (), evaluation: tuple[()] = (), **sections: Any):
         return recipe_for(
             manifest,
             method={"layers": ["stage4"], **method},

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ SETTINGS = {"frozen": {"frozen_batchnorm": True}, "synced": {"sync_batchnorm": T
 def make(recipe_for: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory):
     manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
 
-    def make(**optimizer):
+    def make(**optimizer: Any):
         return recipe_for(
             manifest,
             source={"weights": str(WEIGHTS)},
@@ -58,7 +59,7 @@ def two(make, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
-def test_two_processes_equal_one_with_the_whole_batch(make, two, tmp_path: Path, name) -> None:
+def test_two_processes_equal_one_with_the_whole_batch(make, two, tmp_path: Path, name: str) -> None:
     train(make(**SETTINGS[name]), tmp_path / "one", resume=False)
     start, model = load_file(WEIGHTS), load_file(tmp_path / "one" / "model.safetensors")
     assert max((model[key] - start[key]).abs().max() for key in start) > 0.01
@@ -76,7 +77,7 @@ def test_two_processes_equal_one_with_the_whole_batch(make, two, tmp_path: Path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
-def test_all_ranks_hold_the_same_share_the_evaluation_and_one_writes(two, name) -> None:
+def test_all_ranks_hold_the_same_share_the_evaluation_and_one_writes(two, name: str) -> None:
     mine, theirs = (torch.load(two / f"{name}-{rank}.pt", weights_only=True) for rank in range(2))
     for first, second in zip(mine["stages"], theirs["stages"], strict=True):
         assert first.keys() == second.keys()

@@ -203,7 +203,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_part_stage_step_and_rate(
 ) -> None:
     forward, steps = Objective.forward, []
 
-    def overflow_at_step_three(self, *given, **more):
+    def overflow_at_step_three(self, *given: Any, **more: Any):
         steps.append(1)
         losses = forward(self, *given, **more)
         return {**losses, "spatial": losses["spatial"] * torch.inf} if len(steps) == 3 else losses

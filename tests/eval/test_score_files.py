@@ -13,7 +13,7 @@ from facexfer.eval.score_files import read_scores
 
 @pytest.fixture
 def files(tmp_path: Path) -> Callable[..., Any]:
-    def write(name, values):
+    def write(name: str, values):
         np.save(tmp_path / name, np.array(values))
         return tmp_path / name
 

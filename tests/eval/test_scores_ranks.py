@@ -30,7 +30,7 @@ def measure():
     )
 
 
-def work(rank, ranks, folder):
+def work(rank, ranks, folder: Path) -> None:
     torch.set_num_threads(1)
     pairs.BLOCK = 64
     if ranks:

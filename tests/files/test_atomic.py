@@ -16,7 +16,7 @@ def test_a_folder_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
 
 
 def test_an_error_removes_it(tmp_path: Path) -> None:
-    def fail():
+    def fail() -> None:
         with making_folder(tmp_path / "made") as folder:
             (folder / "file").write_text("half")
             raise ValueError("no more")
@@ -27,7 +27,7 @@ def test_an_error_removes_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_files_keeps_its_name(tmp_path: Path) -> None:
-    def late():
+    def late() -> None:
         with making_folder(tmp_path / "made"):
             (tmp_path / "made").mkdir()
             (tmp_path / "made" / "theirs").write_text("")

@@ -36,7 +36,7 @@ FACES = ("mobilefacenet", "lresnet34e_ir", "mbf")
 
 
 @pytest.fixture(autouse=True)
-def plain_float32():
+def plain_float32() -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
 
@@ -55,7 +55,7 @@ class Known:
         return tuple(torch.full((h, w), 1 / (h * w)) for _, h, w in self.shapes)
 
 
-def make_objective(network, method, device, channels_last: bool = True):
+def make_objective(network, method: str, device, channels_last: bool = True):
     """The same weights on any device: all are drawn on the CPU."""
     torch.manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -127,7 +127,7 @@ def test_embeddings_equal_the_cpus(network, channels_last: bool) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_training_step_equals_the_cpus(method) -> None:
+def test_a_training_step_equals_the_cpus(method: str) -> None:
     found = {}
     for device in ("cpu", "cuda"):
         objective, stage = make_objective("mobilefacenet", method, device)
@@ -146,7 +146,7 @@ def test_a_training_step_equals_the_cpus(method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_all_that_is_trained_and_the_source_live_on_the_gpu(method) -> None:
+def test_all_that_is_trained_and_the_source_live_on_the_gpu(method: str) -> None:
     objective, _ = make_objective("mobilefacenet", method, "cuda")
     tensors = [
         *objective.parameters(),
@@ -158,12 +158,12 @@ def test_all_that_is_trained_and_the_source_live_on_the_gpu(method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_never_waits_for_the_gpu(method) -> None:
+def test_a_step_never_waits_for_the_gpu(method: str) -> None:
     objective, stage = make_objective("mobilefacenet", method, "cuda")
     given = batch(objective, "cuda")
     optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-3, momentum=0.9)
 
-    def whole_step():
+    def whole_step() -> None:
         losses = objective(**given)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
@@ -215,7 +215,7 @@ def test_a_linear_head_and_images_take_a_step() -> None:
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory):
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("faces"))
 
 
@@ -223,7 +223,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory):
     "runtime", [{}, {"augment": "device"}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"tf32": True}]
 )
 def test_a_resumed_run_equals_an_unbroken_one(
-    recipe_for: Callable[..., Recipe], stop_at: Callable[[int], Any], manifest, tmp_path: Path, runtime: dict[str, Any]
+    recipe_for: Callable[..., Recipe],
+    stop_at: Callable[[int], Any],
+    manifest: Path,
+    tmp_path: Path,
+    runtime: dict[str, Any],
 ) -> None:
     """To 1e-3 of the weights: kernels that add in any order may differ in the last bits."""
     recipe = recipe_for(manifest, evaluation={"untouched": False}, runtime={"accelerator": "cuda", **runtime})
@@ -238,7 +242,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
 
 
 @pytest.mark.parametrize("preset", sorted(DEVICE_PRESETS))
-def test_augmentation_waits_for_nothing_and_gives_what_the_cpu_gives(preset) -> None:
+def test_augmentation_waits_for_nothing_and_gives_what_the_cpu_gives(preset: str) -> None:
     batch = torch.randint(0, 256, (3, 112, 112), dtype=torch.uint8).expand(256, -1, -1, -1)
     on_gpu = batch.cuda()
     augment(on_gpu, preset, 0, 0)

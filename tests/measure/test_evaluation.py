@@ -23,7 +23,7 @@ def network() -> BackboneModule:
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory):
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=3, images=3)
 
 
@@ -63,7 +63,7 @@ def test_scores_in_arrays() -> None:
 
 
 @pytest.mark.slow
-def test_a_network_on_a_manifest_a_folder_and_crops(network: BackboneModule, manifest, tmp_path: Path) -> None:
+def test_a_network_on_a_manifest_a_folder_and_crops(network: BackboneModule, manifest: Path, tmp_path: Path) -> None:
     side = facexfer.embed(network, manifest.parent / "nir")
     expected = facexfer.all_pairs(side.embeddings, side.labels, FARS)
     on_folder = facexfer.evaluate(network, manifest.parent / "nir", fars=FARS)

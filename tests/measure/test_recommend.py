@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def measured():
     return draw()
 
 
-def advice_for(measured, door, **more):
+def advice_for(measured, door, **more: Any):
     found = evaluate(embeddings=measured[0], labels=measured[1], fars=[1e-2], door=door, **more)
     return found, json.loads(found.to_json())["recommendation"]
 

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,16 +27,16 @@ def model():
 
 
 @pytest.fixture
-def manifest(tmp_path: Path):
+def manifest(tmp_path: Path) -> Path:
     return write_small_set(tmp_path / "faces", train=1, val=3, images=4)
 
 
-def rows_of(manifest):
+def rows_of(manifest: Path):
     with manifest.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def write(manifest, rows, name: str = "other.csv"):
+def write(manifest: Path, rows, name: str = "other.csv"):
     path = manifest.with_name(name)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -44,12 +45,12 @@ def write(manifest, rows, name: str = "other.csv"):
     return path
 
 
-def evaluate(model, manifest, **options):
+def evaluate(model, manifest: Path, **options: Any):
     return facexfer.evaluate(model, manifest, **{"split": "val", "probe": "nir", "fars": FARS, **options})
 
 
 @pytest.mark.parametrize("way", ["rows", "dotted", "absolute", "copies", "other captures"])
-def test_a_picture_twice_counts_once(model, manifest, way: str) -> None:
+def test_a_picture_twice_counts_once(model, manifest: Path, way: str) -> None:
     once = evaluate(model, manifest)
     rows, again = rows_of(manifest), rows_of(manifest)
     for row in again:
@@ -68,7 +69,7 @@ def test_a_picture_twice_counts_once(model, manifest, way: str) -> None:
     assert json.loads(twice.to_json())["data"]["repeated"] == 12
 
 
-def test_a_picture_under_two_names_is_no_impostor_pair(model, manifest) -> None:
+def test_a_picture_under_two_names_is_no_impostor_pair(model, manifest: Path) -> None:
     once = evaluate(model, manifest)
     rows = rows_of(manifest)
     nir = [row for row in rows if row["split"] == "val" and row["modality"] == "nir"]
@@ -79,7 +80,7 @@ def test_a_picture_under_two_names_is_no_impostor_pair(model, manifest) -> None:
     assert (after.genuine_pairs, after.impostor_pairs) == (before.genuine_pairs + 4, before.impostor_pairs + 7)
 
 
-def test_one_shot_in_one_modality_is_no_pair(model, manifest) -> None:
+def test_one_shot_in_one_modality_is_no_pair(model, manifest: Path) -> None:
     rows = rows_of(manifest)
     for row in rows:
         row["capture"] = f"{row['identity']}/{int(row['capture'][-1]) // 2}"
@@ -88,7 +89,7 @@ def test_one_shot_in_one_modality_is_no_pair(model, manifest) -> None:
     assert (found.points[0].genuine_pairs, found.points[0].impostor_pairs) == (12, 48)
 
 
-def test_a_gallery_of_the_probes_themselves_has_no_pair_with_itself(model, manifest) -> None:
+def test_a_gallery_of_the_probes_themselves_has_no_pair_with_itself(model, manifest: Path) -> None:
     rows = [{**row, "capture": ""} for row in rows_of(manifest)]
     found = evaluate(model, write(manifest, rows), gallery="nir")
     assert found.points[0].genuine_pairs == 12 * 4 - 12
@@ -97,7 +98,7 @@ def test_a_gallery_of_the_probes_themselves_has_no_pair_with_itself(model, manif
     assert evaluate(model, write(manifest, double), gallery="copy").points[0].genuine_pairs == 12 * 4 - 12
 
 
-def test_failures_templates_and_lists_take_each_picture_once(model, manifest, tmp_path: Path) -> None:
+def test_failures_templates_and_lists_take_each_picture_once(model, manifest: Path, tmp_path: Path) -> None:
     rows = rows_of(manifest)
     nir = [row for row in rows if row["split"] == "val" and row["modality"] == "nir"]
     (tmp_path / "failures.csv").write_text(f"identity,modality,split\n{nir[0]['identity']},nir,val\n")
@@ -113,7 +114,7 @@ def test_failures_templates_and_lists_take_each_picture_once(model, manifest, tm
         assert twice[figure] == once[figure]
 
 
-def test_a_listed_pair_of_a_picture_with_itself_is_left_out(model, manifest, tmp_path: Path) -> None:
+def test_a_listed_pair_of_a_picture_with_itself_is_left_out(model, manifest: Path, tmp_path: Path) -> None:
     rows = rows_of(manifest)
     nir = [row for row in rows if row["split"] == "val" and row["modality"] == "nir"]
     shutil.copyfile(manifest.parent / nir[0]["path"], manifest.parent / "copy.png")
@@ -126,7 +127,7 @@ def test_a_listed_pair_of_a_picture_with_itself_is_left_out(model, manifest, tmp
     assert (found.points[0].genuine_pairs, found.points[0].impostor_pairs) == (1, 2)
 
 
-def test_another_picture_under_the_same_name_is_another_fingerprint(model, manifest) -> None:
+def test_another_picture_under_the_same_name_is_another_fingerprint(model, manifest: Path) -> None:
     before = json.loads(evaluate(model, manifest).to_json())["data"]["sha256"]
     row = next(row for row in rows_of(manifest) if row["split"] == "val")
     picture = manifest.parent / row["path"]
@@ -134,7 +135,7 @@ def test_another_picture_under_the_same_name_is_another_fingerprint(model, manif
     assert json.loads(evaluate(model, manifest).to_json())["data"]["sha256"] != before
 
 
-def test_the_side_of_every_image_is_known(model, manifest) -> None:
+def test_the_side_of_every_image_is_known(model, manifest: Path) -> None:
     rows = rows_of(manifest)
     with pytest.warns(DataWarning):
         comparison = compare(load(model), find_faces(write(manifest, rows + rows)), "nir", None)

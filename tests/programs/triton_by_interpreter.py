@@ -21,7 +21,7 @@ def measure():
     )
 
 
-def main():
+def main() -> None:
     between_on_gpu.COLUMNS = 32
     pairs.BLOCK = 30
     usable = between_on_gpu.is_usable

@@ -3,6 +3,7 @@
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,11 +26,11 @@ from facexfer.runs.folder import RunFolder, load_backbone
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory):
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
-def run(root, folder, **sections):
+def run(root: Path, folder: Path, **sections: Any):
     values = {
         "task": "image",
         "source": {"backbone": "mobilenet_v2", "input_size": 64},
@@ -45,7 +46,7 @@ def run(root, folder, **sections):
 
 
 @pytest.fixture(scope="module")
-def runs(root, tmp_path_factory: pytest.TempPathFactory):
+def runs(root: Path, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("runs")
     methods = {"L2": {"name": "l2"}, "AFA": {"name": "afa", "spatial_alpha": 1e-4, "channel_alpha": 1e-4}}
     return {name: run(root, folder / name, method=method) for name, method in methods.items()}
@@ -109,7 +110,7 @@ def test_the_command_writes_both_attentions_as_png_and_svg(
 
 
 @pytest.mark.slow
-def test_accuracy_by_pictures_a_class_from_a_comparison(root, tmp_path: Path) -> None:
+def test_accuracy_by_pictures_a_class_from_a_comparison(root: Path, tmp_path: Path) -> None:
     settings = {"title": "x", "recipe": "cub10-l2", "figures": ["top1"], "seeds": [0], "methods": {"L2": {}}}
     grid = Grid.model_validate({**settings, "datasets": {"two": {}, "four": {}}})
     outcomes = []

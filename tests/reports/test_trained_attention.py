@@ -1,6 +1,7 @@
 """A run keeps what its attention modules learned, and it can be shown."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from facexfer.runs.folder import RunFolder
 from facexfer.runs.state import load_state
 
 
-def run_of(folder, **method):
+def run_of(folder: Path, **method: Any):
     values = {
         "source": {"backbone": "mobilefacenet"},
         "data": {"manifest": str(write_small_set(folder / "faces"))},

@@ -38,7 +38,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     file = tmp_path / "a.safetensors"
     save_state(file, {"step": 1})
 
-    def full_disk(file):
+    def full_disk(file: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)

@@ -140,7 +140,7 @@ def reads(monkeypatch: pytest.MonkeyPatch):
     places = sections_of()
     plain = BaseModel.__getattribute__
 
-    def recorded(self, name):
+    def recorded(self, name: str):
         caller = sys._getframe(1).f_globals["__name__"]
         if name in type(self).model_fields and caller != "facexfer.tasks.keys":
             seen.update(f"{place}{name}" for place in places.get(type(self), ()))
@@ -153,7 +153,7 @@ def reads(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", sorted(TASKS))
-def test_every_key_that_a_task_may_set_is_read_by_its_runs(task, reads, tmp_path: Path) -> None:
+def test_every_key_that_a_task_may_set_is_read_by_its_runs(task: str, reads, tmp_path: Path) -> None:
     places = {
         "faces": write_small_set(tmp_path / "faces", train=2, val=2, images=2).parent,
         "images": write_pictures(tmp_path / "images"),

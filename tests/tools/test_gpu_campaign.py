@@ -27,7 +27,7 @@ accelerator = "cpu"
 """
 
 
-def campaign(*words):
+def campaign(*words: str):
     command = [sys.executable, TOOL, "--device", "cpu", "--smoke", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -26,7 +26,7 @@ def backbone():
     )  # fmt: skip
 
 
-def objective(name, stage: int = 0, frozen_batchnorm: bool = False, **options):
+def objective(name: str, stage: int = 0, frozen_batchnorm: bool = False, **options: Any):
     target = backbone()
     source = copy.deepcopy(target).eval().requires_grad_(False)
     chosen = create(name, **options)[stage]

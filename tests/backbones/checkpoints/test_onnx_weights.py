@@ -283,7 +283,7 @@ def test_packs_are_downloaded_by_insightface(monkeypatch: pytest.MonkeyPatch, ex
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 

@@ -19,7 +19,7 @@ def gradients(
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (4, 3)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("slopes", [1, 3])
-def test_gradients_are_those_of_torch(shape: tuple[int, ...], layout, slopes: int) -> None:
+def test_gradients_are_those_of_torch(shape: tuple[int, ...], layout: torch.memory_format, slopes: int) -> None:
     torch.manual_seed(0)
     images, towards = torch.randn(shape), torch.randn(shape)
     if len(shape) == 4:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,14 +14,14 @@ from facexfer.data.layouts.walk import count_others, find_lists, walk_photos
 from facexfer.errors import InputError
 
 
-def tree(root, *names):
+def tree(root: Path, *names):
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(root / name), np.full((20, 20), 90, np.uint8))
     return root
 
 
-def listed(layout, root, **options):
+def listed(layout: str, root: Path, **options: Any):
     return {entry.name: entry for entry in LAYOUTS[layout](root, LayoutOptions(**options))}
 
 
@@ -60,7 +61,7 @@ def test_a_wrong_expression_is_an_error(tmp_path: Path, pattern: str, message: s
 
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"manifest"}))
-def test_an_empty_folder_is_an_error(tmp_path: Path, layout) -> None:
+def test_an_empty_folder_is_an_error(tmp_path: Path, layout: str) -> None:
     with pytest.raises(InputError, match="expected"):
         listed(layout, tmp_path)
 

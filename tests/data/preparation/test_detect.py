@@ -24,7 +24,7 @@ def write_bright_cell_detector(path: Path, landmarks: bool = True) -> Path:
     """Write a network with SCRFD's nine outputs (six without points) that finds cells brighter than mid-grey."""
     nodes, outputs, constants = [], [], []
 
-    def constant(name, value):
+    def constant(name: str, value):
         constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
@@ -91,7 +91,7 @@ def test_a_pack_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(InputError, match="or an InsightFace pack, got 'other'; there is no det_"):
         open_detector("other")
 
-    def refuse(*_):
+    def refuse(*_: object) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr(storage, "ensure_available", refuse)

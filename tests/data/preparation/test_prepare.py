@@ -171,7 +171,7 @@ def test_one_run_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     seen = []
 
-    def run_another(done, total):
+    def run_another(done: int, total: int) -> None:
         seen.append(done)
         with pytest.raises(InputError, match="expected a folder that no other run writes to, one is at work in it"):
             prepare(entries_of(tmp_path / "set"), out, OPTIONS, None)
@@ -187,7 +187,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatc
     with pytest.raises(InputError, match="expected a folder to write to, got: "):
         prepare(entries_of(tmp_path / "set"), tmp_path / "file" / "out", OPTIONS, None)
 
-    def full(path, data):
+    def full(path: Path, data) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("facexfer.data.preparation.crop.write_bytes", full)

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -94,7 +95,7 @@ def test_strong_changes_more_than_mild() -> None:
 
 
 def test_bad_input_is_one_line_and_writes_nothing(manifest: Path, tmp_path: Path) -> None:
-    def refused(match, crops=manifest, out=tmp_path / "out", **words):
+    def refused(match, crops=manifest, out=tmp_path / "out", **words: Any) -> None:
         with pytest.raises(InputError, match=match):
             write_simulated_set(crops, out, **{"strength": "mild", **words})
         assert not (tmp_path / "out").exists()
@@ -128,7 +129,7 @@ def test_crops_whose_copies_would_share_a_name_are_refused(tmp_path: Path) -> No
 
 
 def test_what_fails_half_way_leaves_nothing(manifest: Path, tmp_path: Path) -> None:
-    def advance(done, total):
+    def advance(done: int, total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
@@ -138,7 +139,7 @@ def test_what_fails_half_way_leaves_nothing(manifest: Path, tmp_path: Path) -> N
 
 
 def test_a_folder_that_appears_meanwhile_is_left_alone(manifest: Path, tmp_path: Path) -> None:
-    def advance(done, total):
+    def advance(done: int, total: int) -> None:
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / "theirs").write_text("")
 

@@ -15,7 +15,7 @@ from facexfer.transfer.terms import feature_distance
 SHAPES = ((256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7))
 
 
-def summary(**options):
+def summary(**options: Any):
     return [
         (stage.name, [term.name for term in stage.terms], stage.reference, stage.share, stage.rate_factor)
         for stage in create("afa", **options)
@@ -71,7 +71,7 @@ def test_bad_options_are_errors() -> None:
         create("afa", variant="spacial")
 
 
-def channel_term(**options):
+def channel_term(**options: Any):
     torch.manual_seed(0)
     (stage,) = create("afa", variant="channel", **options)
     return stage.terms[0].make(StageSetting(((16, 4, 4),), 8, 2, None, None))
@@ -130,6 +130,6 @@ def test_limits_that_do_not_fit_are_errors(options: dict[str, Any], message: str
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_the_shares_of_every_method_that_trains_sum_to_one(name) -> None:
+def test_the_shares_of_every_method_that_trains_sum_to_one(name: str) -> None:
     stages = create(name)
     assert sum(stage.share for stage in stages) == pytest.approx(1 if stages else 0)

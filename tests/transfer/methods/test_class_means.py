@@ -40,7 +40,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
-    def make(**sections):
+    def make(**sections: Any):
         defaults = {
             "source": {"recalibrate_batchnorm": True},
             "companions": {"match": "identity"},

@@ -1,6 +1,7 @@
 """L2-SP, LwF, Soft Fine-tuning, DELTA and fixed attention: what trains, where gradients reach, zero, scale."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ class Known:
         return tuple(torch.randn(h * w).softmax(0).view(h, w) for _, h, w in SHAPES)
 
 
-def objective(name, **options):
+def objective(name: str, **options: Any):
     torch.manual_seed(1)
     target = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
@@ -63,7 +64,7 @@ METHODS = [
 
 
 @pytest.mark.parametrize(("name", "options"), METHODS)
-def test_zero_at_the_start_in_eval_mode(name, options) -> None:
+def test_zero_at_the_start_in_eval_mode(name: str, options) -> None:
     module, _ = objective(name, **options)
     _, *parts = module.eval()(*batch()).values()
     assert parts
@@ -71,7 +72,7 @@ def test_zero_at_the_start_in_eval_mode(name, options) -> None:
 
 
 @pytest.mark.parametrize(("name", "options"), METHODS)
-def test_gradients_reach_all_that_is_trained_and_nothing_else(name, options) -> None:
+def test_gradients_reach_all_that_is_trained_and_nothing_else(name: str, options) -> None:
     module, _ = objective(name, **options)
     module.train()
     with torch.no_grad():

@@ -53,7 +53,7 @@ class Known:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FACES, *IMAGES])
-def test_every_method_takes_a_step_and_channel_weights_are_those_of_the_plain_way(name) -> None:
+def test_every_method_takes_a_step_and_channel_weights_are_those_of_the_plain_way(name: str) -> None:
     torch.manual_seed(0)
     size = (IMAGES[name],) * 2 if name in IMAGES else None
     target, source = create_backbone(name, input_size=size), create_backbone(name, input_size=size)
@@ -94,12 +94,12 @@ def test_every_method_takes_a_step_and_channel_weights_are_those_of_the_plain_wa
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory):
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("pictures"), train=3, val=1)
 
 
 @pytest.fixture(scope="module")
-def weights(root):
+def weights(root: Path) -> Path:
     torch.manual_seed(0)
     torch.save(torchvision.models.mobilenet_v2(num_classes=5).state_dict(), root / "weights.pth")
     return root / "weights.pth"
@@ -117,7 +117,7 @@ def weights(root):
     ],
 )
 def test_every_new_method_runs_on_images(
-    method: dict[str, str], parts: set[str], root, weights, tmp_path: Path
+    method: dict[str, str], parts: set[str], root: Path, weights: Path, tmp_path: Path
 ) -> None:
     values = {
         "task": "image",

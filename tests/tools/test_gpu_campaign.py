@@ -27,8 +27,8 @@ accelerator = "cpu"
 """
 
 
-def campaign(*words: str):
-    command = [sys.executable, TOOL, "--device", "cpu", "--smoke", *words]
+def campaign(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(TOOL), "--device", "cpu", "--smoke", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

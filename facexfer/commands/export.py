@@ -33,6 +33,11 @@ def export(
         list[str] | None,
         typer.Option(help="Of a bundle: also a file for each of these runtimes, openvino or openvino:int8."),
     ] = None,
+    gallery_model: Annotated[
+        Path | None,
+        typer.Option(help="For a bundle: the network that embeds those who are enrolled; the run's embeds the probes."),
+    ] = None,
+    gallery_backbone: Annotated[str | None, typer.Option(help="Its network's name, for foreign weights.")] = None,
     even_if_failed: Annotated[
         bool, typer.Option("--even-if-failed", help="Export even a run that diverged or ended far below its source.")
     ] = False,
@@ -49,8 +54,8 @@ def export(
         raise InputError("expected a run folder, or --model WEIGHTS with --backbone NAME; give one of them")
     written = write(
         source, out, backbone=backbone, precision=precision, far=far, opset=opset, batch=batch, max_loss=max_loss,
-        detector=detector, runtime=tuple(runtime or ()), even_if_failed=even_if_failed, say=show_row,
-        say_runtime=show_runtime_file,
+        detector=detector, runtime=tuple(runtime or ()), gallery_model=gallery_model,
+        gallery_backbone=gallery_backbone, even_if_failed=even_if_failed, say=show_row, say_runtime=show_runtime_file,
     )  # fmt: skip
     if written.difference is None:
         typer.echo(f"{out}: written")

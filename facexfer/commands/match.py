@@ -8,7 +8,7 @@ import typer
 
 def match(
     bundle: Annotated[Path, typer.Option(help="A bundle that facexfer export wrote.")],
-    photos: Annotated[list[Path] | None, typer.Argument(help="Two photos to compare.")] = None,
+    photos: Annotated[list[Path] | None, typer.Argument(help="Two photos to compare; the enrolled one first.")] = None,
     detector: Annotated[
         str | None,
         typer.Option(help="YuNet or an InsightFace detector. Without one, photos are taken as aligned crops."),
@@ -41,7 +41,9 @@ def match(
         score, yes, no = scores[name], name, f"nobody of {len(people)} enrolled; closest is {name}"
     else:
         depths = depths_of(photos or ())
-        first, second = (matcher.embed(photo, depths) for photo in photos or ())
+        assert photos is not None
+        known, seen = photos
+        first, second = matcher.embed(known, depths, enrolled=True), matcher.embed(seen, depths)
         score, yes, no = float(first @ second), "the same person", "two persons"
     if depths.text:
         typer.echo(f"bits per channel: {depths.text}", err=True)

@@ -5,23 +5,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facexfer.backbones.parts.info import BackboneInfo
+from facexfer.backbones.parts.info import BackboneInfo, BackboneModule
 from facexfer.data.manifest import read_manifest
 from facexfer.data.pictures.depths import find_depths
 from facexfer.deploy.calibration import calibration_crops
 from facexfer.deploy.contract import (
     CONTRACT,
     DETECTOR,
+    GALLERY,
     MODEL,
     choose_point,
     write_pack_manifest,
 )
-from facexfer.deploy.gate import TOLERANCES, GateRow, Tolerance, measure
+from facexfer.deploy.gate import TOLERANCES, GateData, GateRow, Tolerance, measure
 from facexfer.deploy.onnx_export import INPUT, check_form, export_onnx, preprocessing
 from facexfer.deploy.quantize import PRECISIONS, write_precision
 from facexfer.deploy.readme import write_readme
@@ -36,10 +37,10 @@ from facexfer.eval.scores import operating_points
 from facexfer.eval.verification import OperatingPoint
 from facexfer.files.atomic import write_text
 from facexfer.files.digest import file_digest
-from facexfer.measure.embedder import load
+from facexfer.measure.embedder import OnnxEmbedder, load
 from facexfer.measure.evaluate import Request, evaluate_comparison
-from facexfer.measure.pair_sets import Comparison, compare
-from facexfer.recipe import Recipe, read_recipe
+from facexfer.measure.pair_sets import Comparison
+from facexfer.recipe import PairsSection, Recipe, read_recipe
 from facexfer.runs.folder import RunFolder, load_backbone
 
 
@@ -55,6 +56,7 @@ class Order:
         largest_loss: TAR that may be lost, as a fraction; None takes that of `TOLERANCES`.
         detector: A detector of InsightFace's form that is put in, for its ``FaceAnalysis``.
         runtimes: Other runtimes that a file is put in for, such as ``openvino`` or ``openvino:int8``.
+        gallery: The network that embeds those who are enrolled, where that is not the run's.
     """
 
     precisions: tuple[str, ...] = ("fp32",)
@@ -64,6 +66,7 @@ class Order:
     largest_loss: float | None = None
     detector: Path | None = None
     runtimes: tuple[str, ...] = ()
+    gallery: BackboneModule | None = None
 
     def __post_init__(self) -> None:
         check_form(self.opset, self.batch)
@@ -109,32 +112,37 @@ def make_bundle(
     network, recipe = load_backbone(run), read_recipe(RunFolder(run).recipe_file)
     if recipe.data.manifest is None:
         raise InputError(f"{run}: expected a run on faces, got task '{recipe.task}'; export a single .onnx file of it")
-    manifest, pairs = read_manifest(recipe.data.manifest), recipe.evaluation.pairs[0]
+    manifest, pairs = read_manifest(recipe.data.manifest), _pairs(run, recipe, order)
     images = manifest.select(split=recipe.data.val_split)
     fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))
-    measured = compare(load(run), images, pairs.probe, pairs.gallery)
+    data = GateData(images, pairs, fars, None if order.gallery is None else load(order.gallery))
+    measured = data.compare(load(run))
     choose_point(operating_points(measured.pairs(), fars), order.far)  # an unsupported FAR is an error before the work
     calibration = functools.cache(lambda: calibration_crops(manifest, recipe, network.info.input_size))
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
-        exported = Path(place) / "fp32.onnx"
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
+        place = Path(name)
+        if order.gallery is not None:
+            export_onnx(order.gallery, place / GALLERY, order.opset, order.batch)
+            data = replace(data, gallery=OnnxEmbedder(place / GALLERY))
+        exported = place / "fp32.onnx"
         export_onnx(network, exported, order.opset, order.batch)
         rows: list[GateRow] = []
         comparisons: list[Comparison] = []
         for precision in order.precisions:
-            file = Path(place) / f"{precision}.onnx"
+            file = place / f"{precision}.onnx"
             if file != exported:
                 write_precision(precision, exported, file, calibration)
-            row, comparison = measure(precision, file, measured, images, pairs, fars, order.tolerance(precision))
+            row, comparison = measure(precision, file, measured, data, order.tolerance(precision))
             say(row)
             rows.append(row)
             comparisons.append(comparison)
         files = []
         original = make_original(network, exported, order.batch, calibration)
-        for name in order.runtimes:
-            choice = choose_runtime(name)
-            converted = convert(choice, original, Path(place))
-            size, tolerance = network.info.input_size, order.tolerance(choice.precision)
-            files.append(measure_runtime(converted, Path(place), measured, images, pairs, fars, tolerance, size))
+        for runtime in order.runtimes:
+            choice = choose_runtime(runtime)
+            converted = convert(choice, original, place)
+            tolerance = order.tolerance(choice.precision)
+            files.append(measure_runtime(converted, place, measured, data, tolerance, network.info.input_size))
             say_runtime(files[-1])
         gated = [*rows, *(each.row for each in files if each.row is not None)]
         if problems := [problem for row in gated for problem in row.problems]:
@@ -144,28 +152,53 @@ def make_bundle(
         if depths.text:
             facts["bits"] = depths.read_as()
         findings = evaluate_comparison(comparisons[0], Request(tuple(fars)), facts=facts)
-        point = choose_point(findings.points, order.far)
-        folder = Path(place) / out.name
-        folder.mkdir()
-        shutil.copyfile(Path(place) / f"{order.precisions[0]}.onnx", folder / MODEL)
-        if order.detector is not None:
-            shutil.copyfile(order.detector, folder / DETECTOR)
+        folder = place / out.name
+        _fill(folder, place, order, files)
         write_report(folder / "report", findings)
-        for name in {name for each in files for name in each.files}:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(Path(place) / name, folder / name)
+        point = choose_point(findings.points, order.far)
         contract = _contract(folder, order, network.info, recipe, rows, findings_to_json(findings), point)
+        contract["pairs"] = pairs.model_dump()
         contract |= summary_of(comparisons[0].pairs(), findings)
         contract["runtimes"] = [describe(each, folder) for each in files]
         contract["recommended"] = recommendation(gated)
-        papers = {
-            CONTRACT: json.dumps(contract, indent=2) + "\n",
-            "README.md": write_readme(out.name, contract),
-            **write_pack_manifest(out.name, folder, contract),
-        }
-        for name, text in papers.items():
-            write_text(folder / name, text)
+        _write_papers(folder, out.name, contract)
         os.replace(folder, out)
+
+
+def _pairs(run: Path, recipe: Recipe, order: Order) -> PairsSection:
+    """The pairs that decide: the recipe's first, or the first with a gallery where that has its own network."""
+    if order.gallery is None:
+        return recipe.evaluation.pairs[0]
+    for pairs in recipe.evaluation.pairs:
+        if pairs.gallery is not None:
+            return pairs
+    raise InputError(
+        f"{run}: expected evaluation.pairs with a gallery for a gallery's own network, got none; train with "
+        '--set \'evaluation.pairs=[{ gallery = "vis", probe = "nir" }]\''
+    )
+
+
+def _fill(folder: Path, place: Path, order: Order, files: Sequence[RuntimeFile]) -> None:
+    """Move what was measured into the bundle's folder."""
+    folder.mkdir()
+    shutil.copyfile(place / f"{order.precisions[0]}.onnx", folder / MODEL)
+    if order.gallery is not None:
+        shutil.move(place / GALLERY, folder / GALLERY)
+    if order.detector is not None:
+        shutil.copyfile(order.detector, folder / DETECTOR)
+    for name in {name for each in files for name in each.files}:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(place / name, folder / name)
+
+
+def _write_papers(folder: Path, name: str, contract: dict[str, Any]) -> None:
+    papers = {
+        CONTRACT: json.dumps(contract, indent=2) + "\n",
+        "README.md": write_readme(name, contract),
+        **write_pack_manifest(name, folder, contract),
+    }
+    for file, text in papers.items():
+        write_text(folder / file, text)
 
 
 def _contract(
@@ -190,10 +223,20 @@ def _contract(
             "threshold": None if point is None else point.threshold,
         },
         "evaluation": evaluation,
-        "pairs": recipe.evaluation.pairs[0].model_dump(),
         "gate": [asdict(row) for row in rows],
         "recipe": recipe.model_dump(mode="json"),
         "source": info.source,
         "licence": info.licence,
         "detector": DETECTOR if order.detector is not None else None,
+        "gallery": None if order.gallery is None else _gallery(folder, order.gallery.info),
+    }
+
+
+def _gallery(folder: Path, info: BackboneInfo) -> dict[str, Any]:
+    return {
+        "file": GALLERY,
+        "sha256": file_digest(folder / GALLERY),
+        "preprocessing": preprocessing(info),
+        "source": info.source,
+        "licence": info.licence,
     }

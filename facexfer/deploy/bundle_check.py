@@ -5,14 +5,13 @@ from pathlib import Path
 
 from facexfer.data.manifest import read_manifest
 from facexfer.deploy.contract import MODEL, read_contract
-from facexfer.deploy.gate import TOLERANCES, GateRow, Latency, Tolerance, measure, measure_latencies
+from facexfer.deploy.gate import TOLERANCES, GateData, GateRow, Latency, Tolerance, measure, measure_latencies
 from facexfer.deploy.runtime_files import find_runtime_file, gate_of, open_runtime
 from facexfer.deploy.runtime_gate import measure_runtime, runtime_latencies
 from facexfer.errors import InputError, RunError
-from facexfer.files.digest import file_digest
+from facexfer.eval.scores import operating_points
 from facexfer.measure.embedder import Embedder, OnnxEmbedder, load
-from facexfer.measure.pair_sets import compare, verify
-from facexfer.recipe import parse_recipe
+from facexfer.recipe import PairsSection, parse_recipe
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,13 @@ def verify_bundle(
     contract = read_contract(folder)
     content = contract.content
     file = folder / MODEL
-    if file_digest(file) != content.get("sha256"):
-        raise RunError(f"{file}: expected the file that was measured, its SHA-256 is another")
+    contract.check_files()
     recipe = parse_recipe(content["recipe"], str(folder))
     manifest = manifest or recipe.data.manifest
     assert manifest is not None
     if not manifest.is_file():
         raise InputError(f"{manifest}: expected the images that the bundle was measured on; give them by --manifest")
-    images, pairs = read_manifest(manifest).select(split=recipe.data.val_split), recipe.evaluation.pairs[0]
+    images = read_manifest(manifest).select(split=recipe.data.val_split)
     if images.fingerprint() != content["evaluation"]["data"]:
         raise InputError(f"{manifest}: expected the images that the bundle was measured on, got others; check the path")
     other = None if runtime is None else find_runtime_file(content, runtime)
@@ -66,16 +64,17 @@ def verify_bundle(
     gate = content["gate"][0] if other is None else gate_of(content, other)
     # Of a runtime's file the gate has the figures; those of the bundle itself are of model.onnx.
     said = contract.tars if other is None else {each["far"]: each["second"] for each in gate["differences"] if each}
-    fars, crop, row = list(said), images.images[0].path, None
+    gallery = None if contract.gallery is None else OnnxEmbedder(contract.gallery)
+    data, row = GateData(images, PairsSection.model_validate(content["pairs"]), list(said), gallery), None
     if run is None:
-        points = verify(embedder, images, fars, pairs.probe, pairs.gallery)
+        points = operating_points(data.compare(embedder).pairs(), data.fars)
         now = {point.far: point.tar or 0.0 for point in points}
     else:
-        reference, tolerance = compare(load(run), images, pairs.probe, pairs.gallery), Tolerance(**gate["tolerance"])
+        reference, tolerance = data.compare(load(run)), Tolerance(**gate["tolerance"])
         if other is None:
-            row, _ = measure(content["precision"], file, reference, images, pairs, fars, tolerance)
+            row, _ = measure(content["precision"], file, reference, data, tolerance)
         else:
-            row = measure_runtime(other, folder, reference, images, pairs, fars, tolerance, embedder.input_size).row
+            row = measure_runtime(other, folder, reference, data, tolerance, embedder.input_size).row
         assert row is not None  # it was opened above, so it runs here
         if row.problems:
             raise RunError(f"{'; '.join(row.problems)}; do not use it here")
@@ -88,7 +87,7 @@ def verify_bundle(
     if row is not None:
         latencies = row.latencies
     elif other is None:
-        latencies = measure_latencies(file, crop)
+        latencies = measure_latencies(file, data.crop)
     else:
-        latencies = runtime_latencies(other, folder, crop, embedder.input_size)
+        latencies = runtime_latencies(other, folder, data.crop, embedder.input_size)
     return Verified(tuple((far, before, now[far]) for far, before in said.items()), latencies, row)

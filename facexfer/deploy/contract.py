@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facexfer.errors import InputError
+from facexfer.errors import InputError, RunError
 from facexfer.eval.verification import OperatingPoint
 from facexfer.files.digest import file_digest
 
-MODEL, CONTRACT, DETECTOR = "model.onnx", "model.json", "detector.onnx"
+MODEL, CONTRACT, DETECTOR, GALLERY = "model.onnx", "model.json", "detector.onnx", "gallery.onnx"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,24 @@ class Contract:
         """Target FAR -> TAR, where the data supports it."""
         rows = self.content["evaluation"]["operating_points"]
         return {row["far"]: row["tar"] for row in rows if row["supported"]}
+
+    @property
+    def gallery(self) -> Path | None:
+        """The network of those who are enrolled, where it is another than the probes'."""
+        return self.folder / GALLERY if self.content.get("gallery") else None
+
+    def check_files(self) -> None:
+        """Check that the ONNX files are those that were measured.
+
+        Raises:
+            RunError: If one is another.
+        """
+        said = {MODEL: self.content.get("sha256")}
+        if self.gallery is not None:
+            said[GALLERY] = self.content["gallery"]["sha256"]
+        for name, digest in said.items():
+            if file_digest(self.folder / name) != digest:
+                raise RunError(f"{self.folder / name}: expected the file that was measured, its SHA-256 is another")
 
     @property
     def far(self) -> float | None:

@@ -41,6 +41,8 @@ def export(
     max_loss: float | None = None,
     detector: str | Path | None = None,
     runtime: Sequence[str] = (),
+    gallery_model: str | Path | BackboneModule | None = None,
+    gallery_backbone: str | None = None,
     even_if_failed: bool = False,
     say: Callable[[GateRow], None] = lambda row: None,
     say_runtime: Callable[[RuntimeFile], None] = lambda file: None,
@@ -58,6 +60,9 @@ def export(
         max_loss: Of a bundle: TAR that may be lost, a fraction; None takes 0.001, for int8 0.01.
         detector: Of a bundle: an InsightFace detector to put in, for its ``FaceAnalysis``.
         runtime: Of a bundle: other runtimes to put a file in for, ``openvino`` or with a precision ``openvino:int8``.
+        gallery_model: Of a bundle: the network that has embedded those who are enrolled and goes on doing so; the run's
+            network embeds the probes alone. Thresholds are those of the two together.
+        gallery_backbone: Its network's name, for foreign weights.
         even_if_failed: Export also a run that diverged or ended far below its source.
         say: Shows each row of the gate as it is measured.
         say_runtime: Shows each other runtime's file as it is measured.
@@ -79,10 +84,11 @@ def export(
     if isinstance(model, Path) and backbone is None and not even_if_failed:
         RunFolder(model).check_not_failed("train again, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":
-        if precision is not None or far is not None or max_loss is not None or detector is not None or runtime:
+        of_bundles = (precision, far, max_loss, detector, gallery_model)
+        if any(each is not None for each in of_bundles) or runtime:
             raise InputError(
-                f"{out}: expected a folder with --precision, --far, --max-loss, --detector and --runtime, got a "
-                "file; a single file is fp32"
+                f"{out}: expected a folder with --precision, --far, --max-loss, --detector, --gallery-model and "
+                "--runtime, got a file; a single file is fp32"
             )
         return Exported(out, export_onnx(_network(model, backbone), out, opset, batch))
     if isinstance(model, BackboneModule) or backbone is not None:
@@ -94,9 +100,16 @@ def export(
         rows.append(row)
         say(row)
 
-    order = Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, place, tuple(runtime))
+    gallery = None if gallery_model is None else _gallery(gallery_model, gallery_backbone)
+    order = Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, place, tuple(runtime), gallery)
     make_bundle(model, out, order, see, say_runtime)
     return Exported(out, gate=tuple(rows))
+
+
+def _gallery(model: str | Path | BackboneModule, backbone: str | None) -> BackboneModule:
+    if isinstance(model, str | Path) and backbone is None and not Path(model).is_dir():
+        raise InputError(f"{model}: expected a run folder, or weights with --gallery-backbone NAME; check the path")
+    return _network(Path(model) if isinstance(model, str) else model, backbone)
 
 
 def _network(model: Path | BackboneModule, backbone: str | None) -> BackboneModule:

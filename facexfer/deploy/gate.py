@@ -56,6 +56,32 @@ TOLERANCES = {
 
 
 @dataclass(frozen=True)
+class GateData:
+    """What every file is measured on.
+
+    Attributes:
+        images: The manifest's images, of one split.
+        pairs: The modalities that are compared.
+        fars: The targets.
+        gallery: Embeds the gallery where that has a network of its own, or None.
+    """
+
+    images: Manifest
+    pairs: PairsSection
+    fars: Sequence[float]
+    gallery: Embedder | None = None
+
+    @property
+    def crop(self) -> Path:
+        """An image to time files with."""
+        return self.images.images[0].path
+
+    def compare(self, embedder: Embedder) -> Comparison:
+        """Embed the images."""
+        return compare(embedder, self.images, self.pairs.probe, self.pairs.gallery, self.gallery)
+
+
+@dataclass(frozen=True)
 class Latency:
     """How long one call takes.
 
@@ -116,9 +142,7 @@ def measure(
     precision: str,
     file: Path,
     run: Comparison,
-    images: Manifest,
-    pairs: PairsSection,
-    fars: Sequence[float],
+    data: GateData,
     tolerance: Tolerance,
 ) -> tuple[GateRow, Comparison]:
     """Measure a file on the images on which the run was measured.
@@ -127,17 +151,15 @@ def measure(
         precision: Of the file.
         file: The ONNX file.
         run: The run's own comparison.
-        images: The manifest's images, of one split.
-        pairs: The modalities that the comparison is of.
-        fars: The targets.
+        data: On which that is.
         tolerance: What is allowed.
 
     Returns:
         The row, and the file's comparison.
     """
-    got = compare(OnnxEmbedder(file), images, pairs.probe, pairs.gallery)
-    latencies = measure_latencies(file, images.images[0].path)
-    return make_row(precision, file.stat().st_size / 1e6, latencies, run, got, fars, tolerance), got
+    got = data.compare(OnnxEmbedder(file))
+    latencies = measure_latencies(file, data.crop)
+    return make_row(precision, file.stat().st_size / 1e6, latencies, run, got, data.fars, tolerance), got
 
 
 def make_row(

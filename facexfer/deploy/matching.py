@@ -39,7 +39,7 @@ class Threshold:
 
 
 class Matcher:
-    """A bundle's network, its thresholds, and a detector for photos that are no crops.
+    """A bundle's network (two, where the gallery has its own), its thresholds, and a detector for photos, not crops.
 
     Args:
         bundle: The folder.
@@ -58,6 +58,8 @@ class Matcher:
         self._embedder: Embedder = (
             OnnxEmbedder(bundle / MODEL, threads=threads) if runtime is None else open_runtime(bundle, runtime, threads)
         )
+        gallery = self._contract.gallery
+        self._enrolling = self._embedder if gallery is None else OnnxEmbedder(gallery, threads=threads)
         self._detector: Detector | None = None if detector is None else open_detector(detector, threads=threads or 0)
         self._options = CropOptions(self._embedder.input_size, pre_cropped=detector is None)
 
@@ -76,12 +78,13 @@ class Matcher:
             )
         return Threshold(thresholds[chosen], chosen)
 
-    def embed(self, photo: Path | bytes, depths: Depths | None = None) -> np.ndarray:
+    def embed(self, photo: Path | bytes, depths: Depths | None = None, enrolled: bool = False) -> np.ndarray:
         """Embed a photo's face, found as `facexfer.prepare` finds it.
 
         Args:
             photo: The file, or what would be in it.
             depths: What the photos that it is compared with use, if they have more than 8 bits.
+            enrolled: Embed it by the gallery's network, where the bundle has one.
 
         Returns:
             The unit embedding (D,).
@@ -89,7 +92,7 @@ class Matcher:
         Raises:
             InputError: If the photo is unreadable, without a face, or no crop where there is no detector.
         """
-        unit, record = self._embed(_entry(photo), depths)
+        unit, record = self._embed(_entry(photo), depths, self._enrolling if enrolled else self._embedder)
         if unit is None:
             wanted = "an aligned crop" if self._detector is None else "a face"
             advice = "give --detector, or a crop" if record.reason == "wrong-size" else "take another photo"
@@ -114,7 +117,7 @@ class Matcher:
         listed: dict[str, int] = defaultdict(int)
         failures = []
         for entry in photos:
-            unit, record = self._embed(entry, depths)
+            unit, record = self._embed(entry, depths, self._enrolling)
             if entry.identity:
                 listed[entry.identity] += 1
                 found.setdefault(entry.identity, [])
@@ -130,10 +133,12 @@ class Matcher:
         counts = {name: (len(units), listed[name]) for name, units in found.items()}
         return Enrolment(people, counts, tuple(failures), count_others(folder))
 
-    def _embed(self, entry: PhotoEntry, depths: Depths | None) -> tuple[np.ndarray | None, CropRecord]:
+    def _embed(
+        self, entry: PhotoEntry, depths: Depths | None, embedder: Embedder
+    ) -> tuple[np.ndarray | None, CropRecord]:
         entry = replace(entry, usual_bits=None if depths is None else depths.usual(None))
         crop, record = cut_face(entry, load_photo(entry, self._options), self._options, self._detector)
-        return None if crop is None else unit_length(self._embedder.embed(crop[None]))[0], record
+        return None if crop is None else unit_length(embedder.embed(crop[None]))[0], record
 
 
 def list_people(folder: Path) -> tuple[PhotoEntry, ...]:

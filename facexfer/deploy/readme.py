@@ -16,7 +16,7 @@ opencv:
 `facexfer match` decides by the same threshold. `model.json` has the others, `report/` the evaluation, and
 `facexfer verify-bundle` measures again.
 
-{runtimes}{insightface}
+{gallery}{runtimes}{insightface}
 
 Source of the weights: {source}.
 Licence: {licence}.
@@ -33,6 +33,18 @@ _WITHOUT_DETECTOR = (
     "`facexfer export --detector FILE` puts one in."
 )
 _NOT_SQUARE = "InsightFace itself takes square crops only, so this file is not for it."
+_GALLERY = """**Two networks.** `gallery.onnx` embeds those who are enrolled ({enrolled}), `model.onnx` (or another
+runtime's file) the probes ({probe}). A gallery that it has made earlier stays valid, and the thresholds are those of
+the two together. Feed both alike; in the lines above, a is then
+
+```python
+gallery = onnxruntime.InferenceSession("gallery.onnx", providers=["CPUExecutionProvider"])
+a = gallery.run(None, {{"input": {fed}}})[0][0]
+```
+
+Licence of `gallery.onnx`: {licence}.
+
+"""
 _CODE = """```python
 {imports}
 {opens}
@@ -66,12 +78,23 @@ def write_readme(name: str, contract: dict[str, Any]) -> str:
         origin_of_threshold="The data that `model.json` names supports no threshold."
         if point["far"] is None
         else f"The threshold belongs to FAR {point['far']:g} on the data that `model.json` names.",
+        gallery=_gallery(contract, batch) if contract["gallery"] else "",
         runtimes="".join(_runtime(entry, threshold) for entry in contract["runtimes"]),
         insightface=_PACK + (_WITH_DETECTOR if contract["detector"] else _WITHOUT_DETECTOR)
         if height == width
         else _NOT_SQUARE,
         source=contract["source"] or "none, random weights",
         licence=contract["licence"],
+    )
+
+
+def _gallery(contract: dict[str, Any], batch: int | str) -> str:
+    pairs, crop = contract["pairs"], "crops[0]"
+    return _GALLERY.format(
+        enrolled=pairs["gallery"],
+        probe=pairs["probe"],
+        fed=crop if batch in ("N", 1) else f"np.repeat({crop}, {batch}, 0)",
+        licence=contract["gallery"]["licence"],
     )
 
 

@@ -9,15 +9,13 @@ import numpy as np
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.images import read_crop
-from facexfer.data.manifest import Manifest
-from facexfer.deploy.gate import BATCHES, GateRow, Latency, Tolerance, make_row, milliseconds
+from facexfer.deploy.gate import BATCHES, GateData, GateRow, Latency, Tolerance, make_row, milliseconds
 from facexfer.deploy.onnx_export import PixelsToEmbedding
 from facexfer.deploy.quantize import MEASURED_IMAGES, rounding_noise, write_precision
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.deploy.runtimes import Choice, Original
 from facexfer.deploy.runtimes.peak import peak_megabytes
-from facexfer.measure.pair_sets import Comparison, compare
-from facexfer.recipe import PairsSection
+from facexfer.measure.pair_sets import Comparison
 
 _THREADS = (None, 1)
 
@@ -64,9 +62,7 @@ def measure_runtime(
     file: RuntimeFile,
     folder: Path,
     run: Comparison,
-    images: Manifest,
-    pairs: PairsSection,
-    fars: Sequence[float],
+    data: GateData,
     tolerance: Tolerance,
     input_size: tuple[int, int],
 ) -> RuntimeFile:
@@ -76,9 +72,7 @@ def measure_runtime(
         file: As `convert` wrote it.
         folder: Where its files lie.
         run: The run's own comparison.
-        images: The manifest's images, of one split.
-        pairs: The modalities that the comparison is of.
-        fars: The targets.
+        data: On which that is.
         tolerance: What is allowed.
         input_size: (height, width) of the crops in pixels.
 
@@ -87,10 +81,10 @@ def measure_runtime(
     """
     if file.choice.runtime.on_device:
         return file
-    got = compare(file.open(folder, input_size), images, pairs.probe, pairs.gallery)
+    got = data.compare(file.open(folder, input_size))
     megabytes = sum((folder / name).stat().st_size for name in file.files) / 1e6
-    latencies = runtime_latencies(file, folder, images.images[0].path, input_size)
-    row = make_row(file.name, megabytes, latencies, run, got, fars, tolerance)
+    latencies = runtime_latencies(file, folder, data.crop, input_size)
+    row = make_row(file.name, megabytes, latencies, run, got, data.fars, tolerance)
     peak = peak_megabytes(file.name, folder, file.files, input_size, file.batch)
     return replace(file, row=row, peak_megabytes=peak)
 

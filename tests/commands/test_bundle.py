@@ -13,10 +13,13 @@ import pytest
 from command_line import run
 from small_faces import write_small_set
 
+import facexfer
 from facexfer.data.images import read_crop
 from facexfer.deploy import gate
 from facexfer.deploy.contract import read_contract
+from facexfer.deploy.matching import Matcher, list_people
 from facexfer.errors import InputError, RunError
+from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
 from facexfer.recipe import PairsSection, parse_recipe
 
@@ -149,8 +152,8 @@ def test_the_difference_is_that_of_both_sides(bundle: Path, trained: Path) -> No
     assert gate.largest_distance(first, second) == 0
     second.gallery.embeddings[3] *= -1
     assert gate.largest_distance(first, second) == pytest.approx(2)
-    pairs = PairsSection(probe="nir", gallery="vis")
-    row, _ = gate.measure("fp16", bundle / "model.onnx", first, images, pairs, [0.1], gate.TOLERANCES["fp16"])
+    data = gate.GateData(images, PairsSection(probe="nir", gallery="vis"), [0.1])
+    row, _ = gate.measure("fp16", bundle / "model.onnx", first, data, gate.TOLERANCES["fp16"])
     assert row.problems == ()
 
 
@@ -165,6 +168,80 @@ def test_a_fixed_batch_an_old_opset_and_the_wanted_far(trained: Path) -> None:
     assert "np.repeat(crop, 3, 0)" in readme
     first = sorted((trained / "nir" / "p0").iterdir())[0]
     assert run("match", first, first, "--bundle", trained / "f").startswith("score 1.0000")
+
+
+@pytest.fixture(scope="module")
+def two_networks(trained: Path) -> Path:
+    """A bundle whose gallery is embedded by another network, from weights of its own."""
+    import torch
+
+    from facexfer.backbones import create_backbone
+
+    torch.manual_seed(1)
+    name = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
+    torch.save(create_backbone(name).state_dict(), trained / "old.pt")
+    words = ("--gallery-model", trained / "old.pt", "--gallery-backbone", name, "--opset", "17", "--max-loss", "1")
+    run("export", trained / "run", "--out", trained / "two", *words, "--runtime", "opencv")
+    return trained / "two"
+
+
+@pytest.mark.slow
+def test_a_gallery_keeps_its_own_network(two_networks: Path, trained: Path, tmp_path: Path) -> None:
+    contract = json.loads((two_networks / "model.json").read_text())
+    assert contract["gallery"]["file"] == "gallery.onnx"
+    assert contract["pairs"] == {"gallery": "vis", "probe": "nir"}
+    found = facexfer.evaluate(
+        two_networks, trained / "images.csv", split="val", probe="nir", gallery="vis", fars=[0.2, 0.1],
+        gallery_model=two_networks / "gallery.onnx",
+    )  # fmt: skip
+    said = contract["evaluation"]["operating_points"]
+    assert [point.tar for point in found.points] == pytest.approx([point["tar"] for point in said])
+    assert "as it was measured" in run("verify-bundle", two_networks)
+    assert "largest embedding difference" in run(
+        "verify-bundle", two_networks, "--run", trained / "run", "--runtime", "opencv"
+    )
+    with pytest.raises(InputError, match="expected a folder with --precision"):
+        run("export", trained / "run", "--out", tmp_path / "a.onnx", "--gallery-model", trained / "run")
+    with pytest.raises(InputError, match="or weights with --gallery-backbone NAME"):
+        run("export", trained / "run", "--out", tmp_path / "a", "--gallery-model", trained / "old.pt")
+
+
+@pytest.mark.slow
+def test_the_enrolled_photo_goes_through_the_gallerys_network(two_networks: Path, trained: Path) -> None:
+    known, seen = (sorted((trained / spectrum / "p0").iterdir())[0] for spectrum in ("vis", "nir"))
+    crops = [read_crop(path, (112, 112))[None] for path in (known, seen)]
+    units = [
+        unit_length(load(two_networks / name).embed(crop))[0]
+        for name, crop in zip(("gallery.onnx", "model.onnx"), crops, strict=True)
+    ]
+    shown = run("match", known, seen, "--bundle", two_networks)
+    assert float(shown.split()[1].rstrip(",")) == pytest.approx(float(units[0] @ units[1]), abs=1e-4)
+    matcher = Matcher(two_networks, None)
+    enrolled = matcher.enrol(list_people(trained / "vis"), trained / "vis").people
+    mean = unit_length(
+        load(two_networks / "gallery.onnx").embed(
+            np.stack([read_crop(path, (112, 112)) for path in sorted((trained / "vis" / "p0").iterdir())])
+        )
+    ).sum(axis=0)
+    assert float(enrolled["p0"] @ mean / np.linalg.norm(mean)) == pytest.approx(1, abs=1e-5)
+    # The README's two lines embed the enrolled photo so too.
+    readme = (two_networks / "README.md").read_text()
+    first, second, *_ = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    code = first.replace('"a.jpg", "b.jpg"', f'"{known}", "{seen}"') + second
+    code = code.replace('"gallery.onnx"', f'"{two_networks / "gallery.onnx"}"')
+    code = code.replace('"model.onnx"', f'"{two_networks / "model.onnx"}"')
+    code += "print(a @ b / np.linalg.norm(a) / np.linalg.norm(b))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert float(done.stdout.split()[-1]) == pytest.approx(float(units[0] @ units[1]), abs=2e-4)
+
+
+@pytest.mark.slow
+def test_another_gallery_file_is_refused(two_networks: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "two"
+    shutil.copytree(two_networks, moved)
+    shutil.copyfile(moved / "model.onnx", moved / "gallery.onnx")
+    with pytest.raises(RunError, match=r"gallery\.onnx: expected the file that was measured"):
+        run("verify-bundle", moved)
 
 
 def test_bad_words(trained: Path, tmp_path: Path) -> None:

@@ -151,7 +151,15 @@ def _of_onnx(path: Path) -> FileFacts:
         remark = f"none of our networks; {len(graph.nodes)} nodes ({', '.join(kinds)}), {len(graph.outputs)} outputs"
     else:
         folded = len(match.folded)
-        remark = f"{folded} BatchNorm layers folded into convolutions" if folded else ""
+        remark = "; ".join(
+            text
+            for text, holds in (
+                (f"{folded} BatchNorm layers folded into convolutions", folded),
+                ("takes images as NHWC", graph.channels_last),
+                ("divides embeddings by their length", graph.unit_length),
+            )
+            if holds
+        )
     return _with_own(_facts(path, form, network, graph.parameters, shape, match, remark), own_facts(graph))
 
 

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from onnx.checker import ValidationError
 from onnx.external_data_helper import load_external_data_for_model
 
+from facexfer.backbones.checkpoints.onnx_unit_length import without_unit_length
 from facexfer.errors import InputError
 from facexfer.files.onnx_parts import read_onnx
 
@@ -60,6 +61,8 @@ class OnnxGraph:
         metadata: The file's own key-value pairs.
         parameters: Numbers in all constants.
         half: Whether there are constants in half precision.
+        channels_last: Whether it takes images (N, H, W, 3); the nodes are those behind the change of layout.
+        unit_length: Whether it divides the embeddings by their length; the nodes are those before that.
     """
 
     input: str
@@ -71,6 +74,8 @@ class OnnxGraph:
     metadata: dict[str, str]
     parameters: int
     half: bool
+    channels_last: bool
+    unit_length: bool
 
 
 def read_onnx_graph(path: Path) -> OnnxGraph:
@@ -110,12 +115,14 @@ def _read(model: Any, path: Path) -> OnnxGraph:
         )
     aliases: dict[str, str] = {}
     nodes: dict[str, GraphNode] = {}
+    channels_last = False
     for proto in _sorted(graph.node, {value.name for value in inputs} | constants.keys()):
         names = [aliases.get(name, name) for name in proto.input]
         attributes = {each.name: onnx.helper.get_attribute_value(each) for each in proto.attribute}
         if proto.op_type == "Constant":
             constants[proto.output[0]] = _constant(attributes)
-        elif proto.op_type in _PASSING:
+        elif proto.op_type in _PASSING or _is_to_channels_first(proto, names, inputs[0].name, attributes):
+            channels_last = channels_last or proto.op_type == "Transpose"
             aliases[proto.output[0]] = names[0]
             if names[0] in constants:
                 constants[proto.output[0]] = constants[names[0]]
@@ -124,17 +131,25 @@ def _read(model: Any, path: Path) -> OnnxGraph:
         else:
             nodes[proto.output[0]] = _canonical(proto, names, attributes, constants)
     shape = inputs[0].type.tensor_type.shape.dim
+    outputs = tuple(aliases.get(each.name, each.name) for each in graph.output)
+    plain, embedding = without_unit_length(dict(_with_prelu(dict(_with_bias(nodes)))), outputs[0])
     return OnnxGraph(
         input=inputs[0].name,
-        outputs=tuple(aliases.get(each.name, each.name) for each in graph.output),
+        outputs=(embedding, *outputs[1:]),
         input_shape=tuple(side.dim_value if side.HasField("dim_value") else None for side in shape),
-        nodes=dict(_with_prelu(dict(_with_bias(nodes)))),
+        nodes=plain,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         opset=max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0),
         metadata={entry.key: entry.value for entry in model.metadata_props},
         parameters=parameters,
         half=half,
+        channels_last=channels_last,
+        unit_length=embedding != outputs[0],
     )
+
+
+def _is_to_channels_first(proto: Any, names: list[str], source: str, attributes: dict[str, Any]) -> bool:
+    return proto.op_type == "Transpose" and names == [source] and list(attributes.get("perm", ())) == [0, 3, 1, 2]
 
 
 def _sorted(protos: Any, known: set[str]) -> Iterator[Any]:

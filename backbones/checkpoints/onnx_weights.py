@@ -48,6 +48,8 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
         network.info = replace(network.info, mean=(mean[0], mean[1], mean[2]), scale=(scale[0], scale[1], scale[2]))
     network.info = facts_from_metadata(network.info, own_facts(graph))
     ours, theirs = _embeddings(network, path, pixels=inside)
+    if graph.unit_length:
+        ours = ours / np.linalg.norm(ours, axis=1, keepdims=True)
     difference = float(np.abs(theirs - ours).max())
     if graph.half:
         # Half precision holds a number to a 2,000th of its size.

@@ -34,7 +34,7 @@ class OnnxSession:
 
     Attributes:
         model: The graph, without its external weights.
-        input_shape: As declared; a free length is text or None.
+        input_shape: (N, 3, H, W) as declared, also of a file that takes (N, H, W, 3); a free length is text or None.
         provider: What it runs on.
     """
 
@@ -51,10 +51,13 @@ class OnnxSession:
         except onnx_refusals() as error:
             raise InputError(f"{path}: expected an ONNX model, got: {_first_line(error)}; export it again") from error
         self.input_shape: list[Any] = list(inputs[0].shape) if inputs else []
+        self._channels_last = len(self.input_shape) == 4 and self.input_shape[1] != 3 and self.input_shape[3] == 3
+        if self._channels_last:
+            self.input_shape = [self.input_shape[place] for place in (0, 3, 1, 2)]
         if len(inputs) != 1 or len(outputs) != 1 or len(self.input_shape) != 4 or self.input_shape[1] != 3:
             raise InputError(
-                f"{path}: expected one input (N, 3, H, W) and one output, got {len(inputs)} and {len(outputs)} with "
-                f"input shape {self.input_shape}; is it a recognition model?"
+                f"{path}: expected one input (N, 3, H, W) or (N, H, W, 3) and one output, got {len(inputs)} and "
+                f"{len(outputs)} with input shape {self.input_shape}; is it a recognition model?"
             )
         if inputs[0].type not in _TYPES:
             raise InputError(
@@ -113,7 +116,8 @@ class OnnxSession:
         return embeddings
 
     def _embed(self, images: np.ndarray) -> np.ndarray:
-        fed = np.ascontiguousarray(images, dtype=self._type)
+        given = images.transpose(0, 2, 3, 1) if self._channels_last else images
+        fed = np.ascontiguousarray(given, dtype=self._type)
         try:
             output = self._session.run(None, {self.input_name: fed})[0]
         except onnx_refusals() as error:

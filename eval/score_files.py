@@ -124,5 +124,5 @@ def _number(text: str, path: Path, line: int) -> float:
     except ValueError:
         number = np.nan
     if not np.isfinite(number):
-        raise InputError(f"{path}, line {line}, field score: expected a finite number, got '{text}'; mend the file")
+        raise InputError(f"{path}, line {line}, field score: expected a finite number, got '{text}'; fix the file")
     return number

@@ -57,4 +57,4 @@ def _run(path: Path) -> None:
         lines = [frame.lineno for frame in extract_tb(error.__traceback__) if Path(frame.filename) == path]
         line = error.lineno if isinstance(error, SyntaxError) else next(iter(lines[::-1]), None)
         at = f", line {line}" if line else ""
-        raise InputError(f"plugin {path}{at}: {type(error).__name__}: {error}; mend the file") from error
+        raise InputError(f"plugin {path}{at}: {type(error).__name__}: {error}; fix the file") from error

@@ -118,7 +118,7 @@ class Registry(Generic[T], Mapping[str, T]):
         except Exception as error:
             raise InputError(
                 f"{self.kind} '{found.name}' of {package} cannot be imported from {found.value}: "
-                f"{type(error).__name__}: {error}; mend or uninstall it"
+                f"{type(error).__name__}: {error}; fix or uninstall it"
             ) from error
         self._of_other_packages().pop(found.name)
         # Its module may have added it while it was imported.

@@ -113,7 +113,7 @@ def run_line(line) -> None:
     program, *words = (os.path.expanduser(word) for word in shlex.split(line, comments=True))
     assert program == "facexfer", line
     result = CliRunner().invoke(app, repeat_options(words))
-    # `doctor` fails where the machine has something to mend.
+    # `doctor` fails where the machine has something to fix.
     assert result.exit_code == 0 or words == ["doctor"], (line, result.output, result.exception)
 
 

@@ -202,7 +202,7 @@ def test_a_metric_of_ones_own_is_in_the_table_the_json_the_page_and_image_runs(t
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import nonsense_that_is_not_there", r"plugin .*bad.py, line 1: ModuleNotFoundError: .*; mend the file"),
+        ("import nonsense_that_is_not_there", r"plugin .*bad.py, line 1: ModuleNotFoundError: .*; fix the file"),
         ("x = 1\ny = (", r"plugin .*bad.py, line 2: SyntaxError"),
         ("\nraise SystemExit(0)", r"plugin .*bad.py, line 2: SystemExit"),
         (
@@ -223,10 +223,10 @@ def test_a_missing_plugin_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_was_mended_is_run_again(tmp_path: Path) -> None:
-    file = tmp_path / "mended.py"
-    text = "from facexfer import Stage, register_method\n@register_method('mended')\ndef mended():\n    {}\n"
+    file = tmp_path / "fixed.py"
+    text = "from facexfer import Stage, register_method\n@register_method('fixed')\ndef fixed():\n    {}\n"
     file.write_text(text.format("return ()"))
     load_plugins([file])
     file.write_text(text.format("return (Stage('new'),)"))
     load_plugins([file, file])
-    assert create("mended")[0].name == "new"
+    assert create("fixed")[0].name == "new"

@@ -26,6 +26,8 @@ BANNED = {
     r"expected [^\"\n]* beside\b": "write 'with'",
     r"\bbeside and renamed|written beside\b": "write 'atomically'",
     r"\bby file or by pack\b": "write 'as a file or as a pack'",
+    r"; mend (it|the)\b": "write 'fix'",
+    r"comes to nothing": "write 'fails'",
     r"\bgains? much\b": "write 'a lot'",
     r"\bsays how to cure\b": "write 'how to fix'",
     r"\bcan be had\b": "write 'is available'",

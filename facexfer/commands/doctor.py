@@ -9,7 +9,7 @@ import typer
 def doctor(
     folder: Annotated[Path, typer.Option("--out", help="The folder that runs will be written to.")] = Path("runs"),
 ) -> None:
-    """Check packages, GPU, onnxruntime and write access, with a one-line cure for each problem found."""
+    """Check packages, GPU, onnxruntime and write access, with a one-line fix for each problem found."""
     from facexfer.deploy.doctor import examine
     from facexfer.errors import RunError
 
@@ -20,4 +20,4 @@ def doctor(
             typer.echo(f"      cure: {each.cure}")
     wrong = sum(bool(each.cure) for each in findings)
     if wrong:
-        raise RunError(f"{wrong} of {len(findings)} checks found something to mend, see above")
+        raise RunError(f"{wrong} of {len(findings)} checks found something to fix, see above")

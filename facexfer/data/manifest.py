@@ -229,7 +229,7 @@ def _parse(row: dict[str, str], line: int, surplus: int, path: Path) -> FaceImag
         if not names.get(column, row[column].strip()):
             raise InputError(f"{path}, line {line}, field {column}: expected a value, got nothing; fill it in")
     if "\0" in row["path"]:
-        raise InputError(f"{path}, line {line}, field path: expected a path, got a NUL byte; mend the file")
+        raise InputError(f"{path}, line {line}, field path: expected a path, got a NUL byte; fix the file")
     known = {*REQUIRED, *LANDMARKS, *OPTIONAL}
     for column in row.keys() - known:
         if column.casefold() in known:

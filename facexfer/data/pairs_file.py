@@ -89,7 +89,7 @@ def _check(pairs: Sequence[Numbered], manifest: Manifest, path: Path) -> None:
             came = f"'{first}' in both images" if first == second else f"'{first}' and '{second}'"
             raise InputError(
                 f"{path}, line {line}: expected {'one person' if pair.same else 'two persons'} as listed, the manifest "
-                f"has {came}; mend the one that is wrong"
+                f"has {came}; fix the one that is wrong"
             )
         listed[frozenset((pair.first, pair.second))] += 1
     if again := sum(count - 1 for count in listed.values()):

@@ -129,7 +129,7 @@ def say_contradictions(images: Manifest, pictures: Sequence[str]) -> None:
     one, other, *_ = double[0]
     _say(
         f"{images.path}: {len(double)} pictures are listed under two identities, such as {one.path.name} of "
-        f"'{one.identity}' and {other.path.name} of '{other.identity}'; no pair of a picture with itself counts, mend "
+        f"'{one.identity}' and {other.path.name} of '{other.identity}'; no pair of a picture with itself counts, fix "
         "the manifest"
     )
 

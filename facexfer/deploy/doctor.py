@@ -36,7 +36,7 @@ class Finding:
     Attributes:
         check: What was looked at.
         found: One line.
-        cure: The command that mends it; empty where nothing is wrong.
+        cure: The command that fixes it; empty where nothing is wrong.
     """
 
     check: str

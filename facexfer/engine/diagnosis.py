@@ -70,7 +70,7 @@ class Diagnosis:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether the last record looks like that of a run that comes to nothing."""
+        """Whether the last record looks like that of a run that fails."""
         return self.classification_is_lost or any(self._outweighs(part) for part in self._last)
 
     def symptoms(self) -> str:

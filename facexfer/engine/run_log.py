@@ -49,7 +49,7 @@ class RunLog:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether the last losses look like those of a run that comes to nothing."""
+        """Whether the last losses look like those of a run that fails."""
         return self._diagnosis.is_wrong
 
     @property

@@ -34,7 +34,7 @@ def read_toml(name: str | Path, folder: ModuleType, kind: str) -> dict[str, Any]
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{name}: expected a {kind} in TOML, got: {error}; mend the file") from error
+        raise InputError(f"{name}: expected a {kind} in TOML, got: {error}; fix the file") from error
 
 
 def packaged_files(folder: ModuleType) -> dict[str, Traversable]:

@@ -45,6 +45,6 @@ def _table(path: Path) -> dict[str, str]:
     for number, line in enumerate(read_lines(path), start=1):
         key, _, value = line.partition(" ")
         if not key.isdigit() or not value:
-            raise InputError(f"{path}, line {number}: expected an id and a value, got '{line}'; mend the line")
+            raise InputError(f"{path}, line {number}: expected an id and a value, got '{line}'; fix the line")
         rows[key] = value
     return rows

@@ -22,7 +22,7 @@ def mit67(root: Path, seed: int) -> ImageSet:
     for part, lines in lists.items():
         for number, line in enumerate(lines, start=1):
             if "/" not in line:
-                raise InputError(f"{root / part}Images.txt, line {number}: expected class/file, got '{line}'; mend it")
+                raise InputError(f"{root / part}Images.txt, line {number}: expected class/file, got '{line}'; fix it")
     classes = tuple(sorted({line.split("/")[0] for lines in lists.values() for line in lines}))
     position = {name: index for index, name in enumerate(classes)}
     found = {}

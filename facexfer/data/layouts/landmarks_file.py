@@ -46,7 +46,7 @@ def _read(path: Path) -> dict[str, Landmarks]:
         if row["path"] in found or surplus > 0:
             came = "another line for it" if row["path"] in found else "more fields than columns"
             raise InputError(
-                f"{path}, line {line}: expected one line of landmarks for '{row['path']}', got {came}; mend the file"
+                f"{path}, line {line}: expected one line of landmarks for '{row['path']}', got {came}; fix the file"
             )
         columns = LANDMARKS if row.keys() >= set(LANDMARKS) else _EYES
         found[row["path"]] = _points(row, columns, f"{path}, line {line}")
@@ -57,6 +57,6 @@ def _points(row: dict[str, str], columns: tuple[str, ...], place: str) -> Landma
     try:
         values = [float(row[column]) for column in columns]
     except ValueError as error:
-        raise InputError(f"{place}: expected {len(columns)} numbers in pixels, got: {error}; mend the line") from error
+        raise InputError(f"{place}: expected {len(columns)} numbers in pixels, got: {error}; fix the line") from error
     # NaN stays: the geometry guard names it.
     return tuple((float(x), float(y)) for x, y in np.reshape(values, (-1, 2)))

@@ -33,7 +33,7 @@ class InsightFaceNetwork:
     The faces are those of InsightFace's ``SCRFD.detect``, which makes the input by ``blobFromImage`` in new memory and
     decodes all 16,800 anchors: a quarter of a detection by ``det_500m.onnx``. It also computes all the black that fills
     a photo up to a square. Here only a margin of it is computed, which moves landmarks by 0.003 pixels in the median of
-    61 photos, by 0.12 at most.
+    61 photos and by 0.12 at most, but for a face that the photo's edge cuts (9 pixels).
 
     Args:
         session: onnxruntime's, with one input and 9 or 15 outputs.

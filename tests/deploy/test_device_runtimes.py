@@ -1,15 +1,17 @@
 """LiteRT and ExecuTorch convert a network and embed as it does, by their own libraries."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from arcface_export import give_statistics
 
 from facexfer.backbones import create_backbone
-from facexfer.deploy.onnx_export import PixelsToEmbedding
+from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx
 from facexfer.deploy.runtime_gate import make_original
 from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.deploy.runtimes.embedder import RuntimeEmbedder
@@ -34,24 +36,56 @@ def runtime(request: pytest.FixtureRequest):
 
 
 @pytest.fixture(scope="module")
-def converted(runtime, network, tmp_path_factory: pytest.TempPathFactory):
+def crops():
+    small = np.random.default_rng(0).integers(0, 256, (16, 14, 14, 3), dtype=np.uint8)
+    return np.stack([cv2.resize(each, (112, 112), interpolation=cv2.INTER_CUBIC) for each in small])
+
+
+@pytest.fixture(scope="module")
+def expected(network, crops):
+    with torch.no_grad():
+        pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+        return PixelsToEmbedding(network).eval()(pixels).numpy()
+
+
+@pytest.fixture(scope="module")
+def original(network, crops, tmp_path_factory: pytest.TempPathFactory):
+    onnx = tmp_path_factory.mktemp("original") / "fp32.onnx"
+    export_onnx(network, onnx, opset=17)
+    return make_original(network, onnx, None, lambda: crops)
+
+
+@pytest.fixture(scope="module")
+def converted(runtime, original, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp(runtime)
-    original = make_original(network, folder / "unused.onnx", None, lambda: np.empty(0))
     return folder, RUNTIMES[runtime].convert(original, folder, "fp32")
 
 
 @pytest.mark.slow
-def test_it_embeds_as_the_network_on_any_number_of_threads(converted, runtime, network) -> None:
+def test_it_embeds_as_the_network_on_any_number_of_threads(converted, runtime, crops, expected) -> None:
     folder, files = converted
-    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
-    pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
-    with torch.no_grad():
-        expected = PixelsToEmbedding(network).eval()(pixels).numpy()
     choice = choose_runtime(runtime)
     embedders = [RuntimeEmbedder(choice, folder, files, (112, 112), 1, threads) for threads in (None, 1)]
     # The first again, after the second has changed what threads the process may have.
     for embedder in (*embedders, embedders[0]):
         np.testing.assert_allclose(embedder.embed(crops), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_smaller_files_embed_nearly_as_the_network(
+    converted, runtime, original, crops, expected, tmp_path: Path
+) -> None:
+    folder, (whole,) = converted
+    # All layers in 8 bits, which is more than the gate bears; embeddings that have nothing in common are 1.4 apart.
+    silent = dict.fromkeys(original.rounding_noise(), 0.0)
+    original = replace(original, rounding_noise=lambda: silent)
+    for precision in RUNTIMES[runtime].precisions[1:]:
+        files = RUNTIMES[runtime].convert(original, tmp_path, precision)
+        assert (tmp_path / files[0]).stat().st_size < 0.8 * (folder / whole).stat().st_size
+        got = RuntimeEmbedder(choose_runtime(f"{runtime}:{precision}"), tmp_path, files, (112, 112), 1).embed(crops)
+        one, other = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (got, expected))
+        distances = np.linalg.norm(one - other, axis=1)
+        assert 0 < distances.max() < {"fp16": 1e-2, "int8": 0.5}[precision]
 
 
 @pytest.mark.slow
@@ -61,3 +95,11 @@ def test_a_damaged_file_is_refused(converted, runtime, tmp_path: Path) -> None:
     damaged.write_bytes((folder / files[0]).read_bytes()[:1000])
     with pytest.raises(InputError, match=rf"{files[0]}: expected an? .*, got: .*; export it again"):
         RUNTIMES[runtime].open(damaged, "fp32", None)
+
+
+def test_the_layers_that_eight_bits_would_blur(original) -> None:
+    noises = {"first": 0.1, "second": 0.002, "third": float("nan")}
+    known = replace(original, rounding_noise=lambda: noises)
+    assert known.loud(["conv", "conv_1", "linear"], 0.002) == {"conv", "linear"}
+    with pytest.raises(InputError, match="expected the 3 convolutions .*, the converter has 2; ship .* in fp32"):
+        known.loud(["conv", "linear"], 0.002)

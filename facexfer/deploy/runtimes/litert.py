@@ -1,8 +1,14 @@
 """LiteRT, formerly TensorFlow Lite: Android, iOS and boards; converted by litert-torch."""
 
+import contextlib
+import io
 import os
+import re
+import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,17 +16,25 @@ import numpy as np
 from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
 from facexfer.errors import InputError
 
-_FILES = {"fp32": "model.tflite"}
-# How litert-torch names the first input and the first output.
-_INPUT, _OUTPUT = "args_0", "output_0"
+_FILES = {
+    "fp32": "model.tflite",
+    "fp16": "model.fp16.tflite",
+    "int8": "model.int8.tflite",
+}
+# How litert-torch names the first input, the first output, and the one way to call the network.
+_INPUT, _OUTPUT, _SIGNATURE = "args_0", "output_0", "serving_default"
+# What onnxruntime's int8 allows itself as well.
+_LARGEST_NOISE = 0.002
+_SILENT = {"enable_progress_bar": False, "enable_progress_report": False}
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 class LiteRt:
-    """The runtime ``litert``."""
+    """The runtime ``litert``; fp16 are half-precision weights, int8 is by ai-edge-quantizer."""
 
     name = "litert"
-    precisions = ("fp32",)
-    needs = ("ai-edge-litert", "litert-torch")
+    precisions = ("fp32", "fp16", "int8")
+    needs = ("ai-edge-litert", "ai-edge-quantizer", "litert-torch")
     install = 'pip install "facexfer[litert]"'
     fixed_batch = 1
     on_device = ""
@@ -29,14 +43,16 @@ class LiteRt:
         """Let litert-torch export the network and write its flatbuffer; it converts no free batch."""
         import torch
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of jax, torchao and others that litert-torch imports
-            litert_torch = need("litert_torch", self)
-            litert_torch.config.show_progress = False
-            images = torch.zeros(original.batch or self.fixed_batch, 3, *original.input_size)
-            model = litert_torch.convert(original.network, (images,))
+        litert_torch = self._library("litert_torch")
+        litert_torch.config.show_progress = False
         file = folder / _FILES[precision]
-        model.export(str(file))
+        with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            images = torch.zeros(original.batch or self.fixed_batch, 3, *original.input_size)
+            whole = Path(place) / "model.tflite"
+            litert_torch.convert(original.network, (images,)).export(str(whole))
+            content = whole.read_bytes() if precision == "fp32" else self._quantize(whole, original, precision)
+        file.write_bytes(content)
         return (file.name,)
 
     def open(self, file: Path, precision: str, threads: int | None) -> Session:
@@ -44,7 +60,7 @@ class LiteRt:
         interpreter = need("ai_edge_litert.interpreter", self)
         try:
             network = interpreter.Interpreter(str(file), num_threads=threads or os.cpu_count())
-            run: Any = network.get_signature_runner()
+            run: Any = network.get_signature_runner(_SIGNATURE)
         except ValueError as error:
             raise InputError(f"{file}: expected a LiteRT model, got: {error}; export it again") from error
 
@@ -61,6 +77,47 @@ class LiteRt:
             f'run = Interpreter("{file}").get_signature_runner()',
             'run(args_0=crop)["output_0"][0]',
         )
+
+    def _library(self, module: str) -> ModuleType:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # jax, torchao and others warn of what Python and torch will drop
+            return need(module, self)
+
+    def _quantize(self, file: Path, original: Original, precision: str) -> bytes:
+        """Quantise the convolutions and matrix products of a float32 file, in int8 without those that it would blur."""
+        quantizer = self._library("ai_edge_quantizer.quantizer").Quantizer(str(file))
+        operations = self._library("ai_edge_quantizer.qtyping").TFLOperationName
+        if precision == "fp16":
+            casting = self._library("ai_edge_quantizer.algorithm_manager").AlgorithmName.FLOAT_CASTING
+            for layer in _LAYERS:
+                quantizer.add_weight_only_config(".*", operations(layer), 16, algorithm_key=casting)
+            return bytes(quantizer.quantize(**_SILENT).quantized_model)
+        layers = self._layers(file)
+        loud = original.loud(layers, _LARGEST_NOISE)
+        for layer in layers:
+            if layer not in loud:
+                quantizer.add_static_config(f"^{re.escape(layer)}$", operations.ALL_SUPPORTED, 8, 8)
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bar has no switch
+            measured = quantizer.calibrate({_SIGNATURE: list(_batches(original))}, num_threads=os.cpu_count())
+        return bytes(quantizer.quantize(measured, **_SILENT).quantized_model)
+
+    def _layers(self, file: Path) -> list[str]:
+        """How the quantiser calls the convolutions and matrix products of a file, in its order."""
+        flatbuffer = self._library("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
+        model = flatbuffer.read_model(str(file))
+        graph = model.subgraphs[0]
+        return [
+            flatbuffer.get_op_scope(operator, graph.tensors)
+            for index, operator in enumerate(graph.operators)
+            if flatbuffer.get_op_name_by_index(model, 0, index) in _LAYERS
+        ]
+
+
+def _batches(original: Original) -> Iterator[dict[str, np.ndarray]]:
+    images = original.calibration().transpose(0, 3, 1, 2).astype(np.float32)
+    batch = original.batch or LiteRt.fixed_batch
+    for start in range(0, len(images) - batch + 1, batch):
+        yield {_INPUT: images[start : start + batch]}
 
 
 RUNTIMES.add("litert", LiteRt())

@@ -53,6 +53,24 @@ class Original:
             images = torch.zeros(batch, 3, *self.input_size)
             return torch.jit.trace(self.network, images)  # type: ignore[no-untyped-call]
 
+    def loud(self, layers: Sequence[str], largest: float) -> set[str]:
+        """Find the convolutions and matrix products that 8 bits would blur, under a converter's names for them.
+
+        Args:
+            layers: All of them, in the order in which they are computed, which is that of the ONNX file.
+            largest: Noise that a layer may have, a share as in `rounding_noise`.
+
+        Raises:
+            InputError: If the ONNX file has another number of them.
+        """
+        noise = self.rounding_noise()
+        if len(layers) != len(noise):
+            raise InputError(
+                f"expected the {len(noise)} convolutions and matrix products of the ONNX file, the converter has "
+                f"{len(layers)}; ship the network in fp32"
+            )
+        return {layer for layer, share in zip(layers, noise.values(), strict=True) if not share <= largest}
+
 
 Session: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Embeds pixels (N, 3, H, W) float32 RGB 0..255 as (N, D) float32."""

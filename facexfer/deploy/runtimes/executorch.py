@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need_quietly
 from facexfer.errors import InputError
 
 _FILES = {"fp32": "model.pte", "int8": "model.int8.pte"}
@@ -52,8 +52,8 @@ class ExecuTorch:
         """Export the network by ``torch.export`` and lower it to XNNPACK."""
         import torch
 
-        exir = self._library("executorch.exir")
-        xnnpack = self._library("executorch.backends.xnnpack.partition.xnnpack_partitioner")
+        exir = need_quietly("executorch.exir", self)
+        xnnpack = need_quietly("executorch.backends.xnnpack.partition.xnnpack_partitioner", self)
         images = (torch.zeros(original.batch or self.fixed_batch, 3, *original.input_size),)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -70,8 +70,8 @@ class ExecuTorch:
         """Load the network; it is loaded again after a network on another number of threads has run."""
         import torch
 
-        library = self._library("executorch.runtime")
-        bindings = self._library("executorch.extension.pybindings.portable_lib")
+        library = need_quietly("executorch.runtime", self)
+        bindings = need_quietly("executorch.extension.pybindings.portable_lib", self)
 
         def load() -> Any:
             try:
@@ -100,17 +100,12 @@ class ExecuTorch:
             "network.execute([torch.from_numpy(crop)])[0][0].numpy().copy()",
         )
 
-    def _library(self, module: str) -> ModuleType:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # importing it warns of what Python and torch will drop
-            return need(module, self)
-
     def _quantize(self, module: Any, original: Original) -> Any:
         """Quantise the convolutions and matrix products that 8 bits do not blur, calibrated on training crops."""
         import torch
 
-        pt2e = self._library("torchao.quantization.pt2e.quantize_pt2e")
-        xnnpack = self._library("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
+        pt2e = need_quietly("torchao.quantization.pt2e.quantize_pt2e", self)
+        xnnpack = need_quietly("executorch.backends.xnnpack.quantizer.xnnpack_quantizer", self)
         targets = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
         layers = [node.name for node in module.graph.nodes if node.target in targets]
         loud = original.loud(layers, _LARGEST_NOISE)
@@ -119,11 +114,9 @@ class ExecuTorch:
             quantizer.set_operator_type(target, xnnpack.get_symmetric_quantization_config(is_per_channel=True))
         quantizer.set_filter_function(lambda node: node.name not in loud)
         prepared = pt2e.prepare_pt2e(module, quantizer)
-        pixels = torch.from_numpy(original.calibration()).permute(0, 3, 1, 2).float()
-        batch = original.batch or self.fixed_batch
         with torch.no_grad():
-            for start in range(0, len(pixels) - batch + 1, batch):
-                prepared(pixels[start : start + batch])
+            for images in original.calibration_batches(self.fixed_batch):
+                prepared(torch.from_numpy(images))
         return pt2e.convert_pt2e(prepared)
 
 

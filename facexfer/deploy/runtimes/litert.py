@@ -6,14 +6,12 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need, need_quietly
 from facexfer.errors import InputError
 
 _FILES = {
@@ -43,7 +41,7 @@ class LiteRt:
         """Let litert-torch export the network and write its flatbuffer; it converts no free batch."""
         import torch
 
-        litert_torch = self._library("litert_torch")
+        litert_torch = need_quietly("litert_torch", self)
         litert_torch.config.show_progress = False
         file = folder / _FILES[precision]
         with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
@@ -78,17 +76,12 @@ class LiteRt:
             'run(args_0=crop)["output_0"][0]',
         )
 
-    def _library(self, module: str) -> ModuleType:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # jax, torchao and others warn of what Python and torch will drop
-            return need(module, self)
-
     def _quantize(self, file: Path, original: Original, precision: str) -> bytes:
         """Quantise the convolutions and matrix products of a float32 file, in int8 without those that it would blur."""
-        quantizer = self._library("ai_edge_quantizer.quantizer").Quantizer(str(file))
-        operations = self._library("ai_edge_quantizer.qtyping").TFLOperationName
+        quantizer = need_quietly("ai_edge_quantizer.quantizer", self).Quantizer(str(file))
+        operations = need_quietly("ai_edge_quantizer.qtyping", self).TFLOperationName
         if precision == "fp16":
-            casting = self._library("ai_edge_quantizer.algorithm_manager").AlgorithmName.FLOAT_CASTING
+            casting = need_quietly("ai_edge_quantizer.algorithm_manager", self).AlgorithmName.FLOAT_CASTING
             for layer in _LAYERS:
                 quantizer.add_weight_only_config(".*", operations(layer), 16, algorithm_key=casting)
             return bytes(quantizer.quantize(**_SILENT).quantized_model)
@@ -98,12 +91,13 @@ class LiteRt:
             if layer not in loud:
                 quantizer.add_static_config(f"^{re.escape(layer)}$", operations.ALL_SUPPORTED, 8, 8)
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bar has no switch
-            measured = quantizer.calibrate({_SIGNATURE: list(_batches(original))}, num_threads=os.cpu_count())
+            batches = [{_INPUT: images} for images in original.calibration_batches(self.fixed_batch)]
+            measured = quantizer.calibrate({_SIGNATURE: batches}, num_threads=os.cpu_count())
         return bytes(quantizer.quantize(measured, **_SILENT).quantized_model)
 
     def _layers(self, file: Path) -> list[str]:
         """How the quantiser calls the convolutions and matrix products of a file, in its order."""
-        flatbuffer = self._library("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
+        flatbuffer = need_quietly("ai_edge_quantizer.utils.tfl_flatbuffer_utils", self)
         model = flatbuffer.read_model(str(file))
         graph = model.subgraphs[0]
         return [
@@ -111,13 +105,6 @@ class LiteRt:
             for index, operator in enumerate(graph.operators)
             if flatbuffer.get_op_name_by_index(model, 0, index) in _LAYERS
         ]
-
-
-def _batches(original: Original) -> Iterator[dict[str, np.ndarray]]:
-    images = original.calibration().transpose(0, 3, 1, 2).astype(np.float32)
-    batch = original.batch or LiteRt.fixed_batch
-    for start in range(0, len(images) - batch + 1, batch):
-        yield {_INPUT: images[start : start + batch]}
 
 
 RUNTIMES.add("litert", LiteRt())

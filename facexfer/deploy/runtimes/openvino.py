@@ -86,9 +86,7 @@ class OpenVino:
         nncf = need("nncf", self)
         noise = original.rounding_noise()
         loud = {f"{node}{part}" for node, share in noise.items() if not share <= _LARGEST_NOISE for part in _PARTS}
-        images = original.calibration().transpose(0, 3, 1, 2).astype(np.float32)
-        batch = original.batch or 1
-        batches = [images[start : start + batch] for start in range(0, len(images) - batch + 1, batch)]
+        batches = original.calibration_batches(1)
         return nncf.quantize(
             model,
             nncf.Dataset(batches),

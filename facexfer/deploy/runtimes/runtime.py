@@ -53,6 +53,19 @@ class Original:
             images = torch.zeros(batch, 3, *self.input_size)
             return torch.jit.trace(self.network, images)  # type: ignore[no-untyped-call]
 
+    def calibration_batches(self, size: int) -> list[np.ndarray]:
+        """Training crops as the network takes them, for 8 bits; what fills no whole batch is left out.
+
+        Args:
+            size: Images in a batch, where `batch` leaves that free.
+
+        Returns:
+            Arrays (B, 3, H, W) float32.
+        """
+        images = self.calibration().transpose(0, 3, 1, 2).astype(np.float32)
+        step = self.batch or size
+        return [images[start : start + step] for start in range(0, len(images) - step + 1, step)]
+
     def loud(self, layers: Sequence[str], largest: float) -> set[str]:
         """Find the convolutions and matrix products that 8 bits would blur, under a converter's names for them.
 
@@ -196,6 +209,21 @@ def need(module: str, runtime: Runtime) -> ModuleType:
         raise InputError(
             f"expected the library of the runtime {runtime.name}, got: {error}; install it by {runtime.install}"
         ) from error
+
+
+def need_quietly(module: str, runtime: Runtime) -> ModuleType:
+    """Import a library as `need` does, one that warns of what Python and torch will drop.
+
+    Args:
+        module: The name to import.
+        runtime: Whose library it is.
+
+    Raises:
+        InputError: As for `need`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return need(module, runtime)
 
 
 def versions(distributions: Sequence[str]) -> dict[str, str]:

@@ -56,6 +56,7 @@ def test_the_wheel_holds_what_a_user_needs_and_no_more(wheel: Path) -> None:
         texts = {name: archive.read(name).decode() for name in names if name.endswith(".toml")}
     assert {
         "facexfer/py.typed", "facexfer/eval/report/page.html", "facexfer/recipes/demo-source.safetensors",
+        "facexfer/recipes/demo-source-nir.safetensors",
         "facexfer/recipes/nir-csd.toml", "facexfer/grids/generated.toml", "facexfer/backbones/__init__.py",
     } <= names  # fmt: skip
     assert [name for name, text in texts.items() if "FACEXFER_SHARED" in text] == []

@@ -1,4 +1,4 @@
-"""Make the source network of `make demo` again: draw VIS faces, train on them, and keep the weights in float16."""
+"""Make the demo's source networks again: draw VIS or NIR faces, train on them, and keep the weights in float16."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ def train_demo_source(
     weights: Annotated[Path, typer.Option(help="Where the weights go.")] = Path(
         "facexfer/recipes/demo-source.safetensors"
     ),
+    modality: Annotated[str, typer.Option(help="vis, or nir for demo-source-nir.safetensors.")] = "vis",
     identities: Annotated[int, typer.Option(help="To train on.")] = 800,
     images: Annotated[int, typer.Option(help="Of each identity.")] = 10,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
@@ -27,8 +28,9 @@ def train_demo_source(
     from facexfer.runs.state import write_safetensors
 
     if not resume:
-        write_demo_set(out / "data", identities, 40, images, SEED, ("vis",))
-    recipe = read_recipe("demo-source", [f"data.manifest={out / 'data' / 'images.csv'}"])
+        write_demo_set(out / "data", identities, 40, images, SEED, (modality,))
+    changes = [f"data.manifest={out / 'data' / 'images.csv'}", f"data.modality={modality}"]
+    recipe = read_recipe("demo-source", [*changes, f'evaluation.pairs=[{{ probe = "{modality}" }}]'])
     train(recipe, out / "run", resume)
     network = load_backbone(out / "run")
     half = {

@@ -1,4 +1,4 @@
-"""The generated faces of the demo and of grids, with the source network that comes with the package."""
+"""The generated faces of the demo and of grids, with the source networks that come with the package."""
 
 import json
 import os
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 VARIABLE = "FACEXFER_DEMO"
 """Names the folder in the recipes that use it."""
 _RECORD = "faces.json"
+_SOURCES = {"vis": "demo-source.safetensors", "nir": "demo-source-nir.safetensors"}
 
 
-def copy_source(path: Path) -> None:
-    """Write the demo's source network, trained on generated VIS faces, to a file."""
-    packaged = resources.files(recipes).joinpath("demo-source.safetensors")
+def copy_source(path: Path, modality: str = "vis") -> None:
+    """Write the demo's source network, trained on generated faces of one modality, ``vis`` or ``nir``, to a file."""
+    packaged = resources.files(recipes).joinpath(_SOURCES[modality])
     with resources.as_file(packaged) as file:
         shutil.copyfile(file, path)
 
@@ -34,7 +35,8 @@ def prepare_grid_faces(faces: "GeneratedFaces", folder: Path, drawn: Callable[[]
 
     Args:
         faces: How many, and the seed.
-        folder: Where to: ``data/`` and ``source.safetensors``. It appears only when it is complete.
+        folder: Where to: ``data/``, ``source.safetensors`` (trained on VIS) and ``source-nir.safetensors``. It appears
+            only when it is complete.
         drawn: Called after every identity.
 
     Raises:
@@ -48,6 +50,7 @@ def prepare_grid_faces(faces: "GeneratedFaces", folder: Path, drawn: Callable[[]
         with making_folder(folder) as temporary:
             write_demo_set(temporary / "data", faces.train, faces.val, faces.shots, faces.seed, drawn=drawn)
             copy_source(temporary / "source.safetensors")
+            copy_source(temporary / "source-nir.safetensors", "nir")
             write_text(temporary / _RECORD, record)
     known = folder / _RECORD
     if not known.is_file() or known.read_text(encoding="utf-8") != record:

@@ -96,9 +96,11 @@ class _Comparison:
         searched = [cell for cell in cells if self._grid.methods[cell.method].alpha]
         for cell in searched:
             self._start_search(cell)
-        for cell in cells:
-            if cell not in searched:
-                self._start_runs(cell, None)
+        # Seed by seed: a comparison that is stopped early has a row of every method.
+        for seed in self._grid.seeds:
+            for cell in cells:
+                if cell not in searched:
+                    self._start_run(cell, seed, None)
         order = list(itertools.product(cells, self._grid.seeds))
         while len(self._outcomes) < len(order):
             known = len(self._outcomes)
@@ -119,14 +121,13 @@ class _Comparison:
             recipe = recipe_of(self._grid, cell, settings)
             self._start(f"search {cell.key} alpha {alpha:g}", recipe, folder, partial(self._end_trial, cell, alpha))
 
-    def _start_runs(self, cell: Cell, alpha: float | None) -> None:
-        for seed in self._grid.seeds:
-            if self._grid.folds is not None:
-                self._start_folds(cell, seed, alpha)
-                continue
-            recipe = recipe_of(self._grid, cell, (f"seed={seed}", *self._with(cell, alpha)))
-            end = partial(self._end_run, cell, seed, alpha)
-            self._start(f"{cell.key} seed {seed}", recipe, self._folder(cell, seed), end)
+    def _start_run(self, cell: Cell, seed: int, alpha: float | None) -> None:
+        if self._grid.folds is not None:
+            self._start_folds(cell, seed, alpha)
+            return
+        recipe = recipe_of(self._grid, cell, (f"seed={seed}", *self._with(cell, alpha)))
+        end = partial(self._end_run, cell, seed, alpha)
+        self._start(f"{cell.key} seed {seed}", recipe, self._folder(cell, seed), end)
 
     def _start_folds(self, cell: Cell, seed: int, alpha: float | None) -> None:
         ended: list[Finished] = []
@@ -157,7 +158,8 @@ class _Comparison:
             return
         chosen, reason = _best(self._grid, trials)
         if chosen is not None:
-            self._start_runs(cell, chosen)
+            for seed in self._grid.seeds:
+                self._start_run(cell, seed, chosen)
             return
         for seed in self._grid.seeds:
             self._end_run(cell, seed, None, Finished(None, reason))

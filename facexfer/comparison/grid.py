@@ -29,6 +29,8 @@ class Choice(Section):
     """For methods: the options that the search sets, e.g. ``method.alpha``; none, no search."""
     alphas: tuple[float, ...] = ()
     """For methods: the values that it tries, the same for all of `alpha`."""
+    best_by: str | None = None
+    """For data sets: the figure that decides which methods are best there; left out, the grid's first."""
 
 
 class Search(Section):
@@ -47,7 +49,14 @@ class Override(Section):
     method: str | None = None
     network: str | None = None
     dataset: str | None = None
-    settings: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    left_out: str = ""
+    """Why these cells are not run; empty, they are."""
+
+    def covers(self, cell: "Cell") -> bool:
+        """Whether a cell is among those that this is for."""
+        chosen = ((self.method, cell.method), (self.network, cell.network), (self.dataset, cell.dataset))
+        return all(wanted in (None, name) for wanted, name in chosen)
 
 
 class GeneratedFaces(Section):
@@ -70,7 +79,7 @@ class Grid(Section):
     plugins: tuple[str, ...] = ()
     """Python files that every recipe of the grid gets besides its own; relative paths start at the grid's folder."""
     figures: tuple[str, ...] = Field(min_length=1)
-    """Names of metrics in ``result.json``; the first decides which methods are best."""
+    """Metrics in ``result.json``; the first decides which methods are best, unless a data set has its own."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     methods: dict[str, Choice] = Field(min_length=1)
     networks: dict[str, Choice] = Field(default_factory=lambda: {"": Choice()})
@@ -106,9 +115,16 @@ class Cell:
 
 
 def cells_of(grid: Grid) -> Iterator[Cell]:
-    """The cells of a grid, data set by data set."""
+    """The cells of a grid that are run, data set by data set."""
     for dataset, network, method in itertools.product(grid.datasets, grid.networks, grid.methods):
-        yield Cell(dataset, network, method)
+        cell = Cell(dataset, network, method)
+        if not left_out(grid, cell):
+            yield cell
+
+
+def left_out(grid: Grid, cell: Cell) -> str:
+    """Why a cell is not run; empty for one that is."""
+    return next((each.left_out for each in grid.overrides if each.left_out and each.covers(cell)), "")
 
 
 def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
@@ -128,8 +144,7 @@ def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
     method = grid.methods[cell.method]
     settings = [*grid.datasets[cell.dataset].settings, *grid.networks[cell.network].settings, *method.settings]
     for override in grid.overrides:
-        chosen = ((override.method, cell.method), (override.network, cell.network), (override.dataset, cell.dataset))
-        if all(wanted in (None, name) for wanted, name in chosen):
+        if override.covers(cell):
             settings += override.settings
     recipe = read_recipe(method.recipe or grid.recipe, [*settings, *more])
     plugins = tuple(Path(str(expand_path(file))) for file in grid.plugins)
@@ -173,6 +188,10 @@ def _check(grid: Grid, origin: str) -> None:
                 f"{origin}: expected no alphas in a grid with folds, got some for method '{name}': the search would "
                 "see those who are measured; set one value"
             )
+    for name, dataset in grid.datasets.items():
+        if dataset.best_by is not None and dataset.best_by not in grid.figures:
+            message = unknown_name_message("figure", dataset.best_by, grid.figures)
+            raise InputError(f"{origin}: best_by of data set '{name}': {message}")
     known = {cell.key for cell in cells_of(grid)}
     for key, figures in grid.paper.items():
         if key not in known:
@@ -182,6 +201,11 @@ def _check(grid: Grid, origin: str) -> None:
                 f"{origin}: expected {len(grid.figures)} figures of the paper for {key}, got {len(figures)}"
             )
     for override in grid.overrides:
+        if bool(override.settings) == bool(override.left_out):
+            raise InputError(
+                f"{origin}: overrides: expected either settings or left_out, got "
+                f"{'both' if override.settings else 'neither'}; give one of them"
+            )
         named = ((override.method, grid.methods), (override.network, grid.networks), (override.dataset, grid.datasets))
         for wanted, choices in named:
             if wanted is not None and wanted not in choices:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from facexfer.comparison.cells import Outcome
 from facexfer.comparison.fold_table import fold_lines
-from facexfer.comparison.grid import Cell, Grid, cells_of
+from facexfer.comparison.grid import Cell, Grid, cells_of, left_out
 from facexfer.files.atomic import write_text
 
 
@@ -113,7 +113,8 @@ def _block(grid: Grid, outcomes: list[Outcome], out: Path, dataset: str, network
     with_paper = any(Cell(dataset, network, method).key in grid.paper for method in grid.methods)
     columns = [name for figure in grid.figures for name in ((figure, "paper") if with_paper else (figure,))]
     lines = [f"| method | {' | '.join(columns)} | alpha | runs |", "|---" * (len(columns) + 3) + "|"]
-    first: dict[str, dict[int, float]] = {}
+    deciding = grid.datasets[dataset].best_by or grid.figures[0]
+    values: dict[str, dict[int, float]] = {}
     for method in grid.methods:
         cell = Cell(dataset, network, method)
         row = [method]
@@ -121,20 +122,21 @@ def _block(grid: Grid, outcomes: list[Outcome], out: Path, dataset: str, network
             summary = summarise(grid, outcomes, cell, figure)
             row += [summary.text, summary.paper or "-"] if with_paper else [summary.text]
         ours = [outcome for outcome in outcomes if outcome.cell == cell]
-        first[method] = summarise(grid, outcomes, cell, grid.figures[0]).values
+        values[method] = summarise(grid, outcomes, cell, deciding).values
         alphas = sorted({f"{outcome.alpha:g}" for outcome in ours if outcome.alpha is not None})
         links = [
             f"{each.seed} failed" if each.failure else f"[{each.seed}]({each.folder.relative_to(out).as_posix()})"
             for each in ours
         ]
-        lines.append("| " + " | ".join([*row, ", ".join(alphas) or "-", ", ".join(links)]) + " |")
-    ranked = sorted((m for m in first if first[m]), key=lambda m: -float(np.mean(list(first[m].values()))))
+        row += [", ".join(alphas) or "-", left_out(grid, cell) or ", ".join(links)]
+        lines.append("| " + " | ".join(row) + " |")
+    ranked = sorted((m for m in values if values[m]), key=lambda m: -float(np.mean(list(values[m].values()))))
     if len(ranked) > 1:
-        difference, p, seeds = paired_test(first[ranked[0]], first[ranked[1]])
+        difference, p, seeds = paired_test(values[ranked[0]], values[ranked[1]])
         told = "too few seeds for a test" if np.isnan(p) else f"p = {p:.2g}"
         lines += [
             "",
-            f"Best two in {grid.figures[0]}: {ranked[0]} before {ranked[1]} by {100 * difference:.2f} points "
+            f"Best two in {deciding}: {ranked[0]} before {ranked[1]} by {100 * difference:.2f} points "
             f"(paired t-test over {seeds} seeds: {told}).",
         ]
     return lines

@@ -84,7 +84,7 @@ def export(
     if isinstance(model, Path) and backbone is None and not even_if_failed:
         RunFolder(model).check_not_failed("train again, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":
-        of_bundles = (precision, far, max_loss, detector, gallery_model)
+        of_bundles = (precision, far, max_loss, detector, gallery_model, gallery_backbone)
         if any(each is not None for each in of_bundles) or runtime:
             raise InputError(
                 f"{out}: expected a folder with --precision, --far, --max-loss, --detector, --gallery-model and "
@@ -100,13 +100,17 @@ def export(
         rows.append(row)
         say(row)
 
-    gallery = None if gallery_model is None else _gallery(gallery_model, gallery_backbone)
+    gallery = _gallery(gallery_model, gallery_backbone)
     order = Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, place, tuple(runtime), gallery)
     make_bundle(model, out, order, see, say_runtime)
     return Exported(out, gate=tuple(rows))
 
 
-def _gallery(model: str | Path | BackboneModule, backbone: str | None) -> BackboneModule:
+def _gallery(model: str | Path | BackboneModule | None, backbone: str | None) -> BackboneModule | None:
+    if model is None:
+        if backbone is not None:
+            raise InputError(f"expected --gallery-model with --gallery-backbone {backbone}, got none; add the weights")
+        return None
     if isinstance(model, str | Path) and backbone is None and not Path(model).is_dir():
         raise InputError(f"{model}: expected a run folder, or weights with --gallery-backbone NAME; check the path")
     return _network(Path(model) if isinstance(model, str) else model, backbone)

@@ -204,6 +204,9 @@ def test_a_gallery_keeps_its_own_network(two_networks: Path, trained: Path, tmp_
         run("export", trained / "run", "--out", tmp_path / "a.onnx", "--gallery-model", trained / "run")
     with pytest.raises(InputError, match="or weights with --gallery-backbone NAME"):
         run("export", trained / "run", "--out", tmp_path / "a", "--gallery-model", trained / "old.pt")
+    with pytest.raises(InputError, match="expected --gallery-model with --gallery-backbone mobilefacenet, got none"):
+        run("export", trained / "run", "--out", tmp_path / "a", "--gallery-backbone", "mobilefacenet")
+    assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.slow

@@ -3,14 +3,17 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+import facexfer
 from facexfer.cli import app
-from facexfer.commands.generated_faces import prepare_grid_faces
-from facexfer.comparison.grid import GeneratedFaces, read_grid
+from facexfer.commands.generated_faces import copy_source, prepare_grid_faces
+from facexfer.comparison.grid import GeneratedFaces, cells_of, read_grid, recipe_of
+from facexfer.data.generated.demo_set import draw_shots
 from facexfer.data.manifest import read_manifest
 from facexfer.errors import InputError
 
@@ -78,3 +81,36 @@ def test_the_packaged_grid_has_every_method() -> None:
         if "doctest" not in make.__code__.co_filename and make.__module__.startswith("facexfer.")
     }
     assert len(grid.seeds) == 5
+    assert list(grid.datasets) == ["VIS to NIR", "NIR to VIS"]
+
+
+def test_the_way_back_starts_from_the_nir_source_and_reads_nir_as_the_other_spectrum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FACEXFER_DEMO", "demo")
+    grid = read_grid("generated")
+    for cell in cells_of(grid):
+        back = cell.dataset == "NIR to VIS"
+        recipe = recipe_of(grid, cell)
+        assert recipe.source.weights is not None
+        assert recipe.source.weights.name == ("source-nir.safetensors" if back else "source.safetensors")
+        new, old = ("vis", "nir") if back else ("nir", "vis")
+        assert recipe.data.modality in (new, ("nir", "vis")) or cell.method == "CSD, VIS alone"
+        for section in (recipe.source_data, recipe.companions):
+            assert section is None or section.modality in (old, None)
+
+
+def test_each_source_is_better_at_the_spectrum_that_it_was_trained_on(tmp_path: Path) -> None:
+    shots = [draw_shots(seed=5, number=number, shots=2) for number in range(24)]
+    margins = {}
+    for source in ("vis", "nir"):
+        copy_source(tmp_path / f"{source}.safetensors", source)
+        for camera in ("vis", "nir"):
+            crops = np.stack([shot[camera] for person in shots for shot in person])
+            embeddings = facexfer.embed(tmp_path / f"{source}.safetensors", crops, backbone="mobilefacenet_slim")
+            embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+            cosines = (embeddings @ embeddings.T).reshape(24, 2, 24, 2)
+            genuine = cosines[np.arange(24), 0, np.arange(24), 1]
+            margins[source, camera] = genuine.mean() - cosines.mean()
+    assert margins["vis", "vis"] > margins["nir", "vis"] + 0.05
+    assert margins["nir", "nir"] > margins["vis", "nir"] + 0.05

@@ -83,6 +83,10 @@ def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         read('settings = ["method', 'setings = ["method')
     with pytest.raises(InputError, match="unknown grid 'tabel3'; did you mean 'table3'"):
         read_grid("tabel3")
+    with pytest.raises(InputError, match="overrides: expected either settings or left_out, got neither"):
+        read("[search]", "[[overrides]]\nmethod = 'L2'\n[search]")
+    with pytest.raises(InputError, match=r"best_by of data set 'back': unknown figure 'nir/tar@0\.1'"):
+        read("[search]", "[datasets.back]\nbest_by = 'nir/tar@0.1'\n[search]")
 
 
 def outcome(method: str, seed: int, value: float | None, tmp_path: Path, failure: str = "") -> Outcome:
@@ -104,6 +108,40 @@ def test_tables_have_means_the_paper_links_a_test_and_failures(grid: Grid, tmp_p
     assert (tmp_path / "table.csv").read_text().count("\n") == 7
     assert (tmp_path / "table.png").stat().st_size > 1000
     assert "<svg" in (tmp_path / "table.svg").read_text()
+
+
+def test_a_data_set_can_leave_out_a_method_and_have_its_own_deciding_figure(tmp_path: Path) -> None:
+    words = """
+title = "Both ways"
+recipe = "demo-l2"
+figures = ["nir/tar@0.01", "vis/tar@0.01"]
+seeds = [0, 1]
+[methods.L2]
+[methods.Simulated]
+[methods.AFA]
+[datasets.there]
+[datasets.back]
+best_by = "vis/tar@0.01"
+[[overrides]]
+dataset = "back"
+method = "Simulated"
+left_out = "nothing simulates it"
+"""
+    (tmp_path / "grid.toml").write_text(words)
+    grid = read_grid(tmp_path / "grid.toml")
+    cells = list(cells_of(grid))
+    assert [cell.key for cell in cells] == ["there/L2", "there/Simulated", "there/AFA", "back/L2", "back/AFA"]
+    outcomes = [
+        Outcome(cell, seed, tmp_path / cell.key, {"figures": {"nir/tar@0.01": nir + seed / 100, "vis/tar@0.01": vis}})
+        for cell, nir, vis in zip(cells, (0.8, 0.7, 0.6, 0.8, 0.6), (0.1, 0.1, 0.1, 0.2, 0.3), strict=True)
+        for seed in grid.seeds
+    ]
+    text = markdown(grid, outcomes, tmp_path)
+    assert "Not finished" not in text
+    there, back = text.split("## back")
+    assert "Best two in nir/tar@0.01: L2 before Simulated" in there
+    assert "Best two in vis/tar@0.01: AFA before L2 by 10.00 points" in back
+    assert "| Simulated | - | - | - | nothing simulates it |" in back
 
 
 def test_a_paired_test_needs_two_seeds() -> None:

@@ -7,16 +7,24 @@ from importlib import metadata
 from typing import Any, cast
 
 import torch
-from lightning.fabric import Fabric
 from torch import distributed, nn
 
 from facexfer.errors import InputError
+from facexfer.fabric import Fabric
 from facexfer.recipe import RuntimeSection
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
-_VERSIONED = ("facexfer", "torch", "torchvision", "lightning", "albumentations", "numpy", "opencv-python-headless")
+_VERSIONED = (
+    "facexfer",
+    "torch",
+    "torchvision",
+    "lightning-fabric",
+    "albumentations",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def make_fabric(settings: RuntimeSection) -> Fabric:

@@ -21,7 +21,7 @@ download() {
 download "stringzilla==3.12.6"
 # The versions of the project's own environment, so that they fit together; albumentations' own needs among them.
 for package in albumentations albucore simsimd pydantic pydantic-core annotated-types typing-inspection \
-               typing-extensions tomli-w; do
+               typing-extensions tomli-w lightning-fabric; do
     version=$($python -c "import importlib.metadata as m; print('==' + m.version('$package'))" 2>/dev/null || true)
     download "$package$version"
 done

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor
 
 from facexfer.data.crops import CropDataset
@@ -11,6 +10,7 @@ from facexfer.data.device_augmentation import DEVICE_PRESETS, augment
 from facexfer.data.mixture import Mixture, Part
 from facexfer.engine.batches import TrainingBatches
 from facexfer.errors import InputError
+from facexfer.fabric import Fabric
 from facexfer.recipe import Recipe
 
 

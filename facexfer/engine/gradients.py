@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from facexfer.engine.inputs import Batch
+from facexfer.fabric import Fabric
 
 
 def compute_gradients(

@@ -4,9 +4,9 @@ import time
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 
+from facexfer.fabric import Fabric
 from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runs.state import all_random_states, set_random_state

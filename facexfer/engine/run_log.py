@@ -5,11 +5,11 @@ from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import Any, Self
 
-from lightning.fabric import Fabric
 from torch.utils.tensorboard import SummaryWriter
 
 from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched
 from facexfer.engine.progress import TrainingProgress
+from facexfer.fabric import Fabric
 from facexfer.runs.folder import RunFolder
 
 

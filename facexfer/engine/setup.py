@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from lightning.fabric import Fabric
-
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.batches import TrainingBatches
 from facexfer.engine.best import BestMetric
 from facexfer.engine.knowledge import SourceKnowledge
+from facexfer.fabric import Fabric
 from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.tasks.task import Task

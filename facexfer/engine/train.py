@@ -5,8 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric import Fabric
-
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.best import BestMetric
 from facexfer.engine.companions import reads_companions
@@ -18,6 +16,7 @@ from facexfer.engine.setup import Setup
 from facexfer.engine.source import make_source
 from facexfer.engine.step import StepCallback
 from facexfer.errors import InputError
+from facexfer.fabric import Fabric
 from facexfer.heads import check_head
 from facexfer.plugins import load_plugins
 from facexfer.recipe import Recipe, as_recipe

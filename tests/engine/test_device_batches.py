@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.fabric import Fabric
 from small_faces import write_small_set
 
 from facexfer.backbones import create_backbone
@@ -14,6 +13,7 @@ from facexfer.engine.batches import TrainingBatches
 from facexfer.engine.device_batches import DeviceBatches, make_batches
 from facexfer.engine.train import train
 from facexfer.errors import InputError
+from facexfer.fabric import Fabric
 from facexfer.recipe import Recipe
 from facexfer.tasks.face import face_task
 

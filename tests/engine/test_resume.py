@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from lightning.fabric import Fabric
 
 from facexfer.engine.resume import Checkpoints
+from facexfer.fabric import Fabric
 from facexfer.recipe import parse_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runs.state import load_state

@@ -10,21 +10,20 @@ import torch
 from torch import distributed, nn
 
 from facexfer.errors import InputError
-from facexfer.fabric import Fabric
 from facexfer.recipe import RuntimeSection
+
+try:
+    from lightning_fabric import Fabric as Fabric
+except ModuleNotFoundError:
+    # The same, where a machine has lightning as a whole; it takes longer to load.
+    from lightning.fabric import Fabric as Fabric  # type: ignore[no-redef, import-not-found, unused-ignore]
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 _VERSIONED = (
-    "facexfer",
-    "torch",
-    "torchvision",
-    "lightning-fabric",
-    "albumentations",
-    "numpy",
-    "opencv-python-headless",
-)
+    "facexfer", "torch", "torchvision", "lightning-fabric", "albumentations", "numpy", "opencv-python-headless",
+)  # fmt: skip
 
 
 def make_fabric(settings: RuntimeSection) -> Fabric:

@@ -10,8 +10,8 @@ from facexfer.data.device_augmentation import DEVICE_PRESETS, augment
 from facexfer.data.mixture import Mixture, Part
 from facexfer.engine.batches import TrainingBatches
 from facexfer.errors import InputError
-from facexfer.fabric import Fabric
 from facexfer.recipe import Recipe
+from facexfer.runtime import Fabric
 
 
 def make_batches(recipe: Recipe, images: Mixture, fabric: Fabric) -> TrainingBatches:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from facexfer.engine.inputs import Batch
-from facexfer.fabric import Fabric
+from facexfer.runtime import Fabric
 
 
 def compute_gradients(

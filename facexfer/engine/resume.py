@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from facexfer.fabric import Fabric
 from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runs.state import all_random_states, set_random_state
-from facexfer.runtime import is_restarted
+from facexfer.runtime import Fabric, is_restarted
 
 
 def is_resumed(run: RunFolder, recipe: Recipe, asked: bool) -> bool:

@@ -9,8 +9,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched
 from facexfer.engine.progress import TrainingProgress
-from facexfer.fabric import Fabric
 from facexfer.runs.folder import RunFolder
+from facexfer.runtime import Fabric
 
 
 class RunLog:

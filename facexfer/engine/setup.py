@@ -6,9 +6,9 @@ from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.batches import TrainingBatches
 from facexfer.engine.best import BestMetric
 from facexfer.engine.knowledge import SourceKnowledge
-from facexfer.fabric import Fabric
 from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
+from facexfer.runtime import Fabric
 from facexfer.tasks.task import Task
 from facexfer.transfer.stages import Stage
 

@@ -16,12 +16,11 @@ from facexfer.engine.setup import Setup
 from facexfer.engine.source import make_source
 from facexfer.engine.step import StepCallback
 from facexfer.errors import InputError
-from facexfer.fabric import Fabric
 from facexfer.heads import check_head
 from facexfer.plugins import load_plugins
 from facexfer.recipe import Recipe, as_recipe
 from facexfer.runs.folder import RunFolder
-from facexfer.runtime import make_fabric, memory_format, seed_everything, weights_dtype
+from facexfer.runtime import Fabric, make_fabric, memory_format, seed_everything, weights_dtype
 from facexfer.tasks import TASKS
 from facexfer.tasks.keys import check_keys, idle_keys
 from facexfer.tasks.task import Task

@@ -13,8 +13,8 @@ from facexfer.engine.batches import TrainingBatches
 from facexfer.engine.device_batches import DeviceBatches, make_batches
 from facexfer.engine.train import train
 from facexfer.errors import InputError
-from facexfer.fabric import Fabric
 from facexfer.recipe import Recipe
+from facexfer.runtime import Fabric
 from facexfer.tasks.face import face_task
 
 

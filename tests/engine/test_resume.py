@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from facexfer.engine.resume import Checkpoints
-from facexfer.fabric import Fabric
 from facexfer.recipe import parse_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runs.state import load_state
+from facexfer.runtime import Fabric
 
 
 @pytest.fixture

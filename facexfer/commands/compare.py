@@ -13,16 +13,26 @@ def compare(
 ) -> None:
     """Run a grid of methods, networks and seeds, with tables after every run; again, it runs only what is missing."""
     from facexfer.commands.generated_faces import prepare_grid_faces
-    from facexfer.comparison.cells import only_one_in, run_cells
+    from facexfer.comparison.cells import Outcome, only_one_in, run_cells
     from facexfer.comparison.grid import read_grid
-    from facexfer.comparison.table import write_tables
+    from facexfer.comparison.table import draw_table, write_tables
     from facexfer.errors import RunError
 
     read = read_grid(grid)
+    known: list[Outcome] = []
+
+    def show(outcomes: list[Outcome]) -> None:
+        known[:] = outcomes
+        write_tables(read, outcomes, out)
+
     with only_one_in(out):
         if read.generated is not None:
             prepare_grid_faces(read.generated, out / "faces")
-        outcomes = run_cells(read, out, jobs, typer.echo, lambda so_far: write_tables(read, so_far, out))
+        try:
+            outcomes = run_cells(read, out, jobs, typer.echo, show)
+        finally:
+            if known:
+                draw_table(read, known, out)
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
     failed = sum(bool(outcome.failure) for outcome in outcomes)
     if failed:

@@ -78,7 +78,7 @@ def paired_test(first: dict[int, float], second: dict[int, float]) -> tuple[floa
 
 
 def write_tables(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
-    """Write ``table.md``, ``table.csv``, ``table.png`` and ``table.svg`` into a comparison's folder.
+    """Write ``table.md`` and ``table.csv`` into a comparison's folder.
 
     Args:
         grid: The comparison.
@@ -87,7 +87,6 @@ def write_tables(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
     """
     write_text(out / "table.md", markdown(grid, outcomes, out))
     write_text(out / "table.csv", _csv(grid, outcomes, out))
-    _plot(grid, outcomes, out)
 
 
 def markdown(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
@@ -158,7 +157,14 @@ def _csv(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
     return text.getvalue()
 
 
-def _plot(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
+def draw_table(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
+    """Draw the first figure of every cell as ``table.png`` and ``table.svg``, which takes a second or two.
+
+    Args:
+        grid: The comparison.
+        outcomes: Of its runs so far.
+        out: Its folder.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 0.28 * len(list(cells_of(grid))) + 1.2), layout="constrained")

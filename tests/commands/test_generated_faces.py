@@ -49,6 +49,7 @@ def test_two_comparisons_are_equal_to_the_last_bit(tmp_path: Path) -> None:
     assert networks[0].keys() == networks[1].keys()
     assert all(torch.equal(tensor, networks[1][name]) for name, tensor in networks[0].items())
     assert (tmp_path / "one/table.csv").read_bytes() == (tmp_path / "two/table.csv").read_bytes()
+    assert (tmp_path / "one/table.png").is_file()
 
 
 def test_faces_are_drawn_once_and_others_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from facexfer import grids
 from facexfer.comparison.cells import Outcome, only_one_in, run_cells
 from facexfer.comparison.grid import Cell, Grid, cells_of, read_grid, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
-from facexfer.comparison.table import markdown, paired_test, write_tables
+from facexfer.comparison.table import draw_table, markdown, paired_test, write_tables
 from facexfer.errors import InputError
 from facexfer.transfer.methods import create
 
@@ -105,6 +105,7 @@ def test_tables_have_means_the_paper_links_a_test_and_failures(grid: Grid, tmp_p
     assert "AFA before L2 by 4.50 points (paired t-test over 2 seeds: p = 0.07)" in text
     assert "* AFA, seed 2: loss became nan" in text
     write_tables(grid, outcomes, tmp_path)
+    draw_table(grid, outcomes, tmp_path)
     assert (tmp_path / "table.csv").read_text().count("\n") == 7
     assert (tmp_path / "table.png").stat().st_size > 1000
     assert "<svg" in (tmp_path / "table.svg").read_text()

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facexfer.backbones.parts.info import BackboneInfo, BackboneModule
 from facexfer.data.manifest import read_manifest
 from facexfer.data.pictures.depths import find_depths
@@ -29,6 +31,7 @@ from facexfer.deploy.readme import write_readme
 from facexfer.deploy.runtime_files import RuntimeFile, describe
 from facexfer.deploy.runtime_gate import convert, make_original, measure_runtime, recommendation
 from facexfer.deploy.runtimes import choose_runtime
+from facexfer.deploy.runtimes.runtime import Original
 from facexfer.deploy.score_summary import summary_of
 from facexfer.errors import InputError, RunError
 from facexfer.eval.report.as_json import findings_to_json
@@ -126,24 +129,9 @@ def make_bundle(
             data = replace(data, gallery=OnnxEmbedder(place / GALLERY))
         exported = place / "fp32.onnx"
         export_onnx(network, exported, order.opset, order.batch)
-        rows: list[GateRow] = []
-        comparisons: list[Comparison] = []
-        for precision in order.precisions:
-            file = place / f"{precision}.onnx"
-            if file != exported:
-                write_precision(precision, exported, file, calibration)
-            row, comparison = measure(precision, file, measured, data, order.tolerance(precision))
-            say(row)
-            rows.append(row)
-            comparisons.append(comparison)
-        files = []
+        rows, shipped = _measure_precisions(order, exported, calibration, measured, data, say)
         original = make_original(network, exported, order.batch, calibration)
-        for runtime in order.runtimes:
-            choice = choose_runtime(runtime)
-            converted = convert(choice, original, place)
-            tolerance = order.tolerance(choice.precision)
-            files.append(measure_runtime(converted, place, measured, data, tolerance, network.info.input_size))
-            say_runtime(files[-1])
+        files = _measure_runtimes(order, original, place, measured, data, say_runtime)
         gated = [*rows, *(each.row for each in files if each.row is not None)]
         if problems := [problem for row in gated for problem in row.problems]:
             raise RunError(f"{'; '.join(problems)}; there is no bundle")
@@ -151,18 +139,59 @@ def make_bundle(
         depths = find_depths(images.images)
         if depths.text:
             facts["bits"] = depths.read_as()
-        findings = evaluate_comparison(comparisons[0], Request(tuple(fars)), facts=facts)
+        findings = evaluate_comparison(shipped, Request(tuple(fars)), facts=facts)
         folder = place / out.name
         _fill(folder, place, order, files)
         write_report(folder / "report", findings)
         point = choose_point(findings.points, order.far)
         contract = _contract(folder, order, network.info, recipe, rows, findings_to_json(findings), point)
         contract["pairs"] = pairs.model_dump()
-        contract |= summary_of(comparisons[0].pairs(), findings)
+        contract |= summary_of(shipped.pairs(), findings)
         contract["runtimes"] = [describe(each, folder) for each in files]
         contract["recommended"] = recommendation(gated)
         _write_papers(folder, out.name, contract)
         os.replace(folder, out)
+
+
+def _measure_precisions(
+    order: Order,
+    exported: Path,
+    calibration: Callable[[], np.ndarray],
+    measured: Comparison,
+    data: GateData,
+    say: Callable[[GateRow], None],
+) -> tuple[list[GateRow], Comparison]:
+    """Write ``model.onnx`` in each precision and hold it against the run; the pairs are those of the shipped one."""
+    rows: list[GateRow] = []
+    comparisons: list[Comparison] = []
+    for precision in order.precisions:
+        file = exported.with_name(f"{precision}.onnx")
+        if file != exported:
+            write_precision(precision, exported, file, calibration)
+        row, comparison = measure(precision, file, measured, data, order.tolerance(precision))
+        say(row)
+        rows.append(row)
+        comparisons.append(comparison)
+    return rows, comparisons[0]
+
+
+def _measure_runtimes(
+    order: Order,
+    original: Original,
+    place: Path,
+    measured: Comparison,
+    data: GateData,
+    say: Callable[[RuntimeFile], None],
+) -> list[RuntimeFile]:
+    """Convert the network for each runtime, and hold each file against the run."""
+    files = []
+    for runtime in order.runtimes:
+        choice = choose_runtime(runtime)
+        converted = convert(choice, original, place)
+        tolerance = order.tolerance(choice.precision)
+        files.append(measure_runtime(converted, place, measured, data, tolerance, original.input_size))
+        say(files[-1])
+    return files
 
 
 def _pairs(run: Path, recipe: Recipe, order: Order) -> PairsSection:

@@ -38,7 +38,7 @@ types: $(STAMP)
 	@# Tests import what stands in tests/ and its programs by bare names; each needs one name only, hence the link.
 	ln -s $(CURDIR)/tests .typecheck/bare
 	MYPYPATH=.typecheck:.typecheck/bare:.typecheck/bare/offline:.typecheck/bare/programs:tools \
-		$(BIN)/mypy --explicit-package-bases tests/conftest.py tests/test_*.py tests/*/
+		$(BIN)/mypy --explicit-package-bases tests/conftest.py tests/test_*.py $(filter-out %/__pycache__/,$(wildcard tests/*/))
 	@# As a user's type checker sees the public names.
 	cd examples && MYPYPATH=../.typecheck ../$(BIN)/mypy --config-file ../pyproject.toml *.py
 

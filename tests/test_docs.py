@@ -27,7 +27,7 @@ from facexfer.recipe import parse_recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "RESULTS.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [README, *(ROOT / name for name in ("RESULTS.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 OPENING = re.compile(r"```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?")
 REASON = re.compile(r"<!-- not run: (?P<why>\S+ \S+ .+) -->")
 OUTPUT = {"text"}

@@ -42,7 +42,7 @@ class LinearBlock(nn.Module):
 
 
 class ConvBlock(LinearBlock):
-    """`LinearBlock` followed by PReLU with one slope a channel."""
+    """`LinearBlock` followed by PReLU with one slope per channel."""
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1

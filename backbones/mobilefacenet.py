@@ -36,7 +36,7 @@ class ConvBlock(nn.Sequential):
 
 
 class ActivatedConvBlock(ConvBlock):
-    """`ConvBlock` followed by PReLU with one slope a channel."""
+    """`ConvBlock` followed by PReLU with one slope per channel."""
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, padding: int = 0, groups: int = 1

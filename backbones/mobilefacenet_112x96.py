@@ -40,7 +40,7 @@ class ConvBlock(nn.Module):
 
 
 class ActivatedConvBlock(ConvBlock):
-    """`ConvBlock` followed by PReLU with one slope a channel."""
+    """`ConvBlock` followed by PReLU with one slope per channel."""
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ def own_network(
     Args:
         network: Maps normalised images (N, 3, H, W) to embeddings (N, D).
         input_size: (height, width) in pixels.
-        mean: In grey levels 0..255, one for all channels or one a channel; images are ``(image - mean) * scale``.
+        mean: In grey levels 0..255, one for all channels or one per channel; images are ``(image - mean) * scale``.
         scale: Per grey level, likewise.
         color_order: ``"RGB"`` or ``"BGR"``.
 
@@ -55,7 +55,7 @@ def own_network(
         The backbone, without taps, in the mode that the network is in.
 
     Raises:
-        InputError: If mean or scale is not given, the colour order is another, or the network does not give (N, D).
+        InputError: If mean or scale is not given, the colour order is neither, or the network does not give (N, D).
     """
     if mean is None or scale is None:
         raise InputError(

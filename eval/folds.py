@@ -47,7 +47,7 @@ def fold_accuracy(scores: np.ndarray, same: np.ndarray, folds: np.ndarray) -> Fo
     """
     scores, same, folds = np.asarray(scores, dtype=np.float64), np.asarray(same, dtype=bool), np.asarray(folds)
     if not len(scores) == len(same) == len(folds):
-        raise InputError(f"expected one label and fold a score, got {len(scores)}, {len(same)} and {len(folds)}")
+        raise InputError(f"expected one label and one fold per score, got {len(scores)}, {len(same)} and {len(folds)}")
     if not np.isfinite(scores).all():
         raise InputError("expected finite scores, got NaN or infinite ones; check the embeddings")
     names = np.unique(folds)

@@ -115,7 +115,7 @@ def identify(
     A tie counts against the system: an impostor entry as alike as the right one ranks before it.
 
     Args:
-        gallery: (G, D) one embedding or template an identity.
+        gallery: (G, D) one embedding or template per identity.
         gallery_labels: (G,) all different.
         probes: (Q, D); those whose identity has no entry are the open set's impostors.
         probe_labels: (Q,).

@@ -15,7 +15,7 @@ def unit_length(embeddings: np.ndarray) -> np.ndarray:
         (N, D) float64.
 
     Raises:
-        InputError: If the shape is another, or an embedding is not finite or of length 0.
+        InputError: If the shape differs, or an embedding is not finite or of length 0.
 
     Example:
         >>> unit_length(np.array([[3.0, 4.0]])).tolist()

@@ -18,7 +18,7 @@ def train_demo_source(
     modality: Annotated[str, typer.Option(help="vis, or nir for demo-source-nir.safetensors.")] = "vis",
     identities: Annotated[int, typer.Option(help="To train on.")] = 800,
     images: Annotated[int, typer.Option(help="Of each identity.")] = 10,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
 ) -> None:
     """Train the demo's source network and write its weights, about 0.4 MB."""
     from facexfer.data.generated.demo_set import write_demo_set

@@ -99,7 +99,9 @@ def read_onnx_graph(path: Path) -> OnnxGraph:
         raise
     except _DAMAGE as error:
         first = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise InputError(f"{path}: expected an ONNX model, got: {first}; the file is damaged or no ONNX") from error
+        raise InputError(
+            f"{path}: expected an ONNX model, got: {first}; the file is damaged or is not an ONNX file"
+        ) from error
 
 
 def _read(model: Any, path: Path) -> OnnxGraph:

@@ -101,7 +101,8 @@ def read_content(path: Path) -> Any:
             ) from error
         first = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         raise InputError(
-            f"{path}: expected a file of weights, got a damaged one or none ({first}); save the state_dict alone"
+            f"{path}: expected a file of weights, got a damaged file or one without weights ({first}); "
+            "save the state_dict alone"
         ) from error
 
 

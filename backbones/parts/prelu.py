@@ -9,7 +9,7 @@ from torch.fx import Proxy
 
 
 class PReLU(nn.PReLU):
-    """``max(x, 0) + slope * min(x, 0)`` with one learned slope a channel: torch's layer, with the same entries.
+    """``max(x, 0) + slope * min(x, 0)`` with one learned slope per channel: torch's layer, with the same entries.
 
     torch's backward kernel for CPUs goes through the elements one by one; in a MobileFaceNet it is the most expensive
     operation of the whole training step. Where that does not matter (GPUs, half precision, evaluation, a compiled or

@@ -36,7 +36,7 @@ def read_labels(labels: np.ndarray, length: int, what: str = "labels") -> np.nda
     """
     array = np.asarray(labels)
     if array.shape != (length,):
-        raise InputError(f"expected {what} of shape ({length},), got {array.shape}; give one an embedding")
+        raise InputError(f"expected {what} of shape ({length},), got {array.shape}; give one per embedding")
     kind = array.dtype.kind
     if kind == "i":
         return array.astype(np.int64, copy=False)
@@ -48,7 +48,7 @@ def read_labels(labels: np.ndarray, length: int, what: str = "labels") -> np.nda
     if missing.any():
         raise InputError(
             f"expected {what} without {'NaN' if kind == 'f' else 'gaps'}, got {int(missing.sum())}, the first at "
-            f"{int(missing.argmax())}; an image of nobody is in no pair: leave it out"
+            f"{int(missing.argmax())}; an image without an identity forms no pairs; leave it out"
         )
     # Each different label is looked at once.
     values, places = _distinct(array)
@@ -57,7 +57,7 @@ def read_labels(labels: np.ndarray, length: int, what: str = "labels") -> np.nda
     if len(kinds) > 1:
         raise InputError(
             f"expected {what} all whole numbers or all text, got both, {_example(forms, int)} and "
-            f"{_example(forms, str)}; write them alike"
+            f"{_example(forms, str)}; use one kind for all"
         )
     if kinds <= {str}:
         clean = np.array(forms, dtype=str)
@@ -123,7 +123,7 @@ def read_captures(captures: Sequence[object] | np.ndarray | None, length: int) -
     if captures is None:
         return [None] * length
     if len(captures) != length:
-        raise InputError(f"expected {length} captures, got {len(captures)}; give one an embedding, or None")
+        raise InputError(f"expected {length} captures, got {len(captures)}; give one per embedding, or None")
     array = np.asarray(captures, dtype=object)
     there = ~_missing(array)
     shots: list[Hashable] = [None] * length
@@ -174,7 +174,7 @@ def _form(value: object, what: str) -> int | str:
     if isinstance(value, str):
         name = clean_name(value)
         if not name:
-            raise InputError(f"expected {what} that name somebody, got {value!a}; fill it in")
+            raise InputError(f"expected non-empty {what}, got {value!a}; fill it in")
         return name
     if isinstance(value, int):
         return int(value)

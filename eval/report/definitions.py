@@ -10,9 +10,9 @@ DEFINITIONS = {
     ),
     "TAR": ("Accepted genuine pairs of all genuine pairs, at that threshold."),
     "pairs": (
-        "Within one set every unordered pair counts once. Of a gallery and probes every pair counts, but "
-        "those of one capture. A picture that is listed again is one picture; no pair is one with itself, or of one "
-        "capture, person and modality. Scores are cosines in float32."
+        "Within one set every unordered pair counts once. Between a gallery and probes, every pair counts except those "
+        "of the same capture. A picture listed twice counts once and is never paired with itself, and two pictures of "
+        "the same capture, person and modality form no pair. Scores are cosines in float32."
     ),
     "interval": (
         "95 %. By identity: a bootstrap over identities, both sides of a pair, turned into the number of "

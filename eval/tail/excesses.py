@@ -111,8 +111,8 @@ def collect_excesses(pairs: PairSet) -> Excesses:
     assert cut.above is not None
     if cut.threshold <= 0:
         raise InputError(
-            f"expected the most alike {count:,} impostor pairs at cosines above 0, the least of them has "
-            f"{cut.threshold:.3f}; these are no embeddings of faces"
+            f"expected the {count:,} most similar impostor pairs to have cosines above 0, the lowest is "
+            f"{cut.threshold:.3f}; these do not look like face embeddings"
         )
     scores = cut.above.scores.double().cpu().numpy()
     return Excesses(

@@ -1,1 +1,1 @@
-"""What can be done with a set of pictures: what there is, which methods fit, and what they gained where we measured."""
+"""What can be done with a set of pictures: what it holds, which methods fit, and what these gained when we measured."""

@@ -59,7 +59,7 @@ def advise(
     Args:
         manifest: The CSV of the crops.
         source: The network to start from: a file of weights, an InsightFace pack, a run folder or a bundle.
-        backbone: Its name, where the file does not tell.
+        backbone: Its name, if the file does not state it.
         visible_manifest: The CSV of further photos in the source's spectrum.
         modality: What the new spectrum is called in the manifest.
         visible_modality: What the source's spectrum is called.

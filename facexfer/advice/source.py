@@ -40,7 +40,7 @@ def read_source(weights: str | Path, backbone: str | None = None) -> Source:
         What advice depends on.
 
     Raises:
-        InputError: If there is no such file, it is damaged, or it does not tell its network.
+        InputError: If there is no such file, it is damaged, or it does not state its network.
     """
     folder = Path(weights)
     if (folder / CONTRACT).is_file():

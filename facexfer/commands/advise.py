@@ -19,7 +19,8 @@ def advise(
     manifest: Annotated[Path, typer.Argument(help="The CSV of the crops.")],
     source: Annotated[str, typer.Option(help="The network to start from: weights, a pack, a run or a bundle.")],
     backbone: Annotated[
-        str | None, typer.Option(help="The network's name, where the file does not tell. Default: what it tells.")
+        str | None,
+        typer.Option(help="The network's name, if the file does not state it. Default: what the file states."),
     ] = None,
     visible_manifest: Annotated[
         Path | None, typer.Option(help="The CSV of further photos in the source's spectrum.")
@@ -28,7 +29,7 @@ def advise(
     visible_modality: Annotated[str, typer.Option(help="What the source's spectrum is called.")] = "vis",
     out: Annotated[Path | None, typer.Option(help="Write the recipe to start from to this new file.")] = None,
 ) -> None:
-    """Say which methods your pictures allow, which recipe to take, and what it gained where we measured.
+    """Say which methods your pictures allow, which recipe to take, and what it gained in our measurements.
 
     Nothing is trained. The figures come from our own result pages; most of them are of simulated NIR.
     """
@@ -43,7 +44,7 @@ def advise(
         "Pictures": _pictures(found.there),
         "Network": _network(found),
         "Take": [f"{chosen.name}: you have {chosen.has}."],
-        "What it gained where we measured": _gains(found),
+        "What it gained in our measurements": _gains(found),
         "Also possible": [f"{way.name}: {way.has}" for way in others] or ["nothing else"],
         "Not possible": [f"{name}: {why}" for name, why in found.missing.items()] or ["everything is"],
         "Methods": _methods(found),

@@ -11,7 +11,10 @@ def compare(
     out: Annotated[Path, typer.Option(help="The comparison's folder; finished runs in it are kept.")],
     jobs: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 1,
 ) -> None:
-    """Run a grid of methods, networks and seeds, with tables after every run; again, it runs only what is missing."""
+    """Run a grid of methods, networks and seeds, with tables after every run.
+
+    When repeated, it runs only what is missing.
+    """
     from facexfer.commands.generated_faces import prepare_grid_faces
     from facexfer.comparison.cells import Outcome, only_one_in, run_cells
     from facexfer.comparison.grid import read_grid

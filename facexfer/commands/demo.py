@@ -22,7 +22,7 @@ _FARS = (1e-2, 1e-3)
 _SOURCE, _PLAIN, _AFA, _CSD = "source, untouched", "plain fine-tuning", "AFA", "CSD"
 _EXPECTED = {
     _SOURCE: "Good within VIS, poor within NIR, and it hardly matches NIR probes to a VIS gallery.",
-    _PLAIN: "Gains much within NIR, loses within VIS, and still hardly matches one to the other.",
+    _PLAIN: "Gains a lot within NIR, loses within VIS, and still hardly matches NIR probes to a VIS gallery.",
     _AFA: "Not distinguishable from plain fine-tuning on these faces.",
     _CSD: "Gains as much within NIR, keeps most of VIS, and is the one that matches NIR probes to a VIS gallery.",
 }

@@ -17,7 +17,7 @@ def doctor(
     for each in findings:
         typer.echo(f"{'TO DO' if each.cure else 'ok':<6}{each.check}: {each.found}")
         if each.cure:
-            typer.echo(f"      cure: {each.cure}")
+            typer.echo(f"      fix: {each.cure}")
     wrong = sum(bool(each.cure) for each in findings)
     if wrong:
         raise RunError(f"{wrong} of {len(findings)} checks found something to fix, see above")

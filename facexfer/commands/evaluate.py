@@ -27,7 +27,7 @@ def evaluate(
     ] = None,
     gallery: Annotated[str | None, typer.Option(help="Modality of the gallery.")] = None,
     gallery_model: Annotated[
-        Path | None, typer.Option(help="The model that has embedded the gallery; --model embeds the probes alone then.")
+        Path | None, typer.Option(help="The model that embedded the gallery; --model then embeds only the probes.")
     ] = None,
     gallery_backbone: Annotated[
         str | None, typer.Option(help="Its network's name, for weights that are not facexfer's.")
@@ -56,13 +56,13 @@ def evaluate(
         bool, typer.Option("--recommend", help="Recommend a threshold for a door that is used as the next options say.")
     ] = False,
     daily_attempts: Annotated[
-        float | None, typer.Option(help="With --recommend: attempts a day, by everybody.")
+        float | None, typer.Option(help="With --recommend: attempts per day, by all users.")
     ] = None,
     impostor_share: Annotated[
         float | None, typer.Option(help="With --recommend: the share of attempts by impostors, such as 0.01.")
     ] = None,
     max_false_accepts_per_year: Annotated[
-        float | None, typer.Option(help="With --recommend: false accepts a year that are bearable.")
+        float | None, typer.Option(help="With --recommend: false accepts per year that you can tolerate.")
     ] = None,
     gallery_size: Annotated[
         int | None, typer.Option(help="With --recommend: people who are looked up (1:N). Default: one person (1:1).")

@@ -1,4 +1,4 @@
-"""``facexfer export``: write a network as an ONNX file, or as a bundle with its evidence."""
+"""``facexfer export``: write a network as an ONNX file, or as a bundle with its measurements."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,7 +45,7 @@ def export(
         Path | None, typer.Option(help="For a bundle: an InsightFace detector to include, for its FaceAnalysis.")
     ] = None,
 ) -> None:
-    """Write an ONNX file (RGB 0..255 in, embedding out), or a bundle of it with its evidence if it passes the gate."""
+    """Write an ONNX file (RGB 0..255 in, embedding out), or a bundle with its measurements if it passes the gate."""
     from facexfer.deploy.export import export as write
     from facexfer.errors import InputError
 

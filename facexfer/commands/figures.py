@@ -16,7 +16,9 @@ _Out = Annotated[Path, typer.Option(help="The folder to write into.")]
 _Pictures = Annotated[int, typer.Option(help="How many test pictures to show.", min=1)]
 
 
-@figures.command("activation-maps")
+@figures.command(
+    "activation-maps", epilog="Example: facexfer figures activation-maps runs/l2 runs/afa --channel 5 --out figures"
+)
 def activation_maps(
     runs: _Runs,
     out: _Out,
@@ -32,7 +34,7 @@ def activation_maps(
     _tell(*save_figure(activation_maps(_by_name(runs, names), channel, layer, pictures), out, "activation-maps"))
 
 
-@figures.command("loss-curves")
+@figures.command("loss-curves", epilog="Example: facexfer figures loss-curves runs/dfa runs/afa --out figures")
 def loss_curves(runs: _Runs, out: _Out, names: _Names = None) -> None:
     """Figures 3 and 5: cross-entropy and total loss in training and testing."""
     from facexfer.reports.loss_curves import loss_curves
@@ -41,7 +43,9 @@ def loss_curves(runs: _Runs, out: _Out, names: _Names = None) -> None:
     _tell(*save_figure(loss_curves(_by_name(runs, names)), out, "loss-curves"))
 
 
-@figures.command("samples-per-class")
+@figures.command(
+    "samples-per-class", epilog="Example: facexfer figures samples-per-class comparisons/figure4 --out figures"
+)
 def samples_per_class(
     comparison: Annotated[Path, typer.Argument(help="The folder of a comparison, such as that of the grid figure4.")],
     out: _Out,
@@ -54,7 +58,7 @@ def samples_per_class(
     _tell(*save_figure(samples_per_class(comparison, figure), out, "samples-per-class"))
 
 
-@figures.command("attention")
+@figures.command("attention", epilog="Example: facexfer figures attention runs/afa --out figures")
 def attention(
     run: Annotated[Path, typer.Argument(help="A run of the method afa.")], out: _Out, pictures: _Pictures = 4
 ) -> None:

@@ -17,14 +17,14 @@ def monitor(
         float | None, typer.Option(help="The FAR whose threshold the device uses. Default: the bundle's own.")
     ] = None,
     impostor_share: Annotated[
-        float, typer.Option(help="At most this share of attempts is by others than the claimed user.")
+        float, typer.Option(help="The largest share of attempts made by anyone other than the claimed user.")
     ] = 0.01,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write report.html and report.json into this folder.")] = None,
 ) -> None:
     """Compare the scores that a device logged with its bundle; exit status 0 fine, 1 alarm, 2 bad input.
 
-    No picture is needed. Tests count that the attempts of one user are alike.
+    No picture is needed. The tests account for correlated attempts by the same user.
     """
     from facexfer.deploy.monitor import monitor as look
     from facexfer.deploy.monitor_json import monitored_to_json

@@ -34,7 +34,8 @@ def plan(
     """Say how many people and images to collect.
 
     For a test set, from its size alone: rules, intervals to expect, people needed for narrower ones. For training, from
-    runs on parts of your data: what more people or more photos of each would gain; started again, it runs what is left.
+    runs on parts of your data: what more people or more photos of each would gain; when repeated, it runs only what is
+    missing.
     """
     of_test_set = {
         "--identities": identities, "--images": images, "--far": far, "--tar": tar, "--width": width,

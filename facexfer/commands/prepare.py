@@ -35,7 +35,7 @@ def prepare(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     modality: Annotated[
-        str | None, typer.Option(help="Modality of the photos, if the layout does not tell. Default: nir.")
+        str | None, typer.Option(help="Modality of the photos, if the layout does not state it. Default: nir.")
     ] = None,
     identity_regex: Annotated[
         str | None, typer.Option(help="How to find the identity in the path, such as '^(\\d+)_'.")

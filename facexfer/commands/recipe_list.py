@@ -17,7 +17,7 @@ def recipe_lines() -> list[str]:
     """List the packaged recipes: those that need only your own files first.
 
     Returns:
-        One line per recipe: its name, the first sentence of its opening comment, and in brackets what to set.
+        One line per recipe: its name, the first line of its opening comment, and in brackets what to set.
     """
     files = packaged_files(recipes)
     described = {name: _described(file.read_text(encoding="utf-8")) for name, file in files.items()}
@@ -27,15 +27,8 @@ def recipe_lines() -> list[str]:
 
 
 def _described(text: str) -> tuple[str, str]:
-    lines = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# "))
-        # A sentence may go on in the next line.
-        if line.endswith("."):
-            break
-    return " ".join(lines).rstrip("."), _needs(tomllib.loads(text))
+    purpose = text.partition("\n")[0].removeprefix("# ").removesuffix(".")
+    return purpose, _needs(tomllib.loads(text))
 
 
 def _needs(recipe: Mapping[str, Any]) -> str:

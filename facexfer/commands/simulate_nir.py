@@ -17,7 +17,10 @@ def simulate_nir(
     out: Annotated[Path, typer.Option(help="A new folder for both modalities and their manifest, images.csv.")],
     modality: Annotated[str, typer.Option(help="Which images of a manifest to render.")] = "vis",
 ) -> None:
-    """Write a simulated NIR rendering of each VIS crop, and one manifest of both."""
+    """Write a simulated NIR rendering of each VIS crop, and one manifest of both.
+
+    Whole photos are cropped by facexfer prepare first.
+    """
     from facexfer.commands.prepare import progress_bar
     from facexfer.data.manifest import read_manifest
     from facexfer.data.preparation.simulated_set import NIR, write_simulated_set

@@ -116,7 +116,7 @@ def points_of(grid: Grid, outcomes: Sequence[Outcome], method: str) -> list[Curv
         method: One of its methods.
 
     Returns:
-        One point a run that has the figure.
+        One point per run that has the figure.
     """
     (figure,) = grid.figures
     points = []

@@ -42,7 +42,7 @@ def read_failures(path: Path) -> tuple[Failure, ...]:
         path: A CSV with the column ``identity`` and, as far as known, ``modality``, ``split``, ``capture``, ``reason``.
 
     Returns:
-        One a row that counts.
+        One per row that counts.
 
     Raises:
         InputError: If the file is damaged, the column is missing, or an identity is empty.

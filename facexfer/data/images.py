@@ -40,7 +40,9 @@ def read_rgb(path: Path, usual_bits: int | None = None) -> np.ndarray:
         why = error.strerror or type(error).__name__
         raise InputError(f"{path}: expected a readable image, got: {why}; check the path") from error
     except MemoryError as error:
-        raise InputError(f"{path}: expected a readable image, there is no memory for it; replace the file") from error
+        raise InputError(
+            f"{path}: expected a readable image, there is not enough memory to read it; use a smaller file"
+        ) from error
     try:
         return decode_photo(data, min_side=1, usual_bits=usual_bits).pixels
     except PhotoError as error:

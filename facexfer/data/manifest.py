@@ -259,7 +259,8 @@ def _warn_of_likeness(path: Path, images: Iterable[FaceImage]) -> None:
             other = known.setdefault(likeness(name), name)
             if other != name:
                 warnings.warn(
-                    f"{path}: '{other}' and '{name}' are two in the column {column}; if they are one, write them alike",
+                    f"{path}, column {column}: '{other}' and '{name}' count as different; if they are the same, spell "
+                    "them identically",
                     DataWarning,
                     stacklevel=3,
                 )

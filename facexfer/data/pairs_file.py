@@ -92,8 +92,8 @@ def _check(pairs: Sequence[Numbered], manifest: Manifest, path: Path) -> None:
                 f"has {came}; fix the one that is wrong"
             )
         listed[frozenset((pair.first, pair.second))] += 1
-    if again := sum(count - 1 for count in listed.values()):
-        warnings.warn(f"{path}: {again} pairs are listed again and count again", DataWarning, stacklevel=4)
+    if again := sum(count > 1 for count in listed.values()):
+        warnings.warn(f"{path}: pairs listed more than once: {again}; each listing counts", DataWarning, stacklevel=4)
 
 
 def _read_lfw(path: Path, lines: Sequence[str], manifest: Manifest, failures: Sequence[Failure]) -> Iterator[Numbered]:

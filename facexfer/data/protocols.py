@@ -36,7 +36,7 @@ class Draw:
     Attributes:
         protocol: Its name.
         number: Which draw; the seed.
-        splits: ``train``, ``val`` or ``unused``, one a photo, in the order given.
+        splits: ``train``, ``val`` or ``unused``, one per photo, in the order given.
         fingerprint: SHA-256 of the list of identities and their splits (and of the photos left out, where a protocol
             leaves some out), whatever the order of the photos.
     """

@@ -43,7 +43,7 @@ def check_trainable(training: Manifest) -> None:
     if len(training.identities) < 2:
         raise InputError(
             f"{training.path}: expected at least 2 training identities, got only '{training.identities[0]}'; a "
-            "classifier needs somebody to tell it from"
+            "classifier needs at least two people"
         )
 
 
@@ -91,8 +91,8 @@ def limit_identities(manifest: Manifest, count: int, seed: int) -> Manifest:
     names = sorted(set(manifest.identities))
     if count > len(names):
         raise InputError(
-            f"{manifest.path}: expected data.train_identities of at most the {len(names)} there are to train on, got "
-            f"{count}; lower it, or leave it out for all"
+            f"{manifest.path}: expected data.train_identities of at most {len(names)}, the number of training "
+            f"identities, got {count}; lower it, or leave it out for all"
         )
     order = np.random.default_rng(seed).permutation(len(names))
     return manifest.select(identities={names[index] for index in order[:count]})

@@ -108,7 +108,7 @@ def make_bundle(
     Raises:
         InputError: If the run is not finished, the folder already exists, a runtime's library is missing, or the
             order does not fit.
-        RunError: If a file is worse than the tolerance; there is no bundle then.
+        RunError: If a file is worse than the tolerance; no bundle is written then.
     """
     if out.exists():
         raise InputError(f"{out}: expected a new folder, it already exists; remove it or give another --out")
@@ -134,7 +134,7 @@ def make_bundle(
         files = _measure_runtimes(order, original, place, measured, data, say_runtime)
         gated = [*rows, *(each.row for each in files if each.row is not None)]
         if problems := [problem for row in gated for problem in row.problems]:
-            raise RunError(f"{'; '.join(problems)}; there is no bundle")
+            raise RunError(f"{'; '.join(problems)}; no bundle was written")
         facts: dict[str, Any] = {"model": out.name, "data": images.fingerprint(), "split": recipe.data.val_split}
         depths = find_depths(images.images)
         if depths.text:

@@ -47,14 +47,14 @@ class Contract:
         """Check that the ONNX files are those that were measured.
 
         Raises:
-            RunError: If one is another.
+            RunError: If one differs.
         """
         said = {MODEL: self.content.get("sha256")}
         if self.gallery is not None:
             said[GALLERY] = self.content["gallery"]["sha256"]
         for name, digest in said.items():
             if file_digest(self.folder / name) != digest:
-                raise RunError(f"{self.folder / name}: expected the file that was measured, its SHA-256 is another")
+                raise RunError(f"{self.folder / name}: expected the file that was measured, its SHA-256 differs")
 
     @property
     def far(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Export whatever a user calls a model: as an ONNX file, or a run as a bundle with its evidence."""
+"""Export whatever a user calls a model: as an ONNX file, or a run as a bundle with its measurements."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -129,7 +129,9 @@ class Matcher:
         if not people:
             shown = "; ".join(f"{each.name}: {each.reason}: {each.detail}" for each in failures[:_SHOWN])
             more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
-            raise InputError(f"{folder}: expected somebody to enrol, all {len(failures)} photos failed: {shown}{more}")
+            raise InputError(
+                f"{folder}: expected at least one usable photo to enrol, all {len(failures)} failed: {shown}{more}"
+            )
         counts = {name: (len(units), listed[name]) for name, units in found.items()}
         return Enrolment(people, counts, tuple(failures), count_others(folder))
 

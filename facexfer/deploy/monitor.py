@@ -50,7 +50,7 @@ class Monitored:
     Attributes:
         bundle: The bundle's folder.
         far: The target whose threshold is meant.
-        impostor_share: The largest share of attempts by others that was assumed.
+        impostor_share: The assumed largest share of attempts made by anyone other than the claimed user.
         measured: What the bundle says at this threshold.
         attempts: How many were logged.
         users: By how many users; None where the log does not say.
@@ -90,7 +90,7 @@ def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impos
         log: The CSV, see `facexfer.deploy.score_log.read_log`.
         bundle: The bundle that the device runs.
         far: The target whose threshold it uses; None takes the bundle's own operating point.
-        impostor_share: At most this share of the attempts is by others than the user claimed.
+        impostor_share: The largest share of attempts made by anyone other than the claimed user.
 
     Returns:
         What was found; `Monitored.alarm` says whether anything has moved.

@@ -90,7 +90,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
                 temporary.write_bytes(proto.SerializeToString())
                 difference = _largest_difference(network, temporary, (batch,) if batch else _CHECKED_BATCHES)
         except OSError as error:
-            raise RunError(f"expected to write {path}, got: {error}; check space and rights") from error
+            raise RunError(f"expected to write {path}, got: {error}; check free space and permissions") from error
     finally:
         backbone.train(was_training).to(device)
     return difference

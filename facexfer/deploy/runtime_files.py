@@ -147,4 +147,4 @@ def _check_digests(contract: dict[str, Any], folder: Path, file: RuntimeFile) ->
     for each in _entry(contract, file)["files"]:
         path = folder / each["name"]
         if not path.is_file() or file_digest(path) != each["sha256"]:
-            raise RunError(f"{path}: expected the file that was measured, its SHA-256 is another")
+            raise RunError(f"{path}: expected the file that was measured, its SHA-256 differs")

@@ -51,8 +51,8 @@ def measured_scores(contract: Contract, far: float | None) -> tuple[float, Accep
     folder = contract.folder
     if _KEY not in contract.content:
         raise InputError(
-            f"{folder}: expected a bundle with a summary of its scores, this one was exported before there was one; "
-            "export its run again (facexfer export RUN --out NEW), which measures the same"
+            f"{folder}: expected a bundle with a summary of its scores, this bundle comes from an older version and "
+            "has none; export its run again (facexfer export RUN --out NEW), which measures the same"
         )
     far = contract.far if far is None else far
     try:

@@ -78,7 +78,7 @@ class Training:
             raise KeyboardInterrupt(str(stop) or f"stopped; {self.checkpoints.describe_good()}") from None
         except OSError as error:
             raise RunError(
-                f"{self.run.path}: expected to write into the run's folder, got: {error}; free some space and go on "
+                f"{self.run.path}: expected to write into the run's folder, got: {error}; free some space and continue "
                 f"with --resume; {self.checkpoints.describe_good()}"
             ) from error
         except RuntimeError as error:

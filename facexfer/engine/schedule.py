@@ -16,10 +16,10 @@ def split_steps(settings: OptimizerSection, stages: tuple[Stage, ...], steps_per
     Args:
         settings: The run's length in epochs or iterations.
         stages: Their shares.
-        steps_per_epoch: Full batches an epoch.
+        steps_per_epoch: Full batches per epoch.
 
     Returns:
-        Steps a stage, at least 1 each, summing to the run's length where that is possible.
+        Steps per stage, at least 1 each, summing to the run's length where that is possible.
 
     Example:
         >>> from facexfer.transfer.methods import create
@@ -59,7 +59,7 @@ def epoch_batches(images: int, batch_size: int, seed: int, epoch: int) -> list[l
 
     Args:
         images: How many there are to draw from.
-        batch_size: Images a batch, over all ranks.
+        batch_size: Images per batch, over all ranks.
         seed: The run's seed.
         epoch: The same seed and epoch always give the same batches.
 
@@ -78,9 +78,9 @@ def balanced_batches(labels: Sequence[int], identities: int, batch_size: int, se
     than its share shows some of them again.
 
     Args:
-        labels: One an image.
+        labels: One per image.
         identities: How many a batch.
-        batch_size: Images a batch, a multiple of ``identities``.
+        batch_size: Images per batch, a multiple of ``identities``.
         seed: The run's seed.
         epoch: The same seed and epoch always give the same batches.
 

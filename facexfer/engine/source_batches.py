@@ -16,7 +16,7 @@ class SourceBatches:
 
     Args:
         images: The source images, or None where no method of the run reads them.
-        batch_size: Images a batch over all ranks; a set smaller than that gives all of it.
+        batch_size: Images per batch over all ranks; a set smaller than that gives all of it.
         seed: The run's seed.
         rank: This process's number.
         ranks: How many share a batch.

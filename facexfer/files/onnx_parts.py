@@ -37,7 +37,9 @@ def read_onnx(path: Path) -> Any:
         raise InputError(f"{path}: expected a readable ONNX file, got: {error}; check the path") from error
     except (DecodeError, ValueError, MemoryError) as error:
         first = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise InputError(f"{path}: expected an ONNX model, got: {first}; the file is damaged or no ONNX") from error
+        raise InputError(
+            f"{path}: expected an ONNX model, got: {first}; the file is damaged or is not an ONNX file"
+        ) from error
     for tensor in _external_tensors(model):
         _check(path, tensor)
     return model

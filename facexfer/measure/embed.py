@@ -99,7 +99,7 @@ def embed_array(embedder: Embedder, crops: np.ndarray) -> np.ndarray:
         (N, D) float32.
 
     Raises:
-        InputError: If the shape or the type is another.
+        InputError: If the shape or the type differs.
     """
     height, width = embedder.input_size
     if crops.ndim != 4 or not len(crops) or crops.shape[1:] != (height, width, 3) or crops.dtype != np.uint8:

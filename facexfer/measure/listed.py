@@ -1,4 +1,4 @@
-"""Verification on the pairs of a list, for sets in which nothing else tells who is who."""
+"""Verification on the pairs of a list, for sets whose identities are known only from it."""
 
 import warnings
 from collections.abc import Hashable, Sequence
@@ -91,8 +91,8 @@ def evaluate_list(side: Side, pairs: Sequence[ListedPair], request: Request, fac
     asked = [option for option, given in needs.items() if given]
     if asked:
         raise InputError(
-            f"expected identities with several images for {', '.join(asked)}, here only the list tells who is who; "
-            f"leave {', '.join(asked)} out"
+            f"expected identities with several images for {', '.join(asked)}, identities are known only from the pair "
+            f"list; leave {', '.join(asked)} out"
         )
     same = np.array([pair.same for pair in pairs], dtype=bool)
     folds = np.array([pair.fold for pair in pairs])

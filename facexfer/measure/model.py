@@ -86,7 +86,7 @@ class MeasuredModel:
             new: The model, with its network's name for foreign weights.
             old: What it replaces, or None.
             request: What is asked.
-            listed: A list of pairs; where nothing else tells who is who, its pairs are all there are.
+            listed: A list of pairs; where identities are known only from it, its pairs are all there are.
             gallery: The gallery's own model, or None.
 
         Returns:
@@ -114,8 +114,8 @@ class MeasuredModel:
         if pairs is not None and list_defines_pairs(chosen.images, pairs):
             if self._choice.gallery is not None or old[0] is not None:
                 raise InputError(
-                    "expected identities with several images for --gallery or --before, here only the list tells who "
-                    "is who; leave them out"
+                    "expected identities with several images for --gallery or --before, identities are known only "
+                    "from the pair list; leave them out"
                 )
             side = embed_side(embedder, chosen)
             assert side.pictures is not None

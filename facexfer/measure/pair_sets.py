@@ -284,8 +284,8 @@ def _warn_of_repeats(probe: np.ndarray, gallery: np.ndarray | None) -> None:
         where = "in the gallery too"
     if again:
         warnings.warn(
-            f"{again} of {len(rows)} embeddings are {where}, bit for bit: one picture listed twice makes pairs with "
-            "itself, which count; take it out",
+            f"{again} of {len(rows)} embeddings are {where}, bit for bit: a picture listed twice is paired with "
+            "itself, and that pair counts; remove the duplicate",
             DataWarning,
             stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""Which threshold for a door: from how often it is used and how many false accepts are bearable."""
+"""Which threshold for a door: from how often it is used and how many false accepts can be tolerated."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -29,7 +29,7 @@ class Door:
     Attributes:
         daily_attempts: By everybody.
         impostor_share: Of the attempts, 0 to 1.
-        max_false_accepts_per_year: That are bearable, above 0.
+        max_false_accepts_per_year: That can be tolerated, above 0.
         gallery_size: People who are looked up (1:N); None compares with one person (1:1).
     """
 
@@ -42,8 +42,8 @@ class Door:
         if self.daily_attempts <= 0 or not 0 < self.impostor_share < 1 or self.max_false_accepts_per_year <= 0:
             raise InputError(
                 "expected attempts and false accepts above 0 and a share of impostors between 0 and 1, got "
-                f"{self.daily_attempts:g} attempts a day, {self.max_false_accepts_per_year:g} false accepts a year and "
-                f"a share of {self.impostor_share:g}; a share of 0.01 is one attempt in a hundred"
+                f"{self.daily_attempts:g} attempts per day, {self.max_false_accepts_per_year:g} false accepts per year "
+                f"and a share of {self.impostor_share:g}; a share of 0.01 is one attempt in a hundred"
             )
         if self.gallery_size is not None and self.gallery_size < 1:
             raise InputError(f"expected a gallery of at least 1 person, got {self.gallery_size}; leave it out for 1:1")
@@ -87,10 +87,10 @@ class Recommendation:
         kind = "1:1" if door.gallery_size is None else f"1:{door.gallery_size:,}"
         how = "extrapolated, not measured" if self.is_extrapolated else "measured"
         found = [
-            f"recommended for {kind}, {door.daily_attempts:g} attempts a day, {100 * door.impostor_share:g} % by "
+            f"recommended for {kind}, {door.daily_attempts:g} attempts per day, {100 * door.impostor_share:g} % by "
             f"impostors: threshold {self.threshold:.4f} (FAR {self.far:.2g}, {how})",
-            f"  false accepts a year: {accepts[0]:.2g} (95 % CI {accepts[1]:.2g} to {accepts[2]:.2g})",
-            f"  false rejects a day: {rejects[0]:.3g} (95 % CI {rejects[1]:.3g} to {rejects[2]:.3g})",
+            f"  false accepts per year: {accepts[0]:.2g} (95 % CI {accepts[1]:.2g} to {accepts[2]:.2g})",
+            f"  false rejects per day: {rejects[0]:.3g} (95 % CI {rejects[1]:.3g} to {rejects[2]:.3g})",
         ]
         if self.dependence is not None:
             known = self.dependence

@@ -15,7 +15,7 @@ Points = list[tuple[int, float]]
 
 
 def loss_curves(runs: Mapping[str, Path]) -> Figure:
-    """Draw two panels, the cross-entropy and the whole objective; training solid, testing dashed, a colour a run.
+    """Draw two panels, the cross-entropy and the whole objective; training solid, testing dashed, one colour per run.
 
     The objective is the cross-entropy with the weighted terms of the method; weight decay, which the optimizer applies,
     is in neither. Training values are means over the last logged steps in train mode on augmented images, testing

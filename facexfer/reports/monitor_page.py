@@ -16,8 +16,8 @@ _ASSUMED = {
     "what is compared": "the share of attempts accepted, and the accepted scores among themselves. Below the threshold "
     "genuine and impostor attempts are mixed in an unknown share, so nothing is concluded from there.",
     "impostors": "at most the stated share of attempts; among the accepted ones they are too few to matter.",
-    "users": "attempts of one user are alike: all intervals and tests sum over a user's attempts first, and over the "
-    "identities of the measured set.",
+    "users": "attempts by the same user are correlated: all intervals and tests sum over a user's attempts first, "
+    "and over the identities of the measured set.",
     "level": "5 % of alarms without a cause, all tests together (Bonferroni).",
 }
 

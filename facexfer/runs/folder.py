@@ -171,7 +171,7 @@ class RunFolder:
         """Check that the images are those with which the run was started; a run that does not say passes.
 
         Raises:
-            InputError: If a part of them is another.
+            InputError: If a part of them differs.
         """
         try:
             begun = json.loads(self.data_file.read_text(encoding="utf-8"))

@@ -45,7 +45,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
     except (OSError, SafetensorError) as error:
-        raise RunError(f"expected to write {path}, got: {error}; free some space or check the rights") from error
+        raise RunError(f"expected to write {path}, got: {error}; free some space or check permissions") from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Terms that hold tapped maps near the source's under weights, learned or fixed, one attention module a layer."""
+"""Terms that hold tapped maps near the source's under weights, learned or fixed, one attention module per layer."""
 
 from collections.abc import Iterable
 
@@ -34,7 +34,7 @@ class AttentiveAlignment(Term):
     """A sum over the tapped layers of a distance under attention; subclasses name the distance.
 
     Args:
-        attentions: One a layer, maps (N, C, H, W) of the source network -> the weights that the distance takes.
+        attentions: One per layer, maps (N, C, H, W) of the source network -> the weights that the distance takes.
     """
 
     reads_maps = True

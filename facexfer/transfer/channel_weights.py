@@ -32,7 +32,7 @@ def weights_from_rises(rises: Tensor) -> Tensor:
     """Turn one layer's rises of the loss into weights.
 
     Args:
-        rises: (C,), one a channel.
+        rises: (C,), one per channel.
 
     Returns:
         (C,) that sum to 1; equal ones where all rises are equal.

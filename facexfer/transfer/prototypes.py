@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class PrototypeClassifier(nn.Module):
-    """Compare embeddings with one prototype a class: ``scale * cos``.
+    """Compare embeddings with one prototype per class: ``scale * cos``.
 
     Face checkpoints seldom carry the classifier that they were trained with; the unit class means of the source's own
     embeddings of some images stand in for it.

@@ -122,7 +122,7 @@ def test_bad_input_is_one_line_and_status_2(
     del content["scores"]
     (tmp_path / "model.json").write_text(json.dumps(content))
     for changed, message in (
-        ([*words, tmp_path], "exported before there was one; export its run again"),
+        ([*words, tmp_path], "comes from an older version and has none; export its run again"),
         ([*words, folder / "bundle", "--far", "0.3"], "expected a FAR that the bundle has a threshold for (0.1, 0.01)"),
         ([*words, folder / "bundle", "--impostor-share", "2"], "expected an impostor share from 0 to below 1, got 2"),
         ([*words, folder / "bundle", "--json", tmp_path / "a/b.json"], "expected an existing folder"),

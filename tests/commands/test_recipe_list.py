@@ -1,5 +1,6 @@
 """``facexfer train --list``: every packaged recipe in one line, with what it needs."""
 
+import re
 from importlib import resources
 
 from typer.testing import CliRunner
@@ -19,5 +20,13 @@ def test_every_packaged_recipe_has_a_line_and_those_for_own_photos_come_first() 
     assert lines[1].endswith("without identity labels [set data.manifest, companions.manifest]")
     (demo,) = [line for line in lines if line.startswith("demo-csd ")]
     assert demo.endswith("no identity is read [needs $FACEXFER_DEMO]")
-    (wrapped,) = [line for line in lines if line.startswith("nirsim-afa-fixed ")]
-    assert "all images of 255 LFW identities [needs $FACEXFER_SHARED]" in wrapped
+    (long,) = [line for line in lines if line.startswith("paper-images ")]
+    assert long.endswith("(Xie et al. 2021, section 5.2) [needs $FACEXFER_SHARED]")
+
+
+def test_every_recipe_says_what_it_is_in_one_line() -> None:
+    for file in resources.files(recipes).iterdir():
+        if file.name.endswith(".toml"):
+            line = file.read_text().partition("\n")[0]
+            assert re.fullmatch(r"# .*\.", line), file.name
+            assert len(line) <= 120, file.name

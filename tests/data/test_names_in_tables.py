@@ -75,10 +75,10 @@ def test_what_is_no_name_is_one_line(tmp_path: Path, row: str, message: str) -> 
 
 
 def test_names_that_differ_in_capitals_stay_two_and_are_said(tmp_path: Path) -> None:
-    with pytest.warns(DataWarning, match=r"'p1' and 'P1' are two in the column identity; if they are one"):
+    with pytest.warns(DataWarning, match=r"column identity: 'p1' and 'P1' count as different; if they are the same"):
         manifest = read_manifest(table(tmp_path, "1,p1,nir,train,", "2,P1,nir,train,", "3,\uff51,nir,train,"))
     assert len(manifest.identities) == 3
-    with pytest.warns(DataWarning, match="'nir' and 'NIR' are two in the column modality"):
+    with pytest.warns(DataWarning, match="column modality: 'nir' and 'NIR' count as different"):
         read_manifest(table(tmp_path, "1,p1,nir,train,", "2,p2,NIR,train,"))
 
 

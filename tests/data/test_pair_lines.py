@@ -84,7 +84,7 @@ def test_bad_lists(manifest: Manifest, text: str, message: str) -> None:
 
 
 def test_a_pair_twice_is_said(manifest: Manifest) -> None:
-    with pytest.warns(DataWarning, match="1 pairs are listed again"):
+    with pytest.warns(DataWarning, match="pairs listed more than once: 1; each listing counts"):
         read(manifest, "2 1\nJane Doe\t1\t2\nJane Doe\t1\tAgent 47\t3\nJane Doe\t2\t1\nJane Doe\t2\tAgent 47\t3\n")
 
 

@@ -44,5 +44,5 @@ def test_the_measured_identities_stay_whatever_is_trained_on(manifest: Manifest)
 
 
 def test_more_than_there_are_is_an_error(manifest: Manifest) -> None:
-    with pytest.raises(InputError, match=r"at most the 6 there are to train on, got 7; lower it"):
+    with pytest.raises(InputError, match=r"at most 6, the number of training identities, got 7; lower it"):
         limit_identities(manifest.select(split="train"), 7, seed=0)

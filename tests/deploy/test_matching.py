@@ -103,7 +103,9 @@ def test_nobody_to_enrol_is_an_error(bundle: Path, faces: Path, tmp_path: Path) 
     with pytest.raises(InputError, match="expected a subfolder of photos for each person, found none"):
         match(*words)
     (faces / "p0").rename(people / "p0")
-    with pytest.raises(InputError, match=r"somebody to enrol, all 2 photos failed: p0/0\.png: empty-file: 0 bytes; p0"):
+    with pytest.raises(
+        InputError, match=r"one usable photo to enrol, all 2 failed: p0/0\.png: empty-file: 0 bytes; p0"
+    ):
         match(*words)
     for photo in (people / "p0").iterdir():
         photo.rename(photo.with_suffix(".heic"))

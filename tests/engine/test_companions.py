@@ -88,7 +88,7 @@ def test_a_person_s_mean_where_no_shot_is_shared(
 ) -> None:
     recipe = make(manifest, companions={"match": "identity"}, optimizer={"iterations": 1})
     _, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
-    # Four images of each of three people: one target a person.
+    # Four images of each of three people: one target per person.
     assert torch.equal(targets[0], targets[3])
     assert not torch.equal(targets[0], targets[4])
     assert torch.allclose(targets.norm(dim=1), torch.ones(12), atol=1e-5)

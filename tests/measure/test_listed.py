@@ -1,4 +1,4 @@
-"""Sets in which only a list of pairs tells who is who."""
+"""Sets whose identities are known only from a list of pairs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_a_pair_with_a_failed_photo_is_a_reject() -> None:
 
 
 def test_what_needs_identities_is_refused() -> None:
-    with pytest.raises(InputError, match="for --templates, --slice-by, here only the list tells who is who"):
+    with pytest.raises(InputError, match="for --templates, --slice-by, identities are known only from the pair list"):
         evaluate_list(side(), PAIRS, Request((0.5,), templates=True, columns=("camera",)), {})
     with pytest.raises(InputError, match="pairs of one person and pairs of two in the list, got 2 and 0"):
         evaluate_list(side(), PAIRS[::2], Request((0.5,)), {})

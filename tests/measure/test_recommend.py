@@ -40,7 +40,7 @@ def test_one_to_one_is_the_operating_point_of_the_rate(measured) -> None:
     )
     assert advice["false_accepts_per_year"][0] <= 2
     assert advice["false_rejects_per_day"][0] == pytest.approx(495 * (1 - point.tar))
-    assert "recommended for 1:1, 500 attempts a day, 1 % by impostors: threshold" in found.table()
+    assert "recommended for 1:1, 500 attempts per day, 1 % by impostors: threshold" in found.table()
 
 
 def test_a_gallery_needs_a_stricter_threshold(measured) -> None:

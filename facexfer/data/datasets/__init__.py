@@ -1,4 +1,4 @@
-"""Image classification sets in their official layouts, one a file."""
+"""Image classification sets in their official layouts, one per file."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -13,7 +13,7 @@ def cub200(root: Path, seed: int) -> ImageSet:
 
     Args:
         root: The folder with the text files.
-        seed: Plays no part: the split is official.
+        seed: Ignored: the split is official.
 
     Raises:
         InputError: If a list is missing or a line of it is not an id and a value.

@@ -12,7 +12,7 @@ def folders(root: Path, seed: int) -> ImageSet:
 
     Args:
         root: The folder of ``train`` and ``val`` (or ``test``); the classes are the folders of ``train``.
-        seed: Plays no part: the folders are the split.
+        seed: Ignored: the folders are the split.
 
     Raises:
         InputError: If a folder is missing, a class has no training image, or the test part has another class.

@@ -13,7 +13,7 @@ def mit67(root: Path, seed: int) -> ImageSet:
 
     Args:
         root: The folder with the two lists and ``Images``.
-        seed: Plays no part: the split is official.
+        seed: Ignored: the split is official.
 
     Raises:
         InputError: If a list is missing or a line of it is not ``class/file``.

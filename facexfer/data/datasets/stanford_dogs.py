@@ -16,7 +16,7 @@ def stanford_dogs(root: Path, seed: int) -> ImageSet:
 
     Args:
         root: The folder with the two lists (in it or in ``lists``) and ``Images``.
-        seed: Plays no part: the split is official.
+        seed: Ignored: the split is official.
 
     Raises:
         InputError: If a list is missing, damaged, or has no ``file_list`` and ``labels``.

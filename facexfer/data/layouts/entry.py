@@ -68,7 +68,7 @@ class LayoutOptions:
     """What a user may say about a layout.
 
     Attributes:
-        modality: Of photos whose layout does not tell.
+        modality: Of photos whose layout does not state it.
         identity_regex: Takes the identity from a photo's path within the folder: its group ``identity``, or the first.
         fold: Which lists of a set that has several: ``1`` and so on, or ``dev``.
     """

@@ -51,7 +51,7 @@ def _checked(value: Any) -> tuple[list[Any], list[Any]]:
         raise InputError("expected a list of pictures and a list of flags; is it a verification set?")
     pictures, flags = value
     if len(pictures) != 2 * len(flags):
-        raise InputError(f"expected two pictures a flag, got {len(pictures)} and {len(flags)}; copy the file again")
+        raise InputError(f"expected two pictures per flag, got {len(pictures)} and {len(flags)}; copy the file again")
     odd = [kind for kind in map(type, pictures) if kind not in (bytes, np.ndarray)]
     if odd or any(not isinstance(flag, bool | int) or flag not in (0, 1) for flag in flags):
         raise InputError("expected pictures as bytes and flags as true or false; is it a verification set?")

@@ -22,7 +22,7 @@ def template(size: tuple[int, int] = (112, 112)) -> np.ndarray:
         corner.
 
     Raises:
-        InputError: If the size is another.
+        InputError: If it is any other size.
 
     Example:
         >>> template((112, 96))[0].round(4).tolist()

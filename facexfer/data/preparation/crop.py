@@ -1,4 +1,4 @@
-"""One photo to one crop: the steps in their order, each failure with its name."""
+"""One photo to one crop: the steps in their order, each failure with its reason."""
 
 import hashlib
 from dataclasses import dataclass, replace

@@ -92,7 +92,7 @@ def prepare(
         choose: Which of several faces, one of `facexfer.data.preparation.choose.CHOICES`; the largest and most central
             if it is left out.
         jobs: Processes.
-        modality: Of the photos, where the layout does not tell; ``nir`` if it is left out.
+        modality: Of the photos, if the layout does not state it; ``nir`` if it is left out.
         identity_regex: Takes the identity from the path, such as ``^(\\d+)_``.
         fold: Of casia-nir-vis2: 1 (if left out) to 10, or dev.
         protocol: Split: polyu-nirfd, identity-disjoint, vis-nir, vis-nir-one; None splits as the layout does.

@@ -74,7 +74,7 @@ def prepare(
             or the detector cannot be opened.
         RunError: If a process dies, or a crop cannot be written.
     """
-    # A set that lists a photo twice has one crop of it; the second row is a failure with a name.
+    # A set that lists a photo twice has one crop of it; the second row is a failure with a reason.
     ordered = tuple(_without_repeats(sorted(map(_kept_inside, entries), key=lambda entry: entry.name)))
     if not options.pre_cropped and detector is None and any(entry.landmarks is None for entry in _usable(ordered)):
         raise InputError(
@@ -198,8 +198,8 @@ def _work(
                 yield [future.result()]
         except BrokenProcessPool as error:
             raise RunError(
-                "expected the processes to live, one died (out of memory?); run the same command again to go on, with "
-                "fewer --jobs"
+                "expected every worker process to finish, one died (out of memory?); run the same command again with "
+                "fewer --jobs to continue"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

@@ -26,7 +26,7 @@ def rewrite_prelu(proto: Any) -> None:
     for node in proto.graph.node:
         if node.op_type == "PRelu" and node.input[1] in constants:
             slope = numpy_helper.to_array(constants[node.input[1]]).astype(np.float32)
-            # (C, 1, 1), one slope a channel; one for all has no channels to be counted by.
+            # (C, 1, 1), one slope per channel; one for all has no channels to be counted by.
             if slope.size > 1:
                 nodes += _in_relu(node, slope.ravel(), proto.graph.initializer)
                 continue

@@ -144,7 +144,7 @@ def test_a_small_file_does_not_unfold() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (([JPEG], [True]), "expected two pictures a flag, got 1 and 1"),
+        (([JPEG], [True]), "expected two pictures per flag, got 1 and 1"),
         ([JPEG], "a list of pictures and a list of flags"),
         (([JPEG, 3], [True]), "pictures as bytes"),
         (([JPEG, JPEG], [np.ones(3, np.uint8)]), "pictures as bytes"),

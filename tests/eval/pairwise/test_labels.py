@@ -48,7 +48,7 @@ def test_labels_of_two_sources_are_compared_as_what_they_are(
         (np.array([1, "1"], dtype=object), np.array([1]), "all whole numbers or all text, got both, 1 and '1'"),
         (np.array([None, "a"], dtype=object), np.array(["a"]), "labels without gaps, got 1, the first at 0"),
         (np.array(["a", " "]), np.array(["a"]), "labels without gaps, got 1, the first at 1"),
-        (np.array(["\u200b"]), np.array(["a"]), "that name somebody"),
+        (np.array(["\u200b"]), np.array(["a"]), "expected non-empty"),
         (np.array([b"\xff"]), np.array(["a"]), "text in UTF-8"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), np.array(["a"]), "got datetime64"),
         (np.array([["a"]]), np.array(["a"]), r"labels of shape \(1,\), got \(1, 1\)"),

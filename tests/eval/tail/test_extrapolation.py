@@ -149,5 +149,5 @@ def test_too_few_pairs_and_vectors_that_are_no_faces() -> None:
     # Directions as far apart as 61 can be: every impostor score is below 0.
     corners = np.eye(61) - 1 / 61
     embeddings = (corners[labels] + 1e-4 * generator.normal(size=(len(labels), 61))).astype(np.float32)
-    with pytest.raises(InputError, match="these are no embeddings of faces"):
+    with pytest.raises(InputError, match="these do not look like face embeddings"):
         collect_excesses(PairSet.within(embeddings, labels))

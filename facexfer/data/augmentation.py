@@ -1,6 +1,6 @@
 """Training augmentation of aligned crops, as named presets of albumentations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import albumentations as A
 from albumentations.core.composition import TransformsSeqType
@@ -89,4 +89,28 @@ def training_transform(preset: str, seed: int) -> A.Compose:
         >>> training_transform("none", 0)(image=np.full((2, 2, 3), 7, np.uint8))["image"].sum()
         np.uint64(84)
     """
-    return A.Compose(PRESETS[preset](), seed=seed)
+    return A.Compose(PRESETS[preset](), seed=seed, save_applied_params=True)
+
+
+def moves_pixels(preset: str) -> bool:
+    """Whether a preset turns, shifts or scales images, mirroring left aside.
+
+    Raises:
+        InputError: If the preset is unknown.
+
+    Example:
+        >>> moves_pixels("nir"), moves_pixels("nir-strong")
+        (False, True)
+    """
+    harmless = (A.HorizontalFlip, A.NoOp, A.CoarseDropout)
+    return any(
+        isinstance(each, A.DualTransform) and not isinstance(each, harmless) for each in _flat(PRESETS[preset]())
+    )
+
+
+def _flat(transforms: TransformsSeqType) -> Iterator[A.BasicTransform]:
+    for each in transforms:
+        if isinstance(each, A.BaseCompose):
+            yield from _flat(each.transforms)
+        else:
+            yield each

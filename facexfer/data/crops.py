@@ -57,11 +57,17 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """The crop (3, H, W) uint8 RGB and its label."""
+        return self.draw(index)[:2]
+
+    def draw(self, index: int) -> tuple[Tensor, int, bool]:
+        """The crop (3, H, W) uint8 RGB, its label, and whether it is mirrored."""
         # Mixed so that neighbouring epochs and indices share nothing.
         mixed = np.random.SeedSequence((self._seed, self._epoch, index)).generate_state(1)[0]
         self._transform.set_random_seed(int(mixed))
-        image = self._transform(image=np.array(self.store[index]))["image"]
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), self.labels[index]
+        drawn = self._transform(image=np.array(self.store[index]))
+        flips = sum(name == "HorizontalFlip" for name, _ in drawn.get("applied_transforms", ()))
+        image = np.ascontiguousarray(drawn["image"].transpose(2, 0, 1))
+        return torch.from_numpy(image), self.labels[index], flips % 2 == 1
 
     def set_epoch(self, epoch: int) -> None:
         """Draw new augmentation, and have the crops ready before workers are started."""

@@ -29,6 +29,10 @@ class Draws:
         step: The batch's.
         images: How many there are.
         device: Where they are.
+
+    Attributes:
+        device: Where the images are.
+        mirrored: (N,) bool, the images that `flip` has mirrored so far.
     """
 
     def __init__(self, seed: int, step: int, images: int, device: torch.device) -> None:
@@ -37,6 +41,7 @@ class Draws:
         self._generator = torch.Generator(device).manual_seed(mixed)
         self._shape = (images, 1, 1, 1)
         self.device = device
+        self.mirrored = torch.zeros(images, dtype=torch.bool, device=device)
 
     def uniform(self, low: float, high: float) -> Tensor:
         """Draw one value per image, (N, 1, 1, 1)."""
@@ -70,19 +75,26 @@ def augment(images: Tensor, preset: str, seed: int, step: int) -> Tensor:
     Raises:
         InputError: If the preset is unknown.
     """
+    return augment_and_tell(images, preset, seed, step)[0]
+
+
+def augment_and_tell(images: Tensor, preset: str, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """Augment a batch as `augment` does, and tell which images are mirrored, (N,) bool."""
+    draws = Draws(seed, step, len(images), images.device)
     changes = DEVICE_PRESETS[preset]
     if not changes:
-        return images
-    draws = Draws(seed, step, len(images), images.device)
+        return images, draws.mirrored
     result = images.float()
     for change in changes:
         result = change(result, draws)
-    return result.round_().clamp_(0, 255).to(torch.uint8)
+    return result.round_().clamp_(0, 255).to(torch.uint8), draws.mirrored
 
 
 def flip(images: Tensor, draws: Draws) -> Tensor:
     """Mirror every other image."""
-    return torch.where(draws.often(0.5), images.flip(3), images)
+    chosen = draws.often(0.5)
+    draws.mirrored = draws.mirrored ^ chosen.flatten()
+    return torch.where(chosen, images.flip(3), images)
 
 
 def brightness_contrast(limit: float, p: float) -> Change:

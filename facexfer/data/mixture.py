@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from facexfer.data.companions import Pictures
-from facexfer.data.training_set import TrainingSet
+from facexfer.data.training_set import AugmentedSet
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Part:
     """
 
     name: str
-    images: TrainingSet
+    images: AugmentedSet
     share: float
     is_labelled: bool
     pictures: Pictures | None = None
@@ -43,11 +43,11 @@ class Mixture:
     def __len__(self) -> int:
         return self._starts[-1] + len(self.parts[-1].images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        """An image (3, H, W) uint8 RGB, its label or -1, and its place."""
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int, bool]:
+        """An image (3, H, W) uint8 RGB, its label or -1, its place, and whether it is mirrored."""
         place, within = self.part_of(index)
-        image, label = self.parts[place].images[within]
-        return image, label if self.parts[place].is_labelled else -1, index
+        image, label, is_mirrored = self.parts[place].images.draw(within)
+        return image, label if self.parts[place].is_labelled else -1, index, is_mirrored
 
     def part_of(self, index: int) -> tuple[int, int]:
         """The index of the part that holds an image, and the image's index in it."""

@@ -25,3 +25,11 @@ class TrainingSet(Protocol):
     def set_epoch(self, epoch: int) -> None:
         """Draw new augmentation."""
         ...
+
+
+class AugmentedSet(TrainingSet, Protocol):
+    """A training set that knows how it has turned an image."""
+
+    def draw(self, index: int) -> tuple[Tensor, int, bool]:
+        """As `__getitem__`, and whether the image is mirrored."""
+        ...

@@ -12,7 +12,7 @@ from facexfer.engine.schedule import balanced_batches, epoch_batches
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe
 
-ImageBatch: TypeAlias = tuple[Tensor, Tensor, Tensor]
+ImageBatch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class TrainingBatches:
@@ -62,7 +62,7 @@ class TrainingBatches:
 
         Yields:
             A step's parts: images (N, 3, H, W) uint8 RGB in page-locked memory where there is a GPU, labels (N,) int64,
-            -1 for an image without one, and places in the mixture (N,) int64.
+            -1 for an image without one, places in the mixture (N,) int64, and (N,) bool which images are mirrored.
         """
         step = first
         while step < end:

@@ -1,4 +1,4 @@
-"""Where the frozen, untouched source puts every training image's companion: worked out once, before training."""
+"""Companions in training: where the untouched source puts each of them, and what it sees of them itself."""
 
 import hashlib
 from typing import cast
@@ -8,9 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from facexfer.data.augmentation import moves_pixels
 from facexfer.data.companions import Pictures
+from facexfer.data.crops import CropDataset
 from facexfer.data.training_set import TrainingSet
 from facexfer.engine.setup import Setup
+from facexfer.errors import InputError
 from facexfer.networks.embedding import embed_dataset
 from facexfer.networks.fingerprint import weights_digest
 from facexfer.recipe import Recipe
@@ -49,18 +52,106 @@ def companion_targets(setup: Setup) -> Tensor | None:
 
 
 def reads_companions(recipe: Recipe, stages: tuple[Stage, ...]) -> bool:
-    """Whether a run has any use for companions: a term that reads them, or a head that starts from them."""
+    """Whether a run reads companions' embeddings: in a term, or in a head that starts from them."""
     return recipe.head.start == "companions" or any(Need.COMPANIONS in stage.needs for stage in stages)
+
+
+def shows_companions(recipe: Recipe) -> bool:
+    """Whether the frozen source sees companions instead of training images."""
+    return recipe.companions is not None and recipe.companions.shown_to_source
+
+
+def check_shown_companions(recipe: Recipe) -> None:
+    """Check that the source can see companions instead of training images.
+
+    Raises:
+        InputError: If an image may have several, or the two would not lie on each other.
+    """
+    chosen = recipe.companions
+    if chosen is None or not chosen.shown_to_source:
+        return
+    if chosen.match == "identity":
+        raise InputError(
+            'expected one companion per image for companions.shown_to_source, got companions.match = "identity"; take '
+            '"capture"'
+        )
+    presets = [recipe.data.augmentation, *([recipe.pool.augmentation] if recipe.pool is not None else [])]
+    for preset in presets:
+        if moves_pixels(preset):
+            raise InputError(
+                "expected augmentation that at most mirrors images for companions.shown_to_source, got "
+                f"{preset}, which also moves them; take nir or flip"
+            )
 
 
 def describe_companions(task: Task, recipe: Recipe, stages: tuple[Stage, ...]) -> list[str]:
     """How many training images have no companion, where that matters."""
-    if task.companions is None or not reads_companions(recipe, stages):
+    if task.companions is None or not task.companions.missing:
         return []
-    missing, images = task.companions.missing, len(task.companions.of_image)
-    if not missing:
-        return []
-    return [f"{missing:,} of {images:,} training images have no companion; what reads companions leaves them out"]
+    lines, without = [], f"{task.companions.missing:,} of {len(task.companions.of_image):,} training images"
+    if reads_companions(recipe, stages):
+        lines.append(f"{without} have no companion; what reads companions leaves them out")
+    if shows_companions(recipe):
+        lines.append(f"{without} have no companion; the source sees these images themselves")
+    return lines
+
+
+class ShownCompanions:
+    """The companions' pictures, as the reference network sees them instead of the training images.
+
+    Args:
+        setup: The run.
+
+    Raises:
+        InputError: If the pictures do not fit into memory.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        companions, device = setup.task.companions, setup.fabric.device
+        stores: list[Tensor] = []
+        rows: list[int] = []
+        for part in setup.task.mixture.parts:
+            first = sum(map(len, stores))
+            if part.pictures is not None:
+                pictures, of_image = part.pictures, tuple((place,) for place in range(len(part.images)))
+            elif companions is not None:
+                pictures, of_image = companions.pictures, companions.of_image
+            else:
+                rows += [-1] * len(part.images)
+                continue
+            stores.append(_pixels(pictures))
+            rows += [first + places[0] if places else -1 for places in of_image]
+        self._pictures = torch.cat(stores).to(device)
+        self._rows = torch.tensor(rows, device=device)
+
+    def instead_of(self, images: Tensor, places: Tensor, mirrored: Tensor) -> Tensor:
+        """The companion of each image of a batch, mirrored as the image is; an image without one stands for itself.
+
+        Args:
+            images: (N, 3, H, W) uint8 RGB.
+            places: (N,) int64 in the mixture.
+            mirrored: (N,) bool.
+
+        Returns:
+            (N, 3, H, W) uint8 RGB on the run's device.
+        """
+        device = self._rows.device
+        rows = self._rows[places.to(device, non_blocking=True)]
+        shown = self._pictures[rows.clamp(min=0)]
+        shown = torch.where(mirrored.to(device, non_blocking=True)[:, None, None, None], shown.flip(3), shown)
+        return torch.where((rows < 0)[:, None, None, None], images.to(device, non_blocking=True), shown)
+
+
+def _pixels(pictures: Pictures) -> Tensor:
+    """Decode pictures, (N, 3, H, W) uint8 RGB."""
+    crops = cast(CropDataset, pictures.images)
+    loaded = torch.tensor(crops.store.load())
+    if len(loaded) < len(crops):
+        raise InputError(
+            f"expected companions that fit into memory for companions.shown_to_source, got {len(crops)}, of which "
+            f"{len(loaded)} do; name a folder in data.cache or leave the option out"
+        )
+    return loaded.permute(0, 3, 1, 2)
 
 
 def _embeddings(setup: Setup, pictures: Pictures, network: str) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from facexfer.data.crops import CropDataset
-from facexfer.data.device_augmentation import DEVICE_PRESETS, augment
+from facexfer.data.device_augmentation import DEVICE_PRESETS, augment_and_tell
 from facexfer.data.mixture import Mixture, Part
-from facexfer.engine.batches import TrainingBatches
+from facexfer.engine.batches import ImageBatch, TrainingBatches
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe
 from facexfer.runtime import Fabric
@@ -49,7 +49,7 @@ class DeviceBatches(TrainingBatches):
         self._crops: dict[int, Tensor] = {}
         self._labels = torch.empty(0)
 
-    def between(self, first: int, end: int) -> Generator[list[tuple[Tensor, Tensor, Tensor]], None, None]:
+    def between(self, first: int, end: int) -> Generator[list[ImageBatch], None, None]:
         """Yield the batches of the run's steps ``first`` to ``end``, as `TrainingBatches` does, on the device."""
         self._load()
         step = first
@@ -75,10 +75,10 @@ class DeviceBatches(TrainingBatches):
                 self._crops[id(crops.store)] = loaded.to(self._device).permute(0, 3, 1, 2)
         self._labels = torch.tensor(self._images.labels, device=self._device)
 
-    def _augmented(self, places: list[int], step: int, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _augmented(self, places: list[int], step: int, number: int) -> ImageBatch:
         """The images at some places, those of each part augmented by its preset."""
         found = [self._images.part_of(place) for place in places]
-        order, batches = [], []
+        order, batches, turned = [], [], []
         for part, preset in enumerate(self._presets):
             rows = [row for row, (owner, _) in enumerate(found) if owner == part]
             if not rows:
@@ -87,15 +87,16 @@ class DeviceBatches(TrainingBatches):
             chosen = crops[self._to_device([found[row][1] for row in rows])]
             # Every part, rank and pass draws its own numbers.
             seed = (self._seed * 1_009 + part) * 1_009 + self._rank
-            batches.append(augment(chosen, preset, seed, step * self._parts + number))
+            images, mirrored = augment_and_tell(chosen, preset, seed, step * self._parts + number)
+            batches.append(images)
+            turned.append(mirrored)
             order += rows
+        images, mirrored = torch.cat(batches), torch.cat(turned)
         if order != sorted(order):
             back = self._to_device(sorted(range(len(order)), key=order.__getitem__))
-            images = torch.cat(batches)[back]
-        else:
-            images = torch.cat(batches)
+            images, mirrored = images[back], mirrored[back]
         at = self._to_device(places)
-        return images, self._labels[at], at
+        return images, self._labels[at], at, mirrored
 
     def _to_device(self, numbers: list[int]) -> Tensor:
         held = torch.tensor(numbers)

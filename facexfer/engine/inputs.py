@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from facexfer.backbones.parts.normalize import Normalize
+from facexfer.engine.companions import ShownCompanions
 from facexfer.engine.setup import Setup
 from facexfer.engine.source_batches import SourceBatches
 from facexfer.runtime import memory_format
@@ -22,17 +23,23 @@ class Batch:
         labels: (N,) int64, -1 for an image without one.
         companions: (N, D) unit embeddings of the images' companions, zero for an image without; None in a run without.
         spectra: (N,) int64 places in the recipe's modalities, -1 for images of other sets; None in a task without.
+        companion_images: (N, 3, H, W), normalised, what the reference network sees instead; None, it sees the same.
     """
 
     images: Tensor
     labels: Tensor
     companions: Tensor | None
     spectra: Tensor | None
+    companion_images: Tensor | None
 
     @property
     def extras(self) -> dict[str, Tensor]:
         """What the objective takes in addition to images and labels, by the names of its arguments."""
-        known = {"companions": self.companions, "spectra": self.spectra}
+        known = {
+            "companions": self.companions,
+            "spectra": self.spectra,
+            "companion_images": self.companion_images,
+        }
         return {name: values for name, values in known.items() if values is not None}
 
 
@@ -44,9 +51,11 @@ class Inputs:
 
     Attributes:
         companions: The companions' embeddings of all images of the mixture, once they are known.
+        shown: The companions' pictures, where the reference network sees them.
     """
 
     companions: Tensor | None = None
+    shown: ShownCompanions | None = None
     _spectra: Tensor | None
 
     def __init__(self, setup: Setup) -> None:
@@ -75,8 +84,9 @@ class Inputs:
                         labels.to(self._device, non_blocking=True),
                         self._rows(self.companions, places),
                         self._rows(self._spectra, places),
+                        None if self.shown is None else self.of(self.shown.instead_of(images, places, mirrored)),
                     )
-                    for images, labels, places in parts
+                    for images, labels, places, mirrored in parts
                 ]
 
     def _rows(self, known: Tensor | None, places: Tensor) -> Tensor | None:

@@ -10,7 +10,7 @@ from torch import nn
 from facexfer.backbones.parts.carried import facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.training_set import TrainingSet
-from facexfer.engine.companions import companion_targets, describe_companions
+from facexfer.engine.companions import ShownCompanions, companion_targets, describe_companions, shows_companions
 from facexfer.engine.diagnosis import warn_of_small_batches
 from facexfer.engine.evaluation import Evaluation
 from facexfer.engine.gradients import clip_gradients, compute_gradients
@@ -24,7 +24,7 @@ from facexfer.engine.setup import Setup
 from facexfer.engine.source import settle_source
 from facexfer.engine.stage import choose_reference, make_average, make_head, make_objective, make_optimizer
 from facexfer.engine.step import StepCallback, TrainedStep
-from facexfer.errors import DivergedError, RunError
+from facexfer.errors import DivergedError, InputError, RunError
 from facexfer.heads import Head
 from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.interpolation import interpolate_weights
@@ -120,6 +120,11 @@ class Training:
         for line in [*self.setup.task.notes, *describe_companions(self.setup.task, self.recipe, self.stages)]:
             self.log.say(line)
         self.inputs.companions = companion_targets(self.setup)
+        self.compared = self.source
+        if shows_companions(self.recipe):
+            self.inputs.shown = ShownCompanions(self.setup)
+            # BatchNorm measured on the training images does not fit the companions.
+            self.compared = copy.deepcopy(self.source)
         settle_source(self.source, self.recipe.source, self.setup.task, self.log.say)
         self.backbone = copy.deepcopy(self.source)
         if settings.sync_batchnorm and self.fabric.world_size > 1:
@@ -207,8 +212,14 @@ class Training:
 
     def _make_objective(self, index: int, checkpoint: dict[str, Any] | None) -> Objective:
         """Set up a stage; in a later one the reference may be what the stage before has made."""
-        self.reference = choose_reference(self.setup, index, self.backbone, checkpoint)
-        return make_objective(self.setup, index, self.reference, self.backbone, self.head, self.log.say)
+        self.reference = choose_reference(self.setup, index, self.compared, self.backbone, checkpoint)
+        objective = make_objective(self.setup, index, self.reference, self.backbone, self.head, self.log.say)
+        if self.inputs.shown is not None and not objective.runs_source:
+            raise InputError(
+                "expected a method that compares with the source for companions.shown_to_source, such as afa or delta, "
+                f"got {self.recipe.method.name}; leave it out"
+            )
+        return objective
 
     def _log(self, window: LossWindow) -> None:
         record = window.summarise(self.checkpoints.describe_good(), self.fabric.all_reduce)
@@ -259,7 +270,7 @@ class Training:
     ) -> None:
         self._check_weights()
         self.log.flush()
-        reference = self.reference.state_dict() if objective and self.reference is not self.source else None
+        reference = self.reference.state_dict() if objective and self.reference is not self.compared else None
         self.checkpoints.save(
             self.step,
             {

@@ -44,18 +44,19 @@ def make_head(setup: Setup, companions: Tensor | None) -> Head:
 
 
 def choose_reference(
-    setup: Setup, index: int, backbone: BackboneModule, checkpoint: dict[str, Any] | None
+    setup: Setup, index: int, source: BackboneModule, backbone: BackboneModule, checkpoint: dict[str, Any] | None
 ) -> BackboneModule:
     """The network that a stage aligns with: the source, or the result of the stage before, frozen.
 
     Args:
         setup: The run.
         index: The stage's place.
+        source: The frozen source, as stages compare with it.
         backbone: What is trained, as the stage finds it.
         checkpoint: Of this stage, if it continues; it holds a reference that the stage before has made.
     """
     if setup.stages[index].reference is not Reference.PREVIOUS or index == 0:
-        return setup.source
+        return source
     reference = copy.deepcopy(backbone).eval().requires_grad_(False)
     if checkpoint and checkpoint["reference"] is not None:
         reference.load_state_dict(checkpoint["reference"])

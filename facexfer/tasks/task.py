@@ -9,7 +9,7 @@ from torch import nn
 from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.companions import Companions
 from facexfer.data.mixture import Mixture, Part
-from facexfer.data.training_set import TrainingSet
+from facexfer.data.training_set import AugmentedSet, TrainingSet
 from facexfer.recipe import PairsSection, Recipe
 
 
@@ -34,7 +34,7 @@ class Task:
     """
 
     classes: tuple[str, ...]
-    training_set: TrainingSet
+    training_set: AugmentedSet
     plain_training_set: TrainingSet
     evaluate: Callable[[nn.Module, nn.Module | None, Sequence[PairsSection]], dict[str, float | None]]
     fingerprints: dict[str, str]

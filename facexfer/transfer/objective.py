@@ -30,6 +30,9 @@ class Objective(nn.Module):
         layers: The tapped layers, the same in both networks.
         source: The frozen reference network, in whatever form it runs fastest.
         frozen_batchnorm: Whether the backbone's BatchNorm layers keep their running statistics.
+
+    Attributes:
+        runs_source: Whether any term compares with the reference network.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Objective(nn.Module):
         self._compute: Callable[..., dict[str, Tensor]] = self._losses
         # In a tuple the source is out of reach of parameters(), train(), state_dict() and data-parallel wrappers.
         self._source = (source,)
-        self._runs_source = any(term.reads_maps or term.reads_source for term in terms.values())
+        self.runs_source = any(term.reads_maps or term.reads_source for term in terms.values())
         self.reads_source_images = any(term.reads_source_images for term in terms.values())
         self.reads_companions = any(term.reads_companions for term in terms.values())
         self.reads_spectra = any(term.reads_spectra for term in terms.values())
@@ -92,6 +95,7 @@ class Objective(nn.Module):
         source_weight: Tensor | None = None,
         companions: Tensor | None = None,
         spectra: Tensor | None = None,
+        companion_images: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the parts of the objective.
 
@@ -105,13 +109,16 @@ class Objective(nn.Module):
                 reads them.
             spectra: (N,) int64 places in the recipe's modalities, -1 for images of other sets; only where a term reads
                 them.
+            companion_images: What the reference network sees instead of `images`, likewise; None, it sees the same.
 
         Returns:
             Scalars by name, each a mean over the batch and with its weight applied; their sum is the objective.
         """
         target_tap, source_tap = self._taps
         with target_tap, source_tap:
-            return self._compute(images, labels, source_images, source_labels, source_weight, companions, spectra)
+            return self._compute(
+                images, labels, source_images, source_labels, source_weight, companions, spectra, companion_images
+            )
 
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile both networks and the terms into one graph; the hooks of the taps are traced into it.
@@ -131,13 +138,14 @@ class Objective(nn.Module):
         source_weight: Tensor | None,
         companions: Tensor | None,
         spectra: Tensor | None,
+        companion_images: Tensor | None,
     ) -> dict[str, Tensor]:
         with nullcontext() if self._trains_backbone else torch.no_grad():
             embeddings = self.backbone(images)
         target_maps = self._taps[0].maps
         losses, logits = self._classify(embeddings, labels)
         if len(self.terms) > 0:
-            source_maps, source_embeddings = self._run_source(images)
+            source_maps, source_embeddings = self._run_source(images if companion_images is None else companion_images)
             source_batch = None
             if source_images is not None and source_labels is not None and source_weight is not None:
                 source_batch = SourceBatch(self.backbone(source_images), source_labels, source_weight)
@@ -167,7 +175,7 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def _run_source(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        if not self._runs_source:
+        if not self.runs_source:
             return (), None
         # no_grad and not inference_mode: tensors of the latter cannot be saved for the target's backward pass.
         embeddings = self.source(images)

@@ -14,8 +14,8 @@ class Numbers:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index):
-        return torch.full((3, 1, 1), index, dtype=torch.uint8), self.labels[index]
+    def draw(self, index):
+        return torch.full((3, 1, 1), index, dtype=torch.uint8), self.labels[index], index % 2 == 1
 
     def set_epoch(self, epoch) -> None:
         self.epoch = epoch
@@ -33,7 +33,12 @@ def mixture():
 def test_an_image_comes_with_its_label_and_its_place() -> None:
     images = mixture()
     assert len(images) == 8
-    assert [images[place][1:] for place in (0, 4, 5, 7)] == [(7, 0), (7, 4), (-1, 5), (-1, 7)]
+    assert [images[place][1:] for place in (0, 4, 5, 7)] == [
+        (7, 0, False),
+        (7, 4, False),
+        (-1, 5, False),
+        (-1, 7, False),
+    ]
     assert images[6][0][0, 0, 0].item() == 1
     assert list(images.labels) == [7] * 5 + [-1] * 3
 

@@ -57,7 +57,7 @@ def test_companions_in_a_batch_have_their_own_preset(make: Callable[..., Any]) -
     companions = {"modality": "vis", "match": "capture", "keep": 0.5}
     batches = batches_of(make("none", companions=companions, method={"name": "csd"}))
     (plain,), (again,) = next(iter(batches.between(0, 1))), next(iter(batches.between(0, 1)))
-    images, labels, places = plain
+    images, labels, places, _ = plain
     assert images.shape == (4, 3, 112, 112)
     assert (labels == -1).sum() == 2
     assert torch.equal(labels == -1, places >= 12)

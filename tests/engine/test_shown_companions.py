@@ -1,0 +1,144 @@
+"""Runs whose frozen source sees the companion instead of the training image: cross-spectral AFA, DELTA and DFA."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_faces import write_small_set
+
+from facexfer.engine.companions import ShownCompanions
+from facexfer.engine.train import train
+from facexfer.errors import InputError
+from facexfer.runs.folder import RunFolder
+from facexfer.transfer.methods import register_method
+from facexfer.transfer.stages import Passes, Stage, Term, WeightedTerm
+
+
+class Recorder(Term):
+    """Keeps what the two networks made of every batch."""
+
+    reads_source = True
+    kept: list[Passes] = []  # noqa: RUF012
+
+    def forward(self, passes: Passes) -> torch.Tensor:
+        self.kept.append(passes)
+        return passes.target_embeddings.sum() * 0
+
+
+AFA = {"name": "afa", "spatial_alpha": 1e-6, "channel_alpha": 1e-6}
+
+
+@register_method("recorder")
+def recorder() -> tuple[Stage, ...]:
+    return (Stage("kept", (WeightedTerm("none", 1.0, lambda _: Recorder()),)),)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_set(tmp_path_factory.mktemp("faces"), train=3, val=2, images=4)
+
+
+@pytest.fixture(scope="module")
+def make(recipe_for: Callable[..., Any]) -> Callable[..., Any]:
+    def make(manifest: Path, **sections: Any) -> Any:
+        defaults: dict[str, dict[str, Any]] = {
+            "source": {"recalibrate_batchnorm": True},
+            "companions": {"match": "capture", "shown_to_source": True},
+            "data": {"augmentation": "flip"},
+            "evaluation": {"untouched": False},
+        }
+        merged = {name: {**defaults.get(name, {}), **sections.get(name, {})} for name in {**defaults, **sections}}
+        return recipe_for(manifest, **{"method": AFA, **merged})
+
+    return make
+
+
+@pytest.mark.parametrize("augment", ["workers", "device"])
+def test_the_source_sees_the_picture_of_the_same_shot_mirrored_as_the_image_is(
+    augment: str, make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recorder, "kept", [])
+    known: list[Any] = []
+
+    def keep(setup: Any) -> ShownCompanions:
+        known.extend([setup, copy.deepcopy(setup.source)])
+        return ShownCompanions(setup)
+
+    monkeypatch.setattr("facexfer.engine.loop.ShownCompanions", keep)
+    recipe = make(manifest, method={"name": "recorder"}, runtime={"augment": augment, "fold_source": False})
+    train(recipe, tmp_path / "run", resume=False)
+    setup, untouched = known
+    vis = torch.stack([setup.task.companions.pictures.images[row][0] for (row,) in setup.task.companions.of_image])
+    with torch.no_grad():
+        straight, mirrored = (untouched((each.float() - 127.5) / 128) for each in (vis, vis.flip(3)))
+    batches = list(setup.batches.between(0, len(Recorder.kept)))
+    turned = torch.cat([parts[0][3] for parts in batches])
+    assert turned.any()
+    assert not turned.all()
+    for passes, parts in zip(Recorder.kept, batches, strict=True):
+        images, labels, places, flips = parts[0]
+        for image, place, is_mirrored in zip(images, places, flips, strict=True):
+            assert torch.equal(image.flip(2) if is_mirrored else image, setup.task.plain_training_set[int(place)][0])
+        assert torch.equal(passes.labels, labels)
+        assert passes.source_embeddings is not None
+        expected = torch.where(flips[:, None], mirrored[places], straight[places])
+        assert torch.allclose(passes.source_embeddings, expected, atol=1e-4)
+
+
+def test_an_image_without_a_companion_stands_for_itself(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rows = manifest.read_text().splitlines()
+    fewer = manifest.parent / "fewer.csv"
+    fewer.write_text("\n".join(row for row in rows if not row.startswith("vis/p1/")) + "\n")
+    known: list[ShownCompanions] = []
+
+    def keep(setup: Any) -> ShownCompanions:
+        known.append(ShownCompanions(setup))
+        return known[0]
+
+    monkeypatch.setattr("facexfer.engine.loop.ShownCompanions", keep)
+    train(make(fewer, optimizer={"iterations": 2}), tmp_path / "run", resume=False)
+    assert "the source sees these images themselves" in " ".join(capsys.readouterr().out.split())
+    images = torch.randint(0, 256, (12, 3, 112, 112), dtype=torch.uint8)
+    shown = known[0].instead_of(images, torch.arange(12), torch.zeros(12, dtype=torch.bool))
+    assert [place for place in range(12) if torch.equal(shown[place], images[place])] == [4, 5, 6, 7]
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_bit_for_bit(
+    stop_at: Callable[[int], Any], make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
+    recipe = make(manifest, method={**AFA, "keep_source": True}, optimizer={"accumulate": 2})
+    train(recipe, tmp_path / "whole", resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "stopped", on_step=stop_at(3))
+    train(recipe, tmp_path / "stopped", resume=True)
+    first, second = (load_file(RunFolder(tmp_path / name).model_file) for name in ("whole", "stopped"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    shown = [record["losses"] for record in RunFolder(tmp_path / "whole").metrics() if "losses" in record]
+    train(
+        make(manifest, companions={"shown_to_source": False}, head={"start": "companions"}), tmp_path / "other", False
+    )
+    other = [record["losses"] for record in RunFolder(tmp_path / "other").metrics() if "losses" in record]
+    assert shown != other
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"companions": {"match": "identity"}}, "expected one companion per image for companions.shown_to_source"),
+        ({"data": {"augmentation": "nir-strong"}}, "expected augmentation that at most mirrors images"),
+        ({"method": {"name": "csd"}}, "expected a method that compares with the source .* got csd; leave it out"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(
+    sections: dict[str, Any], message: str, make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        train(make(manifest, **sections), tmp_path / "run", resume=False)

@@ -8,9 +8,10 @@ from typer.testing import CliRunner
 
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
+from facexfer.commands.figures import figures
 
 COMMANDS = typer.main.get_group(app).commands
-FIGURES = {f"figures {name}": command for name, command in COMMANDS["figures"].commands.items()}
+FIGURES = {f"figures {name}": command for name, command in typer.main.get_group(figures).commands.items()}
 WITH_EXAMPLE = {name: command for name, command in {**COMMANDS, **FIGURES}.items() if command.epilog}
 
 

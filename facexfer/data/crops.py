@@ -20,7 +20,7 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
 
     Args:
         images: The rows.
-        labels: One a row.
+        labels: One per row.
         size: (height, width) of every crop in pixels.
         transform: The augmentation.
         seed: Of the augmentation.
@@ -30,7 +30,7 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
     Attributes:
         preset: The augmentation's name, or None.
         store: The decoded crops.
-        labels: One an image.
+        labels: One per image.
         size: (height, width) of every crop in pixels.
     """
 

@@ -80,7 +80,7 @@ class Mixture:
         """Draw the batches of some steps: each part's images in a new order whenever all have had their turn.
 
         Args:
-            batch_size: Images a batch.
+            batch_size: Images per batch.
             first: The first step of the run that is wanted.
             end: The step after the last one.
             seed: The run's seed; the same step always has the same batch.

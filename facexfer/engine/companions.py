@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from facexfer.data.augmentation import moves_pixels
-from facexfer.data.companions import Pictures
+from facexfer.data.companions import Pictures, own_companions
 from facexfer.data.crops import CropDataset
 from facexfer.data.training_set import TrainingSet
 from facexfer.engine.setup import Setup
@@ -112,15 +112,12 @@ class ShownCompanions:
         rows: list[int] = []
         for part in setup.task.mixture.parts:
             first = sum(map(len, stores))
-            if part.pictures is not None:
-                pictures, of_image = part.pictures, tuple((place,) for place in range(len(part.images)))
-            elif companions is not None:
-                pictures, of_image = companions.pictures, companions.of_image
-            else:
+            own = companions if part.pictures is None else own_companions(part.pictures)
+            if own is None:
                 rows += [-1] * len(part.images)
                 continue
-            stores.append(_pixels(pictures))
-            rows += [first + places[0] if places else -1 for places in of_image]
+            stores.append(_pixels(own.pictures))
+            rows += [first + places[0] if places else -1 for places in own.of_image]
         self._pictures = torch.cat(stores).to(device)
         self._rows = torch.tensor(rows, device=device)
 

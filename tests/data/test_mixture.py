@@ -14,6 +14,9 @@ class Numbers:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, index):
+        return self.draw(index)[:2]
+
     def draw(self, index):
         return torch.full((3, 1, 1), index, dtype=torch.uint8), self.labels[index], index % 2 == 1
 

@@ -265,7 +265,7 @@ def test_a_model_with_every_question(tmp_path: Path) -> None:
     assert (figures["comparison"], figures["pairs"]) == ("listed pairs", {"genuine": 3, "impostor": 3})
     assert len(figures["folds"]["folds"]) == 2
     assert (tmp_path / "r" / "report.html").read_text().count("data:image/png") == 2 * 6
-    with pytest.raises(InputError, match="expected identities with several images for --identify, identities are known only"):
+    with pytest.raises(InputError, match="several images for --identify, identities are known only from the pair list"):
         run(*alone, "--identify")
     with pytest.raises(InputError, match="expected identities with several images for --gallery or --before"):
         run(*alone, "--gallery", "nir")

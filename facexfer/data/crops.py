@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from facexfer.data.crop_store import CropStore
 from facexfer.data.manifest import FaceImage
+from facexfer.errors import InputError
 
 
 class CropDataset(Dataset[tuple[Tensor, int]]):
@@ -68,6 +69,24 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         flips = sum(name == "HorizontalFlip" for name, _ in drawn.get("applied_transforms", ()))
         image = np.ascontiguousarray(drawn["image"].transpose(2, 0, 1))
         return torch.from_numpy(image), self.labels[index], flips % 2 == 1
+
+    def pixels(self, key: str, otherwise: str) -> Tensor:
+        """All crops, decoded and without augmentation, (N, 3, H, W) uint8 RGB.
+
+        Args:
+            key: Of the recipe, which asks for them.
+            otherwise: What to do instead, for the error.
+
+        Raises:
+            InputError: If they do not fit into memory, or one cannot be read.
+        """
+        loaded = torch.tensor(self.store.load())
+        if len(loaded) < len(self):
+            raise InputError(
+                f"expected crops that fit into memory for {key}, got {len(self)}, of which {len(loaded)} do; name a "
+                f"folder in data.cache or {otherwise}"
+            )
+        return loaded.permute(0, 3, 1, 2)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw new augmentation, and have the crops ready before workers are started."""

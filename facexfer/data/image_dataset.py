@@ -43,7 +43,7 @@ def image_transform(augmentation: str, size: tuple[int, int], seed: int) -> A.Co
     if augmentation not in AUGMENTATIONS:
         raise InputError(unknown_name_message("augmentation", augmentation, AUGMENTATIONS))
     steps = [A.HorizontalFlip(p=0.5), A.RandomCrop(*size)] if augmentation == "flip" else [A.CenterCrop(*size)]
-    return A.Compose(steps, seed=seed)
+    return A.Compose(steps, seed=seed, save_applied_params=True)
 
 
 class ImageDataset(CropDataset):

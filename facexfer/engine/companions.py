@@ -108,17 +108,22 @@ class ShownCompanions:
 
     def __init__(self, setup: Setup) -> None:
         companions, device = setup.task.companions, setup.fabric.device
-        stores: list[Tensor] = []
+        pixels: list[Tensor] = []
+        starts: dict[int, int] = {}
         rows: list[int] = []
         for part in setup.task.mixture.parts:
-            first = sum(map(len, stores))
             own = companions if part.pictures is None else own_companions(part.pictures)
             if own is None:
                 rows += [-1] * len(part.images)
                 continue
-            stores.append(_pixels(own.pictures))
+            # Parts that show the same pictures share them.
+            if id(own.pictures) not in starts:
+                starts[id(own.pictures)] = sum(map(len, pixels))
+                crops = cast(CropDataset, own.pictures.images)
+                pixels.append(crops.pixels("companions.shown_to_source", "leave it out"))
+            first = starts[id(own.pictures)]
             rows += [first + places[0] if places else -1 for places in own.of_image]
-        self._pictures = torch.cat(stores).to(device)
+        self._pictures = torch.cat(pixels).to(device)
         self._rows = torch.tensor(rows, device=device)
 
     def instead_of(self, images: Tensor, places: Tensor, mirrored: Tensor) -> Tensor:
@@ -137,18 +142,6 @@ class ShownCompanions:
         shown = self._pictures[rows.clamp(min=0)]
         shown = torch.where(mirrored.to(device, non_blocking=True)[:, None, None, None], shown.flip(3), shown)
         return torch.where((rows < 0)[:, None, None, None], images.to(device, non_blocking=True), shown)
-
-
-def _pixels(pictures: Pictures) -> Tensor:
-    """Decode pictures, (N, 3, H, W) uint8 RGB."""
-    crops = cast(CropDataset, pictures.images)
-    loaded = torch.tensor(crops.store.load())
-    if len(loaded) < len(crops):
-        raise InputError(
-            f"expected companions that fit into memory for companions.shown_to_source, got {len(crops)}, of which "
-            f"{len(loaded)} do; name a folder in data.cache or leave the option out"
-        )
-    return loaded.permute(0, 3, 1, 2)
 
 
 def _embeddings(setup: Setup, pictures: Pictures, network: str) -> Tensor:

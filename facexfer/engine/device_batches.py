@@ -66,13 +66,8 @@ class DeviceBatches(TrainingBatches):
         for part in self._images.parts:
             crops = _crops(part)
             if id(crops.store) not in self._crops:
-                loaded = torch.tensor(crops.store.load())
-                if len(loaded) < len(crops):
-                    raise InputError(
-                        f"expected crops that fit into memory for runtime.augment = 'device', got {len(crops)}, of "
-                        f"which {len(loaded)} do; name a folder in data.cache or take 'workers'"
-                    )
-                self._crops[id(crops.store)] = loaded.to(self._device).permute(0, 3, 1, 2)
+                pixels = crops.pixels("runtime.augment = 'device'", "take 'workers'")
+                self._crops[id(crops.store)] = pixels.to(self._device)
         self._labels = torch.tensor(self._images.labels, device=self._device)
 
     def _augmented(self, places: list[int], step: int, number: int) -> ImageBatch:

@@ -112,8 +112,8 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
         )
     check_needs(stages, task, source)
     check_head_start(recipe, stages, task)
-    sections = [name for name in ("companions", "pool") if getattr(recipe, name) is not None]
     check_shown_companions(recipe)
+    sections = [name for name in ("companions", "pool") if getattr(recipe, name) is not None]
     if sections and not reads_companions(recipe, stages) and not shows_companions(recipe):
         raise InputError(
             f"expected a method that reads companions with [{'] and ['.join(sections)}], got {recipe.method.name}; "

@@ -92,6 +92,21 @@ def test_pictures_are_resized_then_cropped_as_published(tmp_path: Path) -> None:
         ImageDataset(images.train, (224, 224), "flipp")
 
 
+def test_an_image_says_whether_it_is_mirrored(tmp_path: Path) -> None:
+    ramp = np.repeat(np.arange(0, 240, 6, dtype=np.uint8)[None], 40, axis=0)
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "train" / "a" / "1.png"), np.dstack([ramp] * 3))
+    write_picture(tmp_path / "val" / "a" / "1.png")
+    dataset = ImageDataset(DATASETS["folders"](tmp_path, 0).train, (35, 35), "flip")
+    turned = []
+    for epoch in range(8):
+        dataset.set_epoch(epoch)
+        image, _, is_mirrored = dataset.draw(0)
+        assert is_mirrored == bool(image[0, 0, 0] > image[0, 0, -1])
+        turned.append(is_mirrored)
+    assert len(set(turned)) == 2
+
+
 def test_the_real_lists_have_the_published_sizes() -> None:
     images = DATASETS["mit67"](shared("classification/mit67_lists"), 0)
     assert len(images.classes) == 67

@@ -110,6 +110,23 @@ def test_an_image_without_a_companion_stands_for_itself(
     assert [place for place in range(12) if torch.equal(shown[place], images[place])] == [4, 5, 6, 7]
 
 
+def test_kept_companions_are_their_own(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[ShownCompanions] = []
+
+    def keep(setup: Any) -> ShownCompanions:
+        known.append(ShownCompanions(setup))
+        return known[0]
+
+    monkeypatch.setattr("facexfer.engine.loop.ShownCompanions", keep)
+    train(make(manifest, companions={"keep": 0.5}, optimizer={"iterations": 2}), tmp_path / "run", resume=False)
+    images, nowhere = torch.zeros(24, 3, 112, 112, dtype=torch.uint8), torch.zeros(24, dtype=torch.bool)
+    shown = known[0].instead_of(images, torch.arange(24), nowhere)
+    assert torch.equal(shown[:12], shown[12:])
+    assert len({picture.numpy().tobytes() for picture in shown}) == 12
+
+
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_bit_for_bit(
     stop_at: Callable[[int], Any], make: Callable[..., Any], manifest: Path, tmp_path: Path

@@ -156,7 +156,7 @@ class _Comparison:
         trials[alpha] = trial
         if len(trials) < len(self._grid.methods[cell.method].alphas):
             return
-        chosen, reason = _best(self._grid, trials)
+        chosen, reason = _best(self._grid, cell, trials)
         if chosen is not None:
             for seed in self._grid.seeds:
                 self._start_run(cell, seed, chosen)
@@ -175,10 +175,10 @@ class _Comparison:
         return () if alpha is None else [f"{key}={alpha!r}" for key in self._grid.methods[cell.method].alpha]
 
 
-def _best(grid: Grid, trials: dict[float, Finished]) -> tuple[float | None, str]:
+def _best(grid: Grid, cell: Cell, trials: dict[float, Finished]) -> tuple[float | None, str]:
     """The best alpha, the smaller of equal ones, or why none was chosen."""
     assert grid.search is not None
-    figure = grid.search.figure or grid.figures[0]
+    figure = grid.search.figure or grid.deciding_figure(cell.dataset)
     scored = [
         (trial.result["figures"][figure], -alpha, alpha)
         for alpha, trial in trials.items()

@@ -39,7 +39,7 @@ class Search(Section):
     settings: tuple[str, ...]
     """What holds out that part: ``data.search_identities=55`` or ``data.search_share=0.2``."""
     figure: str | None = None
-    """What is compared; left out, the grid's first metric."""
+    """What is compared; left out, the figure that decides on the data set."""
     seed: int = 0
 
 
@@ -92,6 +92,10 @@ class Grid(Section):
     """Faces that ``facexfer compare`` draws first; ``$FACEXFER_DEMO`` in the recipes names their folder."""
     paper: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """``dataset/network/method`` (empty parts left out) -> the paper's metrics, as printed."""
+
+    def deciding_figure(self, dataset: str) -> str:
+        """The figure that decides which methods are best on a data set."""
+        return self.datasets[dataset].best_by or self.figures[0]
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def _block(grid: Grid, outcomes: list[Outcome], out: Path, dataset: str, network
     with_paper = any(Cell(dataset, network, method).key in grid.paper for method in grid.methods)
     columns = [name for figure in grid.figures for name in ((figure, "paper") if with_paper else (figure,))]
     lines = [f"| method | {' | '.join(columns)} | alpha | runs |", "|---" * (len(columns) + 3) + "|"]
-    deciding = grid.datasets[dataset].best_by or grid.figures[0]
+    deciding = grid.deciding_figure(dataset)
     values: dict[str, dict[int, float]] = {}
     for method in grid.methods:
         cell = Cell(dataset, network, method)
@@ -158,7 +158,7 @@ def _csv(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
 
 
 def draw_table(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
-    """Draw the first figure of every cell as ``table.png`` and ``table.svg``, which takes a second or two.
+    """Draw the deciding figure of every cell as ``table.png`` and ``table.svg``, which takes a second or two.
 
     Args:
         grid: The comparison.
@@ -171,7 +171,7 @@ def draw_table(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
     axes = figure.add_subplot()
     labels = []
     for row, cell in enumerate(cells_of(grid)):
-        summary = summarise(grid, outcomes, cell, grid.figures[0])
+        summary = summarise(grid, outcomes, cell, grid.deciding_figure(cell.dataset))
         labels.append(cell.key)
         if summary.mean is not None:
             spread = 100 * summary.deviation if summary.deviation is not None else None
@@ -181,7 +181,8 @@ def draw_table(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
             axes.plot(float(number), row, "x", color="C1")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel(f"{grid.figures[0]}, %: measured with deviation over seeds (dot), the paper's (cross)")
+    shown = " or ".join(dict.fromkeys(map(grid.deciding_figure, grid.datasets)))
+    axes.set_xlabel(f"{shown}, %: measured with deviation over seeds (dot), the paper's (cross)")
     axes.set_title(grid.title)
     for ending in ("png", "svg"):
         figure.savefig(out / f"table.{ending}", dpi=150)

@@ -145,6 +145,27 @@ left_out = "nothing simulates it"
     assert "| Simulated | - | - | - | nothing simulates it |" in back
 
 
+def test_a_search_goes_by_the_data_sets_own_deciding_figure(
+    grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(pool, name: str, recipe, folder: Path):
+        alpha = recipe.method.options.get("spatial_alpha", 0)
+        return Finished({"figures": {"nir/tar@0.01": alpha, "vis/tar@0.01": 1 - alpha}})
+
+    monkeypatch.setattr(RunPool, "_run", run)
+    datasets = {"there": {}, "back": {"best_by": "vis/tar@0.01"}}
+    both = Grid.model_validate({
+        **grid.model_dump(), "figures": ["nir/tar@0.01", "vis/tar@0.01"], "datasets": datasets, "paper": {},
+    })  # fmt: skip
+    outcomes = run_cells(both, tmp_path, 1, lambda line: None)
+    assert {each.cell.key: each.alpha for each in outcomes if each.alpha is not None} == {
+        "there/AFA": 0.2,
+        "back/AFA": 0.1,
+    }
+    draw_table(both, outcomes, tmp_path)
+    assert "nir/tar@0.01 or vis/tar@0.01, %" in (tmp_path / "table.svg").read_text()
+
+
 def test_a_paired_test_needs_two_seeds() -> None:
     assert paired_test({0: 0.5}, {0: 0.25})[::2] == (0.25, 1)
     assert paired_test({}, {0: 1.0})[2] == 0

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 VARIABLE = "FACEXFER_DEMO"
 """Names the folder in the recipes that use it."""
 _RECORD = "faces.json"
-_SOURCES = {"vis": "demo-source.safetensors", "nir": "demo-source-nir.safetensors"}
+SOURCES = {"vis": "demo-source.safetensors", "nir": "demo-source-nir.safetensors"}
+"""Modality -> the packaged network that was trained on generated faces of it."""
 
 
 def copy_source(path: Path, modality: str = "vis") -> None:
     """Write the demo's source network, trained on generated faces of one modality, ``vis`` or ``nir``, to a file."""
-    packaged = resources.files(recipes).joinpath(_SOURCES[modality])
+    packaged = resources.files(recipes).joinpath(SOURCES[modality])
     with resources.as_file(packaged) as file:
         shutil.copyfile(file, path)
 

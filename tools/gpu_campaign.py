@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--grid", type=Path, default=_GRID, help="the runs of the phase true")
     parser.add_argument("--side-by-side", type=int, default=6, help="processes of the phase true")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="for every run of the phase true"
+        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="for every run of the phase true"
     )
     options = parser.parse_args(arguments)
     end = time.monotonic() + 60 * options.minutes

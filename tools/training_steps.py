@@ -55,7 +55,7 @@ def make_way(network: str, method: str, setting: StepSetting, **options: Any) ->
     name = "dfa" if method == "delta" else method
     stage = create(name, **options)[0]
     wants_companions = Need.COMPANIONS in stage.needs
-    layers = tuple(tap.layer for tap in source.info.even_taps(stage.taps))
+    layers = source.info.layers(stage.taps)
     shapes = map_shapes(source, layers, source.info.input_size)
     if method == "delta":
         # Uniform channel weights: finding them does not belong to a step.
@@ -75,9 +75,13 @@ def make_way(network: str, method: str, setting: StepSetting, **options: Any) ->
 
     def step(images: Tensor, labels: Tensor) -> None:
         # As from the table of targets that is made before training.
-        companions = labels.new_ones((len(labels), size), dtype=torch.float32) / size**0.5 if wants_companions else None
+        more = {}
+        if wants_companions:
+            more["companions"] = labels.new_ones((len(labels), size), dtype=torch.float32) / size**0.5
+        if objective.reads_companion_maps:
+            more["companion_maps"] = labels.new_ones((len(labels), *shapes[-1]), dtype=torch.float16)
         with torch.autocast(setting.device, setting.autocast, enabled=setting.autocast is not None):
-            losses = objective(images, labels, companions=companions)
+            losses = objective(images, labels, **more)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()

@@ -68,6 +68,10 @@ class BackboneInfo:
         step = len(self.blocks) / count
         return tuple(self.blocks[round((i + 1) * step) - 1] for i in range(count))
 
+    def layers(self, count: int) -> tuple[str, ...]:
+        """The names of `even_taps`."""
+        return tuple(tap.layer for tap in self.even_taps(count))
+
 
 @runtime_checkable
 class Backbone(Protocol):

@@ -44,7 +44,7 @@ def delta_weights(
     task = TASKS[read.task](read, source.info)
     source = source.to(make_fabric(read.runtime).device).to(memory_format=memory_format(read.runtime))
     settle_source(source, read.source, task, typer.echo)
-    layers = read.method.layers or tuple(tap.layer for tap in source.info.even_taps(stage.taps))
+    layers = read.method.layers or source.info.layers(stage.taps)
     map_shapes(source, layers, source.info.input_size)
     try:
         out.mkdir(parents=True, exist_ok=True)

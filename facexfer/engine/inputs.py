@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from facexfer.backbones.parts.normalize import Normalize
+from facexfer.engine.companion_targets import CompanionTargets
 from facexfer.engine.companions import ShownCompanions
 from facexfer.engine.setup import Setup
 from facexfer.engine.source_batches import SourceBatches
@@ -23,12 +24,14 @@ class Batch:
         labels: (N,) int64, -1 for an image without one.
         companions: (N, D) unit embeddings of the images' companions, zero for an image without; None in a run without.
         spectra: (N,) int64 places in the recipe's modalities, -1 for images of other sets; None in a task without.
+        companion_maps: (N, C, H, W) float16 maps of the companions, likewise; None where nothing reads them.
         companion_images: (N, 3, H, W), normalised, what the reference network sees instead; None, it sees the same.
     """
 
     images: Tensor
     labels: Tensor
     companions: Tensor | None
+    companion_maps: Tensor | None
     spectra: Tensor | None
     companion_images: Tensor | None
 
@@ -37,6 +40,7 @@ class Batch:
         """What the objective takes in addition to images and labels, by the names of its arguments."""
         known = {
             "companions": self.companions,
+            "companion_maps": self.companion_maps,
             "spectra": self.spectra,
             "companion_images": self.companion_images,
         }
@@ -50,11 +54,11 @@ class Inputs:
         setup: The run.
 
     Attributes:
-        companions: The companions' embeddings of all images of the mixture, once they are known.
+        targets: What the source makes of the companions, once it is known.
         shown: The companions' pictures, where the reference network sees them.
     """
 
-    companions: Tensor | None = None
+    targets: CompanionTargets | None = None
     shown: ShownCompanions | None = None
     _spectra: Tensor | None
 
@@ -82,7 +86,8 @@ class Inputs:
                     Batch(
                         self.of(images),
                         labels.to(self._device, non_blocking=True),
-                        self._rows(self.companions, places),
+                        self._rows(self.targets and self.targets.embeddings, places),
+                        self._maps(places, mirrored),
                         self._rows(self._spectra, places),
                         None if self.shown is None else self.of(self.shown.instead_of(images, places, mirrored)),
                     )
@@ -91,6 +96,11 @@ class Inputs:
 
     def _rows(self, known: Tensor | None, places: Tensor) -> Tensor | None:
         return None if known is None else known[places.to(self._device, non_blocking=True)]
+
+    def _maps(self, places: Tensor, mirrored: Tensor) -> Tensor | None:
+        if self.targets is None or self.targets.maps is None:
+            return None
+        return self.targets.maps.of(places, mirrored).to(self._device, non_blocking=True)
 
     def of_source(self, step: int, progress: float) -> tuple[Tensor, Tensor, Tensor]:
         """A step's batch of the source's own images, and its current weight."""

@@ -10,7 +10,8 @@ from torch import nn
 from facexfer.backbones.parts.carried import facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.training_set import TrainingSet
-from facexfer.engine.companions import ShownCompanions, companion_targets, describe_companions, shows_companions
+from facexfer.engine.companion_targets import companion_targets
+from facexfer.engine.companions import ShownCompanions, describe_companions, shows_companions
 from facexfer.engine.diagnosis import warn_of_small_batches
 from facexfer.engine.evaluation import Evaluation
 from facexfer.engine.gradients import clip_gradients, compute_gradients
@@ -119,7 +120,7 @@ class Training:
         self.untouched = checkpoint["untouched"] if checkpoint else self.evaluation.of_untouched()
         for line in [*self.setup.task.notes, *describe_companions(self.setup.task, self.recipe, self.stages)]:
             self.log.say(line)
-        self.inputs.companions = companion_targets(self.setup)
+        self.inputs.targets = targets = companion_targets(self.setup)
         self.compared = self.source
         if shows_companions(self.recipe):
             self.inputs.shown = ShownCompanions(self.setup)
@@ -131,7 +132,7 @@ class Training:
             sync_batchnorm(self.backbone)
         for warning in warn_of_small_batches(self.backbone, settings, self.setup.batches.images_a_pass):
             self.log.say(f"warning: {warning}")
-        self.head = make_head(self.setup, self.inputs.companions)
+        self.head = make_head(self.setup, targets and targets.embeddings)
         self.trained = nn.ModuleDict({"backbone": self.backbone, "head": self.head})
         self.average = None if settings.average_decay is None else make_average(self.trained, settings.average_decay)
         if checkpoint:

@@ -85,7 +85,7 @@ def make_objective(
         All that the stage trains.
     """
     recipe, info, stage = setup.recipe, setup.source.info, setup.stages[index]
-    layers = recipe.method.layers or tuple(tap.layer for tap in info.even_taps(stage.taps))
+    layers = recipe.method.layers or info.layers(stage.taps)
     seed_stage(recipe.seed, index)
     setting = StageSetting(
         map_shapes=map_shapes(reference, layers, info.input_size) if stage.terms else (),

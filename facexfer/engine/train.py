@@ -7,7 +7,7 @@ from typing import Any
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.best import BestMetric
-from facexfer.engine.companions import check_shown_companions, reads_companions, shows_companions
+from facexfer.engine.companions import check_overlap, reads_companions, shows_companions
 from facexfer.engine.device_batches import make_batches
 from facexfer.engine.knowledge import SourceKnowledge, check_head_start, check_needs
 from facexfer.engine.loop import Training
@@ -112,7 +112,7 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
         )
     check_needs(stages, task, source)
     check_head_start(recipe, stages, task)
-    check_shown_companions(recipe)
+    check_overlap(recipe, stages)
     sections = [name for name in ("companions", "pool") if getattr(recipe, name) is not None]
     if sections and not reads_companions(recipe, stages) and not shows_companions(recipe):
         raise InputError(

@@ -105,7 +105,7 @@ def _stages(run: Path) -> Iterator[_Stage]:
         network = load_backbone(run)
         load_entries(network, state["reference"], str(folder.stage_file(stage.name)))
         network.eval()
-        layers = recipe.method.layers or tuple(tap.layer for tap in network.info.even_taps(stage.taps))
+        layers = recipe.method.layers or network.info.layers(stage.taps)
         yield _Stage(number, stage, recipe.seed, layers, network, state["terms"])
 
 

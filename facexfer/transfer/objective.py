@@ -52,8 +52,12 @@ class Objective(nn.Module):
         self._alphas = {term.name: term.alpha for term in stage.terms}
         self._trains_backbone = stage.trains_backbone
         self._frozen_batchnorm = frozen_batchnorm
-        tapped = tuple(layers) if any(term.reads_maps for term in terms.values()) else ()
-        self._taps = (FeatureTap(backbone, tapped), FeatureTap(source, tapped))
+        compares = any(term.reads_maps for term in terms.values())
+        self.reads_companion_maps = any(term.reads_companion_maps for term in terms.values())
+        self._taps = (
+            FeatureTap(backbone, layers if compares or self.reads_companion_maps else ()),
+            FeatureTap(source, layers if compares else ()),
+        )
         self._compute: Callable[..., dict[str, Tensor]] = self._losses
         # In a tuple the source is out of reach of parameters(), train(), state_dict() and data-parallel wrappers.
         self._source = (source,)
@@ -94,6 +98,7 @@ class Objective(nn.Module):
         source_labels: Tensor | None = None,
         source_weight: Tensor | None = None,
         companions: Tensor | None = None,
+        companion_maps: Tensor | None = None,
         spectra: Tensor | None = None,
         companion_images: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -107,6 +112,7 @@ class Objective(nn.Module):
             source_weight: A scalar that falls from 1 to 0 over the stage.
             companions: (N, D) unit embeddings of the images' companions, zero for an image without; only where a term
                 reads them.
+            companion_maps: (N, C, H, W) float16 maps of the companions, likewise.
             spectra: (N,) int64 places in the recipe's modalities, -1 for images of other sets; only where a term reads
                 them.
             companion_images: What the reference network sees instead of `images`, likewise; None, it sees the same.
@@ -117,7 +123,15 @@ class Objective(nn.Module):
         target_tap, source_tap = self._taps
         with target_tap, source_tap:
             return self._compute(
-                images, labels, source_images, source_labels, source_weight, companions, spectra, companion_images
+                images,
+                labels,
+                source_images,
+                source_labels,
+                source_weight,
+                companions,
+                companion_maps,
+                spectra,
+                companion_images,
             )
 
     def compile(self, *args: Any, **options: Any) -> None:
@@ -137,6 +151,7 @@ class Objective(nn.Module):
         source_labels: Tensor | None,
         source_weight: Tensor | None,
         companions: Tensor | None,
+        companion_maps: Tensor | None,
         spectra: Tensor | None,
         companion_images: Tensor | None,
     ) -> dict[str, Tensor]:
@@ -158,6 +173,7 @@ class Objective(nn.Module):
                 source_batch,
                 logits,
                 companions,
+                companion_maps,
                 spectra,
             )
             for name, term in self.terms.items():

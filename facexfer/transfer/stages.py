@@ -31,6 +31,7 @@ class Need(StrEnum):
     SOURCE_IMAGES = "source images"
     CLASSIFIER = "the source's own classifier"
     COMPANIONS = "companions"
+    COMPANION_MAPS = "companions' maps"
     SPECTRA = "training images of two modalities"
 
 
@@ -64,6 +65,8 @@ class Passes:
             training; None where nothing classifies.
         companions: (N, D) the unit embeddings of each image's companion by the untouched source, zero where an image
             has none; None if no term reads them.
+        companion_maps: (N, C, H, W) float16, the deepest tapped layer's maps of each image's companion by the untouched
+            source, a unit vector at each position; zero where an image has none; None if no term reads them.
         spectra: (N,) int64, each image's place in the recipe's ``data.modality``: 0 for the new spectrum, 1 for the
             source's own; -1 for an image of another set. None if no term reads them.
     """
@@ -76,6 +79,7 @@ class Passes:
     source_batch: SourceBatch | None = None
     logits: Tensor | None = None
     companions: Tensor | None = None
+    companion_maps: Tensor | None = None
     spectra: Tensor | None = None
 
 
@@ -93,6 +97,8 @@ class Term(nn.Module):
     """Whether the term needs a batch of the source's own images with every batch of the target's."""
     reads_companions: ClassVar[bool] = False
     """Whether the term needs the embeddings of the images' companions."""
+    reads_companion_maps: ClassVar[bool] = False
+    """Whether the term needs the maps of the images' companions, and the target's tapped maps."""
     reads_spectra: ClassVar[bool] = False
     """Whether the term needs to know each image's spectrum."""
 

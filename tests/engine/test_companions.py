@@ -10,13 +10,15 @@ from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer import create_backbone
-from facexfer.engine.companions import companion_targets
+from facexfer.engine import companion_targets as companion_targets_module
+from facexfer.engine.companion_targets import CompanionTargets, companion_targets
 from facexfer.engine.setup import Setup
 from facexfer.engine.train import train
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.tasks import TASKS
+from facexfer.transfer.taps import FeatureTap
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def losses_of(run):
     return [record["losses"] for record in RunFolder(run).metrics() if "losses" in record]
 
 
-def captured_targets(recipe: Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Setup, torch.Tensor]:
+def captured_targets(recipe: Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Setup, CompanionTargets]:
     """The targets of a run, and what it was set up with."""
     kept = []
 
@@ -80,7 +82,7 @@ def test_the_targets_are_the_untouched_sources_view_of_both_mirror_images(
         both = [torch.nn.functional.normalize(source(view)) for view in (picture, picture.flip(3))]
     expected = torch.nn.functional.normalize(both[0] + both[1])[0]
     assert setup.task.companions.of_image[5] == (5,)
-    assert torch.allclose(targets[5], expected, atol=1e-5)
+    assert torch.allclose(targets.embeddings[5], expected, atol=1e-5)
 
 
 def test_a_person_s_mean_where_no_shot_is_shared(
@@ -89,9 +91,70 @@ def test_a_person_s_mean_where_no_shot_is_shared(
     recipe = make(manifest, companions={"match": "identity"}, optimizer={"iterations": 1})
     _, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
     # Four images of each of three people: one target per person.
-    assert torch.equal(targets[0], targets[3])
-    assert not torch.equal(targets[0], targets[4])
-    assert torch.allclose(targets.norm(dim=1), torch.ones(12), atol=1e-5)
+    embeddings = targets.embeddings
+    assert torch.equal(embeddings[0], embeddings[3])
+    assert not torch.equal(embeddings[0], embeddings[4])
+    assert torch.allclose(embeddings.norm(dim=1), torch.ones(12), atol=1e-5)
+
+
+@pytest.mark.parametrize("cache", [None, "cache"])
+def test_the_target_maps_lie_over_the_images_mirrored_as_they_are(
+    cache: str | None, make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rows = manifest.read_text().splitlines()
+    fewer = manifest.parent / "fewer-maps.csv"
+    fewer.write_text("\n".join(row for row in rows if not row.startswith("vis/p1/")) + "\n")
+    recipe = make(
+        fewer,
+        data={"modality": "nir", **({} if cache is None else {"cache": str(tmp_path / cache)})},
+        source={"recalibrate_batchnorm": False},
+        pool={"manifest": str(pool), "share": 0.25, "keep": 0.25},
+        optimizer={"iterations": 1},
+    )
+    setup, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
+    source, task = setup.source.eval(), setup.task
+    layer = source.info.taps[-1].layer
+    # Twelve training images, then eight photos of the pool twice: rendered, and as they are.
+    places = torch.tensor([0, 0, 4, 12 + 5, 12 + 8 + 5])
+    mirrored = torch.tensor([False, True, False, True, False])
+    (first,) = task.companions.of_image[0]
+    (rendered, _) = (part.pictures for part in task.mixture.parts if part.pictures is not None)
+    crops = [task.companions.pictures.images[first][0]] * 3 + [rendered.images[5][0]] * 2
+    found = targets.maps.of(places, mirrored)
+    for crop, is_mirrored, maps, place in zip(crops, mirrored, found, places, strict=True):
+        with torch.no_grad(), FeatureTap(source, [layer]) as tap:
+            source((crop.float()[None].flip(3) if is_mirrored else crop.float()[None]) / 128 - 127.5 / 128)
+            expected = torch.nn.functional.normalize(tap.maps[0])[0]
+        assert torch.allclose(maps.float(), expected * (place != 4), atol=2e-3)
+    if cache is not None:
+        kept = {file: file.stat().st_mtime_ns for file in (tmp_path / cache).glob("companion*.safetensors")}
+        assert len(kept) == 4
+        _, again = captured_targets(recipe, tmp_path / "other", monkeypatch)
+        assert torch.equal(again.maps.of(places, mirrored), found)
+        assert {file: file.stat().st_mtime_ns for file in kept} == kept
+
+
+def test_maps_of_other_shots_count_for_nothing(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make(manifest, companions={"match": "identity"}, optimizer={"iterations": 1})
+    _, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
+    assert not targets.maps.of(torch.arange(12), torch.zeros(12, dtype=torch.bool)).any()
+    assert losses_of(tmp_path / "run")[0]["maps"] == 0
+
+
+def test_what_maps_cannot_be_had_of_is_refused_before_training(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strong = {"augmentation": "nir-strong"}
+    with pytest.raises(InputError, match=r"for method.map_weight, got nir-strong, .* or set method.map_weight = 0"):
+        train(make(manifest, data=strong), tmp_path / "run", resume=False)
+    train(make(manifest, data=strong, method={"name": "csd", "map_weight": 0.0}), tmp_path / "without", resume=False)
+    assert set(losses_of(tmp_path / "without")[0]) == {"companion"}
+    monkeypatch.setattr(companion_targets_module, "_MAP_BYTES", 1000)
+    with pytest.raises(InputError, match=r"got 12 pictures that take .*; set method.map_weight = 0, or take fewer"):
+        train(make(manifest), tmp_path / "large", resume=False)
 
 
 @pytest.mark.slow
@@ -100,7 +163,7 @@ def test_simulated_companions_are_the_images_before_their_rendering(
 ) -> None:
     recipe = make(manifest, data={"modality": "vis", "augmentation": "vis-to-nir"}, companions={"match": "simulated"})
     train(recipe, tmp_path / "run", resume=False)
-    assert [set(losses) for losses in losses_of(tmp_path / "run")] == [{"companion"}] * 4
+    assert [set(losses) for losses in losses_of(tmp_path / "run")] == [{"companion", "maps"}] * 4
 
 
 @pytest.mark.slow

@@ -29,9 +29,11 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 CLASSES = 5
 METHODS = {
     "l2": {}, "l2_fe": {}, "l2_sp": {}, "dfa": {}, "delta": {}, "afa": {"variant": "one_stage"},
-    "lwf": {"old_task": "training_set"}, "soft_ft": {"old_task": "source_set"}, "csd": {}, "class_means": {},
-    "id_mmd": {}, "xedgeface": {}, "dsbn": {},
+    "lwf": {"old_task": "training_set"}, "soft_ft": {"old_task": "source_set"}, "csd": {},
+    "csd without maps": {"map_weight": 0.0}, "class_means": {}, "id_mmd": {}, "xedgeface": {}, "dsbn": {},
+    "caim": {}, "pdt": {},
 }  # fmt: skip
+BACKBONES = {"caim": "caim:mobilefacenet", "pdt": "pdt:mobilefacenet"}
 FACES = ("mobilefacenet", "lresnet34e_ir", "mbf")
 
 
@@ -57,6 +59,7 @@ class Known:
 
 def make_objective(network, method: str, device, channels_last: bool = True):
     """The same weights on any device: all are drawn on the CPU."""
+    network = BACKBONES.get(method, network)
     torch.manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     source = create_backbone(network).eval().requires_grad_(False)
@@ -64,7 +67,7 @@ def make_objective(network, method: str, device, channels_last: bool = True):
     # As in the engine: the networks are on the device before a term takes hold of their weights.
     for each in (source, target):
         each.to(device).to(memory_format=layout)
-    stage = create(method, **METHODS[method])[0]
+    stage = create(method.split()[0], **METHODS[method])[0]
     info = source.info
     layers = tuple(tap.layer for tap in info.even_taps(stage.taps))
     shapes = map_shapes(source, layers, info.input_size)
@@ -90,6 +93,10 @@ def batch(objective, device, size: int = 8):
         }  # fmt: skip
     if objective.reads_companions:
         more["companions"] = F.normalize(torch.randn(size, info.embedding_size, generator=generator))
+    if objective.reads_companion_maps:
+        tap = info.taps[-1]
+        side = info.input_size[0] // tap.stride
+        more["companion_maps"] = torch.randn(size, tap.channels, side, side, generator=generator).half()
     if objective.reads_spectra:
         more["spectra"] = torch.arange(size) // CLASSES % 2
     return {name: each.to(device) for name, each in {"images": images, "labels": labels, **more}.items()}
@@ -108,9 +115,20 @@ def gradients(objective):
     return {name: p.grad for name, p in objective.named_parameters() if p.grad is not None}
 
 
-def relative(one, other):
+def relative(one, other, floor: float = 1e-12):
+    """The difference as a part of the whole; `floor`, per value, is what counts as nothing but rounding."""
     one, other = one.detach().double().cpu(), other.detach().double().cpu()
-    return float((one - other).norm() / other.norm().clamp(min=1e-12))
+    return float((one - other).norm() / other.norm().clamp(min=floor * one.numel() ** 0.5))
+
+
+def worst(found, expected, floor: float = 1e-4):
+    """The largest difference of any tensor; some are nothing but rounding, such as the mean of centred values."""
+    floats = [key for key, value in expected.items() if value.is_floating_point()]
+    return max((relative(found[key], expected[key], floor), key) for key in floats)
+
+
+def flat(tensors, names):
+    return torch.cat([tensors[name].flatten().double().cpu() for name in names])
 
 
 @pytest.mark.parametrize("network", FACES)
@@ -128,21 +146,32 @@ def test_embeddings_equal_the_cpus(network, channels_last: bool) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_training_step_equals_the_cpus(method: str) -> None:
-    found = {}
-    for device in ("cpu", "cuda"):
+    """Losses and weights to 1e-3. Gradients: as close to float64's as the CPU's float32, which a kink such as PReLU's
+    can put 3e-3 away; two layouts on the CPU differ by as much.
+    """
+    found = []
+    for device, kind in (("cpu", torch.float64), ("cpu", torch.float32), ("cuda", torch.float32)):
         objective, stage = make_objective("mobilefacenet", method, device)
-        losses = step(objective, stage, batch(objective, device))
-        found[device] = losses, gradients(objective), dict(objective.state_dict())
-    (losses, grads, weights), (on_gpu, gpu_grads, gpu_weights) = found["cpu"], found["cuda"]
+        given = batch(objective, device)
+        if kind == torch.float64:
+            objective.double()
+            objective.source.double()
+            given = {name: each.to(kind) if each.is_floating_point() else each for name, each in given.items()}
+        losses = step(objective, stage, given)
+        found.append((losses, gradients(objective), dict(objective.state_dict())))
+    (_, exact, _), (losses, grads, weights), (on_gpu, gpu_grads, gpu_weights) = found
     assert losses.keys() == on_gpu.keys()
     for name, loss in losses.items():
         assert on_gpu[name].device.type == "cuda"
         assert float(on_gpu[name]) == pytest.approx(float(loss), rel=1e-3, abs=1e-7)
-    assert grads.keys() == gpu_grads.keys()
-    whole = torch.cat([g.flatten() for g in grads.values()])
-    assert relative(torch.cat([gpu_grads[name].flatten() for name in grads]), whole) < 1e-3
-    floats = [key for key, value in weights.items() if value.is_floating_point()]
-    assert max(relative(gpu_weights[key], weights[key]) for key in floats) < 1e-3
+    assert exact.keys() == grads.keys() == gpu_grads.keys()
+    names = list(exact)
+    rounding = relative(flat(grads, names), flat(exact, names))
+    assert relative(flat(gpu_grads, names), flat(exact, names)) < max(1e-3, 3 * rounding) < 2e-2
+    floats = [name for name, value in weights.items() if value.is_floating_point()]
+    assert relative(flat(gpu_weights, floats), flat(weights, floats)) < 1e-3
+    # Shifts start at zero, so that after one step they are nothing but gradient.
+    assert worst(gpu_weights, weights) < (0.1, "")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -183,14 +212,22 @@ def test_mixed_precision_is_finite_and_close(method: str, kind, tolerance: float
     objective, _ = make_objective("mobilefacenet", method, "cuda")
     given = batch(objective, "cuda")
     expected = objective(**given)
+    optimizer = torch.optim.SGD(objective.parameters(), lr=0.0)
     scaler = torch.amp.GradScaler("cuda", enabled=kind == torch.float16)
-    with torch.autocast("cuda", kind):
-        losses = objective(**given)
-    scaler.scale(torch.stack(list(losses.values())).sum()).backward()
-    for name, loss in losses.items():
-        assert loss.isfinite()
-        assert float(loss) == pytest.approx(float(expected[name]), rel=tolerance, abs=1e-6)
-    assert all(gradient.isfinite().all() for gradient in gradients(objective).values())
+    # The scaling starts high on purpose and halves until all gradients are finite.
+    for _ in range(12):
+        optimizer.zero_grad()
+        with torch.autocast("cuda", kind):
+            losses = objective(**given)
+        scaler.scale(torch.stack(list(losses.values())).sum()).backward()
+        for name, loss in losses.items():
+            assert loss.isfinite()
+            assert loss.item() == pytest.approx(expected[name].item(), rel=tolerance, abs=1e-6)
+        if is_finite := all(gradient.isfinite().all() for gradient in gradients(objective).values()):
+            break
+        scaler.step(optimizer)
+        scaler.update()
+    assert is_finite
 
 
 @pytest.mark.parametrize("method", ["afa"])
@@ -200,7 +237,7 @@ def test_a_compiled_step_equals_the_eager_one(method: str) -> None:
     expected = {name: loss.detach() for name, loss in objective(**given).items()}
     objective.compile()
     for name, loss in objective(**given).items():
-        assert float(loss) == pytest.approx(float(expected[name]), rel=1e-3)
+        assert loss.item() == pytest.approx(expected[name].item(), rel=1e-3)
 
 
 def test_a_linear_head_and_images_take_a_step() -> None:
@@ -229,14 +266,17 @@ def test_a_resumed_run_equals_an_unbroken_one(
     tmp_path: Path,
     runtime: dict[str, Any],
 ) -> None:
-    """To 1e-3 of the weights: kernels that add in any order may differ in the last bits."""
+    """To 1e-3 of the weights, 5e-2 of any one: kernels that add in any order differ in the last bits."""
     recipe = recipe_for(manifest, evaluation={"untouched": False}, runtime={"accelerator": "cuda", **runtime})
     train(recipe, tmp_path / "whole", resume=False)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "run", on_step=stop_at(3))
     train(recipe, tmp_path / "run", resume=True)
     whole, resumed = (load_file(RunFolder(tmp_path / name).model_file) for name in ("whole", "run"))
-    assert max(relative(resumed[key].float(), whole[key].float()) for key in whole) < 1e-3
+    names = [name for name, value in whole.items() if value.is_floating_point()]
+    assert resumed.keys() == whole.keys()
+    assert relative(flat(resumed, names), flat(whole, names)) < 1e-3
+    assert worst(resumed, whole) < (5e-2, "")
     result = json.loads(RunFolder(tmp_path / "whole").result_file.read_text())
     assert result["environment"]["devices"] == [torch.cuda.get_device_name(0)]
 

@@ -84,6 +84,9 @@ def test_reviving_the_folded_network_leaves_its_embeddings(root: Path) -> None:
 @pytest.mark.slow
 def test_an_image_accompanies_itself(root: Path, tmp_path: Path) -> None:
     method = {"name": "csd", "weight": 5.0, "identity_weight": 1.0}
+    with pytest.raises(InputError, match="got flip, which also moves them; take none, or set method.map_weight = 0"):
+        train(image_recipe(root, method=method, companions={"match": "simulated"}), tmp_path / "moved", resume=False)
+    method["map_weight"] = 0.0
     recipe = image_recipe(root, method=method, companions={"match": "simulated"})
     train(recipe, tmp_path / "run", resume=False)
     records = [json.loads(line) for line in RunFolder(tmp_path / "run").metrics_file.read_text().splitlines()]

@@ -61,7 +61,7 @@ RUNS = {
             "data": {"dataset": "folders", "root": "{images}"},
             "companions": {"match": "simulated"},
             "head": {"name": "linear"},
-            "method": {"name": "csd", "weight": 0.1, "identity_weight": 1.0},
+            "method": {"name": "csd", "weight": 0.1, "identity_weight": 1.0, "map_weight": 0.0},
             # So that four images in two steps do not look like a run that failed.
             "optimizer": {"learning_rate": 1e-6},
         },

@@ -6,6 +6,7 @@ import torch
 from facexfer.errors import InputError
 from facexfer.transfer import methods
 from facexfer.transfer.companion_distance import CompanionDistance
+from facexfer.transfer.companion_maps import CompanionMaps
 from facexfer.transfer.objective import Objective, make_terms
 from facexfer.transfer.stages import Need, Passes, StageSetting
 
@@ -50,11 +51,39 @@ def test_without_companions_the_term_says_so() -> None:
 
 def test_the_stage_asks_for_companions_and_reads_no_label() -> None:
     (stage,) = methods.create("csd")
-    assert stage.needs == {Need.COMPANIONS}
+    assert stage.needs == {Need.COMPANIONS, Need.COMPANION_MAPS}
     assert stage.classification == 0
+    (stage,) = methods.create("csd", map_weight=0.0)
+    assert stage.needs == {Need.COMPANIONS}
+    assert [term.name for term in stage.terms] == ["companion"]
 
 
-@pytest.mark.parametrize("options", [{"weight": -1.0}, {"weight": 0.0}, {"identity_weight": -0.5}])
+def with_maps(maps: torch.Tensor, companions: torch.Tensor | None) -> Passes:
+    return Passes(
+        torch.zeros(len(maps), dtype=torch.int64), (), (maps.new_zeros(len(maps), 3, 4, 4), maps), None, maps,
+        companion_maps=companions,
+    )  # fmt: skip
+
+
+def test_distance_of_maps_by_hand() -> None:
+    # Two channels, a row of two positions; cosines 1 and 0, then -1 and 1/sqrt(2); the last image has no companion.
+    maps = torch.tensor([[[[2.0, 0.0]], [[0.0, 3.0]]], [[[-1.0, 1.0]], [[0.0, 1.0]]], [[[1.0, 1.0]], [[1.0, 1.0]]]])
+    companions = torch.tensor(
+        [[[[1.0, 1.0]], [[0.0, 0.0]]], [[[1.0, 1.0]], [[0.0, 0.0]]], [[[0.0, 0.0]], [[0.0, 0.0]]]]
+    )
+    maps.requires_grad_()
+    distance = CompanionMaps()(with_maps(maps, companions.half()))
+    distance.backward()
+    assert distance.item() == pytest.approx((0 + 1 + 2 + 1 - 1 / math.sqrt(2)) / 4, abs=1e-6)
+    assert not maps.grad[2].any()
+    assert CompanionMaps()(with_maps(maps[2:], companions[2:].half())).item() == 0
+    with pytest.raises(ValueError, match="expected the companions' maps, got none"):
+        CompanionMaps()(with_maps(maps, None))
+
+
+@pytest.mark.parametrize(
+    "options", [{"weight": -1.0}, {"weight": 0.0, "map_weight": 0.0}, {"identity_weight": -0.5}, {"map_weight": -1.0}]
+)
 def test_weights_that_make_no_objective(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match="csd: expected weights"):
         methods.create("csd", **options)
@@ -82,7 +111,7 @@ class Classifier(torch.nn.Module):
 def test_the_head_learns_only_where_labels_count(identity_weight: float, learns: bool) -> None:
     torch.manual_seed(0)
     backbone, head = Network(), Classifier()
-    (stage,) = methods.create("csd", identity_weight=identity_weight)
+    (stage,) = methods.create("csd", identity_weight=identity_weight, map_weight=0.0)
     terms = make_terms(stage, StageSetting((), 2, 4, backbone, backbone))
     objective = Objective(backbone, head, stage, terms, (), backbone)
     labels = torch.tensor([1, -1, 3])

@@ -1,0 +1,224 @@
+"""Where the untouched source puts companions: their embeddings and maps, worked out once, before training."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.data.companions import Pictures
+from facexfer.data.training_set import TrainingSet
+from facexfer.engine.companions import companion_rows, reads_companion_maps, reads_companions
+from facexfer.engine.setup import Setup
+from facexfer.errors import InputError
+from facexfer.networks.embedding import embed_dataset
+from facexfer.networks.fingerprint import weights_digest
+from facexfer.runs.state import load_state, save_state
+from facexfer.tasks.task import Task
+from facexfer.transfer.taps import FeatureTap, map_shapes
+
+_MAP_BYTES = 8 * 2**30
+
+
+class TargetMaps:
+    """The maps of companions as the untouched source sees them, on the host.
+
+    Args:
+        maps: (2 P, C, H, W) float16, of P pictures and then of their mirror images; unit vectors at each position.
+        rows: (M,) int64, each image's picture; -1 for an image without one, or with several.
+    """
+
+    def __init__(self, maps: Tensor, rows: Tensor) -> None:
+        self._maps = torch.cat([maps, torch.zeros_like(maps[:1])])
+        self._rows = rows
+
+    def of(self, places: Tensor, mirrored: Tensor) -> Tensor:
+        """The maps of the images' companions, mirrored as the images are.
+
+        Args:
+            places: (N,) int64 in the mixture, on the host.
+            mirrored: (N,) bool, likewise.
+
+        Returns:
+            (N, C, H, W) float16 on the host, in page-locked memory where there is a GPU; zero for an image without.
+        """
+        rows, pictures = self._rows[places], len(self._maps) // 2
+        maps = self._maps[torch.where(rows < 0, 2 * pictures, rows + pictures * mirrored)]
+        return maps.pin_memory() if torch.cuda.is_available() else maps
+
+
+@dataclass(frozen=True)
+class CompanionTargets:
+    """What the untouched source makes of companions.
+
+    Attributes:
+        embeddings: (M, D) unit rows on the run's device, in the order of the mixture's images; zero where an image has
+            no companion.
+        maps: Of the deepest tapped layer, if a term reads them.
+    """
+
+    embeddings: Tensor
+    maps: TargetMaps | None = None
+
+
+def companion_targets(setup: Setup) -> CompanionTargets | None:
+    """Work out what the untouched source makes of the companion of every image that can be in a batch.
+
+    An embedding is the unit sum of a picture's and its mirror image's unit embeddings; several companions of one image
+    are summed likewise. Embeddings are kept in ``data.cache``, or else in the run folder, under a fingerprint of the
+    network and the pictures; maps, which are larger, in ``data.cache`` alone.
+
+    Args:
+        setup: The run; its source must still be untouched.
+
+    Returns:
+        The targets; None if nothing reads companions.
+
+    Raises:
+        InputError: If the maps would not fit into memory.
+    """
+    if not reads_companions(setup.recipe, setup.stages):
+        return None
+    seen = _See(setup)
+    views = {id(pictures): seen.view(pictures) for pictures in _all_pictures(setup.task)}
+    companions, targets = setup.task.companions, []
+    for part in setup.task.mixture.parts:
+        if part.pictures is not None:
+            targets.append(views[id(part.pictures)].embeddings)
+        elif companions is None:
+            targets.append(torch.zeros(len(part.images), setup.source.info.embedding_size))
+        else:
+            targets.append(_of_images(views[id(companions.pictures)].embeddings, companions.of_image))
+    weights = next(setup.source.parameters())
+    return CompanionTargets(torch.cat(targets).to(weights.device, weights.dtype), seen.maps(views))
+
+
+@dataclass(frozen=True)
+class _View:
+    """(P, D) embeddings of some pictures, both ways together, and (2, P, C, H, W) maps or None."""
+
+    embeddings: Tensor
+    maps: Tensor | None
+
+
+class _See:
+    """Lets the source see pictures, or reads what it saw in an earlier run."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._network = weights_digest(setup.source)
+        self._layer, self._shape = None, (0, 0, 0)
+        if reads_companion_maps(setup.stages):
+            stage = next(stage for stage in setup.stages if reads_companion_maps((stage,)))
+            self._layer = (setup.recipe.method.layers or setup.source.info.layers(stage.taps))[-1]
+            (self._shape,) = map_shapes(setup.source, [self._layer], setup.source.info.input_size)
+            self._check_size(sum(len(pictures.images) for pictures in _all_pictures(setup.task)))
+
+    def view(self, pictures: Pictures) -> _View:
+        """What the source makes of pictures."""
+        setup, cache = self._setup, self._setup.recipe.data.cache
+        named = _named("companions", f"{self._network} {pictures.fingerprint}")
+        embeddings_file, maps_file = (cache or setup.run.path) / named, None
+        if self._layer is not None and cache is not None:
+            maps_file = cache / _named("companion-maps", f"{self._network} {pictures.fingerprint} {self._layer}")
+        # One rank looks, so that all of them go the same way.
+        has_embeddings, has_maps = setup.fabric.broadcast(
+            (embeddings_file.is_file(), self._layer is None or (maps_file is not None and maps_file.is_file()))
+        )
+        view = _View(torch.empty(0), None)
+        if not (has_embeddings and has_maps):
+            view = _both_ways(setup.source, pictures.images, self._layer, self._shape)
+        embeddings = self._kept(embeddings_file, "embeddings", has_embeddings, view.embeddings)
+        maps = view.maps if maps_file is None else self._kept(maps_file, "maps", has_maps, cast(Tensor, view.maps))
+        return _View(embeddings, maps)
+
+    def _kept(self, file: Path, name: str, is_there: bool, values: Tensor) -> Tensor:
+        """Read what an earlier run has kept, or keep what this one found."""
+        if is_there:
+            return cast(Tensor, load_state(file)[name])
+        if self._setup.fabric.is_global_zero:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_state(file, {name: values})
+        self._setup.fabric.barrier()
+        return values
+
+    def maps(self, views: dict[int, _View]) -> TargetMaps | None:
+        """Put the maps of all pictures together, where they are read."""
+        if self._layer is None:
+            return None
+        pictures, rows = companion_rows(self._setup.task)
+        known = [cast(Tensor, views[id(each)].maps) for each in pictures]
+        return TargetMaps(torch.cat(known, dim=1).flatten(0, 1), rows)
+
+    def _check_size(self, pictures: int) -> None:
+        channels, height, width = self._shape
+        needed = 2 * 2 * pictures * channels * height * width
+        if needed > _MAP_BYTES:
+            raise InputError(
+                f"expected maps of the companions of at most {_MAP_BYTES / 2**30:.0f} GiB, got {pictures:,} pictures "
+                f"that take {needed / 2**30:.1f}; set method.map_weight = 0, or take fewer"
+            )
+
+
+class _Mirrored(Dataset[tuple[Tensor, int]]):
+    """Images seen in a mirror."""
+
+    def __init__(self, images: TrainingSet) -> None:
+        self._images = images
+        self.labels = images.labels
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self._images[index]
+        return image.flip(2), label
+
+
+class _WithMaps(nn.Module):
+    """A network that gives its embeddings (N, D) and a layer's maps, in one row (N, D + C * H * W)."""
+
+    def __init__(self, network: BackboneModule, layer: str) -> None:
+        super().__init__()
+        self.network = network
+        self.info = network.info
+        self._layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        with FeatureTap(self.network, [self._layer]) as tap:
+            embeddings = self.network(images)
+            return torch.cat([embeddings, F.normalize(tap.maps[0]).flatten(1)], dim=1)
+
+
+def _both_ways(source: BackboneModule, images: TrainingSet, layer: str | None, shape: tuple[int, int, int]) -> _View:
+    network = source if layer is None else _WithMaps(source, layer)
+    size, embeddings, maps = source.info.embedding_size, [], []
+    for shown in (images, cast(TrainingSet, _Mirrored(images))):
+        rows = embed_dataset(network, shown)
+        embeddings.append(F.normalize(rows[:, :size]))
+        if layer is not None:
+            maps.append(rows[:, size:].half().unflatten(1, shape))
+    return _View(F.normalize(embeddings[0] + embeddings[1]), torch.stack(maps) if maps else None)
+
+
+def _all_pictures(task: Task) -> list[Pictures]:
+    """All that accompanies images, each once."""
+    own = [part.pictures for part in task.mixture.parts if part.pictures is not None]
+    shown = own if task.companions is None else [task.companions.pictures, *own]
+    return list({id(pictures): pictures for pictures in shown}.values())
+
+
+def _named(name: str, what: str) -> str:
+    return f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.safetensors"
+
+
+def _of_images(pictures: Tensor, of_image: tuple[tuple[int, ...], ...]) -> Tensor:
+    sums = torch.zeros(len(of_image), pictures.shape[1])
+    rows = torch.tensor([row for row, places in enumerate(of_image) for _ in places], dtype=torch.int64)
+    places = torch.tensor([place for places in of_image for place in places], dtype=torch.int64)
+    return F.normalize(sums.index_add_(0, rows, pictures[places]))

@@ -1,6 +1,7 @@
 """Face recognition: crops from a manifest, identities as classes, TAR at FAR on other identities."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -147,7 +148,7 @@ def _companions(
         candidates = candidates.select(identities=set(candidates.identities) - set(held_out[0].identities))
         images, of_image = match_companions(training, candidates, by_capture=chosen.match == "capture")
         accompanying = Manifest(candidates.path, images)
-        pictures = _as_they_are(accompanying, plain.size, held_out)
+        pictures = _as_they_are(accompanying, plain.size, recipe.data.cache, held_out)
         companions = Companions(pictures, of_image)
         more += _parts("companions", accompanying, pictures, recipe, (("flip", chosen.keep),))
         fingerprints["companions"] = pictures.fingerprint
@@ -155,7 +156,7 @@ def _companions(
         pool = read_manifest(recipe.pool.manifest).select(split=recipe.pool.split, modality=recipe.pool.modality)
         check_disjoint(pool, held_out[0])
         uses = ((recipe.pool.augmentation, recipe.pool.share), ("flip", recipe.pool.keep))
-        photos = _as_they_are(pool, plain.size, held_out)
+        photos = _as_they_are(pool, plain.size, recipe.data.cache, held_out)
         more += _parts("pool", pool, photos, recipe, uses)
         fingerprints["pool"] = photos.fingerprint
     if (shares := sum(part.share for part in more)) > 1 + 1e-9:
@@ -180,11 +181,14 @@ def _parts(
     return parts
 
 
-def _as_they_are(images: Manifest, size: tuple[int, int], held_out: tuple[Manifest, Sequence[str]]) -> Pictures:
+def _as_they_are(
+    images: Manifest, size: tuple[int, int], cache: Path | None, held_out: tuple[Manifest, Sequence[str]]
+) -> Pictures:
     """Take images as they are; none of them is measured on."""
     check_pictures_apart(images, check_crops(images.images, size), *held_out)
     labels = [int(label) for label in images.labels()]
-    plain = CropDataset(images.images, labels, size, training_transform("none", 0))
+    store = CropStore(images.images, size, cache)
+    plain = CropDataset(images.images, labels, size, training_transform("none", 0), store=store)
     return Pictures(plain, bytes_fingerprint(images.images))
 
 

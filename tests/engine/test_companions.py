@@ -130,6 +130,8 @@ def test_the_target_maps_lie_over_the_images_mirrored_as_they_are(
     if cache is not None:
         kept = {file: file.stat().st_mtime_ns for file in (tmp_path / cache).glob("companion*.safetensors")}
         assert len(kept) == 4
+        # The crops of the training images, the companions and the pool.
+        assert len(list((tmp_path / cache).glob("crops-*.npy"))) == 3
         _, again = captured_targets(recipe, tmp_path / "other", monkeypatch)
         assert torch.equal(again.maps.of(places, mirrored), found)
         assert {file: file.stat().st_mtime_ns for file in kept} == kept

@@ -11,7 +11,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import torch
+from campaign import shared_crops
 from campaign.record import Figure, Record
+
+from facexfer.engine.train import train
+from facexfer.errors import InputError, RunError
+from facexfer.recipe import read_recipe
 
 PHASE = "true"
 Job = tuple[str, str, list[str]]
@@ -47,7 +53,10 @@ def run(record: Record, grid: Path, side_by_side: int, more_settings: list[str])
         for name, recipe, settings in jobs(grid)
         if not record.has(PHASE, name)
     ]
-    context = multiprocessing.get_context("spawn")
+    os.environ[shared_crops.MANIFESTS] = os.pathsep.join(map(str, _manifests(missing)))
+    # The server is a fresh process, which this one's use of the card does not reach; workers are forked from it.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["campaign.shared_crops"])
     waiting: Any = context.Queue()
     done: Any = context.Queue()
     for job in missing:
@@ -77,14 +86,21 @@ def run(record: Record, grid: Path, side_by_side: int, more_settings: list[str])
         print(f"{PHASE}: {left} of {len(missing)} runs are missing", flush=True)
 
 
+def _manifests(missing: list[Job]) -> list[Path]:
+    """The sets that the runs read, as far as their recipes can be read."""
+    found = set()
+    for _, name, settings in missing:
+        try:
+            recipe = read_recipe(name, settings)
+        except InputError:
+            continue
+        sections = (recipe.data, recipe.companions, recipe.pool)
+        found |= {section.manifest for section in sections if section is not None and section.manifest is not None}
+    return sorted(found)
+
+
 def work(waiting: Any, done: Any, scratch: Path) -> None:
     """Train one run after the other; a process's imports and its start on the card are paid once."""
-    import torch
-
-    from facexfer.engine.train import train
-    from facexfer.errors import InputError, RunError
-    from facexfer.recipe import read_recipe
-
     log = (scratch / f"log-{os.getpid()}").open("w")
     os.dup2(log.fileno(), 1)
     torch.set_num_threads(2)

@@ -20,6 +20,7 @@ class Part:
         share: Its part of every batch, 0 to 1.
         is_labelled: Whether its labels are classes of the head; those of the others are given as -1.
         pictures: The set as it is, where each image is its own companion.
+        is_kept: Whether the images are shown as they are, mirrored at most, so that the network keeps their place.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Part:
     share: float
     is_labelled: bool
     pictures: Pictures | None = None
+    is_kept: bool = False
 
 
 class Mixture:

@@ -1,6 +1,7 @@
 """Where the untouched source puts companions: their embeddings and maps, worked out once, before training."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,7 +14,7 @@ from torch.utils.data import Dataset
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.companions import Pictures
 from facexfer.data.training_set import TrainingSet
-from facexfer.engine.companions import companion_rows, reads_companion_maps, reads_companions
+from facexfer.engine.companions import companion_rows, lie_over_images, reads_companion_maps, reads_companions
 from facexfer.engine.setup import Setup
 from facexfer.errors import InputError
 from facexfer.networks.embedding import embed_dataset
@@ -112,12 +113,15 @@ class _See:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._network = weights_digest(setup.source)
-        self._layer, self._shape = None, (0, 0, 0)
+        self._layer: str | None = None
+        self._shape: tuple[int, ...] = ()
         if reads_companion_maps(setup.stages):
             stage = next(stage for stage in setup.stages if reads_companion_maps((stage,)))
-            self._layer = (setup.recipe.method.layers or setup.source.info.layers(stage.taps))[-1]
-            (self._shape,) = map_shapes(setup.source, [self._layer], setup.source.info.input_size)
-            self._check_size(sum(len(pictures.images) for pictures in _all_pictures(setup.task)))
+            layer = (setup.recipe.method.layers or setup.source.info.layers(stage.taps))[-1]
+            (self._shape,) = map_shapes(setup.source, [layer], setup.source.info.input_size)
+            if lie_over_images(setup.task):
+                self._layer = layer
+                self._check_size(sum(len(pictures.images) for pictures in _all_pictures(setup.task)))
 
     def view(self, pictures: Pictures) -> _View:
         """What the source makes of pictures."""
@@ -149,15 +153,16 @@ class _See:
 
     def maps(self, views: dict[int, _View]) -> TargetMaps | None:
         """Put the maps of all pictures together, where they are read."""
-        if self._layer is None:
+        if not self._shape:
             return None
         pictures, rows = companion_rows(self._setup.task)
+        if self._layer is None:
+            return TargetMaps(torch.zeros(2, *self._shape, dtype=torch.float16), torch.full_like(rows, -1))
         known = [cast(Tensor, views[id(each)].maps) for each in pictures]
         return TargetMaps(torch.cat(known, dim=1).flatten(0, 1), rows)
 
     def _check_size(self, pictures: int) -> None:
-        channels, height, width = self._shape
-        needed = 2 * 2 * pictures * channels * height * width
+        needed = 2 * 2 * pictures * math.prod(self._shape)
         if needed > _MAP_BYTES:
             raise InputError(
                 f"expected maps of the companions of at most {_MAP_BYTES / 2**30:.0f} GiB, got {pictures:,} pictures "
@@ -195,7 +200,7 @@ class _WithMaps(nn.Module):
             return torch.cat([embeddings, F.normalize(tap.maps[0]).flatten(1)], dim=1)
 
 
-def _both_ways(source: BackboneModule, images: TrainingSet, layer: str | None, shape: tuple[int, int, int]) -> _View:
+def _both_ways(source: BackboneModule, images: TrainingSet, layer: str | None, shape: tuple[int, ...]) -> _View:
     network = source if layer is None else _WithMaps(source, layer)
     size, embeddings, maps = source.info.embedding_size, [], []
     for shown in (images, cast(TrainingSet, _Mirrored(images))):

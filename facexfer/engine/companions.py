@@ -48,6 +48,16 @@ def companion_rows(task: Task) -> tuple[list[Pictures], Tensor]:
     return list(known.values()), torch.tensor(rows)
 
 
+def lie_over_images(task: Task) -> bool:
+    """Whether a companion lies over any image that is not the companion itself.
+
+    If not, the maps of kept pictures would only hold the network where it is.
+    """
+    _, rows = companion_rows(task)
+    is_kept = torch.cat([torch.full((len(part.images),), part.is_kept) for part in task.mixture.parts])
+    return bool((rows[~is_kept] >= 0).any())
+
+
 def shows_companions(recipe: Recipe) -> bool:
     """Whether the frozen source sees companions instead of training images."""
     return recipe.companions is not None and recipe.companions.shown_to_source
@@ -80,10 +90,13 @@ def check_overlap(recipe: Recipe, stages: tuple[Stage, ...]) -> None:
 
 
 def describe_companions(task: Task, recipe: Recipe, stages: tuple[Stage, ...]) -> list[str]:
-    """How many training images have no companion, where that matters."""
+    """How many training images have no companion, and whether any is of the same shot, where that matters."""
+    lines = []
+    if reads_companion_maps(stages) and not lie_over_images(task):
+        lines.append("no companion is of the same shot as a training image; no maps are compared")
     if task.companions is None or not task.companions.missing:
-        return []
-    lines, without = [], f"{task.companions.missing:,} of {len(task.companions.of_image):,} training images"
+        return lines
+    without = f"{task.companions.missing:,} of {len(task.companions.of_image):,} training images"
     if reads_companions(recipe, stages):
         lines.append(f"{without} have no companion; what reads companions leaves them out")
     if shows_companions(recipe):

@@ -177,7 +177,10 @@ def _parts(
         if share > 0:
             transform = training_transform(preset, recipe.seed)
             crops = CropDataset(images.images, plain.labels, plain.size, transform, recipe.seed, plain.store, preset)
-            parts.append(Part(f"{name} ({preset})", crops, share, is_labelled=False, pictures=pictures))
+            is_kept = preset in ("flip", "none")
+            parts.append(
+                Part(f"{name} ({preset})", crops, share, is_labelled=False, pictures=pictures, is_kept=is_kept)
+            )
     return parts
 
 

@@ -138,12 +138,21 @@ def test_the_target_maps_lie_over_the_images_mirrored_as_they_are(
 
 
 def test_maps_of_other_shots_count_for_nothing(
-    make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = make(manifest, companions={"match": "identity"}, optimizer={"iterations": 1})
+    make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    recipe = make(manifest, companions={"match": "identity", "keep": 0.5}, optimizer={"iterations": 1})
     _, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
-    assert not targets.maps.of(torch.arange(12), torch.zeros(12, dtype=torch.bool)).any()
+    # Not those of the kept pictures either.
+    assert not targets.maps.of(torch.arange(24), torch.zeros(24, dtype=torch.bool)).any()
     assert losses_of(tmp_path / "run")[0]["maps"] == 0
+    assert "no companion is of the same shot as a training image" in capsys.readouterr().out
+    sections = {"pool": {"manifest": str(pool), "share": 0.25}, "companions": {"match": "identity", "keep": 0.25}}
+    _, targets = captured_targets(
+        make(manifest, **sections, optimizer={"iterations": 1}), tmp_path / "pool", monkeypatch
+    )
+    found = targets.maps.of(torch.arange(32), torch.zeros(32, dtype=torch.bool)).flatten(1).any(dim=1)
+    assert found.tolist() == [False] * 12 + [True] * 20
 
 
 def test_what_maps_cannot_be_had_of_is_refused_before_training(

@@ -25,8 +25,10 @@ ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
 FROZEN = {"frozen_batchnorm": True}
 CSD = {"method": {"name": "csd"}, "companions": {"match": "capture"}, "data": {"modality": "nir"}}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "frozen": {"optimizer": FROZEN}, "synced": {"optimizer": {"sync_batchnorm": True}}, "csd": {"optimizer": FROZEN, **CSD}
-}  # fmt: skip
+    "frozen": {"optimizer": FROZEN},
+    "synced": {"optimizer": {"sync_batchnorm": True}},
+    "csd": {"optimizer": FROZEN, **CSD},
+}
 
 
 @pytest.fixture(scope="module")

@@ -131,22 +131,28 @@ def test_the_source_runs_only_where_a_term_reads_it() -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_objective_gives_the_same_losses_and_gradients() -> None:
+@pytest.mark.parametrize(("name", "options"), [("afa", {"variant": "one_stage"}), ("csd", {"identity_weight": 1.0})])
+def test_a_compiled_objective_gives_the_same_losses_and_gradients(name: str, options: dict[str, Any]) -> None:
     """By the compiler's front end alone: what it traces is compared, not what a C++ compiler makes of it."""
     results = []
+    generator = torch.Generator().manual_seed(3)
+    known = {
+        "companions": torch.nn.functional.normalize(torch.randn(4, 8, generator=generator)),
+        "companion_maps": torch.randn(4, *SHAPES[-1], generator=generator).half(),
+    }
     for compiled in (False, True):
         torch.manual_seed(0)
-        module, _ = objective("afa", variant="one_stage")
+        module, _ = objective(name, **options)
         if compiled:
             module.compile(backend="aot_eager", fullgraph=True)
         for _ in range(2):
-            losses = module.train()(*batch())
+            losses = module.train()(*batch(), **(known if module.reads_companions else {}))
         torch.stack(list(losses.values())).sum().backward()
         results.append((losses, [p.grad for p in module.parameters()]))
     (plain, gradients), (traced, traced_gradients) = results
     assert plain.keys() == traced.keys()
-    for name in plain:
-        assert torch.allclose(plain[name], traced[name], rtol=1e-5)
+    for part in plain:
+        assert torch.allclose(plain[part], traced[part], rtol=1e-5)
     for one, other in zip(gradients, traced_gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
     assert count_hooks(module.backbone) == 0

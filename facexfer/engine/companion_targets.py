@@ -207,7 +207,7 @@ def _both_ways(source: BackboneModule, images: TrainingSet, layer: str | None, s
         rows = embed_dataset(network, shown)
         embeddings.append(F.normalize(rows[:, :size]))
         if layer is not None:
-            maps.append(rows[:, size:].half().unflatten(1, shape))
+            maps.append(rows[:, size:].half().view(-1, *shape))
     return _View(F.normalize(embeddings[0] + embeddings[1]), torch.stack(maps) if maps else None)
 
 

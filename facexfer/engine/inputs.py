@@ -86,7 +86,7 @@ class Inputs:
                     Batch(
                         self.of(images),
                         labels.to(self._device, non_blocking=True),
-                        self._rows(self.targets and self.targets.embeddings, places),
+                        self._rows(None if self.targets is None else self.targets.embeddings, places),
                         self._maps(places, mirrored),
                         self._rows(self._spectra, places),
                         None if self.shown is None else self.of(self.shown.instead_of(images, places, mirrored)),

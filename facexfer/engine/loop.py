@@ -132,7 +132,7 @@ class Training:
             sync_batchnorm(self.backbone)
         for warning in warn_of_small_batches(self.backbone, settings, self.setup.batches.images_a_pass):
             self.log.say(f"warning: {warning}")
-        self.head = make_head(self.setup, targets and targets.embeddings)
+        self.head = make_head(self.setup, None if targets is None else targets.embeddings)
         self.trained = nn.ModuleDict({"backbone": self.backbone, "head": self.head})
         self.average = None if settings.average_decay is None else make_average(self.trained, settings.average_decay)
         if checkpoint:

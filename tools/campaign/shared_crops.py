@@ -26,16 +26,16 @@ MANIFESTS = "FACEXFER_CAMPAIGN_MANIFESTS"
 
 def share(manifests: list[Path], size: tuple[int, int] = (112, 112)) -> None:
     """Decode sets of crops, and let every later run of this process and its children find them."""
+    modules: Any = images, depths, digest, face
+    images_module, depths_module, digest_module, face_module = modules
     hashes: dict[int, str] = {}
-    hash_picture = images.hash_picture
+    hash_picture = images_module.hash_picture
 
     def hash_once(picture: np.ndarray) -> str:
         if id(picture) not in hashes:
             hashes[id(picture)] = hash_picture(picture)
         return hashes[id(picture)]
 
-    modules: Any = images, depths, digest, face
-    images_module, depths_module, digest_module, face_module = modules
     # `hash_once` goes by the picture's address, which `read_rgb` keeps.
     images_module.read_rgb = _frozen(images.read_rgb)
     images_module.hash_picture = hash_once

@@ -27,7 +27,7 @@ from facexfer.transfer.taps import map_shapes
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 CLASSES = 5
-METHODS = {
+METHODS: dict[str, dict[str, Any]] = {
     "l2": {}, "l2_fe": {}, "l2_sp": {}, "dfa": {}, "delta": {}, "afa": {"variant": "one_stage"},
     "lwf": {"old_task": "training_set"}, "soft_ft": {"old_task": "source_set"}, "csd": {},
     "csd without maps": {"map_weight": 0.0}, "class_means": {}, "id_mmd": {}, "xedgeface": {}, "dsbn": {},

@@ -134,6 +134,8 @@ WAYS = (
         6, ("nir-csd",), ("nirsim-csd-pairs", "nirsim-mild-csd-pairs"),
         "pictures of the same shots, not of the same people in other shots",
     ),
+    # On simulated NIR labels bring nothing to this; on thermal pictures, which nothing here simulates, 13 points
+    # (docs/experiments/thermal.md), so where there are labels they are used.
     Way(
         "CSD, labelled pictures and photos of others", "labelled pictures, and photos of other people",
         (_new_pictures, _identities, _photos),

@@ -17,8 +17,12 @@ def test_the_first_row_of_each_set_is_taken() -> None:
 
 
 def test_the_ways_are_ordered_by_what_they_gained_within_the_new_spectrum() -> None:
+    """But for labels, which come before none: on thermal pictures, unlike simulated NIR, they gain 13 points."""
     rows = read_measured()
-    own = [first_of_each_set(rows, way.recipes[:1]) for way in WAYS]
+    names = [way.name for way in WAYS]
+    labelled = names.index("CSD, labelled pictures and photos of others")
+    assert names[labelled + 1] == "CSD, unlabelled pictures and photos of others"
+    own = [first_of_each_set(rows, way.recipes[:1]) for way in WAYS if way is not WAYS[labelled]]
     gained = [found[0].within[1] for found in own if found]
     assert len(gained) > 5
     assert gained == sorted(gained, reverse=True)

@@ -36,7 +36,8 @@ types: $(STAMP)
 	MYPYPATH=.typecheck $(BIN)/mypy -p facexfer
 	MYPYPATH=.typecheck:tools:tools/docs $(BIN)/mypy --explicit-package-bases tools
 	@# Tests import what stands in tests/ and its programs by bare names; each needs one name only, hence the link.
-	ln -s $(CURDIR)/tests .typecheck/bare
+	@# -n: beside another run the link is there already; without it, a link tests/tests would come about.
+	ln -sfn $(CURDIR)/tests .typecheck/bare
 	MYPYPATH=.typecheck:.typecheck/bare:.typecheck/bare/offline:.typecheck/bare/programs:tools \
 		$(BIN)/mypy --explicit-package-bases tests/conftest.py tests/test_*.py $(filter-out %/__pycache__/,$(wildcard tests/*/))
 	@# As a user's type checker sees the public names.

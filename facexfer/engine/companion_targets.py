@@ -20,7 +20,6 @@ from facexfer.errors import InputError
 from facexfer.networks.embedding import embed_dataset
 from facexfer.networks.fingerprint import weights_digest
 from facexfer.runs.state import load_state, save_state
-from facexfer.tasks.task import Task
 from facexfer.transfer.taps import FeatureTap, map_shapes
 
 _MAP_BYTES = 8 * 2**30
@@ -35,8 +34,7 @@ class TargetMaps:
     """
 
     def __init__(self, maps: Tensor, rows: Tensor) -> None:
-        self._maps = torch.cat([maps, torch.zeros_like(maps[:1])])
-        self._rows = rows
+        self._maps, self._rows = maps, rows
 
     def of(self, places: Tensor, mirrored: Tensor) -> Tensor:
         """The maps of the images' companions, mirrored as the images are.
@@ -46,11 +44,12 @@ class TargetMaps:
             mirrored: (N,) bool, likewise.
 
         Returns:
-            (N, C, H, W) float16 on the host, in page-locked memory where there is a GPU; zero for an image without.
+            (N, C, H, W) float16 on the host; zero for an image without.
         """
         rows, pictures = self._rows[places], len(self._maps) // 2
-        maps = self._maps[torch.where(rows < 0, 2 * pictures, rows + pictures * mirrored)]
-        return maps.pin_memory() if torch.cuda.is_available() else maps
+        maps = self._maps[rows.clamp(min=0) + pictures * mirrored]
+        maps[rows < 0] = 0
+        return maps
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def companion_targets(setup: Setup) -> CompanionTargets | None:
     if not reads_companions(setup.recipe, setup.stages):
         return None
     seen = _See(setup)
-    views = {id(pictures): seen.view(pictures) for pictures in _all_pictures(setup.task)}
+    views = {id(pictures): seen.view(pictures) for pictures in seen.pictures}
     companions, targets = setup.task.companions, []
     for part in setup.task.mixture.parts:
         if part.pictures is not None:
@@ -112,6 +111,7 @@ class _See:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
+        self.pictures, self._rows = companion_rows(setup.task)
         self._network = weights_digest(setup.source)
         self._layer: str | None = None
         self._shape: tuple[int, ...] = ()
@@ -121,7 +121,7 @@ class _See:
             (self._shape,) = map_shapes(setup.source, [layer], setup.source.info.input_size)
             if lie_over_images(setup.task):
                 self._layer = layer
-                self._check_size(sum(len(pictures.images) for pictures in _all_pictures(setup.task)))
+                self._check_size(sum(len(pictures.images) for pictures in self.pictures))
 
     def view(self, pictures: Pictures) -> _View:
         """What the source makes of pictures."""
@@ -155,11 +155,10 @@ class _See:
         """Put the maps of all pictures together, where they are read."""
         if not self._shape:
             return None
-        pictures, rows = companion_rows(self._setup.task)
         if self._layer is None:
-            return TargetMaps(torch.zeros(2, *self._shape, dtype=torch.float16), torch.full_like(rows, -1))
-        known = [cast(Tensor, views[id(each)].maps) for each in pictures]
-        return TargetMaps(torch.cat(known, dim=1).flatten(0, 1), rows)
+            return TargetMaps(torch.zeros(2, *self._shape, dtype=torch.float16), torch.full_like(self._rows, -1))
+        known = [cast(Tensor, views[id(pictures)].maps) for pictures in self.pictures]
+        return TargetMaps(torch.cat(known, dim=1).flatten(0, 1), self._rows)
 
     def _check_size(self, pictures: int) -> None:
         needed = 2 * 2 * pictures * math.prod(self._shape)
@@ -209,13 +208,6 @@ def _both_ways(source: BackboneModule, images: TrainingSet, layer: str | None, s
         if layer is not None:
             maps.append(rows[:, size:].half().view(-1, *shape))
     return _View(F.normalize(embeddings[0] + embeddings[1]), torch.stack(maps) if maps else None)
-
-
-def _all_pictures(task: Task) -> list[Pictures]:
-    """All that accompanies images, each once."""
-    own = [part.pictures for part in task.mixture.parts if part.pictures is not None]
-    shown = own if task.companions is None else [task.companions.pictures, *own]
-    return list({id(pictures): pictures for pictures in shown}.values())
 
 
 def _named(name: str, what: str) -> str:

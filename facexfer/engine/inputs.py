@@ -100,7 +100,9 @@ class Inputs:
     def _maps(self, places: Tensor, mirrored: Tensor) -> Tensor | None:
         if self.targets is None or self.targets.maps is None:
             return None
-        return self.targets.maps.of(places, mirrored).to(self._device, non_blocking=True)
+        maps = self.targets.maps.of(places, mirrored)
+        # From page-locked memory the copy does not make the step wait.
+        return (maps.pin_memory() if self._device.type == "cuda" else maps).to(self._device, non_blocking=True)
 
     def of_source(self, step: int, progress: float) -> tuple[Tensor, Tensor, Tensor]:
         """A step's batch of the source's own images, and its current weight."""

@@ -69,7 +69,7 @@ def make_objective(network, method: str, device, channels_last: bool = True):
         each.to(device).to(memory_format=layout)
     stage = create(method.split()[0], **METHODS[method])[0]
     info = source.info
-    layers = tuple(tap.layer for tap in info.even_taps(stage.taps))
+    layers = info.layers(stage.taps)
     shapes = map_shapes(source, layers, info.input_size)
     setting = StageSetting(
         shapes, info.embedding_size, CLASSES, source, target, layers, Known(shapes, info.embedding_size)

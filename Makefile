@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: venv test test-fast check types format docs demo wheel-test test-lowest
+.PHONY: venv test test-fast check types format docs demo wheel-test test-lowest test-old-runtimes
 
 venv: $(STAMP)
 
@@ -71,3 +71,7 @@ test-lowest:
 	.lowest/bin/python -m pip uninstall --quiet --yes opencv-python opencv-python-headless
 	.lowest/bin/python -m pip install --quiet --no-deps opencv-python-headless --constraint .lowest/constraints.txt
 	.lowest/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# Exported files in libraries that are older than those that facexfer needs.
+test-old-runtimes: venv
+	$(BIN)/python tools/old_runtimes.py --out .old-runtimes

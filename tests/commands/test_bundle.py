@@ -21,7 +21,19 @@ from facexfer.deploy.matching import Matcher, list_people
 from facexfer.errors import InputError, RunError
 from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
-from facexfer.recipe import PairsSection, parse_recipe
+from facexfer.recipe import PairsSection, Recipe, parse_recipe
+
+
+def recipe(manifest: Path, **source: str) -> Recipe:
+    values = {
+        "source": {"backbone": "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)", **source},
+        "data": {"manifest": str(manifest)},
+        "method": {"name": "l2"},
+        "optimizer": {"iterations": 2, "batch_size": 8},
+        "evaluation": {"fars": [0.2, 0.1], "untouched": False, "pairs": [{"gallery": "vis", "probe": "nir"}]},
+        "runtime": {"accelerator": "cpu"},
+    }
+    return parse_recipe(values, "test")
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from facexfer.engine.train import train
 
     folder = tmp_path_factory.mktemp("bundle")
-    manifest = write_small_set(folder)
-    values = {
-        "source": {"backbone": "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"},
-        "data": {"manifest": str(manifest)},
-        "method": {"name": "l2"},
-        "optimizer": {"iterations": 2, "batch_size": 8},
-        "evaluation": {"fars": [0.2, 0.1], "untouched": False, "pairs": [{"gallery": "vis", "probe": "nir"}]},
-        "runtime": {"accelerator": "cpu"},
-    }
-    train(parse_recipe(values, "test"), folder / "run", resume=False)
+    train(recipe(write_small_set(folder)), folder / "run", resume=False)
     return folder
 
 
@@ -169,6 +172,11 @@ def test_a_fixed_batch_an_old_opset_and_the_wanted_far(trained: Path) -> None:
     assert "np.repeat(crop, 3, 0)" in readme
     first = sorted((trained / "nir" / "p0").iterdir())[0]
     assert run("match", first, first, "--bundle", trained / "f").startswith("score 1.0000")
+
+    from facexfer.engine.train import train
+
+    train(recipe(trained / "images.csv", weights=str(trained / "f" / "model.onnx")), trained / "again")
+    assert load(trained / "again").embed(np.zeros((5, 112, 112, 3), np.uint8)).shape == (5, 32)
 
 
 @pytest.fixture(scope="module")

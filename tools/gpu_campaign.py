@@ -1,8 +1,8 @@
 """Everything that needs a GPU, by one command, within a stated time: ``python tools/gpu_campaign.py --out DIR``.
 
-Phases, in this order: fast (training steps), big (all pairs), channels (DELTA's weights), true (runs of a grid), and
-correct (the GPU tests) alongside true, which is not timed. Each figure is written to ``DIR/campaign.json`` the moment
-it is there; started again, the campaign runs only what is missing. ``--device cpu --smoke`` runs all of it tiny.
+Phases, one after the other: correct (the GPU tests), fast (training steps), big (all pairs), channels (DELTA's
+weights) and true (runs of a grid). Each figure is written to ``DIR/campaign.json`` the moment it is there; started
+again, the campaign runs only what is missing. ``--device cpu --smoke`` runs all of it tiny.
 """
 
 import argparse
@@ -16,9 +16,10 @@ from campaign.record import Record
 
 from facexfer.runtime import describe_environment, prepare_cpu
 
-PHASES = ("fast", "big", "channels", "correct", "true")
-# Of the whole time; what a phase leaves is the later ones'.
-_SHARES = {"fast": 0.24, "big": 0.1, "channels": 0.06}
+_RUNS = {"correct": correct.run, "fast": fast.run, "big": big.run, "channels": channels.run}
+# Of the time that is left when a phase starts, next to the shares of the phases that follow it.
+_SHARES = {"correct": 0.15, "fast": 0.2, "big": 0.08, "channels": 0.05, "true": 0.52}
+PHASES = tuple(_SHARES)
 _GRID = Path(__file__).parent / "campaign" / "true.toml"
 
 
@@ -42,19 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record = Record(options.out / "campaign.json", options.device, options.smoke)
     prepare_cpu()
     record.describe(describe_environment())
-    for phase in (each for each in ("fast", "big", "channels") if each in options.only):
-        rest = end - time.monotonic()
-        record.start(phase, rest if len(options.only) == 1 else min(rest, 60 * options.minutes * _SHARES[phase]))
-        {"fast": fast, "big": big, "channels": channels}[phase].run(record)
+    chosen = [phase for phase in PHASES if phase in options.only]
+    for place, phase in enumerate(chosen):
+        share = _SHARES[phase] / sum(_SHARES[each] for each in chosen[place:])
+        record.start(phase, share * (end - time.monotonic()))
+        if phase == true.PHASE:
+            true.run(record, options.grid, options.side_by_side, [*_measured_settings(record), *options.set])
+        else:
+            _RUNS[phase](record)
         if options.device == "cuda":
             torch.cuda.empty_cache()
-    last = [each for each in ("correct", "true") if each in options.only]
-    record.start(" and ".join(last) or "table", end - time.monotonic())
-    tests = correct.Tests(record, record.left) if "correct" in last else None
-    if "true" in last:
-        true.run(record, options.grid, options.side_by_side, [*_measured_settings(record), *options.set])
-    if tests:
-        tests.finish()
     _print_table(record)
 
 
@@ -72,7 +70,8 @@ def _measured_settings(record: Record) -> list[str]:
 def _print_table(record: Record) -> None:
     print("== table")
     for name, figure in record.figures.get("correct", {}).items():
-        print(f"{name}: {', '.join(f'{key} {figure[key]}' for key in figure if key not in ('log', 'slowest'))}")
+        shown = [key for key in figure if key not in ("log", "slowest", "traceback")]
+        print(f"{name}: {', '.join(f'{key} {figure[key]}' for key in shown)}")
     for line in [*fast.ratios(record), *true.table(record)]:
         print(line)
     for phase in ("big", "channels"):

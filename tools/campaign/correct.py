@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,41 +14,28 @@ PHASE = "correct"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Tests:
-    """The tests, running alongside other work.
+def run(record: Record) -> None:
+    """Run the tests within the phase's time."""
+    record.measure(PHASE, "tests/gpu", lambda: _test(record), needs=5)
 
-    Args:
-        record: Where their outcome goes.
-        seconds: After so many they are stopped.
-    """
 
-    def __init__(self, record: Record, seconds: float) -> None:
-        self._record, self._end = record, time.monotonic() + seconds
-        self._folder = Path(tempfile.mkdtemp())
-        self._log = (self._folder / "log").open("w+")
-        chosen = ["tests/gpu/test_all_pairs.py", "-k", "nothing"] if record.is_smoke else ["tests/gpu"]
-        # Another release of a library may warn of what ours does not: here only outcomes count.
-        # One test compares with the CPU, another compiles: several at once end in the time of the slowest.
-        many = (os.cpu_count() or 1) >= 8 and importlib.util.find_spec("xdist") is not None
-        chosen += ["-n", "6"] if many else []
-        words = [*chosen, "-o", "filterwarnings=default", "-p", "no:cacheprovider", "--tb=short", "-q"]
-        command = [sys.executable, "-m", "pytest", *words, f"--junit-xml={self._folder / 'outcome.xml'}"]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=subprocess.STDOUT)
-
-    def finish(self) -> None:
-        """Wait for them and keep the outcome."""
-        try:
-            self._process.wait(timeout=max(1.0, self._end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.flush()
-        self._log.seek(0)
-        outcome = self._folder / "outcome.xml"
-        text = self._log.read()
-        figure = _outcome(outcome) if outcome.exists() else {"error": "no outcome; stopped?"}
-        self._record.add(PHASE, "tests/gpu", {**figure, "log": text[-6000:]})
-        self._log.close()
+def _test(record: Record) -> Figure:
+    folder = Path(tempfile.mkdtemp())
+    chosen = ["tests/gpu/test_all_pairs.py", "-k", "nothing"] if record.is_smoke else ["tests/gpu"]
+    # One test compares with the CPU, another compiles: several at once end in the time of the slowest.
+    many = (os.cpu_count() or 1) >= 8 and importlib.util.find_spec("xdist") is not None
+    chosen += ["-n", "10"] if many else []
+    # Another release of a library may warn of what ours does not: here only outcomes count.
+    words = [*chosen, "-o", "filterwarnings=default", "-p", "no:cacheprovider", "--tb=short", "-q"]
+    command = [sys.executable, "-m", "pytest", *words, f"--junit-xml={folder / 'outcome.xml'}"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=record.left)
+    except subprocess.TimeoutExpired as error:
+        so_far = (error.stdout or b"").decode(errors="replace")
+        raise RuntimeError(f"expected the tests to end in {error.timeout:.0f} s, got: {so_far[-300:]}") from error
+    if not (folder / "outcome.xml").exists():
+        raise RuntimeError(f"expected an outcome, got: {(done.stdout + done.stderr)[-400:]}")
+    return {**_outcome(folder / "outcome.xml"), "log": done.stdout[-6000:]}
 
 
 def _outcome(path: Path) -> Figure:

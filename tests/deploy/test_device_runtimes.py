@@ -1,4 +1,4 @@
-"""LiteRT and ExecuTorch convert a network and embed as it does, by their own libraries."""
+"""LiteRT, ExecuTorch and OpenVINO's int8 convert a network and embed as it does, by their own libraries."""
 
 from dataclasses import replace
 from importlib.util import find_spec
@@ -17,6 +17,7 @@ from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.deploy.runtimes.embedder import RuntimeEmbedder
 from facexfer.deploy.runtimes.runtime import choose_runtime
 from facexfer.errors import InputError
+from facexfer.eval.unit_length import unit_length
 
 NEEDED = {"executorch": ("executorch", "torchao"), "litert": ("ai_edge_litert", "litert_torch", "jax")}
 
@@ -83,9 +84,20 @@ def test_smaller_files_embed_nearly_as_the_network(
         files = RUNTIMES[runtime].convert(original, tmp_path, precision)
         assert (tmp_path / files[0]).stat().st_size < 0.8 * (folder / whole).stat().st_size
         got = RuntimeEmbedder(choose_runtime(f"{runtime}:{precision}"), tmp_path, files, (112, 112), 1).embed(crops)
-        one, other = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (got, expected))
-        distances = np.linalg.norm(one - other, axis=1)
+        distances = np.linalg.norm(unit_length(got) - unit_length(expected), axis=1)
         assert 0 < distances.max() < {"fp16": 1e-2, "int8": 0.5}[precision]
+
+
+@pytest.mark.slow
+def test_openvinos_int8_moves_embeddings_by_no_more_than_it_says(original, crops, expected, tmp_path: Path) -> None:
+    if find_spec("openvino") is None or find_spec("nncf") is None:
+        pytest.skip(f"{RUNTIMES['openvino'].install} brings OpenVINO and NNCF, absent here")
+    files = RUNTIMES["openvino"].convert(original, tmp_path, "int8")
+    layers = (tmp_path / files[0]).read_text().count('type="FakeQuantize"')
+    got = RuntimeEmbedder(choose_runtime("openvino:int8"), tmp_path, files, (112, 112), None).embed(crops)
+    distances = np.linalg.norm(unit_length(got) - unit_length(expected), axis=1)
+    assert layers > 20
+    assert 0 < distances.mean() <= 0.061
 
 
 @pytest.mark.slow

@@ -88,6 +88,7 @@ def show_row(row: Any) -> None:
                 f"  FAR {each.far:g}: TAR {100 * each.second:.2f} %, run {100 * each.first:.2f} %, difference "
                 f"{100 * each.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
             )
+    typer.echo(f"  peak memory {row.peak_megabytes:.0f} MB")
 
 
 def show_runtime_file(file: Any) -> None:
@@ -100,7 +101,6 @@ def show_runtime_file(file: Any) -> None:
         typer.echo(f"{file.name}: converted, not measured; on the device: {file.choice.runtime.on_device}")
     else:
         show_row(file.row)
-        typer.echo(f"  peak memory {file.peak_megabytes:.0f} MB")
 
 
 def show_latencies(latencies: Any) -> str:

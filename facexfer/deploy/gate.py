@@ -10,6 +10,7 @@ import numpy as np
 
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import Manifest
+from facexfer.deploy.runtimes.peak import peak_megabytes
 from facexfer.eval.paired import Difference
 from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import Embedder, OnnxEmbedder
@@ -105,11 +106,12 @@ class GateRow:
     Attributes:
         precision: fp32, fp16, int8 or int8-dynamic; with its runtime before a colon, for another than ``model.onnx``.
         megabytes: Of the file.
-        latencies: With 1 and with 32 images on the CPU, and on a GPU where onnxruntime can use one; a file with a fixed
-            batch takes 32 images in several calls, or fills one up.
+        latencies: With 1 and with 32 images on the CPU, on all threads and on one, and on a GPU where onnxruntime can
+            use one; a file with a fixed batch takes 32 images in several calls, or fills one up.
         difference: Largest distance between the run's and the file's unit embeddings of a crop, over all crops.
         differences: TAR of the file minus that of the run, by FAR; None where the data does not support it.
         tolerance: What was allowed.
+        peak_megabytes: Peak resident memory of a process that embeds one crop at a time.
     """
 
     precision: str
@@ -118,6 +120,7 @@ class GateRow:
     difference: float
     differences: tuple[Difference | None, ...]
     tolerance: Tolerance
+    peak_megabytes: float
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -136,6 +139,15 @@ class GateRow:
             if each is not None and not -each.difference <= self.tolerance.loss
         ]
         return tuple(found)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a file takes: the like-named attributes of `GateRow`."""
+
+    megabytes: float
+    latencies: tuple[Latency, ...]
+    peak_megabytes: float
 
 
 def measure(
@@ -157,51 +169,52 @@ def measure(
     Returns:
         The row, and the file's comparison.
     """
-    got = data.compare(OnnxEmbedder(file))
-    latencies = measure_latencies(file, data.crop)
-    return make_row(precision, file.stat().st_size / 1e6, latencies, run, got, data.fars, tolerance), got
+    embedder = OnnxEmbedder(file)
+    got = data.compare(embedder)
+    cost = Cost(
+        file.stat().st_size / 1e6,
+        measure_latencies(file, data.crop),
+        peak_megabytes(f"onnxruntime:{precision}", file.parent, [file.name], embedder.input_size, embedder.fixed_batch),
+    )
+    return make_row(precision, cost, run, got, data.fars, tolerance), got
 
 
 def make_row(
-    name: str,
-    megabytes: float,
-    latencies: tuple[Latency, ...],
-    run: Comparison,
-    got: Comparison,
-    fars: Sequence[float],
-    tolerance: Tolerance,
+    name: str, cost: Cost, run: Comparison, got: Comparison, fars: Sequence[float], tolerance: Tolerance
 ) -> GateRow:
     """Compare the embeddings that a file computes with the run's.
 
     Args:
         name: As `GateRow.precision`.
-        megabytes: Of the file.
-        latencies: As they were measured.
+        cost: Of the file.
         run: The run's own comparison.
         got: The file's, on the same images.
         fars: The targets.
         tolerance: What is allowed.
     """
     differences = before_and_after(run, got, fars).differences
-    return GateRow(name, megabytes, latencies, largest_distance(run, got), differences, tolerance)
+    distance = largest_distance(run, got)
+    return GateRow(name, cost.megabytes, cost.latencies, distance, differences, tolerance, cost.peak_megabytes)
 
 
 def measure_latencies(file: Path, crop: Path) -> tuple[Latency, ...]:
-    """Time a file on the CPU, and on a GPU where onnxruntime can use one.
+    """Time a file on the CPU, on all threads and on one, and on a GPU where onnxruntime can use one.
 
     Args:
         file: The ONNX file.
         crop: An image of its input size.
 
     Returns:
-        One entry a provider and a batch of 1 and of 32.
+        One entry for each way and for a batch of 1 and of 32.
     """
-    providers = (CPU,) if working_provider() == CPU else (CPU, CUDA)
+    ways: list[tuple[str, int | None]] = [(CPU, None), (CPU, 1)]
+    if working_provider() != CPU:
+        ways.append((CUDA, None))
     found = []
-    for provider in providers:
-        embedder = OnnxEmbedder(file, provider)
+    for provider, threads in ways:
+        embedder = OnnxEmbedder(file, provider, threads)
         image = read_crop(crop, embedder.input_size)
-        found += [Latency(provider, batch, milliseconds(embedder, image, batch)) for batch in BATCHES]
+        found += [Latency(provider, batch, milliseconds(embedder, image, batch), threads) for batch in BATCHES]
     return tuple(found)
 
 

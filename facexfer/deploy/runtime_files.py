@@ -25,7 +25,6 @@ class RuntimeFile:
         files: Names in the folder of ``model.onnx``, first the one to open.
         batch: The number of images that a call takes; None for any number.
         row: What the gate measured; None for a runtime that cannot run where it was converted.
-        peak_megabytes: Peak resident memory of a process that embeds one crop at a time; None with `row`.
     """
 
     runtime: str
@@ -33,7 +32,6 @@ class RuntimeFile:
     files: tuple[str, ...]
     batch: int | None
     row: GateRow | None = None
-    peak_megabytes: float | None = None
 
     @property
     def name(self) -> str:
@@ -76,7 +74,7 @@ def describe(file: RuntimeFile, folder: Path) -> dict[str, Any]:
         "status": "measured" if file.row is not None else "converted, not measured",
         "measure_on_device": runtime.on_device or None,
         "gate": None if file.row is None else asdict(file.row),
-        "peak_megabytes": file.peak_megabytes,
+        "peak_megabytes": None if file.row is None else file.row.peak_megabytes,
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.images import read_crop
-from facexfer.deploy.gate import BATCHES, GateData, GateRow, Latency, Tolerance, make_row, milliseconds
+from facexfer.deploy.gate import BATCHES, Cost, GateData, GateRow, Latency, Tolerance, make_row, milliseconds
 from facexfer.deploy.onnx_export import PixelsToEmbedding
 from facexfer.deploy.quantize import MEASURED_IMAGES, rounding_noise, write_precision
 from facexfer.deploy.runtime_files import RuntimeFile
@@ -84,9 +84,8 @@ def measure_runtime(
     got = data.compare(file.open(folder, input_size))
     megabytes = sum((folder / name).stat().st_size for name in file.files) / 1e6
     latencies = runtime_latencies(file, folder, data.crop, input_size)
-    row = make_row(file.name, megabytes, latencies, run, got, data.fars, tolerance)
-    peak = peak_megabytes(file.name, folder, file.files, input_size, file.batch)
-    return replace(file, row=row, peak_megabytes=peak)
+    cost = Cost(megabytes, latencies, peak_megabytes(file.name, folder, file.files, input_size, file.batch))
+    return replace(file, row=make_row(file.name, cost, run, got, data.fars, tolerance))
 
 
 def runtime_latencies(file: RuntimeFile, folder: Path, crop: Path, input_size: tuple[int, int]) -> tuple[Latency, ...]:

@@ -109,6 +109,12 @@ class OnnxEmbedder:
         self.input_size = (height, width)
         self._batch = CPU_BATCH if self._session.provider == CPU else None
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """The number of images that a call takes; None for any number."""
+        batch = self._session.input_shape[0]
+        return batch if isinstance(batch, int) else None
+
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
         return self._session.run(crops.transpose(0, 3, 1, 2), self._batch)

@@ -31,10 +31,12 @@ class Companions:
     Attributes:
         pictures: All of them.
         of_image: For every training image the places of its companions in `pictures`; empty where it has none.
+        of_one_shot: Whether an image and its companion are of one shot, so that they lie on each other.
     """
 
     pictures: Pictures
     of_image: tuple[tuple[int, ...], ...]
+    of_one_shot: bool
 
     @property
     def missing(self) -> int:
@@ -44,7 +46,7 @@ class Companions:
 
 def own_companions(pictures: Pictures) -> Companions:
     """Take every training image, as it is before its augmentation, for its own companion."""
-    return Companions(pictures, tuple((place,) for place in range(len(pictures.images))))
+    return Companions(pictures, tuple((place,) for place in range(len(pictures.images))), of_one_shot=True)
 
 
 def find_companions(

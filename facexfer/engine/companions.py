@@ -30,7 +30,7 @@ def companion_rows(task: Task) -> tuple[list[Pictures], Tensor]:
 
     Returns:
         All pictures, each set once, and (M,) int64 rows in them, one set behind the other; -1 for an image without a
-        companion, or with several, none of which lies over it.
+        companion, or with several or those of other shots, none of which lies over it.
     """
     known: dict[int, Pictures] = {}
     starts: dict[int, int] = {}
@@ -44,7 +44,7 @@ def companion_rows(task: Task) -> tuple[list[Pictures], Tensor]:
         key = id(own.pictures)
         starts.setdefault(key, sum(len(pictures.images) for pictures in known.values()))
         known.setdefault(key, own.pictures)
-        rows += [starts[key] + places[0] if len(places) == 1 else -1 for places in own.of_image]
+        rows += [starts[key] + places[0] if own.of_one_shot and len(places) == 1 else -1 for places in own.of_image]
     return list(known.values()), torch.tensor(rows)
 
 
@@ -69,9 +69,10 @@ def check_overlap(recipe: Recipe, stages: tuple[Stage, ...]) -> None:
     Raises:
         InputError: If an image may have several, or augmentation moves the one and not the other.
     """
+    companions, pool = recipe.companions, recipe.pool
     if shows_companions(recipe):
         wish, otherwise = "companions.shown_to_source", ""
-        if recipe.companions is not None and recipe.companions.match == "identity":
+        if companions is not None and companions.match == "identity":
             raise InputError(
                 'expected one companion per image for companions.shown_to_source, got companions.match = "identity"; '
                 'take "capture"'
@@ -80,7 +81,9 @@ def check_overlap(recipe: Recipe, stages: tuple[Stage, ...]) -> None:
         wish, otherwise = "method.map_weight", ", or set method.map_weight = 0"
     else:
         return
-    for preset in [recipe.data.augmentation, *([recipe.pool.augmentation] if recipe.pool is not None else [])]:
+    # A picture of another shot lies on no image, whatever moves that; nor does an image without companions count.
+    presets = [recipe.data.augmentation] if companions is not None and companions.match != "identity" else []
+    for preset in [*presets, *([pool.augmentation] if pool is not None else [])]:
         # Of images of other tasks, `flip` draws a crop as well.
         if preset != "none" and (recipe.task != "face" or moves_pixels(preset)):
             raise InputError(

@@ -146,10 +146,11 @@ def _companions(
         candidates = manifest if chosen.manifest is None else read_manifest(chosen.manifest)
         candidates = candidates.select(modality=chosen.modality)
         candidates = candidates.select(identities=set(candidates.identities) - set(held_out[0].identities))
-        images, of_image = match_companions(training, candidates, by_capture=chosen.match == "capture")
+        by_capture = chosen.match == "capture"
+        images, of_image = match_companions(training, candidates, by_capture)
         accompanying = Manifest(candidates.path, images)
         pictures = _as_they_are(accompanying, plain.size, recipe.data.cache, held_out)
-        companions = Companions(pictures, of_image)
+        companions = Companions(pictures, of_image, of_one_shot=by_capture)
         more += _parts("companions", accompanying, pictures, recipe, (("flip", chosen.keep),))
         fingerprints["companions"] = pictures.fingerprint
     if recipe.pool is not None:

@@ -147,6 +147,16 @@ def test_maps_of_other_shots_count_for_nothing(
     assert not targets.maps.of(torch.arange(24), torch.zeros(24, dtype=torch.bool)).any()
     assert losses_of(tmp_path / "run")[0]["maps"] == 0
     assert "no companion is of the same shot as a training image" in capsys.readouterr().out
+    # Not that of the only picture of a person either; then augmentation may move images, too.
+    lines = manifest.read_text().splitlines()
+    alone = manifest.with_name("alone.csv")
+    alone.write_text("\n".join(line for line in lines if "vis/" not in line or "/0.png" in line))
+    recipe = make(
+        alone, companions={"match": "identity"}, data={"augmentation": "nir-strong"}, optimizer={"iterations": 1}
+    )
+    _, targets = captured_targets(recipe, tmp_path / "alone", monkeypatch)
+    assert targets.embeddings.any()
+    assert not targets.maps.of(torch.arange(12), torch.zeros(12, dtype=torch.bool)).any()
     sections = {"pool": {"manifest": str(pool), "share": 0.25}, "companions": {"match": "identity", "keep": 0.25}}
     _, targets = captured_targets(
         make(manifest, **sections, optimizer={"iterations": 1}), tmp_path / "pool", monkeypatch

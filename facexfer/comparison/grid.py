@@ -21,16 +21,26 @@ from facexfer.validation import first_problem
 class Choice(Section):
     """One method, network or data set: what it changes in the recipe."""
 
-    recipe: str | None = None
-    """Start from this recipe instead of the grid's; for methods only."""
     settings: tuple[str, ...] = ()
     """``section.key=value``, as with ``facexfer train --set``."""
+
+
+class MethodChoice(Choice):
+    """One method."""
+
+    recipe: str | None = None
+    """Start from this recipe instead of the grid's."""
     alpha: tuple[str, ...] = ()
-    """For methods: the options that the search sets, e.g. ``method.alpha``; none, no search."""
+    """The options that the search sets, e.g. ``method.alpha``; none, no search."""
     alphas: tuple[float, ...] = ()
-    """For methods: the values that it tries, the same for all of `alpha`."""
+    """The values that it tries, the same for all of `alpha`."""
+
+
+class DatasetChoice(Choice):
+    """One data set."""
+
     best_by: str | None = None
-    """For data sets: the figure that decides which methods are best there; left out, the grid's first."""
+    """The figure that decides which methods are best there; left out, the grid's first."""
 
 
 class Search(Section):
@@ -81,9 +91,9 @@ class Grid(Section):
     figures: tuple[str, ...] = Field(min_length=1)
     """Metrics in ``result.json``; the first decides which methods are best, unless a data set has its own."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
-    methods: dict[str, Choice] = Field(min_length=1)
+    methods: dict[str, MethodChoice] = Field(min_length=1)
     networks: dict[str, Choice] = Field(default_factory=lambda: {"": Choice()})
-    datasets: dict[str, Choice] = Field(default_factory=lambda: {"": Choice()})
+    datasets: dict[str, DatasetChoice] = Field(default_factory=lambda: {"": DatasetChoice()})
     overrides: tuple[Override, ...] = ()
     search: Search | None = None
     folds: int | None = Field(default=None, ge=2)

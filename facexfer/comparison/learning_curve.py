@@ -10,7 +10,7 @@ from pydantic import Field
 
 from facexfer import grids
 from facexfer.comparison.cells import Outcome
-from facexfer.comparison.grid import Choice, GeneratedFaces, Grid, cells_of, recipe_of
+from facexfer.comparison.grid import DatasetChoice, GeneratedFaces, Grid, MethodChoice, cells_of, recipe_of
 from facexfer.errors import InputError
 from facexfer.files.packaged import read_toml
 from facexfer.recipe import Section
@@ -27,7 +27,7 @@ class CurveGrid(Section):
     recipe: str
     figure: str
     """A metric of ``result.json``, higher meaning better: 1 minus it is the error."""
-    methods: dict[str, Choice] = Field(min_length=1)
+    methods: dict[str, MethodChoice] = Field(min_length=1)
     people: tuple[Fraction, ...] = Field(min_length=3)
     """Fractions of the training people, all images of each."""
     images: tuple[Fraction, ...] = ()
@@ -88,7 +88,7 @@ def comparison_of(curve: CurveGrid) -> Grid:
     """
     whole = Grid(
         title=curve.title, recipe=curve.recipe, figures=(curve.figure,), seeds=curve.seeds, methods=curve.methods,
-        datasets={"": Choice(settings=curve.settings)}, generated=curve.generated,
+        datasets={"": DatasetChoice(settings=curve.settings)}, generated=curve.generated,
     )  # fmt: skip
     sizes = set()
     for cell in cells_of(whole):
@@ -103,7 +103,9 @@ def comparison_of(curve: CurveGrid) -> Grid:
         )
     parts = _parts(curve, *sizes.pop())
     return whole.model_copy(
-        update={"datasets": {name: Choice(settings=(*curve.settings, *settings)) for name, settings in parts.items()}}
+        update={
+            "datasets": {name: DatasetChoice(settings=(*curve.settings, *settings)) for name, settings in parts.items()}
+        }
     )
 
 

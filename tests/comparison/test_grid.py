@@ -87,6 +87,11 @@ def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         read("[search]", "[[overrides]]\nmethod = 'L2'\n[search]")
     with pytest.raises(InputError, match=r"best_by of data set 'back': unknown figure 'nir/tar@0\.1'"):
         read("[search]", "[datasets.back]\nbest_by = 'nir/tar@0.1'\n[search]")
+    # What is for data sets alone is not overlooked in a method, and the other way round.
+    with pytest.raises(InputError, match=r"unknown key 'methods\.L2\.best_by'"):
+        read("[methods.AFA]", "best_by = 'nir/tar@0.01'\n[methods.AFA]")
+    with pytest.raises(InputError, match=r"unknown key 'datasets\.back\.alphas'"):
+        read("[search]", "[datasets.back]\nalphas = [1.0]\n[search]")
 
 
 def outcome(method: str, seed: int, value: float | None, tmp_path: Path, failure: str = "") -> Outcome:

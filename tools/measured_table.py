@@ -101,7 +101,8 @@ def _seeds(cells: list[str], columns: list[str]) -> str:
     if "seeds" in columns:
         return cells[columns.index("seeds")]
     # RESULTS.md: one seed unless a row says otherwise.
-    return "2" if "two seeds" in cells[0] else "1"
+    found = re.search(r"\b(two|three) seeds\b", cells[0])
+    return {"two": "2", "three": "3"}[found[1]] if found else "1"
 
 
 def _section(table: Table, text: str) -> tuple[str, list[list[str]]]:

@@ -17,8 +17,9 @@ import torch
 import typer
 
 from facexfer.backbones import create_backbone
+from facexfer.deploy.gate import TOLERANCES
 from facexfer.deploy.onnx_export import export_onnx
-from facexfer.deploy.quantize import write_precision
+from facexfer.deploy.quantize import PER_CHANNEL_OPSET, write_precision
 from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
 
@@ -26,8 +27,6 @@ _NETWORKS = ("mobilefacenet", "lresnet34e_ir")
 _OPSETS = (11, 12, 13, 17, 18, 19)
 _BATCHES = (None, 1, 4)
 _SMALLER = ("fp16", "int8")
-# Convolutions of another processor's kernels round differently; a file that is read wrongly is off by far more.
-_LARGEST = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.25}
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -103,7 +102,7 @@ def write_files(backbone: str, folder: Path) -> dict[str, list[int]]:
             name = f"{opset}{'' if batch is None else f'-{batch}'}.fp32.onnx"
             export_onnx(network, folder / name, opset, batch)
             files[name] = [1, 4] if batch is None else [batch]
-        for precision in _SMALLER if opset > _OPSETS[2] else ():
+        for precision in _SMALLER if opset > PER_CHANNEL_OPSET else ():
             name = f"{opset}.{precision}.onnx"
             write_precision(precision, folder / f"{opset}.fp32.onnx", folder / name, lambda: crops)
             files[name] = [1, 4]
@@ -112,7 +111,7 @@ def write_files(backbone: str, folder: Path) -> dict[str, list[int]]:
 
 
 def distances(library: Library, files: dict[str, list[int]], folder: Path, place: Path) -> dict[str, float]:
-    """Embed by an old library; give the largest distance of unit embeddings by file, infinite where it failed.
+    """Embed by an old library; give the largest difference in unit embeddings by file, infinite where it failed.
 
     Args:
         library: Which.
@@ -151,7 +150,9 @@ def main(
         files = write_files(network, folder)
         for library in LIBRARIES:
             found = distances(library, files, folder, out / library.requirement)
-            wrong = {file: value for file, value in found.items() if not value <= _LARGEST[file.split(".")[1]]}
+            wrong = {
+                file: value for file, value in found.items() if not value <= TOLERANCES[file.split(".")[1]].difference
+            }
             bad = bad or bool(wrong)
             right = len(found) - len(wrong)
             print(f"{network}, {library.requirement}: {right} of {len(found)} files embed as expected")

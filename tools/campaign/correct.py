@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(record: Record) -> None:
     """Run the tests within the phase's time."""
-    record.measure(PHASE, "tests/gpu", lambda: _test(record), needs=5)
+    with tempfile.TemporaryDirectory() as folder:
+        record.measure(PHASE, "tests/gpu", lambda: _test(record, Path(folder)), needs=5)
 
 
-def _test(record: Record) -> Figure:
-    folder = Path(tempfile.mkdtemp())
+def _test(record: Record, folder: Path) -> Figure:
     chosen = ["tests/gpu/test_all_pairs.py", "-k", "nothing"] if record.is_smoke else ["tests/gpu"]
     # One test compares with the CPU, another compiles: several at once end in the time of the slowest.
     many = (os.cpu_count() or 1) >= 8 and importlib.util.find_spec("xdist") is not None

@@ -106,7 +106,7 @@ def _runtime(entry: dict[str, Any], threshold: str) -> str:
     if example is None:
         return f"For {name}: {runtime.on_device}.\n\n"
     return (
-        f"With nothing but {name} (`{runtime.install}`), numpy and opencv:\n\n"
+        f"With nothing but {name} (`pip install {example.packages}`), numpy and opencv:\n\n"
         f"{_code(example, entry['input']['batch'], threshold)}\n\n"
     )
 

@@ -99,8 +99,12 @@ def test_a_runtime_embeds_as_the_run_does_one_crop_or_several(bundle: Path, trai
 
 @pytest.mark.slow
 def test_the_lines_of_the_readme_run_with_the_runtime_alone(bundle: Path, trained: Path, names) -> None:
-    blocks = re.findall(r"nothing but (\S+) .*?```python\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL)
+    readme = (bundle / "README.md").read_text()
+    blocks = re.findall(r"nothing but (\S+) .*?```python\n(.*?)```", readme, re.DOTALL)
     assert [name for name, _ in blocks[1:]] == names
+    # What only runs the file, without its converter.
+    installed = dict(re.findall(r"nothing but (\S+) \(`pip install (.+)`\)", readme))
+    assert installed == {name: choose_runtime(name).runtime.needs[0] for name in names}
     photos = sorted((trained / "nir" / "p0").iterdir())[:2]
     first, second = unit_length(
         load(trained / "run").embed(np.stack([read_crop(photo, (112, 112)) for photo in photos]))

@@ -54,6 +54,7 @@ class CoreMl:
             "import coremltools, cv2, numpy as np",
             f'network = coremltools.models.MLModel("{file.partition("/")[0]}")',
             'network.predict({"input": crop})["embedding"][0]',
+            "coremltools",
         )
 
 

@@ -98,6 +98,8 @@ class ExecuTorch:
             "import cv2, numpy as np, torch\nfrom executorch.runtime import Runtime",
             f'network = Runtime.get().load_program("{file}").load_method("forward")',
             "network.execute([torch.from_numpy(crop)])[0][0].numpy().copy()",
+            # Its own requirements leave torch out.
+            "executorch torch",
         )
 
     def _quantize(self, module: Any, original: Original) -> Any:

@@ -74,6 +74,7 @@ class LiteRt:
             "import cv2, numpy as np\nfrom ai_edge_litert.interpreter import Interpreter",
             f'run = Interpreter("{file}").get_signature_runner()',
             'run(args_0=crop)["output_0"][0]',
+            "ai-edge-litert",
         )
 
     def _quantize(self, file: Path, original: Original, precision: str) -> bytes:

@@ -81,7 +81,8 @@ class Ncnn:
             "def extract(crop, by):",
             f'    return by.input("{_INPUT}", ncnn.Mat(crop[0])) or np.array(by.extract("{_OUTPUT}")[1])',
         )
-        return Example("import cv2, ncnn, numpy as np", "\n".join(opens), "extract(crop, network.create_extractor())")
+        embeds = "extract(crop, network.create_extractor())"
+        return Example("import cv2, ncnn, numpy as np", "\n".join(opens), embeds, "ncnn")
 
 
 RUNTIMES.add("ncnn", Ncnn())

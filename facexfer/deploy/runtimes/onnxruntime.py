@@ -50,6 +50,7 @@ class OnnxRuntime:
             "import cv2, numpy as np, onnxruntime",
             f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
             'session.run(None, {"input": crop})[0][0]',
+            "onnxruntime",
         )
 
 

@@ -52,6 +52,7 @@ class OpenCv:
             "import cv2, numpy as np",
             f'network = cv2.dnn.readNetFromONNX("{file}")',
             "network.setInput(crop) or network.forward()[0].copy()",
+            "opencv-python-headless",
         )
 
 

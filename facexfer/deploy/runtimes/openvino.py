@@ -74,6 +74,7 @@ class OpenVino:
             f'settings = {{"INFERENCE_PRECISION_HINT": "{_HINTS[precision]}"}}\n'
             f'network = openvino.Core().compile_model("{file}", "CPU", settings)',
             "network(crop)[0][0].copy()",
+            "openvino",
         )
 
     def _library(self) -> Any:

@@ -97,11 +97,13 @@ class Example:
         imports: With numpy as ``np`` and ``cv2``.
         opens: Opens the file.
         embeds: An expression: the embedding (D,) of ``crop``, (1, 3, H, W) float32 RGB 0..255.
+        packages: What pip has to install for these lines, besides numpy and cv2; no converter.
     """
 
     imports: str
     opens: str
     embeds: str
+    packages: str
 
 
 class Runtime(Protocol):
@@ -124,7 +126,7 @@ class Runtime(Protocol):
 
     @property
     def install(self) -> str:
-        """The command that installs them."""
+        """The command that installs them all, to convert."""
         ...
 
     @property

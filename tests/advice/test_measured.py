@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from facexfer.advice.measured import first_of_each_set, read_measured
 from facexfer.advice.ways import WAYS
 
@@ -23,6 +25,10 @@ def test_the_ways_are_ordered_by_what_they_gained_within_the_new_spectrum() -> N
     labelled = names.index("CSD, labelled pictures and photos of others")
     assert names[labelled + 1] == "CSD, unlabelled pictures and photos of others"
     own = [first_of_each_set(rows, way.recipes[:1]) for way in WAYS if way is not WAYS[labelled]]
-    gained = [found[0].within[1] for found in own if found]
-    assert len(gained) > 5
-    assert gained == sorted(gained, reverse=True)
+    measured = [found[0] for found in own if found]
+    assert len(measured) > 5
+    for better, worse in pairwise(measured):
+        # Half a point between single runs is noise; where that is all, pairs across the spectra decide.
+        assert better.within[1] >= worse.within[1] or (
+            better.within[1] > worse.within[1] - 0.5 and better.across[1] > worse.across[1]
+        ), (better.recipe, worse.recipe)

@@ -105,8 +105,9 @@ def _runtime(entry: dict[str, Any], threshold: str) -> str:
     example = runtime.example(entry["files"][0]["name"], entry["precision"])
     if example is None:
         return f"For {name}: {runtime.on_device}.\n\n"
+    installs = f"pip install {example.packages}" if example.packages else runtime.install
     return (
-        f"With nothing but {name} (`pip install {example.packages}`), numpy and opencv:\n\n"
+        f"With nothing but {name} (`{installs}`), numpy and opencv:\n\n"
         f"{_code(example, entry['input']['batch'], threshold)}\n\n"
     )
 

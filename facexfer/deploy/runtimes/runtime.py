@@ -97,13 +97,14 @@ class Example:
         imports: With numpy as ``np`` and ``cv2``.
         opens: Opens the file.
         embeds: An expression: the embedding (D,) of ``crop``, (1, 3, H, W) float32 RGB 0..255.
-        packages: What pip has to install for these lines, besides numpy and cv2; no converter.
+        packages: What pip has to install for these lines, besides numpy and cv2; no converter. Empty: the
+            runtime's `install`.
     """
 
     imports: str
     opens: str
     embeds: str
-    packages: str
+    packages: str = ""
 
 
 class Runtime(Protocol):

@@ -1,5 +1,6 @@
 """LiteRT, ExecuTorch and OpenVINO's int8 convert a network and embed as it does, by their own libraries."""
 
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx
 from facexfer.deploy.runtime_gate import make_original
 from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.deploy.runtimes.embedder import RuntimeEmbedder
+from facexfer.deploy.runtimes.ncnn import quantised_layers
 from facexfer.deploy.runtimes.runtime import choose_runtime
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
@@ -115,3 +117,42 @@ def test_the_layers_that_eight_bits_would_blur(original) -> None:
     assert known.loud(["conv", "conv_1", "linear"], 0.002) == {"conv", "linear"}
     with pytest.raises(InputError, match="expected the 3 convolutions .*, the converter has 2; ship .* in fp32"):
         known.loud(["conv", "linear"], 0.002)
+
+
+@pytest.fixture
+def ncnn():
+    if find_spec("ncnn") is None or find_spec("pnnx") is None:
+        pytest.skip(f"{RUNTIMES['ncnn'].install} brings ncnn and pnnx, absent here")
+    return RUNTIMES["ncnn"]
+
+
+@pytest.mark.slow
+def test_ncnns_int8_embeds_nearly_as_the_network(ncnn, original, crops, expected, tmp_path: Path) -> None:
+    if shutil.which("ncnn2table") is None or shutil.which("ncnn2int8") is None:
+        pytest.skip("ncnn2table and ncnn2int8, built from ncnn's sources, are not on the PATH")
+    silent, loud = dict.fromkeys(original.rounding_noise(), 0.0), dict.fromkeys(original.rounding_noise(), 1.0)
+    sizes, distances = [], []
+    for noise in (silent, silent | dict.fromkeys(list(silent)[-1:], 1.0), loud):
+        known = replace(original, rounding_noise=lambda noise=noise: noise)
+        files = ncnn.convert(known, tmp_path, "int8")
+        assert files == ("model.int8.ncnn.param", "model.int8.ncnn.bin")
+        sizes.append((tmp_path / files[1]).stat().st_size)
+        got = RuntimeEmbedder(choose_runtime("ncnn:int8"), tmp_path, files, (112, 112), 1).embed(crops)
+        distances.append(np.linalg.norm(unit_length(got) - unit_length(expected), axis=1).max())
+    # All layers in 8 bits, all but the last one, none.
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert 0.5 > distances[0] >= distances[1] > 1e-3
+    assert distances[2] < 1e-4
+
+
+@pytest.mark.slow
+def test_ncnns_int8_counts_layers_as_the_onnx_file_does(ncnn, original, tmp_path: Path) -> None:
+    param, _ = ncnn.convert(original, tmp_path, "fp32")
+    assert len(quantised_layers(tmp_path / param)) == len(original.rounding_noise())
+
+
+def test_ncnns_int8_needs_its_tools(ncnn, original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="expected .* on the PATH, got no ncnn2table and no ncnn2int8; build ncnn"):
+        ncnn.convert(original, tmp_path, "int8")
+    assert not list(tmp_path.iterdir())

@@ -292,6 +292,8 @@ class RuntimeSection(Section):
     """Keep maps with their channels last in memory."""
     compile: bool = False
     """Compile the step (torch.compile): minutes at each stage's start, then faster."""
+    cuda_graphs: bool = False
+    """Capture the compiled step in CUDA graphs, so that small networks do not wait for the launch of each kernel."""
     fold_source: bool = True
     """Run the frozen source with its BatchNorm folded into the convolutions."""
     workers: int = Field(default=0, ge=0)
@@ -302,6 +304,12 @@ class RuntimeSection(Section):
     """A checkpoint is written when this many seconds have passed since the last one."""
     log_every_steps: int = Field(default=10, ge=1)
     """How often losses are written to metrics.jsonl."""
+
+    @pydantic.model_validator(mode="after")
+    def _graphs_are_compiled(self) -> "RuntimeSection":
+        if self.cuda_graphs and not self.compile:
+            raise ValueError("expected compile = true for cuda_graphs, got false; set both, or leave cuda_graphs out")
+        return self
 
 
 class Recipe(Section):

@@ -49,6 +49,8 @@ def make_fabric(settings: RuntimeSection) -> Fabric:
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if settings.precision == "16-mixed" and not torch.cuda.is_available():
         raise InputError("runtime.precision: expected a GPU for 16-mixed, found none; take bf16-mixed or 32-true")
+    if settings.cuda_graphs and not torch.cuda.is_available():
+        raise InputError("runtime.cuda_graphs: expected a GPU, found none; leave it out")
     try:
         fabric = Fabric(
             accelerator=settings.accelerator,

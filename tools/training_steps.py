@@ -32,12 +32,14 @@ class StepSetting:
         channels_last: Whether images and weights lie channels last in memory.
         autocast: The number type of matrix products and convolutions, or None for that of the weights, float32.
         compile: Whether the objective is compiled.
+        cuda_graphs: Whether the compiled objective is captured in CUDA graphs.
     """
 
     device: str
     channels_last: bool = True
     autocast: torch.dtype | None = None
     compile: bool = False
+    cuda_graphs: bool = False
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -68,7 +70,7 @@ def make_way(network: str, method: str, setting: StepSetting, **options: Any) ->
     head = ArcFaceHead(source.info.embedding_size, CLASSES)
     objective = Objective(target, head, stage, terms, layers, frozen).to(setting.device).train()
     if setting.compile:
-        objective.compile()
+        objective.compile(mode="reduce-overhead" if setting.cuda_graphs else None)
     optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-4, momentum=0.9)
 
     size = source.info.embedding_size

@@ -59,6 +59,7 @@ class Objective(nn.Module):
             FeatureTap(source, layers if compares else ()),
         )
         self._compute: Callable[..., dict[str, Tensor]] = self._losses
+        self._reuses_memory = False
         # In a tuple the source is out of reach of parameters(), train(), state_dict() and data-parallel wrappers.
         self._source = (source,)
         self.runs_source = any(term.reads_maps or term.reads_source for term in terms.values())
@@ -121,6 +122,8 @@ class Objective(nn.Module):
             Scalars by name, each a mean over the batch and with its weight applied; their sum is the objective.
         """
         target_tap, source_tap = self._taps
+        if self._reuses_memory:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with target_tap, source_tap:
             return self._compute(
                 images,
@@ -139,9 +142,11 @@ class Objective(nn.Module):
 
         Args:
             *args: As for `torch.compile`.
-            **options: Likewise.
+            **options: Likewise. With ``mode="reduce-overhead"`` a GPU replays the graph, and the losses of one forward
+                pass hold only until the next one.
         """
         self._compute = torch.compile(self._losses, *args, **options)
+        self._reuses_memory = options.get("mode") == "reduce-overhead"
 
     def _losses(
         self,

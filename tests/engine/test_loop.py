@@ -172,6 +172,17 @@ def test_a_precision_that_is_not_to_be_had_is_an_error(make: Callable[..., Any],
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, where steps can be captured")
+def test_cuda_graphs_without_a_gpu_are_refused(make: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cuda_graphs: expected a GPU, found none; leave it out"):
+        train(make(runtime={"compile": True, "cuda_graphs": True}), tmp_path / "run", resume=False)
+
+
+def test_cuda_graphs_need_a_compiled_step(make: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="expected compile = true for cuda_graphs, got false; set both, or leave"):
+        make(runtime={"cuda_graphs": True})
+
+
 @pytest.mark.slow
 def test_accumulation_gives_the_same_step(make: Callable[..., Any], tmp_path: Path) -> None:
     """With BatchNorm's statistics held; two passes of two images against one of four."""

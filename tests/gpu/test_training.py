@@ -240,6 +240,30 @@ def test_a_compiled_step_equals_the_eager_one(method: str) -> None:
         assert loss.item() == pytest.approx(expected[name].item(), rel=1e-3)
 
 
+def test_captured_steps_equal_eager_ones() -> None:
+    """Other pictures in every step, by which memory that is read too late would show; steps too small to part ways."""
+
+    def losses_of(is_captured: bool):
+        objective, stage = make_objective("mobilefacenet_slim", "afa", "cuda")
+        given = batch(objective, "cuda")
+        if is_captured:
+            objective.compile(mode="reduce-overhead")
+        optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-7, momentum=0.9)
+        kept = []
+        for number in range(5):
+            images = given["images"].roll(number, dims=3) * (1 + number / 10)
+            losses = torch.stack(list(objective(**{**given, "images": images}).values()))
+            optimizer.zero_grad()
+            losses.sum().backward()
+            optimizer.step()
+            kept.append(losses.detach())
+        return torch.stack(kept)
+
+    eager = losses_of(False)
+    assert len(eager.unique(dim=0)) == 5
+    torch.testing.assert_close(losses_of(True), eager, rtol=1e-3, atol=1e-5)
+
+
 def test_a_linear_head_and_images_take_a_step() -> None:
     torch.manual_seed(0)
     network = create_backbone("mobilenet_v2").train().cuda().to(memory_format=torch.channels_last)

@@ -56,9 +56,11 @@ def run(record: Record) -> None:
         setting = fastest(record, network)
         _step(record, network, "delta", setting, needs=4)
         record.measure(PHASE, f"{network} / published", partial(_published, record, network), needs=4)
-    for method in () if record.is_smoke else ("l2", "afa"):
-        name = f"{networks[0]} / {method} / {best} / compiled"
-        record.measure(PHASE, name, partial(_measured, record, networks[0], method, best, compiled=True), needs=60)
+    for compiled in () if record.is_smoke else ("compiled", "captured"):
+        for method in ("l2", "afa"):
+            name = f"{networks[0]} / {method} / {best} / {compiled}"
+            work = partial(_measured, record, networks[0], method, best, compiled)
+            record.measure(PHASE, name, work, needs=60)
 
 
 def fastest(record: Record, network: str) -> str:
@@ -152,9 +154,7 @@ def _step(record: Record, network: str, method: str, setting: str, needs: float 
     record.measure(PHASE, " / ".join(words), lambda: _measured(record, network, method, setting, **options), needs)
 
 
-def _measured(
-    record: Record, network: str, method: str, setting: str, compiled: bool = False, **options: Any
-) -> Figure:
+def _measured(record: Record, network: str, method: str, setting: str, compiled: str = "", **options: Any) -> Figure:
     if options.get("taps", 4) > len(create_backbone(network).info.blocks):
         return {"left out": "the network has fewer blocks"}
     step, batch = _prepared(record, network, method, setting, compiled, **options)
@@ -165,11 +165,11 @@ def _measured(
 
 
 def _prepared(
-    record: Record, network: str, method: str, setting: str, compiled: bool = False, **options: Any
+    record: Record, network: str, method: str, setting: str, compiled: str = "", **options: Any
 ) -> tuple[Step, tuple[Tensor, Tensor]]:
     channels_last, autocast, tf32 = SETTINGS[setting]
     use_tf32(tf32)
-    chosen = StepSetting(record.device, channels_last, autocast, compiled)
+    chosen = StepSetting(record.device, channels_last, autocast, compiled != "", compiled == "captured")
     return make_way(network, method, chosen, **options), batch_of(_batch(record, network), chosen, network)
 
 

@@ -131,8 +131,7 @@ WAYS = (
         (_new_pictures, _same_people),
         {"source": _MEASURED_ANEW, "data": _AS_NIR, "companions": {"match": "identity", "keep": 0.25},
          "method": {"name": "csd"}, "optimizer": _COSINE},
-        6, ("nir-csd",), ("nirsim-csd-pairs", "nirsim-mild-csd-pairs"),
-        "pictures of the same shots, not of the same people in other shots",
+        6, ("nirsim-csd-people",),
     ),
     # On simulated NIR labels bring nothing to this; on thermal pictures, which nothing here simulates, 13 points
     # (docs/experiments/thermal.md), so where there are labels they are used.

@@ -293,7 +293,7 @@ class RuntimeSection(Section):
     compile: bool = False
     """Compile the step (torch.compile): minutes at each stage's start, then faster."""
     cuda_graphs: bool = False
-    """Capture the compiled step in CUDA graphs, so that small networks do not wait for the launch of each kernel."""
+    """Capture the compiled step in CUDA graphs: a small network does not wait for each kernel's launch. Needs a GPU."""
     fold_source: bool = True
     """Run the frozen source with its BatchNorm folded into the convolutions."""
     workers: int = Field(default=0, ge=0)

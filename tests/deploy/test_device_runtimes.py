@@ -1,4 +1,4 @@
-"""LiteRT, ExecuTorch and OpenVINO's int8 convert a network and embed as it does, by their own libraries."""
+"""LiteRT, ExecuTorch and the int8 of OpenVINO and ncnn: converted and embedding as the network, by their own tools."""
 
 import shutil
 from dataclasses import replace

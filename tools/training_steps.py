@@ -70,7 +70,7 @@ def make_way(network: str, method: str, setting: StepSetting, **options: Any) ->
     head = ArcFaceHead(source.info.embedding_size, CLASSES)
     objective = Objective(target, head, stage, terms, layers, frozen).to(setting.device).train()
     if setting.compile:
-        objective.compile(mode="reduce-overhead" if setting.cuda_graphs else None)
+        objective.compile(captured=setting.cuda_graphs)
     optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-4, momentum=0.9)
 
     size = source.info.embedding_size

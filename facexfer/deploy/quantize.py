@@ -14,13 +14,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from facexfer.deploy.onnx_export import NORMALISATION, lower_ir_version
+from facexfer.deploy.runtimes.runtime import LARGEST_NOISE
 from facexfer.measure.providers import CPU
 
 _INTEGER = ("Conv", "Gemm", "MatMul")
 MEASURED_IMAGES = 16
 """How many crops are enough to see how loud a map is."""
-LARGEST_NOISE = 0.002
-"""What rounding to 8 bits may add to a map around a convolution in int8, as a share of its channels' variance."""
 PER_CHANNEL_OPSET = 13
 """The oldest set of ONNX operators in which int8 weights can have one scale per channel."""
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")

@@ -111,7 +111,7 @@ def make_objective(
     objective = Objective(backbone, head, stage, terms, layers, frozen, recipe.optimizer.frozen_batchnorm)
     if recipe.runtime.compile:
         say(f"compiling stage {stage.name}, which takes minutes")
-        objective.compile(mode="reduce-overhead" if recipe.runtime.cuda_graphs else None)
+        objective.compile(captured=recipe.runtime.cuda_graphs)
     return objective
 
 

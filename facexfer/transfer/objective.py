@@ -137,16 +137,18 @@ class Objective(nn.Module):
                 companion_images,
             )
 
-    def compile(self, *args: Any, **options: Any) -> None:
+    def compile(self, *args: Any, captured: bool = False, **options: Any) -> None:
         """Compile both networks and the terms into one graph; the hooks of the taps are traced into it.
 
         Args:
             *args: As for `torch.compile`.
-            **options: Likewise. With ``mode="reduce-overhead"`` a GPU replays the graph, and the losses of one forward
-                pass hold only until the next one.
+            captured: A GPU replays the graph; the losses of one forward pass hold only until the next one.
+            **options: As for `torch.compile`.
         """
+        if captured:
+            options = {"mode": "reduce-overhead", **options}
         self._compute = torch.compile(self._losses, *args, **options)
-        self._reuses_memory = options.get("mode") == "reduce-overhead"
+        self._reuses_memory = captured
 
     def _losses(
         self,

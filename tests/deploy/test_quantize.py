@@ -14,7 +14,8 @@ from arcface_export import give_statistics
 from facexfer.backbones import create_backbone
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.deploy.onnx_export import export_onnx
-from facexfer.deploy.quantize import LARGEST_NOISE, rounding_noise, write_precision
+from facexfer.deploy.quantize import rounding_noise, write_precision
+from facexfer.deploy.runtimes.runtime import LARGEST_NOISE
 from facexfer.measure.embedder import OnnxEmbedder
 
 

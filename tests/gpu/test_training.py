@@ -247,7 +247,7 @@ def test_captured_steps_equal_eager_ones() -> None:
         objective, stage = make_objective("mobilefacenet_slim", "afa", "cuda")
         given = batch(objective, "cuda")
         if is_captured:
-            objective.compile(mode="reduce-overhead")
+            objective.compile(captured=True)
         optimizer = torch.optim.SGD(objective.parameter_groups(stage), lr=1e-7, momentum=0.9)
         kept = []
         for number in range(5):

@@ -12,8 +12,6 @@ from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Sessio
 from facexfer.errors import InputError
 
 _FILES = {"fp32": "model.pte", "int8": "model.int8.pte"}
-# What onnxruntime's int8 allows itself as well.
-_LARGEST_NOISE = 0.002
 
 
 class _Pool:
@@ -110,7 +108,7 @@ class ExecuTorch:
         xnnpack = need_quietly("executorch.backends.xnnpack.quantizer.xnnpack_quantizer", self)
         targets = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
         layers = [node.name for node in module.graph.nodes if node.target in targets]
-        loud = original.loud(layers, _LARGEST_NOISE)
+        loud = original.loud(layers)
         quantizer = xnnpack.XNNPACKQuantizer()
         for target in targets:
             quantizer.set_operator_type(target, xnnpack.get_symmetric_quantization_config(is_per_channel=True))

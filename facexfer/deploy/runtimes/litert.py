@@ -21,8 +21,6 @@ _FILES = {
 }
 # How litert-torch names the first input, the first output, and the one way to call the network.
 _INPUT, _OUTPUT, _SIGNATURE = "args_0", "output_0", "serving_default"
-# What onnxruntime's int8 allows itself as well.
-_LARGEST_NOISE = 0.002
 _SILENT = {"enable_progress_bar": False, "enable_progress_report": False}
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -87,7 +85,7 @@ class LiteRt:
                 quantizer.add_weight_only_config(".*", operations(layer), 16, algorithm_key=casting)
             return bytes(quantizer.quantize(**_SILENT).quantized_model)
         layers = self._layers(file)
-        loud = original.loud(layers, _LARGEST_NOISE)
+        loud = original.loud(layers)
         for layer in layers:
             if layer not in loud:
                 quantizer.add_static_config(f"^{re.escape(layer)}$", operations.ALL_SUPPORTED, 8, 8)

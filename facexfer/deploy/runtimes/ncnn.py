@@ -21,8 +21,6 @@ _INPUT, _OUTPUT = "in0", "out0"
 # What measures the ranges of maps, and what writes weights as integers.
 _QUANTISER = ("ncnn2table", "ncnn2int8")
 _LAYERS = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
-# What onnxruntime's int8 allows itself as well.
-_LARGEST_NOISE = 0.002
 
 
 class Ncnn:
@@ -43,12 +41,8 @@ class Ncnn:
         pnnx = need("pnnx", self)
         if original.batch not in (None, 1):
             raise InputError(f"expected a batch of 1 for ncnn, got {original.batch}; leave --batch out")
-        absent = [program for program in _QUANTISER if shutil.which(program) is None]
-        if precision == "int8" and absent:
-            raise InputError(
-                f"expected ncnn's programs {' and '.join(_QUANTISER)} on the PATH, got no {' and no '.join(absent)}; "
-                "build ncnn with -DNCNN_BUILD_TOOLS=ON, or choose ncnn:fp16"
-            )
+        if precision == "int8":
+            _check_quantiser()
         with tempfile.TemporaryDirectory() as folder_of_steps:
             place = Path(folder_of_steps)
             with warnings.catch_warnings():
@@ -59,7 +53,7 @@ class Ncnn:
             written = ("network.ncnn.param", "network.ncnn.bin")
             _run([pnnx.EXEC_PATH, "network.pt", *words], place, written)
             if precision == "int8":
-                written = _quantise(original, place)
+                written = _quantise(original, place, *written)
             names = tuple(_FILES[precision] + Path(file).suffix for file in written)
             for file, name in zip(written, names, strict=True):
                 (folder / name).write_bytes((place / file).read_bytes())
@@ -101,9 +95,18 @@ class Ncnn:
         return Example("import cv2, ncnn, numpy as np", "\n".join(opens), embeds, "ncnn")
 
 
-def _quantise(original: Original, place: Path) -> tuple[str, str]:
+def _check_quantiser() -> None:
+    absent = [program for program in _QUANTISER if shutil.which(program) is None]
+    if absent:
+        raise InputError(
+            f"expected ncnn's programs {' and '.join(_QUANTISER)} on the PATH, got no {' and no '.join(absent)}; "
+            "build ncnn with -DNCNN_BUILD_TOOLS=ON, or choose ncnn:fp16"
+        )
+
+
+def _quantise(original: Original, place: Path, param: str, weights: str) -> tuple[str, str]:
     """Write the float32 network of a folder in 8 bits, without the layers that those would blur."""
-    param, weights, table = "network.ncnn.param", "network.ncnn.bin", "network.table"
+    table = "network.table"
     crops = original.calibration()
     for index, crop in enumerate(crops):
         cv2.imwrite(str(place / f"{index}.png"), crop[:, :, ::-1])
@@ -113,7 +116,7 @@ def _quantise(original: Original, place: Path) -> tuple[str, str]:
     # With the loud layers left out, ACIQ (Banner et al. 2018) moves embeddings less than Kullback-Leibler does.
     _run([_QUANTISER[0], param, weights, "crops.txt", table, *form, "method=aciq"], place, [table])
     # A layer without a line in the table stays in float32.
-    loud = original.loud(quantised_layers(place / param), _LARGEST_NOISE)
+    loud = original.loud(quantised_layers(place / param))
     lines = (place / table).read_text().splitlines(keepends=True)
     (place / table).write_text("".join(line for line in lines if line.split()[0].removesuffix("_param_0") not in loud))
     written = ("network.int8.param", "network.int8.bin")

@@ -16,6 +16,9 @@ from facexfer.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
+LARGEST_NOISE = 0.002
+"""What rounding to 8 bits may add to a map around a convolution in int8, as a share of its channels' variance."""
+
 
 @dataclass(frozen=True)
 class Original:
@@ -66,7 +69,7 @@ class Original:
         step = self.batch or size
         return [images[start : start + step] for start in range(0, len(images) - step + 1, step)]
 
-    def loud(self, layers: Sequence[str], largest: float) -> set[str]:
+    def loud(self, layers: Sequence[str], largest: float = LARGEST_NOISE) -> set[str]:
         """Find the convolutions and matrix products that 8 bits would blur, under a converter's names for them.
 
         Args:

@@ -94,7 +94,7 @@ def create_backbone(
     if form == "mxnet":
         said = [load_mxnet(network, path)]
     elif form == "onnx":
-        said = [f"within {load_onnx(network, path):.1e} of the original"]
+        said = [load_onnx(network, path)]
     elif form == "symbol":
         raise InputError(f"{path}: expected weights, got an MXNet symbol or other JSON; give its .params file")
     else:

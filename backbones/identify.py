@@ -156,6 +156,7 @@ def _of_onnx(path: Path) -> FileFacts:
             for text, holds in (
                 (f"{folded} BatchNorm layers folded into convolutions", folded),
                 ("takes images as NHWC", graph.channels_last),
+                ("adds the embedding of the mirrored image", graph.flip),
                 ("divides embeddings by their length", graph.unit_length),
             )
             if holds

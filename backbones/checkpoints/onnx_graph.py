@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from onnx.checker import ValidationError
 from onnx.external_data_helper import load_external_data_for_model
 
+from facexfer.backbones.checkpoints.onnx_flip import without_flip
 from facexfer.backbones.checkpoints.onnx_unit_length import without_unit_length
 from facexfer.errors import InputError
 from facexfer.files.onnx_parts import read_onnx
@@ -63,6 +64,7 @@ class OnnxGraph:
         half: Whether there are constants in half precision.
         channels_last: Whether it takes images (N, H, W, 3); the nodes are those behind the change of layout.
         unit_length: Whether it divides the embeddings by their length; the nodes are those before that.
+        flip: Whether it adds the embedding of the mirrored image; the nodes are those of the image as it is.
     """
 
     input: str
@@ -76,6 +78,7 @@ class OnnxGraph:
     half: bool
     channels_last: bool
     unit_length: bool
+    flip: bool
 
 
 def read_onnx_graph(path: Path) -> OnnxGraph:
@@ -134,7 +137,8 @@ def _read(model: Any, path: Path) -> OnnxGraph:
             nodes[proto.output[0]] = _canonical(proto, names, attributes, constants)
     shape = inputs[0].type.tensor_type.shape.dim
     outputs = tuple(aliases.get(each.name, each.name) for each in graph.output)
-    plain, embedding = without_unit_length(dict(_with_prelu(dict(_with_bias(nodes)))), outputs[0])
+    plain, of_any_length = without_unit_length(dict(_with_prelu(dict(_with_bias(nodes)))), outputs[0])
+    plain, embedding = without_flip(plain, of_any_length)
     return OnnxGraph(
         input=inputs[0].name,
         outputs=(embedding, *outputs[1:]),
@@ -146,7 +150,8 @@ def _read(model: Any, path: Path) -> OnnxGraph:
         parameters=parameters,
         half=half,
         channels_last=channels_last,
-        unit_length=embedding != outputs[0],
+        unit_length=of_any_length != outputs[0],
+        flip=embedding != of_any_length,
     )
 
 

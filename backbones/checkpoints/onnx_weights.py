@@ -21,8 +21,11 @@ TOLERANCE = 1e-3
 _CHECKED_IMAGES = 2
 
 
-def load_onnx(network: BackboneModule, path: Path) -> float:
+def load_onnx(network: BackboneModule, path: Path) -> str:
     """Fill a network from an ONNX file and compare the two on random images.
+
+    By onnxruntime's embeddings; for a file in half precision as a fraction of the largest number in them, where that
+    is above 1. A mirrored image that the file embeds as well is left to ``--flip``.
 
     Args:
         network: What is filled; its `folded` names the BatchNorm layers that the file has folded, and its `info`
@@ -30,8 +33,7 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
         path: The file.
 
     Returns:
-        The largest difference between onnxruntime's embeddings by the file and ours; for a file in half precision as a
-        fraction of the largest number in them, where that is above 1.
+        What to tell the user: the largest difference, and what the file does besides.
 
     Raises:
         InputError: If the file is damaged, the graph is another network's, or the difference is above `TOLERANCE`.
@@ -47,7 +49,7 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
         mean, scale = match.mean, match.scale
         network.info = replace(network.info, mean=(mean[0], mean[1], mean[2]), scale=(scale[0], scale[1], scale[2]))
     network.info = facts_from_metadata(network.info, own_facts(graph))
-    ours, theirs = _embeddings(network, path, pixels=inside)
+    ours, theirs = _embeddings(network, path, pixels=inside, flip=graph.flip)
     if graph.unit_length:
         ours = ours / np.linalg.norm(ours, axis=1, keepdims=True)
     difference = float(np.abs(theirs - ours).max())
@@ -61,7 +63,8 @@ def load_onnx(network: BackboneModule, path: Path) -> float:
             "is not used"
         )
     network.folded = tuple(match.folded)
-    return difference
+    said = f"within {difference:.1e} of the original"
+    return f"{said}, without the mirrored image that it adds (--flip does)" if graph.flip else said
 
 
 def own_facts(graph: OnnxGraph) -> dict[str, str]:
@@ -73,7 +76,7 @@ def own_facts(graph: OnnxGraph) -> dict[str, str]:
         return {}
 
 
-def _embeddings(network: BackboneModule, path: Path, *, pixels: bool) -> tuple[np.ndarray, np.ndarray]:
+def _embeddings(network: BackboneModule, path: Path, *, pixels: bool, flip: bool) -> tuple[np.ndarray, np.ndarray]:
     """Embed random images with our network and with the file; (2, D) each."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (_CHECKED_IMAGES, 3, *network.info.input_size)).astype(np.float32)
@@ -81,9 +84,10 @@ def _embeddings(network: BackboneModule, path: Path, *, pixels: bool) -> tuple[n
     network.eval()
     with torch.no_grad():
         normalised = Normalize(network.info)(torch.from_numpy(images))
-        ours = network(normalised).numpy()
+        embeddings = network(normalised) + network(normalised.flip(3)) if flip else network(normalised)
     for module, mode in modes:
         module.training = mode
+    ours = embeddings.numpy()
     session = OnnxSession(path, ["CPUExecutionProvider"])
     if session.takes_integers and not pixels:
         raise InputError(

@@ -41,6 +41,9 @@ def export(
     even_if_failed: Annotated[
         bool, typer.Option("--even-if-failed", help="Export even a run that diverged or ended far below its source.")
     ] = False,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Let the file add the embedding of the mirrored crop, for twice the time.")
+    ] = False,
     detector: Annotated[
         Path | None, typer.Option(help="For a bundle: an InsightFace detector to include, for its FaceAnalysis.")
     ] = None,
@@ -55,7 +58,8 @@ def export(
     written = write(
         source, out, backbone=backbone, precision=precision, far=far, opset=opset, batch=batch, max_loss=max_loss,
         detector=detector, runtime=tuple(runtime or ()), gallery_model=gallery_model,
-        gallery_backbone=gallery_backbone, even_if_failed=even_if_failed, say=show_row, say_runtime=show_runtime_file,
+        gallery_backbone=gallery_backbone, even_if_failed=even_if_failed, flip=flip, say=show_row,
+        say_runtime=show_runtime_file,
     )  # fmt: skip
     if written.difference is None:
         typer.echo(f"{out}: written")

@@ -60,6 +60,7 @@ class Order:
         detector: A detector of InsightFace's form that is put in, for its ``FaceAnalysis``.
         runtimes: Other runtimes that a file is put in for, such as ``openvino`` or ``openvino:int8``.
         gallery: The network that embeds those who are enrolled, where that is not the run's.
+        flip: Whether the files add the embedding of the mirrored crop, the gallery's too.
     """
 
     precisions: tuple[str, ...] = ("fp32",)
@@ -70,6 +71,7 @@ class Order:
     detector: Path | None = None
     runtimes: tuple[str, ...] = ()
     gallery: BackboneModule | None = None
+    flip: bool = False
 
     def __post_init__(self) -> None:
         check_form(self.opset, self.batch)
@@ -118,19 +120,19 @@ def make_bundle(
     manifest, pairs = read_manifest(recipe.data.manifest), _pairs(run, recipe, order)
     images = manifest.select(split=recipe.data.val_split)
     fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))
-    data = GateData(images, pairs, fars, None if order.gallery is None else load(order.gallery))
-    measured = data.compare(load(run))
+    data = GateData(images, pairs, fars, None if order.gallery is None else load(order.gallery, flip=order.flip))
+    measured = data.compare(load(run, flip=order.flip))
     choose_point(operating_points(measured.pairs(), fars), order.far)  # an unsupported FAR is an error before the work
     calibration = functools.cache(lambda: calibration_crops(manifest, recipe, network.info.input_size))
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         place = Path(name)
         if order.gallery is not None:
-            export_onnx(order.gallery, place / GALLERY, order.opset, order.batch)
+            export_onnx(order.gallery, place / GALLERY, order.opset, order.batch, order.flip)
             data = replace(data, gallery=OnnxEmbedder(place / GALLERY))
         exported = place / "fp32.onnx"
-        export_onnx(network, exported, order.opset, order.batch)
+        export_onnx(network, exported, order.opset, order.batch, order.flip)
         rows, shipped = _measure_precisions(order, exported, calibration, measured, data, say)
-        original = make_original(network, exported, order.batch, calibration)
+        original = make_original(network, exported, order.batch, order.flip, calibration)
         files = _measure_runtimes(order, original, place, measured, data, say_runtime)
         gated = [*rows, *(each.row for each in files if each.row is not None)]
         if problems := [problem for row in gated for problem in row.problems]:
@@ -244,7 +246,7 @@ def _contract(
         "sha256": file_digest(folder / MODEL),
         "precision": order.precisions[0],
         "input": {"name": INPUT, "shape": [order.batch or "N", 3, *info.input_size]},
-        "preprocessing": preprocessing(info),
+        "preprocessing": preprocessing(info, order.flip),
         "embedding_size": info.embedding_size,
         "distance": "cosine similarity; the same person if strictly above the threshold",
         "operating_point": {
@@ -257,15 +259,15 @@ def _contract(
         "source": info.source,
         "licence": info.licence,
         "detector": DETECTOR if order.detector is not None else None,
-        "gallery": None if order.gallery is None else _gallery(folder, order.gallery.info),
+        "gallery": None if order.gallery is None else _gallery(folder, order.gallery.info, order.flip),
     }
 
 
-def _gallery(folder: Path, info: BackboneInfo) -> dict[str, Any]:
+def _gallery(folder: Path, info: BackboneInfo, flip: bool) -> dict[str, Any]:
     return {
         "file": GALLERY,
         "sha256": file_digest(folder / GALLERY),
-        "preprocessing": preprocessing(info),
+        "preprocessing": preprocessing(info, flip),
         "source": info.source,
         "licence": info.licence,
     }

@@ -70,7 +70,7 @@ def verify_bundle(
         points = operating_points(data.compare(embedder).pairs(), data.fars)
         now = {point.far: point.tar or 0.0 for point in points}
     else:
-        reference, tolerance = data.compare(load(run)), Tolerance(**gate["tolerance"])
+        reference, tolerance = data.compare(load(run, flip=contract.flip)), Tolerance(**gate["tolerance"])
         if other is None:
             row, _ = measure(content["precision"], file, reference, data, tolerance)
         else:

@@ -43,6 +43,12 @@ class Contract:
         """The network of those who are enrolled, where it is another than the probes'."""
         return self.folder / GALLERY if self.content.get("gallery") else None
 
+    @property
+    def flip(self) -> bool:
+        """Whether ``model.onnx`` adds the embedding of the mirrored crop; a bundle of an older version does not."""
+        flip: bool = self.content["preprocessing"]["inside"].get("flip", False)
+        return flip
+
     def check_files(self) -> None:
         """Check that the ONNX files are those that were measured.
 

@@ -44,6 +44,7 @@ def export(
     gallery_model: str | Path | BackboneModule | None = None,
     gallery_backbone: str | None = None,
     even_if_failed: bool = False,
+    flip: bool = False,
     say: Callable[[GateRow], None] = lambda row: None,
     say_runtime: Callable[[RuntimeFile], None] = lambda file: None,
 ) -> Exported:
@@ -64,6 +65,7 @@ def export(
             network embeds the probes alone. Thresholds are those of the two together.
         gallery_backbone: Its network's name, for foreign weights.
         even_if_failed: Export also a run that diverged or ended far below its source.
+        flip: Let the file add the embedding of the mirrored crop, for twice the time; a gallery's too.
         say: Shows each row of the gate as it is measured.
         say_runtime: Shows each other runtime's file as it is measured.
 
@@ -90,7 +92,7 @@ def export(
                 f"{out}: expected a folder with --precision, --far, --max-loss, --detector, --gallery-model and "
                 "--runtime, got a file; a single file is fp32"
             )
-        return Exported(out, export_onnx(_network(model, backbone), out, opset, batch))
+        return Exported(out, export_onnx(_network(model, backbone), out, opset, batch, flip))
     if isinstance(model, BackboneModule) or backbone is not None:
         raise InputError(f"{out}: expected a run for a bundle, got foreign weights; give a path ending in .onnx")
     place = None if detector is None else Path(detector)
@@ -101,7 +103,7 @@ def export(
         say(row)
 
     gallery = _gallery(gallery_model, gallery_backbone)
-    order = Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, place, tuple(runtime), gallery)
+    order = Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, place, tuple(runtime), gallery, flip)
     make_bundle(model, out, order, see, say_runtime)
     return Exported(out, gate=tuple(rows))
 

@@ -39,20 +39,26 @@ class PixelsToEmbedding(nn.Module):
 
     Args:
         backbone: The network.
+        flip: Whether the embedding of the mirrored image is added, as `facexfer.measure.embedder.FlipEmbedder` does.
     """
 
-    def __init__(self, backbone: BackboneModule) -> None:
+    def __init__(self, backbone: BackboneModule, flip: bool = False) -> None:
         super().__init__()
         self.normalize = Normalize(backbone.info)
         self.backbone = backbone
+        self.flip = flip
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images (N, 3, H, W)."""
-        embeddings: Tensor = self.backbone(self.normalize(images))
-        return embeddings
+        images = self.normalize(images)
+        embeddings: Tensor = self.backbone(images)
+        # Two calls instead of one with twice the images: some runtimes take one image at a time.
+        return embeddings + self.backbone(images.flip(3)) if self.flip else embeddings
 
 
-def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, batch: int | None = None) -> float:
+def export_onnx(
+    backbone: BackboneModule, path: Path, opset: int | None = None, batch: int | None = None, flip: bool = False
+) -> float:
     """Write a backbone as an ONNX file, and compare the two before the file appears.
 
     The normalisation is inside the graph. InsightFace's model zoo recognises that by two nodes named ``Sub...`` and
@@ -64,6 +70,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
         path: The file to write, atomically.
         opset: The set of ONNX operators, one of `OPSETS` or between; None takes the exporter's own.
         batch: A fixed number of images, for compilers that need one; None leaves it free.
+        flip: Whether the file adds the embedding of the mirrored image, for twice the time.
 
     Returns:
         The largest difference between onnxruntime's and torch's embeddings of random images.
@@ -75,7 +82,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
     check_form(opset, batch)
     was_training = backbone.training
     device = next(backbone.parameters()).device
-    network = PixelsToEmbedding(backbone).cpu().eval()
+    network = PixelsToEmbedding(backbone, flip).cpu().eval()
     try:
         proto = _to_onnx(network, opset, batch)
         _drop_identities(proto)
@@ -83,7 +90,7 @@ def export_onnx(backbone: BackboneModule, path: Path, opset: int | None = None, 
         rewrite_prelu(proto)
         lower_ir_version(proto)
         proto.metadata_props.add(key=_METADATA, value=json.dumps(asdict(backbone.info)))
-        proto.metadata_props.add(key=_CONTRACT, value=json.dumps(preprocessing(backbone.info)))
+        proto.metadata_props.add(key=_CONTRACT, value=json.dumps(preprocessing(backbone.info, flip)))
         onnx.checker.check_model(proto)
         try:
             with replacing(path) as temporary:
@@ -127,11 +134,12 @@ def onnx_info(proto: Any) -> dict[str, Any] | None:
     return None
 
 
-def preprocessing(info: BackboneInfo) -> dict[str, Any]:
+def preprocessing(info: BackboneInfo, flip: bool = False) -> dict[str, Any]:
     """What must be fed to an exported file, in words and numbers.
 
     Args:
         info: The backbone's facts.
+        flip: Whether the file adds the embedding of the mirrored image.
 
     Returns:
         The contract, ready for JSON.
@@ -143,7 +151,7 @@ def preprocessing(info: BackboneInfo) -> dict[str, Any]:
         "dtype": "float32",
         "channels": "RGB",
         "values": "0..255 as they are; the normalisation is inside the graph",
-        "inside": {"channels": info.color_order, "mean": list(info.mean), "scale": list(info.scale)},
+        "inside": {"channels": info.color_order, "mean": list(info.mean), "scale": list(info.scale), "flip": flip},
     }
 
 
@@ -183,14 +191,14 @@ def _to_onnx(network: PixelsToEmbedding, opset: int | None, batch: int | None) -
 
 def _drop_identities(proto: Any) -> None:
     """Read constants directly: for equal ones the older exporter puts Identity nodes first, where InsightFace looks."""
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    copies = [node for node in proto.graph.node if node.op_type == "Identity" and node.input[0] in constants]
-    origins = {node.output[0]: node.input[0] for node in copies}
-    for node in copies:
-        proto.graph.node.remove(node)
-    for node in proto.graph.node:
-        for place, name in enumerate(node.input):
-            node.input[place] = origins.get(name, name)
+    origins = {tensor.name: tensor.name for tensor in proto.graph.initializer}
+    for node in list(proto.graph.node):
+        if node.op_type == "Identity" and node.input[0] in origins:
+            origins[node.output[0]] = origins[node.input[0]]  # which may be a copy itself
+            proto.graph.node.remove(node)
+        else:
+            for place, name in enumerate(node.input):
+                node.input[place] = origins.get(name, name)
 
 
 def _name_normalisation(proto: Any) -> None:

@@ -7,8 +7,8 @@ from facexfer.deploy.runtimes import Example, choose_runtime
 _README = """# {name}
 
 Aligned {height}x{width} crops of 8 bits per channel in (`facexfer prepare` makes them of photos, deeper ones too),
-embeddings of {size} numbers out; the normalisation is inside `model.onnx`. With nothing but onnxruntime, numpy and
-opencv:
+embeddings of {size} numbers out; the normalisation{flip} is inside `model.onnx`. With nothing but onnxruntime, numpy
+and opencv:
 
 {code}
 
@@ -42,7 +42,10 @@ gallery = onnxruntime.InferenceSession("gallery.onnx", providers=["CPUExecutionP
 a = gallery.run(None, {{"input": {fed}}})[0][0]
 ```
 
-Licence of `gallery.onnx`: {licence}.
+{flip}Licence of `gallery.onnx`: {licence}.
+
+"""
+_FLIPPED_GALLERY = """Both add the mirrored crop: enrol again whom `gallery.onnx` has embedded without it.
 
 """
 _CODE = """```python
@@ -74,6 +77,7 @@ def write_readme(name: str, contract: dict[str, Any]) -> str:
         height=height,
         width=width,
         size=contract["embedding_size"],
+        flip=", like the mirrored crop whose embedding is added," if _flips(contract) else "",
         code=_code(example, batch, threshold),
         origin_of_threshold="The data that `model.json` names supports no threshold."
         if point["far"] is None
@@ -95,7 +99,13 @@ def _gallery(contract: dict[str, Any], batch: int | str) -> str:
         probe=pairs["probe"],
         fed=crop if batch in ("N", 1) else f"np.repeat({crop}, {batch}, 0)",
         licence=contract["gallery"]["licence"],
+        flip=_FLIPPED_GALLERY if _flips(contract) else "",
     )
+
+
+def _flips(contract: dict[str, Any]) -> bool:
+    flips: bool = contract["preprocessing"]["inside"]["flip"]
+    return flips
 
 
 def _runtime(entry: dict[str, Any], threshold: str) -> str:

@@ -21,7 +21,7 @@ _THREADS = (None, 1)
 
 
 def make_original(
-    network: BackboneModule, onnx: Path, batch: int | None, calibration: Callable[[], np.ndarray]
+    network: BackboneModule, onnx: Path, batch: int | None, flip: bool, calibration: Callable[[], np.ndarray]
 ) -> Original:
     """Gather what the runtimes convert from.
 
@@ -29,10 +29,11 @@ def make_original(
         network: The run's; it is put into eval mode on the CPU.
         onnx: The same as an ONNX file in float32.
         batch: A fixed number of images, or None.
+        flip: Whether the file adds the embedding of the mirrored image.
         calibration: Gives training crops (N, H, W, 3) uint8 RGB.
     """
     return Original(
-        PixelsToEmbedding(network.cpu()).eval(),
+        PixelsToEmbedding(network.cpu(), flip).eval(),
         network.info.input_size,
         onnx,
         batch,

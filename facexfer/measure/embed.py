@@ -12,7 +12,7 @@ from facexfer.data.manifest import Manifest
 from facexfer.data.preparation.crop import CropOptions
 from facexfer.data.preparation.prepare import prepare
 from facexfer.errors import DataWarning, InputError
-from facexfer.measure.embedder import Embedder, FlipEmbedder, Model, embed_images, load
+from facexfer.measure.embedder import Embedder, Model, embed_images, load
 from facexfer.measure.faces import as_image, find_faces, find_photos
 from facexfer.measure.pair_sets import Side, embed_side
 
@@ -74,9 +74,7 @@ def embed(
         Traceback (most recent call last):
         facexfer.errors.InputError: expected crops (N, 112, 112, 3) uint8 RGB, got (2, 112, 96, 3) ...
     """
-    embedder = load(model, backbone)
-    if flip:
-        embedder = FlipEmbedder(embedder)
+    embedder = load(model, backbone, flip=flip)
     if isinstance(images, np.ndarray):
         if detector is not None:
             raise InputError("expected a folder of photos with detector, got an array of crops; leave detector out")

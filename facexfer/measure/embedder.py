@@ -150,7 +150,7 @@ Model: TypeAlias = str | Path | BackboneModule | Embedder
 """Whatever a user calls a model: see `load`."""
 
 
-def load(model: Model, backbone: str | None = None) -> Embedder:
+def load(model: Model, backbone: str | None = None, *, flip: bool = False) -> Embedder:
     """Open whatever a user calls a model.
 
     Args:
@@ -158,6 +158,7 @@ def load(model: Model, backbone: str | None = None) -> Embedder:
             network's name an InsightFace pack; a network of `facexfer.create_backbone`, of which a copy is taken; or
             what this function gave.
         backbone: The network's name, needed for foreign weights alone.
+        flip: Add the embedding of the mirrored crop.
 
     Returns:
         The embedder: ``embed(crops)`` maps (N, H, W, 3) uint8 RGB to (N, D) float32; a torch network's has `network`.
@@ -173,8 +174,13 @@ def load(model: Model, backbone: str | None = None) -> Embedder:
         Traceback (most recent call last):
         facexfer.errors.InputError: no-run: expected a run folder, an ONNX file or weights, found none; ...
     """
+    embedder = _open(model, backbone)
+    return FlipEmbedder(embedder) if flip else embedder
+
+
+def _open(model: Model, backbone: str | None) -> Embedder:
     if isinstance(model, str | Path):
-        return _open(Path(model), backbone)
+        return _open_file(Path(model), backbone)
     if backbone is not None:
         raise InputError(f"expected the name of a network only with a file of weights, got '{backbone}'; leave it out")
     if isinstance(model, BackboneModule):
@@ -187,7 +193,7 @@ def load(model: Model, backbone: str | None = None) -> Embedder:
     return model
 
 
-def _open(model: Path, backbone: str | None) -> Embedder:
+def _open_file(model: Path, backbone: str | None) -> Embedder:
     if (model / "model.json").is_file():
         return OnnxEmbedder(model / "model.onnx")
     if model.is_dir():

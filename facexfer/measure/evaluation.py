@@ -18,7 +18,7 @@ from facexfer.eval.report.verification_page import write_report
 from facexfer.eval.score_files import read_scores
 from facexfer.eval.verification import OperatingPoint, check_fars
 from facexfer.measure.embed import embed_array
-from facexfer.measure.embedder import FlipEmbedder, Model, load
+from facexfer.measure.embedder import Model, load
 from facexfer.measure.evaluate import Request, evaluate_comparison, evaluate_scores
 from facexfer.measure.faces import find_faces
 from facexfer.measure.model import ImageChoice, MeasuredModel
@@ -179,8 +179,7 @@ def evaluate(
         return Evaluation(evaluate_scores(read, Request(targets, known)))
     if isinstance(images, np.ndarray):
         assert model is not None
-        embedder = load(model, backbone)
-        embeddings = embed_array(FlipEmbedder(embedder) if flip else embedder, images)
+        embeddings = embed_array(load(model, backbone, flip=flip), images)
     if embeddings is not None:
         comparison = compare_arrays(embeddings, labels, gallery_embeddings, gallery_labels)
         request = Request(targets, known, identify, templates, device=best_device(), extrapolate=beyond, door=door)

@@ -13,7 +13,7 @@ from facexfer.errors import InputError
 from facexfer.eval.report.findings import Findings
 from facexfer.eval.report.page import ShownPair
 from facexfer.files.names import clean_name
-from facexfer.measure.embedder import Embedder, FlipEmbedder, Model, load
+from facexfer.measure.embedder import Embedder, Model, load
 from facexfer.measure.evaluate import Request, evaluate_comparison, show_worst
 from facexfer.measure.listed import evaluate_list, list_defines_pairs, show_worst_listed, without_self_pairs
 from facexfer.measure.pair_sets import Comparison, Side, compare, embed_side
@@ -151,8 +151,7 @@ class MeasuredModel:
         return [] if self._comparison is None else show_worst(self._comparison, count, pictures)
 
     def _open(self, model: Model, backbone: str | None) -> Embedder:
-        embedder = load(model, backbone)
-        return FlipEmbedder(embedder) if self._flip else embedder
+        return load(model, backbone, flip=self._flip)
 
     def _compare(self, embedder: Embedder, gallery_embedder: Embedder | None = None) -> Comparison:
         return compare(embedder, self._images, self._choice.probe, self._choice.gallery, gallery_embedder)

@@ -18,6 +18,7 @@ from facexfer.data.images import read_crop
 from facexfer.deploy import gate
 from facexfer.deploy.contract import read_contract
 from facexfer.deploy.matching import Matcher, list_people
+from facexfer.deploy.runtime_files import open_runtime
 from facexfer.errors import InputError, RunError
 from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
@@ -247,6 +248,32 @@ def test_the_enrolled_photo_goes_through_the_gallerys_network(two_networks: Path
     code += "print(a @ b / np.linalg.norm(a) / np.linalg.norm(b))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert float(done.stdout.split()[-1]) == pytest.approx(float(units[0] @ units[1]), abs=2e-4)
+
+
+@pytest.mark.slow
+def test_the_mirrored_crop_goes_into_every_file(trained: Path, tmp_path: Path) -> None:
+    words = ("--flip", "--gallery-model", trained / "run", "--opset", "17", "--max-loss", "1", "--runtime", "opencv")
+    run("export", trained / "run", "--out", tmp_path / "both", *words)
+    bundle = tmp_path / "both"
+    contract = json.loads((bundle / "model.json").read_text())
+    assert contract["preprocessing"]["inside"]["flip"]
+    assert contract["gallery"]["preprocessing"]["inside"]["flip"]
+    assert max(row["difference"] for row in (*contract["gate"], contract["runtimes"][0]["gate"])) < 1e-4
+    crops = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+    expected = load(trained / "run", flip=True).embed(crops)
+    for embedder in (load(bundle), load(bundle / "gallery.onnx"), open_runtime(bundle, "opencv")):
+        np.testing.assert_allclose(embedder.embed(crops), expected, atol=1e-5 * np.abs(expected).max())
+    found = facexfer.evaluate(
+        trained / "run", trained / "images.csv", split="val", probe="nir", gallery="vis", fars=[0.2, 0.1], flip=True
+    )
+    said = contract["evaluation"]["operating_points"]
+    assert [point.tar for point in found.points] == pytest.approx([point["tar"] for point in said])
+    for which in ((), ("--runtime", "opencv")):
+        assert "largest embedding difference" in run("verify-bundle", bundle, "--run", trained / "run", *which)
+    readme = " ".join((bundle / "README.md").read_text().split())
+    assert "the normalisation, like the mirrored crop whose embedding is added, is inside `model.onnx`" in readme
+    assert "enrol again whom `gallery.onnx` has embedded without it" in readme
+    assert "adds the embedding of the mirrored image" in run("inspect", bundle)
 
 
 @pytest.mark.slow

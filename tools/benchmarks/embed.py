@@ -82,7 +82,7 @@ def make_crops(count: int, size: tuple[int, int]) -> np.ndarray:
 def convert_all(backbone: BackboneModule, crops: np.ndarray, folder: Path) -> Iterator[RuntimeFile]:
     """Convert for each runtime and precision, one folder each; what is not available here is printed."""
     export_onnx(backbone, folder / "fp32.onnx")
-    original = make_original(backbone, folder / "fp32.onnx", None, lambda: crops)
+    original = make_original(backbone, folder / "fp32.onnx", None, False, lambda: crops)
     for runtime in RUNTIMES.values():
         for precision in runtime.precisions if not runtime.on_device else ():
             choice = Choice(runtime, precision)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from arcface_export import give_statistics
@@ -17,6 +18,7 @@ from facexfer.deploy.runtime_gate import make_original
 from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.deploy.runtimes.embedder import RuntimeEmbedder
 from facexfer.deploy.runtimes.ncnn import quantised_layers
+from facexfer.deploy.runtimes.openvino import own_constants
 from facexfer.deploy.runtimes.runtime import choose_runtime, versions
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
@@ -105,6 +107,18 @@ def test_smaller_files_embed_nearly_as_the_network(
         got = RuntimeEmbedder(choose_runtime(f"{runtime}:{precision}"), tmp_path, files, (112, 112), 1).embed(crops)
         distances = np.linalg.norm(unit_length(got) - unit_length(expected), axis=1)
         assert 0 < distances.max() < {"fp16": 1e-2, "int8": 0.5}[precision]
+
+
+def test_no_two_operators_share_a_constant_for_openvino(network, crops, tmp_path: Path) -> None:
+    export_onnx(network, tmp_path / "both.onnx", opset=17, flip=True)
+    proto = onnx.load(tmp_path / "both.onnx")
+    shared = len(proto.graph.initializer)
+    own_constants(proto)
+    onnx.save(proto, tmp_path / "own.onnx")
+    names = {each.name for each in proto.graph.initializer}
+    uses = [name for node in proto.graph.node for name in node.input if name in names]
+    assert len(uses) == len(set(uses)) == len(names) > shared
+    assert np.array_equal(load(tmp_path / "own.onnx").embed(crops), load(tmp_path / "both.onnx").embed(crops))
 
 
 @pytest.mark.slow

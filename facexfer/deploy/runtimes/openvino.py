@@ -45,6 +45,7 @@ class OpenVino:
             )
         proto = onnx.load(str(original.onnx))
         restore_prelu(proto)
+        own_constants(proto)
         model = openvino.Core().read_model(proto.SerializeToString())
         if precision == "int8":
             model = self._quantize(model, original)
@@ -110,6 +111,28 @@ class OpenVino:
             preset=nncf.QuantizationPreset.MIXED,
             ignored_scope=nncf.IgnoredScope(types=["Add", "PRelu", "Multiply", "Subtract"], validate=False),
         )
+
+
+def own_constants(proto: Any) -> None:
+    """Give every operator constants of its own.
+
+    OpenVINO computes a convolution together with its bias and what follows only where nothing else uses those
+    constants; a network that is there twice, once for the mirrored image, takes 1.9 times as long without. In its own
+    file OpenVINO stores equal constants once.
+
+    Args:
+        proto: The ONNX model, changed in place.
+    """
+    constants = {each.name: each for each in proto.graph.initializer}
+    taken: set[str] = set()
+    for index, node in enumerate(proto.graph.node):
+        for place, name in enumerate(node.input):
+            if name in taken:
+                copy = onnx.TensorProto.FromString(constants[name].SerializeToString())
+                copy.name = node.input[place] = f"{name}_{index}_{place}"
+                proto.graph.initializer.append(copy)
+            elif name in constants:
+                taken.add(name)
 
 
 def _unit(network: Any, images: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ class OpenVino:
 
 
 def own_constants(proto: Any) -> None:
-    """Give every operator constants of its own.
+    """Copy constants that several operators use, so that each has its own.
 
     OpenVINO computes a convolution together with its bias and what follows only where nothing else uses those
     constants; a network that is there twice, once for the mirrored image, takes 1.9 times as long without. In its own

@@ -40,6 +40,7 @@ def make_original(
         calibration,
         lambda precision, file: write_precision(precision, onnx, file, calibration),
         lambda: rounding_noise(onnx, calibration()[:MEASURED_IMAGES]),
+        flip,
     )
 
 

@@ -85,8 +85,8 @@ def test_the_mirrored_image_is_inside(network, name, crops, tmp_path: Path) -> N
     export_onnx(network, tmp_path / "both.onnx", opset=17, flip=True)
     original = make_original(network, tmp_path / "both.onnx", None, True, lambda: crops)
     embeddings = load(network, flip=True).embed(crops)
-    # ncnn's own programs know a mirror only since 2023; its int8 is left to them.
-    for precision, largest in (("fp32", 1e-4), ("fp16" if name == "ncnn" else "int8", 0.5)):
+    smaller = {"executorch": (), "litert": ("fp16",), "ncnn": ("fp16",), "openvino": ("int8",)}[name]
+    for precision, largest in (("fp32", 1e-4), *((each, 0.5) for each in smaller)):
         files = RUNTIMES[name].convert(original, tmp_path, precision)
         choice = choose_runtime(f"{name}:{precision}")
         got = RuntimeEmbedder(choice, tmp_path, files, (112, 112), RUNTIMES[name].fixed_batch).embed(crops)
@@ -107,6 +107,16 @@ def test_smaller_files_embed_nearly_as_the_network(
         got = RuntimeEmbedder(choose_runtime(f"{runtime}:{precision}"), tmp_path, files, (112, 112), 1).embed(crops)
         distances = np.linalg.norm(unit_length(got) - unit_length(expected), axis=1)
         assert 0 < distances.max() < {"fp16": 1e-2, "int8": 0.5}[precision]
+
+
+@pytest.mark.parametrize("name", ["executorch:int8", "litert:int8"])
+def test_what_cannot_convert_the_mirrored_image_says_so(name, original, tmp_path: Path) -> None:
+    choice = choose_runtime(name)
+    with pytest.raises(
+        InputError, match=rf"without the mirrored crop for {name}, .* leave --flip out, or take .*:fp32"
+    ):
+        choice.runtime.convert(replace(original, flip=True), tmp_path, choice.precision)
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_two_operators_share_a_constant_for_openvino(network, crops, tmp_path: Path) -> None:

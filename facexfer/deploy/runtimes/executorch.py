@@ -50,6 +50,8 @@ class ExecuTorch:
         """Export the network by ``torch.export`` and lower it to XNNPACK."""
         import torch
 
+        if precision == "int8":
+            original.check_no_flip("executorch:int8")  # ExecuTorch 1.5.1 writes a program that it cannot load
         exir = need_quietly("executorch.exir", self)
         xnnpack = need_quietly("executorch.backends.xnnpack.partition.xnnpack_partitioner", self)
         images = (torch.zeros(original.batch or self.fixed_batch, 3, *original.input_size),)

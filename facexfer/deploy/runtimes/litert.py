@@ -39,6 +39,8 @@ class LiteRt:
         """Let litert-torch export the network and write its flatbuffer; it converts no free batch."""
         import torch
 
+        if precision == "int8":
+            original.check_no_flip("litert:int8")  # ai-edge-quantizer 0.10.0 does not know the operator
         litert_torch = need_quietly("litert_torch", self)
         litert_torch.config.show_progress = False
         file = folder / _FILES[precision]

@@ -32,6 +32,7 @@ class Original:
         calibration: Gives training crops (N, H, W, 3) uint8 RGB, for 8 bits.
         write_onnx: Writes the ONNX file in a precision, as `facexfer.deploy.quantize.write_precision` does.
         rounding_noise: What 8 bits do to the maps around each convolution, as `facexfer.deploy.quantize` estimates it.
+        flip: Whether the network adds the embedding of the mirrored image.
     """
 
     network: "nn.Module"
@@ -41,6 +42,22 @@ class Original:
     calibration: Callable[[], np.ndarray]
     write_onnx: Callable[[str, Path], None]
     rounding_noise: Callable[[], Mapping[str, float]]
+    flip: bool = False
+
+    def check_no_flip(self, choice: str) -> None:
+        """Refuse the mirrored image, for converters that fail on it.
+
+        Args:
+            choice: The runtime and the precision, as in ``--runtime``.
+
+        Raises:
+            InputError: If the network adds it.
+        """
+        if self.flip:
+            raise InputError(
+                f"expected a network without the mirrored crop for {choice}, got one with it; leave --flip out, or "
+                f"take {choice.partition(':')[0]}:fp32"
+            )
 
     def trace(self, batch: int) -> Any:
         """Trace the network in TorchScript, for converters that read it.

@@ -27,7 +27,7 @@ def without_flip(nodes: Mapping[str, N], output: str) -> tuple[dict[str, N], str
         return dict(nodes), output
     halves = [(value, _origins(nodes, value)) for value in last.inputs]
     plain = [(value, names) for value, names in halves if not any(nodes[name].op == _MIRRORING for name in names)]
-    if len(halves) != 2 or len(plain) != 1:
+    if len(plain) != 1:
         return dict(nodes), output
     ((value, names),) = plain
     return {name: node for name, node in nodes.items() if name in names}, value

@@ -45,9 +45,8 @@ class Contract:
 
     @property
     def flip(self) -> bool:
-        """Whether ``model.onnx`` adds the embedding of the mirrored crop; a bundle of an older version does not."""
-        flip: bool = self.content["preprocessing"]["inside"].get("flip", False)
-        return flip
+        """Whether ``model.onnx`` adds the embedding of the mirrored crop."""
+        return adds_flip(self.content)
 
     def check_files(self) -> None:
         """Check that the ONNX files are those that were measured.
@@ -67,6 +66,16 @@ class Contract:
         """The FAR of the bundle's own operating point; None where the data supports none."""
         far: float | None = self.content["operating_point"]["far"]
         return far
+
+
+def adds_flip(content: dict[str, Any]) -> bool:
+    """Whether a bundle's files add the embedding of the mirrored crop; those of an older version do not.
+
+    Args:
+        content: As in ``model.json``.
+    """
+    flip: bool = content["preprocessing"]["inside"].get("flip", False)
+    return flip
 
 
 def read_contract(folder: Path) -> Contract:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from facexfer.deploy.contract import adds_flip
 from facexfer.deploy.runtimes import Example, choose_runtime
 
 _README = """# {name}
@@ -77,7 +78,7 @@ def write_readme(name: str, contract: dict[str, Any]) -> str:
         height=height,
         width=width,
         size=contract["embedding_size"],
-        flip=", like the mirrored crop whose embedding is added," if _flips(contract) else "",
+        flip=", like the mirrored crop whose embedding is added," if adds_flip(contract) else "",
         code=_code(example, batch, threshold),
         origin_of_threshold="The data that `model.json` names supports no threshold."
         if point["far"] is None
@@ -99,13 +100,8 @@ def _gallery(contract: dict[str, Any], batch: int | str) -> str:
         probe=pairs["probe"],
         fed=crop if batch in ("N", 1) else f"np.repeat({crop}, {batch}, 0)",
         licence=contract["gallery"]["licence"],
-        flip=_FLIPPED_GALLERY if _flips(contract) else "",
+        flip=_FLIPPED_GALLERY if adds_flip(contract) else "",
     )
-
-
-def _flips(contract: dict[str, Any]) -> bool:
-    flips: bool = contract["preprocessing"]["inside"]["flip"]
-    return flips
 
 
 def _runtime(entry: dict[str, Any], threshold: str) -> str:

@@ -56,9 +56,9 @@ def expected(network, crops):
 
 @pytest.fixture(scope="module")
 def original(network, crops, tmp_path_factory: pytest.TempPathFactory):
-    onnx = tmp_path_factory.mktemp("original") / "fp32.onnx"
-    export_onnx(network, onnx, opset=17)
-    return make_original(network, onnx, None, False, lambda: crops)
+    file = tmp_path_factory.mktemp("original") / "fp32.onnx"
+    export_onnx(network, file, opset=17)
+    return make_original(network, file, None, False, lambda: crops)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from facexfer.backbones.checkpoints.mxnet import load_mxnet
 from facexfer.backbones.checkpoints.onnx_weights import load_onnx
 from facexfer.backbones.checkpoints.torch_files import load_torch, read_metadata
 from facexfer.backbones.image_networks import ImageNetwork, library_network
+from facexfer.backbones.known_networks import complete_name, shapes_in
 from facexfer.backbones.modulated import ModulatedNetwork
 from facexfer.backbones.own_network import own_network
 from facexfer.backbones.parts.carried import facts_from_metadata
@@ -57,7 +58,8 @@ def create_backbone(
             torchvision's own where there is a network connection; None leaves the weights random.
         input_size: (height, width) in pixels, where the images have another size than the network's usual one; of a
             network of yours, (112, 112) if not.
-        **options: Of the network, such as ``scale`` and ``blocks`` of ``mbf``.
+        **options: Of the network, such as ``scale`` and ``blocks`` of ``mbf``; its ``head`` is the file's where none is
+            given.
 
     Returns:
         The network in train mode, with `info`; in eval mode where the file has BatchNorm folded into convolutions:
@@ -72,6 +74,8 @@ def create_backbone(
         facexfer.errors.InputError: unknown backbone 'mobilefacenett'; did you mean 'mobilefacenet'? backbones: ...
     """
     if isinstance(name, str):
+        if weights is not None and "head" not in options and not str(weights).startswith(_NAMED):
+            name = complete_name(name, lambda: shapes_in(find_weights(str(weights))))
         kind, _, frozen = name.partition(":")
         if kind in _ADAPTED and frozen:
             return _make_adapted(_ADAPTED[kind], frozen, weights, input_size, options)

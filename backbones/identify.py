@@ -235,6 +235,11 @@ def _normalisation(mean: Iterable[float] | None, scale: Iterable[float] | None) 
 def _name(network: BackboneModule) -> str:
     if not isinstance(network, MBF) or network.info.name != "mbf":
         return network.info.name
-    found = {"scale": network.scale, "blocks": network.blocks, "embedding_size": network.info.embedding_size}
-    usual = {"scale": 2, "blocks": (1, 4, 6, 2), "embedding_size": 512}
+    found = {
+        "scale": network.scale,
+        "blocks": network.blocks,
+        "embedding_size": network.info.embedding_size,
+        "head": network.head,
+    }
+    usual = {"scale": 2, "blocks": (1, 4, 6, 2), "embedding_size": 512, "head": "gdc"}
     return join_name("mbf", {key: value for key, value in found.items() if value != usual[key]})

@@ -1,4 +1,9 @@
-"""MobileFaceNet as InsightFace's arcface_torch has it (``mbf``, ``mbf_large``), with its names."""
+"""MobileFaceNet as InsightFace has it (``mbf``, ``mbf_large``), with arcface_torch's names.
+
+There are two ends. ``gdc``, a 7x7 depthwise convolution and a linear layer, is that of arcface_torch today. ``fc``, 64
+channels and a linear layer over all 7x7 places, is that of ``w600k_mbf.onnx``, the recognition network of the packs
+``buffalo_sc`` and ``buffalo_s``.
+"""
 
 from collections.abc import Sequence
 
@@ -12,6 +17,10 @@ from facexfer.errors import InputError
 # Channels between the 1x1 convolutions of each stage's first block, and of its residual ones.
 _DOWN = (128, 256, 512)
 _WIDTHS = (128, 256, 256)
+_HEADS = ("gdc", "fc")
+
+FLAT = 64 * 7 * 7
+"""What the linear layer of the head ``fc`` reads: 64 channels at 7x7 places."""
 
 
 class LinearBlock(nn.Module):
@@ -135,9 +144,10 @@ class MBF(BackboneModule):
         scale: Channels of the stages as a multiple of 64, 64, 128 and 128.
         blocks: Residual blocks of the four stages; 1 in the first place stands for one plain convolution.
         embedding_size: D.
+        head: What follows the last 512 channels: ``gdc`` or ``fc``.
 
     Raises:
-        InputError: If an option is below 1 or there are not four numbers of blocks.
+        InputError: If an option is below 1, there are not four numbers of blocks, or the head is neither.
 
     Example:
         >>> import torch
@@ -146,9 +156,16 @@ class MBF(BackboneModule):
     """
 
     def __init__(
-        self, name: str = "mbf", scale: int = 2, blocks: Sequence[int] = (1, 4, 6, 2), embedding_size: int = 512
+        self,
+        name: str = "mbf",
+        scale: int = 2,
+        blocks: Sequence[int] = (1, 4, 6, 2),
+        embedding_size: int = 512,
+        head: str = "gdc",
     ) -> None:
         blocks = tuple(blocks)
+        if head not in _HEADS:
+            raise InputError(f"expected one of {', '.join(_HEADS)} as head of mbf, got {head!r}")
         if len(blocks) != 4 or min(*blocks, scale, embedding_size) < 1:
             raise InputError(
                 f"expected scale, embedding_size and four numbers of blocks, each 1 or more, got scale={scale}, "
@@ -168,6 +185,7 @@ class MBF(BackboneModule):
         super().__init__(info)
         self.scale = scale
         self.blocks = blocks
+        self.head = head
         stem = channels[0]
         self.layers = nn.ModuleList(
             [
@@ -180,27 +198,35 @@ class MBF(BackboneModule):
             self.layers.append(DepthWise(channels[stage], channels[stage + 1], _DOWN[stage], stride=2))
             self.layers.append(Residual(channels[stage + 1], _WIDTHS[stage], blocks[stage + 1]))
         self.conv_sep = ConvBlock(channels[3], 512)
-        self.features = GlobalDepthwise(embedding_size)
+        if head == "gdc":
+            self.features: nn.Module = GlobalDepthwise(embedding_size)
+        else:
+            self.narrow = ConvBlock(512, 64)
+            self.fc = nn.Linear(FLAT, embedding_size)
+            self.features = nn.BatchNorm1d(embedding_size)
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed normalised images (N, 3, 112, 112) as (N, D)."""
         maps = images
         for layer in self.layers:
             maps = layer(maps)
-        embeddings: Tensor = self.features(self.conv_sep(maps))
+        maps = self.conv_sep(maps)
+        if self.head == "fc":
+            maps = self.fc(self.narrow(maps).flatten(1))
+        embeddings: Tensor = self.features(maps)
         return embeddings
 
 
 @BACKBONES.register("mbf")
-def mbf(scale: int = 2, blocks: Sequence[int] = (1, 4, 6, 2), embedding_size: int = 512) -> MBF:
-    """Make arcface_torch's ``mbf``, or a relative of it."""
-    return MBF("mbf", scale, blocks, embedding_size)
+def mbf(scale: int = 2, blocks: Sequence[int] = (1, 4, 6, 2), embedding_size: int = 512, head: str = "gdc") -> MBF:
+    """Make InsightFace's ``mbf``, or a relative of it."""
+    return MBF("mbf", scale, blocks, embedding_size, head)
 
 
 @BACKBONES.register("mbf_large")
-def mbf_large(embedding_size: int = 512) -> MBF:
-    """Make arcface_torch's ``mbf_large``."""
-    return MBF("mbf_large", 4, (2, 8, 12, 4), embedding_size)
+def mbf_large(embedding_size: int = 512, head: str = "gdc") -> MBF:
+    """Make InsightFace's ``mbf_large``."""
+    return MBF("mbf_large", 4, (2, 8, 12, 4), embedding_size, head)
 
 
 def _blocks(channels: tuple[int, ...], blocks: tuple[int, ...]) -> tuple[Tap, ...]:

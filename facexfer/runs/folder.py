@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from facexfer.backbones import BACKBONES, create_backbone
 from facexfer.backbones.checkpoints.loading import load_entries
+from facexfer.backbones.known_networks import complete_name
 from facexfer.backbones.parts.carried import facts_from_metadata, facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.errors import DivergedError, InputError
@@ -326,6 +327,7 @@ def load_backbone_file(file: Path) -> BackboneModule:
     if name is None:
         raise InputError(f"{file}: expected --backbone NAME with foreign weights, got none; mobilefacenet, for example")
     _load_plugins_beside(file, name)
+    name = complete_name(name, lambda: {key: tuple(tensor.shape) for key, tensor in weights.items()})
     size = json.loads(metadata.get("input_size", "null"))
     backbone = create_backbone(name, input_size=tuple(size) if size else None)
     backbone.info = facts_from_metadata(backbone.info, metadata)

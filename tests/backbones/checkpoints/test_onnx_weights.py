@@ -24,9 +24,11 @@ from facexfer.backbones.identify import identify
 from facexfer.backbones.parts.carried import facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.revive import revive_batchnorm
+from facexfer.backbones.spelling import split_name
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.errors import InputError
 from facexfer.measure.embedder import load
+from facexfer.runs.folder import load_backbone_file
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,8 @@ SMALL = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=64)"
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "dynamic"), [("mbf", True), ("iresnet18", False), ("iresnet50", True), ("mobilefacenet", True)]
+    ("name", "dynamic"),
+    [("mbf", True), ("mbf(head='fc')", True), ("iresnet18", False), ("iresnet50", True), ("mobilefacenet", True)],
 )
 def test_networks_come_back_from_onnx(
     name: str, dynamic: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -69,6 +72,44 @@ def test_names_of_nodes_do_not_matter(small: BackboneModule, exported: Path, tmp
     images = torch.randn(2, 3, 112, 112)
     with torch.no_grad():
         assert (loaded(images) - small(images)).abs().max() < 1e-4
+
+
+def test_a_file_decides_which_head_mbf_has(tmp_path: Path) -> None:
+    """Recipes say ``mbf``, and w600k_mbf.onnx has another end than arcface_torch's mbf of today."""
+    network = give_statistics(create_backbone("mbf", **OPTIONS, head="fc"))
+    export_arcface(network, tmp_path / "w.onnx")
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "w.pt")
+    save_file(network.state_dict(), tmp_path / "model.safetensors", {"backbone": SMALL})
+    spelled = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=64, head='fc')"
+    images = torch.randn(2, 3, 112, 112)
+    with torch.no_grad():
+        expected = network(images)
+        for loaded in (
+            create_backbone("mbf", weights=tmp_path / "w.onnx", **OPTIONS),
+            create_backbone(SMALL, weights=tmp_path / "w.pt"),
+            load_backbone_file(tmp_path / "model.safetensors"),
+            create_backbone(f"pdt:{SMALL}", weights=tmp_path / "w.onnx").eval(),
+        ):
+            assert split_name(loaded.info.name.removeprefix("pdt:")) == split_name(spelled)
+            if not loaded.info.name.startswith("pdt:"):
+                assert (loaded.eval()(images) - expected).abs().max() < 1e-4
+    for path in (tmp_path / "w.onnx", tmp_path / "w.pt"):
+        assert identify(path).network == spelled
+        with pytest.raises(InputError, match="features"):
+            create_backbone("mbf", weights=path, **OPTIONS, head="gdc")
+    with pytest.raises(InputError, match="expected one of gdc, fc as head of mbf, got 'gap'"):
+        create_backbone("mbf", head="gap")
+
+
+def test_insightfaces_own_recognition_network(capsys: pytest.CaptureFixture[str]) -> None:
+    """The real file, where its pack is installed; it may not be passed on."""
+    path = Path("~/.insightface/models/buffalo_sc/w600k_mbf.onnx").expanduser()
+    if not path.exists():
+        pytest.skip("the pack buffalo_sc is not in ~/.insightface/models; InsightFace downloads it")
+    loaded = create_backbone("mbf", weights="buffalo_sc")
+    assert "within" in capsys.readouterr().err
+    assert len(loaded.folded) == 49
+    assert (loaded.info.name, loaded.info.licence) == ("mbf(head='fc')", "non-commercial research only")
 
 
 def test_folded_batchnorm_is_revived_before_training(exported: Path) -> None:

@@ -64,7 +64,9 @@ class SourceSection(Section):
     weights: ExpandedPath | None = None
     """A file, or the name of an InsightFace pack; left out, the weights are random."""
     recalibrate_batchnorm: bool = False
-    """Measure the source's BatchNorm statistics again on the training images before anything else."""
+    """Measure the source's BatchNorm statistics again on the images of the batches before anything else."""
+    variance_floor: float = Field(default=0.1, ge=0, le=1)
+    """What a channel keeps of its old variance at the least when BatchNorm is measured again, also by `optimizer`."""
     revive_batchnorm: bool = True
     """Where the file has BatchNorm folded into the convolutions: give it statistics, scale and shift again."""
     input_size: int | None = Field(default=None, ge=32)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from facexfer.data.companions import Pictures
-from facexfer.data.training_set import AugmentedSet
+from facexfer.data.training_set import AugmentedSet, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Part:
     is_labelled: bool
     pictures: Pictures | None = None
     is_kept: bool = False
+
+    @property
+    def as_it_is(self) -> TrainingSet:
+        """The images without augmentation, but for what renders them in another spectrum."""
+        return self.pictures.images if self.is_kept and self.pictures is not None else self.images
 
 
 class Mixture:

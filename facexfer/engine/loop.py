@@ -112,7 +112,7 @@ class Training:
             interpolate_weights(backbone, self.source, settings.source_share)
         if settings.source_share > 0 or settings.final_batchnorm:
             self.log.say("measuring the trained network's BatchNorm statistics on the training images")
-            recalibrate_batchnorm(backbone, self.setup.task.plain_training_set)
+            recalibrate_batchnorm(backbone, self.setup.task.plain_training_set, self.recipe.source.variance_floor)
 
     def _start(self, checkpoint: dict[str, Any] | None) -> None:
         """Settle the source, and make of it and a head what is trained."""

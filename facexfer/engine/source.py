@@ -32,14 +32,18 @@ def settle_source(source: BackboneModule, settings: SourceSection, task: Task, s
     Args:
         source: Changed in place.
         settings: The recipe's.
-        task: Its training images are what the statistics come from.
+        task: Folded BatchNorm is revived from pictures of the source's own kind where there are any beside the training
+            images, so that measuring tells the spectra apart; what is measured are the images of the batches.
         say: Shows a line of progress.
     """
     if settings.revive_batchnorm and source.folded:
-        say("reviving folded BatchNorm from the training images")
-        revive_on(source, task.plain_training_set)
+        own = task.of_source
+        say(f"reviving folded BatchNorm from {'the training images' if own is None else 'the pictures beside them'}")
+        if own is None and settings.recalibrate_batchnorm:
+            say("measuring it again will change little: VIS photos in [companions] or [pool] would help")
+        revive_on(source, task.plain_training_set if own is None else own)
     # Left folded on request, it must not refuse to train.
     source.folded = ()
     if settings.recalibrate_batchnorm:
-        say("measuring the BatchNorm statistics on the training images")
-        recalibrate_batchnorm(source, task.plain_training_set)
+        say("measuring the BatchNorm statistics on the images of the batches")
+        recalibrate_batchnorm(source, task.in_batches, settings.variance_floor)

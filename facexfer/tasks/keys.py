@@ -25,6 +25,9 @@ WITHOUT_EFFECT_ALONE = {
     ),
     "evaluation.patience": ("evaluation.best_far",),
     "optimizer.drop_factor": ("optimizer.drops",),
+    "source.variance_floor": (
+        "source.recalibrate_batchnorm", "optimizer.final_batchnorm", "optimizer.source_share",
+    ),
 }  # fmt: skip
 """Key -> keys of which one must say something, or it does nothing."""
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
+from torch.utils.data import ConcatDataset, Subset
 
 from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.companions import Companions
 from facexfer.data.mixture import Mixture, Part
 from facexfer.data.training_set import AugmentedSet, TrainingSet
 from facexfer.recipe import PairsSection, Recipe
+
+_BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,26 @@ class Task:
         """All that batches are drawn from: the training images first."""
         share = 1 - sum(part.share for part in self.more)
         return Mixture([Part("training", self.training_set, share, is_labelled=True), *self.more])
+
+    @property
+    def in_batches(self) -> TrainingSet:
+        """As many images as there are training images, as they are, in the proportions of a batch."""
+        if not self.more:
+            return self.plain_training_set
+        mixture = self.mixture
+        sets = [self.plain_training_set, *(each.as_it_is for each in self.more)]
+        steps = max(1, len(self.plain_training_set) // _BATCH)
+        places = [place for batch in mixture.batches(_BATCH, 0, steps, seed=0) for place in batch]
+        return cast(TrainingSet, Subset(ConcatDataset(cast(Any, sets)), places))
+
+    @property
+    def of_source(self) -> TrainingSet | None:
+        """Images of the kind that the source was trained on, where the recipe names any."""
+        if self.source_set is not None:
+            return self.source_set
+        pictures = [self.companions.pictures] if self.companions is not None else []
+        pictures += [part.pictures for part in self.more if part.pictures is not None]
+        return pictures[0].images if pictures else None
 
 
 @dataclass(frozen=True)

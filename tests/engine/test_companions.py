@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from arcface_export import export_arcface, give_statistics
 from safetensors.torch import load_file
 from small_faces import write_small_set
 
@@ -13,6 +14,7 @@ from facexfer import create_backbone
 from facexfer.engine import companion_targets as companion_targets_module
 from facexfer.engine.companion_targets import CompanionTargets, companion_targets
 from facexfer.engine.setup import Setup
+from facexfer.engine.source import make_source, settle_source
 from facexfer.engine.train import train
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe
@@ -320,3 +322,49 @@ def test_a_block_in_front_is_trained_saved_and_found_again(
     assert trained.info.name == "pdt:mobilefacenet"
     assert trained.prefix.back.weight.abs().max() > 0
     assert all(torch.equal(values, plain.state_dict()[name]) for name, values in trained.network.state_dict().items())
+
+
+def test_batchnorm_is_measured_on_what_batches_hold_and_revived_on_the_companions(
+    make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NIR pictures alone would tell nothing of what the file's BatchNorm was like before it was folded."""
+    network = give_statistics(create_backbone("mbf", scale=1, blocks=(1, 1, 1, 1), embedding_size=16))
+    weights = export_arcface(network, tmp_path / "w.onnx")
+    recipe = make(
+        manifest,
+        source={
+            "backbone": "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=16)",
+            "weights": str(weights),
+            "recalibrate_batchnorm": False,
+        },
+        companions={"keep": 0.25},
+        pool={"manifest": str(pool), "split": "pool", "share": 0.25},
+    )
+    source = make_source(recipe.source)
+    task = TASKS["face"](recipe, source.info)
+    assert task.companions is not None
+    settle_source(source, recipe.source, task, print)
+    assert "from the pictures beside them" in capsys.readouterr().out
+    first = source.get_submodule("layers.0.layers.0")
+    pictures = task.companions.pictures.images
+    images = torch.stack([pictures[place][0] for place in range(len(pictures))])
+    with torch.no_grad():
+        maps = first((images.float() - 127.5) / 127.5)
+    torch.testing.assert_close(source.get_buffer("layers.0.layers.1.running_mean"), maps.mean((0, 2, 3)))
+
+    shown = task.in_batches
+    assert len(shown) == 128
+    kept = {bytes(pictures[place][0].numpy()) for place in range(len(pictures))}
+    plain = {bytes(task.plain_training_set[place][0].numpy()) for place in range(len(task.plain_training_set))}
+    found = [bytes(shown[place][0].numpy()) for place in range(len(shown))]
+    assert sum(each in kept for each in found) == 32
+    assert sum(each in plain for each in found) == 64
+
+
+def test_without_anything_beside_them_the_training_images_are_what_is_measured(
+    make: Callable[..., Any], manifest: Path
+) -> None:
+    recipe = make(manifest, companions=None, method={"name": "l2"}, head={"name": "arcface"})
+    task = TASKS["face"](recipe, create_backbone("mobilefacenet").info)
+    assert task.of_source is None
+    assert task.in_batches is task.plain_training_set

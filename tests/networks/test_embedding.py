@@ -1,9 +1,11 @@
 """BatchNorm statistics measured again."""
 
+import copy
 from pathlib import Path
 
 import torch
 from small_faces import write_small_set
+from torch import Tensor, nn
 
 from facexfer import create_backbone
 from facexfer.data.augmentation import training_transform
@@ -27,3 +29,52 @@ def test_recalibration_gives_the_statistics_of_the_images_and_keeps_the_weights(
     embeddings = embed_dataset(network, images)
     torch.testing.assert_close(embeddings.mean(dim=0), torch.zeros(128), atol=0.05, rtol=0)
     torch.testing.assert_close(embeddings.var(dim=0), torch.ones(128), atol=0.1, rtol=0)
+
+
+class Rows:
+    def __init__(self, images: Tensor) -> None:
+        self.images, self.labels = images, [0] * len(images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], 0
+
+    def set_epoch(self, epoch: int) -> None:
+        pass
+
+
+def coloured(count: int, grey: bool) -> Rows:
+    """Noise with a contrast in colour, or the same in grey."""
+    generator = torch.Generator().manual_seed(int(grey))
+    images = torch.randint(0, 256, (count, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    return Rows(images[:, :1].expand(-1, 3, -1, -1) if grey else images)
+
+
+def test_a_channel_that_sees_colours_alone_is_not_blown_up() -> None:
+    """The second channel is red minus green: silent on grey images."""
+    filters = nn.Conv2d(3, 2, 1, bias=False)
+    filters.weight.data = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 1e-2]])[:, :, None, None] / 3
+    network = create_backbone(
+        nn.Sequential(filters, nn.BatchNorm2d(2), nn.Flatten()), input_size=(16, 16), mean=127.5, scale=1 / 127.5
+    ).eval()
+    (layer,) = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    colours, greys = coloured(64, grey=False), coloured(64, grey=True)
+    recalibrate_batchnorm(network, colours)
+    # What was never measured has no old variance to keep.
+    assert torch.equal(layer.weight, torch.ones(2))
+    fitting, old = embed_dataset(network, colours).abs().max(), layer.running_var.clone()
+    blown_up = copy.deepcopy(network)
+    recalibrate_batchnorm(blown_up, greys, variance_floor=0)
+    assert embed_dataset(blown_up, colours).abs().max() > 20 * fitting
+    recalibrate_batchnorm(network, greys, variance_floor=0.1)
+    assert embed_dataset(network, colours).abs().max() < 4 * fitting
+    assert layer.weight[0] == 1
+    expected = (layer.running_var[1] + layer.eps) / (0.1 * old[1] + layer.eps)
+    torch.testing.assert_close(layer.weight[1], expected.sqrt())
+    # In training, too, where the layer divides by the batch's own variance.
+    images = (greys.images.float() - 127.5) / 127.5
+    quiet = network.train()(images).unflatten(1, (2, -1))[:, 1]
+    assert quiet.std() < 0.1
+    assert blown_up.train()(images).unflatten(1, (2, -1))[:, 1].std() > 0.2

@@ -33,7 +33,7 @@ COMMON = {
 RUNS = {
     "face": [
         {
-            "source": {"backbone": "mobilefacenet_slim"},
+            "source": {"backbone": "mobilefacenet_slim", "recalibrate_batchnorm": True},
             "data": {"manifest": "{faces}/images.csv", "images_per_identity": 2},
             "source_data": {"modality": "vis"},
             "method": {"name": "lwf", "old_task": "source_set"},
@@ -50,7 +50,7 @@ RUNS = {
     ],
     "image": [
         {
-            "source": {"backbone": "mobilenet_v2", "input_size": 32},
+            "source": {"backbone": "mobilenet_v2", "input_size": 32, "recalibrate_batchnorm": True},
             "data": {"dataset": "folders", "root": "{images}", "augmentation": "flip"},
             "source_data": {"dataset": "folders", "root": "{images}"},
             "head": {"name": "linear"},

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from facexfer.backbones.balance import balance_scales
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
 from facexfer.backbones.parts.normalize import Normalize
@@ -71,7 +72,7 @@ def _quiet(layer: nn.modules.batchnorm._BatchNorm, least: Tensor) -> None:
 
 
 def revive_on(backbone: BackboneModule, dataset: TrainingSet, images: int = 512, batch_size: int = 64) -> None:
-    """Set the statistics of folded BatchNorm from some of a data set's images, evenly spread.
+    """Set the statistics of folded BatchNorm from some of a data set's images, evenly spread, and balance the scales.
 
     Args:
         backbone: A network whose file has folded BatchNorm.
@@ -82,4 +83,5 @@ def revive_on(backbone: BackboneModule, dataset: TrainingSet, images: int = 512,
     device = next(backbone.parameters()).device
     normalize = Normalize(backbone.info).to(device)
     chosen = Subset(dataset, range(0, len(dataset), max(1, len(dataset) // images)))  # type: ignore[arg-type, var-annotated]
-    revive_batchnorm(backbone, (normalize(batch.to(device)) for batch, _ in DataLoader(chosen, batch_size=batch_size)))
+    batches = (normalize(batch.to(device)) for batch, _ in DataLoader(chosen, batch_size=batch_size))
+    balance_scales(backbone, revive_batchnorm(backbone, batches))

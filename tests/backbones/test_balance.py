@@ -57,7 +57,7 @@ def test_scales_change_and_the_function_does_not(activation: nn.Module) -> None:
     assert torch.allclose(network.train()(images), before.train()(images), atol=1e-3)
     lengths = network.get_parameter("stem.0.weight").flatten(1).norm(dim=1)
     assert lengths[3] == 0
-    assert torch.allclose(lengths[lengths > 0], torch.tensor(2.0).sqrt())
+    assert torch.allclose(lengths[lengths > 0], torch.tensor(2.5))
     scales = torch.cat([network.get_parameter(f"{name}.weight").abs() for name in ("stem.1", "branch.4")])
     if isinstance(activation, nn.PReLU):
         assert float(scales.median().detach()) == pytest.approx(1, rel=0.05)
@@ -98,4 +98,4 @@ def test_networks_of_insightface_take_steps_of_the_usual_size(name: str, tmp_pat
     scales = torch.cat([network.get_parameter(f"{layer}.weight").abs() for layer in names])
     lengths = [each.weight.flatten(1).norm(dim=1) for each in network.modules() if isinstance(each, nn.Conv2d)]
     assert 0.3 < float(scales.median().detach()) < 3
-    assert float(torch.cat(lengths).median().detach()) == pytest.approx(2**0.5)
+    assert float(torch.cat(lengths).median().detach()) == pytest.approx(2.5)

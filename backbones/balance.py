@@ -135,7 +135,8 @@ class _Scales:
         return node
 
     def _module(self, node: fx.Node) -> nn.Module:
-        return self._modules[str(node.target)]
+        module: nn.Module = self._modules[str(node.target)]
+        return module
 
     def _is(self, node: fx.Node, kinds: Any) -> bool:
         return node.op == "call_module" and isinstance(self._module(node), kinds)

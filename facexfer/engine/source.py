@@ -40,7 +40,7 @@ def settle_source(source: BackboneModule, settings: SourceSection, task: Task, s
         own = task.of_source
         say(f"reviving folded BatchNorm from {'the training images' if own is None else 'the pictures beside them'}")
         if own is None and settings.recalibrate_batchnorm:
-            say("measuring it again will change little: VIS photos in [companions] or [pool] would help")
+            say("measuring it again will change little; VIS photos as companions or as the pool would help")
         revive_on(source, task.plain_training_set if own is None else own)
     # Left folded on request, it must not refuse to train.
     source.folded = ()

@@ -42,7 +42,7 @@ class TrainingProgress:
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
-        self._console.print(line)
+        self._console.print(line, markup=False)
 
     def advance(self, step: int, rate: float) -> None:
         """Show that ``step`` steps are done at learning rate ``rate``."""

@@ -40,8 +40,9 @@ def revived(activation: nn.Module, images: Tensor) -> tuple[nn.Module, tuple[str
     network = Residual(activation).eval()
     with torch.no_grad():
         # As after folding: short filters, and one that is dead.
-        network.stem[0].weight.mul_(0.2)
-        network.stem[0].weight[3] = 0
+        filters = network.get_parameter("stem.0.weight")
+        filters.mul_(0.2)
+        filters[3] = 0
     names = revive_batchnorm(network, images.split(8))
     assert names == ("stem.1", "branch.1", "branch.4", "last")
     return network, names
@@ -63,8 +64,8 @@ def test_scales_change_and_the_function_does_not(activation: nn.Module) -> None:
         assert float(scales.median().detach()) == pytest.approx(1, rel=0.05)
     else:
         # Its limit of 6 is not free, nor is what is added to that.
-        kept = [each.get_parameter("branch.4.weight") for each in (network, before)]
-        assert torch.allclose(*kept, rtol=0.2)
+        now, then = (each.get_parameter("branch.4.weight") for each in (network, before))
+        assert torch.allclose(now, then, rtol=0.2)
     # What leaves the network keeps its length.
     assert torch.equal(network.get_parameter("last.bias"), before.get_parameter("last.bias"))
 

@@ -27,7 +27,7 @@ _DEAD = 1e-3
 
 
 def balance_scales(network: nn.Module, revived: Iterable[str]) -> None:
-    """Give revived layers the scales that a trained network usually has.
+    """Set the scales of revived layers to what they usually are in a trained network.
 
     The filters before them get the length 2.5. The layers' own scales get a median of 1 over each value that they
     add to, where all that reads it are filters with BatchNorm behind them. In eval mode the network computes what it
@@ -87,7 +87,7 @@ class _Scales:
                 yield cast(Any, self._module(before)), cast(_BatchNorm, self._module(node))
 
     def balance(self) -> None:
-        """Give each value that is free the scale 1."""
+        """Set the scale of each value that is free to 1."""
         pinned = {self._root(node) for node in self._pinned}
         makers: dict[fx.Node, list[fx.Node]] = defaultdict(list)
         for node in self._graph.nodes:
@@ -143,7 +143,7 @@ class _Scales:
 
 
 def _set_lengths(layer: nn.Conv2d | nn.Linear, norm: _BatchNorm) -> None:
-    """Give every living filter one length, and the layer behind it the statistics of its new output."""
+    """Set the lengths of all living filters, and the statistics of the layer behind them to match."""
     lengths = layer.weight.flatten(1).norm(dim=1)
     factor = torch.where(lengths > _DEAD * lengths.max(), _LENGTH / lengths, torch.ones_like(lengths))
     layer.weight.mul_(factor.view(-1, *[1] * (layer.weight.dim() - 1)))

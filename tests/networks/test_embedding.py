@@ -13,6 +13,7 @@ from facexfer.data.crops import CropDataset
 from facexfer.data.manifest import read_manifest
 from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.embedding import embed_dataset
+from facexfer.recipe import SourceSection
 
 
 def test_recalibration_gives_the_statistics_of_the_images_and_keeps_the_weights(tmp_path: Path) -> None:
@@ -68,7 +69,8 @@ def test_a_channel_that_sees_colours_alone_is_not_blown_up() -> None:
     blown_up = copy.deepcopy(network)
     recalibrate_batchnorm(blown_up, greys, variance_floor=0)
     assert embed_dataset(blown_up, colours).abs().max() > 20 * fitting
-    recalibrate_batchnorm(network, greys, variance_floor=0.1)
+    recalibrate_batchnorm(network, greys)
+    assert SourceSection(backbone="mbf").variance_floor == 0.1
     assert embed_dataset(network, colours).abs().max() < 4 * fitting
     assert layer.weight[0] == 1
     expected = (layer.running_var[1] + layer.eps) / (0.1 * old[1] + layer.eps)

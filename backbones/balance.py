@@ -14,6 +14,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 
+from facexfer.backbones.parts.leaf_tracer import LeafTracer
+
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 _COMPUTING = (nn.Conv2d, nn.Linear)
 # What passes a positive factor on: f(s x) = s f(x).
@@ -45,7 +47,7 @@ def balance_scales(network: nn.Module, revived: Iterable[str]) -> None:
     """
     names = set(revived)
     try:
-        graph = _Leaves().trace(network)
+        graph = LeafTracer().trace(network)
     except Exception:  # noqa: BLE001, fx raises whatever the network's own code does with its proxies
         return
     scales = _Scales(network, graph, names)
@@ -53,11 +55,6 @@ def balance_scales(network: nn.Module, revived: Iterable[str]) -> None:
         for layer, norm in scales.pairs():
             _set_lengths(layer, norm)
         scales.balance()
-
-
-class _Leaves(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return next(m.children(), None) is None
 
 
 class _Scales:

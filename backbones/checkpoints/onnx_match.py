@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from facexfer.backbones.checkpoints.onnx_graph import GraphNode, OnnxGraph
 from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
+from facexfer.backbones.parts.leaf_tracer import LeafTracer
 from facexfer.errors import InputError
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -57,7 +58,7 @@ def match_graph(network: nn.Module, graph: OnnxGraph) -> Match:
     Raises:
         InputError: If the graphs differ; the error names the first place from the output where they do.
     """
-    traced = _LeafTracer().trace(network)
+    traced = LeafTracer().trace(network)
     output = next(node for node in traced.nodes if node.op == "output").args[0]
     assert isinstance(output, fx.Node)
     if len(graph.outputs) != 1:
@@ -65,11 +66,6 @@ def match_graph(network: nn.Module, graph: OnnxGraph) -> Match:
     walk = _Walk(network, graph)
     walk.follow(output, graph.outputs[0])
     return walk.match
-
-
-class _LeafTracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return next(m.children(), None) is None
 
 
 class _Walk:

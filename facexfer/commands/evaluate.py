@@ -17,6 +17,16 @@ def evaluate(
     backbone: Annotated[
         str | None, typer.Option(help="The network's name, for weights that are not facexfer's.")
     ] = None,
+    input_mean: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="What an ONNX file that does not normalise pixels itself wants subtracted from them: grey levels, one "
+            "number or three; mostly 127.5."
+        ),
+    ] = None,
+    input_std: Annotated[
+        list[float] | None, typer.Option(help="What they are then divided by; mostly 127.5 or 128.")
+    ] = None,
     manifest: Annotated[Path | None, typer.Option(help="The images: an images.csv.")] = None,
     split: Annotated[str | None, typer.Option(help="Use only this split of the manifest.")] = None,
     probe: Annotated[
@@ -117,7 +127,7 @@ def evaluate(
         "fars": far or evaluation.FARS, "flip": flip, "templates": templates, "identify": identify,
         "slice_by": slice_by or (), "failures": failures, "before": before, "before_backbone": before_backbone,
         "thresholds": thresholds, "pairs": pairs, "gallery_model": gallery_model, "gallery_backbone": gallery_backbone,
-        "extrapolate": extrapolate or (),
+        "extrapolate": extrapolate or (), "input_mean": input_mean, "input_std": input_std,
         "door": _door(recommend, daily_attempts, impostor_share, max_false_accepts_per_year, gallery_size, into),
     }  # fmt: skip
     evaluation.check_arguments(arguments, _as_option)

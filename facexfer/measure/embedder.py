@@ -28,6 +28,10 @@ from facexfer.runtime import prepare_cpu
 
 _CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "FusedConv")
 _SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
+_ALREADY_NORMALISED = (
+    "expected --input-mean and --input-std only for an ONNX file that wants its pixels normalised, this takes them as "
+    "they are; leave both out"
+)
 
 
 class Embedder(Protocol):
@@ -78,20 +82,28 @@ class TorchEmbedder:
 
 
 class OnnxEmbedder:
-    """An ONNX file with the normalisation inside as an `Embedder`.
+    """An ONNX file as an `Embedder`.
 
     Args:
         path: The file, as `facexfer.deploy.onnx_export` writes it.
         provider: Of onnxruntime; None takes the best one that works here, and reports it once.
         threads: How many; None lets onnxruntime choose.
+        normalisation: (2, 3), the mean and the standard deviation of each channel in grey levels, by which the file
+            wants its pixels normalised; None for a file that normalises them itself.
 
     Raises:
         InputError: If onnxruntime cannot read it, its input is no (N, 3, H, W) of a fixed size, or of a type that does
-            not hold pixels, or nothing in the graph normalises them: embeddings of pixels as they are would be wrong
-            without looking so. Whole numbers can only be pixels.
+            not hold pixels, or pixels would be normalised twice or not at all: such embeddings would be wrong without
+            looking so. Whole numbers can only be pixels.
     """
 
-    def __init__(self, path: Path, provider: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        provider: str | None = None,
+        threads: int | None = None,
+        normalisation: np.ndarray | None = None,
+    ) -> None:
         self.name = path.name
         self._session = OnnxSession(path, [provider or choose_provider()], threads)
         self.fingerprint = onnx_digest(path, self._session.model)
@@ -101,11 +113,16 @@ class OnnxEmbedder:
                 f"{path}: expected a fixed height and width, got [{height}, {width}]; export it with a fixed size"
             )
         # Whole numbers can only be pixels.
-        if not self._session.takes_integers and not _normalises(self._session.model):
+        takes_pixels = self._session.takes_integers or _normalises(self._session.model)
+        if not takes_pixels and normalisation is None:
             raise InputError(
                 f"{path}: expected an ONNX file that normalises pixels itself, this one wants them normalised; add "
-                "--backbone NAME, of which it is a file (facexfer inspect tells)"
+                "--input-mean and --input-std, in grey levels (127.5 and 127.5 for most face networks), or --backbone "
+                "NAME if it is a file of a known network (facexfer inspect tells)"
             )
+        if takes_pixels and normalisation is not None:
+            raise InputError(f"{path}: {_ALREADY_NORMALISED}")
+        self._normalisation = normalisation
         self.input_size = (height, width)
         self._batch = CPU_BATCH if self._session.provider == CPU else None
 
@@ -117,7 +134,11 @@ class OnnxEmbedder:
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
-        return self._session.run(crops.transpose(0, 3, 1, 2), self._batch)
+        images = crops.transpose(0, 3, 1, 2)
+        if self._normalisation is not None:
+            mean, std = self._normalisation[..., None, None]
+            images = (images - mean) / std
+        return self._session.run(images, self._batch)
 
 
 def _normalises(model: Any) -> bool:
@@ -150,7 +171,14 @@ Model: TypeAlias = str | Path | BackboneModule | Embedder
 """Whatever a user calls a model: see `load`."""
 
 
-def load(model: Model, backbone: str | None = None, *, flip: bool = False) -> Embedder:
+def load(
+    model: Model,
+    backbone: str | None = None,
+    *,
+    flip: bool = False,
+    input_mean: float | Sequence[float] | None = None,
+    input_std: float | Sequence[float] | None = None,
+) -> Embedder:
     """Open whatever a user calls a model.
 
     Args:
@@ -159,6 +187,9 @@ def load(model: Model, backbone: str | None = None, *, flip: bool = False) -> Em
             what this function gave.
         backbone: The network's name, needed for foreign weights alone.
         flip: Add the embedding of the mirrored crop.
+        input_mean: In grey levels, for all channels or for red, green and blue: what an ONNX file that does not
+            normalise its pixels itself wants subtracted from them. InsightFace calls it so, too.
+        input_std: What they are then divided by.
 
     Returns:
         The embedder: ``embed(crops)`` maps (N, H, W, 3) uint8 RGB to (N, D) float32; a torch network's has `network`.
@@ -174,8 +205,31 @@ def load(model: Model, backbone: str | None = None, *, flip: bool = False) -> Em
         Traceback (most recent call last):
         facexfer.errors.InputError: no-run: expected a run folder, an ONNX file or weights, found none; ...
     """
-    embedder = _open(model, backbone)
+    normalisation = _normalisation(input_mean, input_std)
+    embedder = _open(model, backbone) if normalisation is None else _open_raw(model, backbone, normalisation)
     return FlipEmbedder(embedder) if flip else embedder
+
+
+def _normalisation(mean: float | Sequence[float] | None, std: float | Sequence[float] | None) -> np.ndarray | None:
+    if mean is None and std is None:
+        return None
+    given = [np.atleast_1d(np.array(np.nan if value is None else value, np.float32)) for value in (mean, std)]
+    if any(len(value) not in (1, 3) or not np.isfinite(value).all() for value in given) or given[1].min() <= 0:
+        raise InputError(
+            f"expected one number or three after both --input-mean and --input-std, the latter positive, got {mean} "
+            f"and {std}; most face networks want 127.5 and 127.5"
+        )
+    return np.stack([np.broadcast_to(value, 3) for value in given])
+
+
+def _open_raw(model: Model, backbone: str | None, normalisation: np.ndarray) -> Embedder:
+    """Open an ONNX file that leaves it to others to normalise pixels."""
+    if backbone is None and isinstance(model, str | Path):
+        path = Path(model)
+        if path.is_file() and file_form(path) == "onnx":
+            return OnnxEmbedder(path, normalisation=normalisation)
+    opened = _open(model, backbone)
+    raise InputError(f"{opened.name}: {_ALREADY_NORMALISED}")
 
 
 def _open(model: Model, backbone: str | None) -> Embedder:

@@ -36,7 +36,7 @@ _SOURCES = ("model", "embeddings", "scores")
 _BELONGS = {
     "model": (
         "images", "backbone", "split", "probe", "gallery", "slice_by", "before", "before_backbone", "pairs", "flip",
-        "failures", "gallery_model", "gallery_backbone",
+        "failures", "gallery_model", "gallery_backbone", "input_mean", "input_std",
     ),
     "embeddings": ("labels", "gallery_embeddings", "gallery_labels"),
     "scores": ("distances",),
@@ -114,6 +114,8 @@ def evaluate(
     pairs: str | Path | None = None,
     extrapolate: Sequence[float] = (),
     door: Door | None = None,
+    input_mean: float | Sequence[float] | None = None,
+    input_std: float | Sequence[float] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Measure TAR at FAR over all pairs, exactly: of a model on images, of embeddings, or of scores.
@@ -148,6 +150,8 @@ def evaluate(
         extrapolate: False accept rates below what the pairs support: extreme value theory on the impostor tail, never
             mixed with what is measured.
         door: How the network will be used: recommend a threshold for it.
+        input_mean: Of an ONNX file that does not normalise pixels itself, as in `facexfer.load`.
+        input_std: Likewise.
         say: Shows a line about what is left out.
 
     Returns:
@@ -177,6 +181,9 @@ def evaluate(
             raise InputError(f"expected one CSV, or genuine and impostor scores, got {len(scores)}; genuine first")
         read = read_scores(scores[0], scores[1] if len(scores) == 2 else None, distances)
         return Evaluation(evaluate_scores(read, Request(targets, known)))
+    if input_mean is not None or input_std is not None:
+        assert model is not None
+        model, backbone = load(model, backbone, input_mean=input_mean, input_std=input_std), None
     if isinstance(images, np.ndarray):
         assert model is not None
         embeddings = embed_array(load(model, backbone, flip=flip), images)

@@ -81,8 +81,12 @@ def test_a_file_that_differs_is_not_written(network, tmp_path: Path, monkeypatch
 
 
 def test_a_file_that_wants_normalised_pixels_is_no_embedder_by_itself() -> None:
-    with pytest.raises(InputError, match="expected an ONNX file that normalises pixels itself.* add --backbone NAME"):
-        load(shared("weights/mobilefacenet-relu6.onnx"))
+    file = shared("weights/mobilefacenet-relu6.onnx")
+    with pytest.raises(InputError, match="expected an ONNX file that normalises pixels itself.* or --backbone NAME"):
+        load(file)
+    crops = np.stack([read_crop(shared("data/lfw-nirsim") / crop) for crop in CROPS])
+    told = load(file, input_mean=[123.675, 116.28, 103.53], input_std=[58.395, 57.12, 57.375]).embed(crops)
+    np.testing.assert_allclose(told, load(file, "mobilefacenet_relu6").embed(crops), atol=1e-4)
 
 
 def test_a_file_of_a_fixed_batch_embeds_any_number_of_crops(exported, tmp_path: Path) -> None:

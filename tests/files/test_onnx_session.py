@@ -54,6 +54,37 @@ def test_what_cannot_be_fed_is_one_line(tmp_path: Path, facts: dict[str, Any], m
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("given", ["FLOAT", "FLOAT16"])
+def test_a_file_without_normalisation_is_told_its_own(tmp_path: Path, given: str) -> None:
+    file = small_onnx(tmp_path / "m.onnx", getattr(TensorProto, given), normalise=False)
+    embedder = load(file, input_mean=127.5, input_std=[127.5] * 3, flip=True)
+    both = expected(CROPS) + expected(CROPS[:, :, ::-1])
+    np.testing.assert_allclose(embedder.embed(CROPS), both, atol=1e-3 if given == "FLOAT" else 0.2)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        (127.5, None, "after both --input-mean and --input-std, the latter positive, got 127.5 and None"),
+        (127.5, 0, "the latter positive, got 127.5 and 0"),
+        (float("nan"), 128, "the latter positive, got nan and 128"),
+        ([127.5, 127.5], [128], r"one number or three .* got \[127.5, 127.5\]"),
+    ],
+)
+def test_half_a_normalisation_is_refused(tmp_path: Path, mean: Any, std: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(small_onnx(tmp_path / "m.onnx", normalise=False), input_mean=mean, input_std=std)
+
+
+@pytest.mark.parametrize("given", ["FLOAT", "UINT8"])
+def test_pixels_are_not_normalised_twice(tmp_path: Path, given: str) -> None:
+    file = small_onnx(tmp_path / "m.onnx", getattr(TensorProto, given))
+    with pytest.raises(InputError, match=r"m\.onnx: expected --input-mean .* takes them as they are; leave both out"):
+        load(file, input_mean=127.5, input_std=127.5)
+    with pytest.raises(InputError, match="m.onnx: expected --input-mean .* leave both out"):
+        load(load(file), input_mean=127.5, input_std=127.5)
+
+
 def test_whole_numbers_need_no_visible_normalisation(tmp_path: Path) -> None:
     assert load(small_onnx(tmp_path / "m.onnx", TensorProto.UINT8, normalise=False)).embed(CROPS).shape == (5, 4)
 

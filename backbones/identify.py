@@ -15,6 +15,7 @@ from facexfer.backbones.checkpoints.mxnet import left_out, mxnet_extras, mxnet_f
 from facexfer.backbones.checkpoints.mxnet_params import read_mxnet_params
 from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
 from facexfer.backbones.checkpoints.onnx_match import Match, match_graph
+from facexfer.backbones.checkpoints.onnx_order import UsedInOrder
 from facexfer.backbones.checkpoints.onnx_weights import own_facts
 from facexfer.backbones.checkpoints.torch_files import read_content, read_metadata
 from facexfer.backbones.known_networks import known_networks, mbf_of_graph, mbfs_of_shapes
@@ -175,7 +176,7 @@ def _network_of_graph(graph: OnnxGraph) -> tuple[BackboneModule | None, Match]:
     convolutions = sum(node.op == "conv" for node in graph.nodes.values())
     found: list[tuple[BackboneModule, Match]] = []
     for network in known_networks():
-        if sum(isinstance(module, nn.Conv2d) for module in network.modules()) == convolutions:
+        if isinstance(network, UsedInOrder) or _convolutions(network) == convolutions:
             with contextlib.suppress(InputError):
                 found.append((network, match_graph(network, graph)))
     # InsightFace's networks by MXNet and by torch compute alike; what tells them apart is the normalisation.
@@ -191,6 +192,10 @@ def _network_of_graph(graph: OnnxGraph) -> tuple[BackboneModule | None, Match]:
         with contextlib.suppress(InputError):
             return relative, match_graph(relative, graph)
     return None, Match()
+
+
+def _convolutions(network: BackboneModule) -> int:
+    return sum(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
 def _facts(

@@ -10,6 +10,7 @@ from facexfer.files.onnx_parts import onnx_digest
 from facexfer.files.packs import PACKS, find_pack
 
 _RESEARCH = "non-commercial research only"
+_EDGEFACE = "EdgeFace, Idiap Research Institute, https://huggingface.co/Idiap"
 _INSIGHTFACE = "InsightFace model zoo, https://github.com/deepinsight/insightface/tree/master/model_zoo"
 
 
@@ -64,6 +65,17 @@ SOURCES = (
         _RESEARCH,
         "mobilefacenet",
         "b151f97e392e68cb540fb9710a91a574a4187d491eeda77d1c1799ae6dc3b82b",
+    ),
+    *(
+        WeightSource(f"{name}.pt", _EDGEFACE, "CC BY-NC-SA 4.0, non-commercial", name)
+        for name in ("edgeface_xxs", "edgeface_xs_gamma_06", "edgeface_s_gamma_05", "edgeface_base")
+    ),
+    WeightSource(
+        "edgeface_s_gamma_05.onnx",
+        f"{_EDGEFACE}, as ONNX",
+        "CC BY-NC-SA 4.0, non-commercial",
+        "edgeface_s_gamma_05",
+        "9fd80dbbb5a839698631df655cdfcd7d9ae9270f801642ab99cf97be685d6a16",
     ),
     WeightSource(
         "068.ckpt",

@@ -209,12 +209,14 @@ class MethodSection(BaseModel):
 
 
 class OptimizerSection(Section):
-    """SGD with the paper's step schedule."""
+    """SGD, or AdamW, with the paper's step schedule."""
 
+    name: Literal["sgd", "adamw"] = "sgd"
+    """AdamW is for networks without BatchNorm, such as EdgeFace; its rates are some hundred times smaller."""
     learning_rate: float = Field(default=0.01, gt=0)
     """At the start of the run; a method may start a later stage at a part of it."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of SGD."""
+    """Of SGD; of AdamW its first beta."""
     batch_size: int = Field(default=64, ge=1)
     """Images per step over all devices together."""
     epochs: float | None = Field(default=None, ge=0)

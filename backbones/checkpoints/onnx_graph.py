@@ -18,7 +18,7 @@ from facexfer.files.onnx_parts import read_onnx
 
 # Operators that pass their first input on.
 _PASSING = ("Identity", "Dropout", "Cast")
-_WEIGHTED = {"Conv": 1, "Gemm": 1, "MatMul": 1, "BatchNormalization": 1, "PRelu": 1}
+_WEIGHTED = ("Conv", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "PRelu")
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 # What a damaged file makes onnx and numpy raise.
 _DAMAGE = (
@@ -32,13 +32,13 @@ class GraphNode:
     """One operator.
 
     Attributes:
-        op: ``conv``, ``linear``, ``batch_norm``, ``prelu``, ``relu``, ``clip``, ``flatten``, ``add`` (of two computed
-            values), ``affine`` (arithmetic with one constant) or ONNX's own name of anything else.
+        op: ``conv``, ``linear``, ``batch_norm``, ``layer_norm``, ``prelu``, ``relu``, ``clip``, ``flatten``, ``add``
+            (of two computed values), ``affine`` (arithmetic with one constant) or ONNX's own name of anything else.
         name: For errors.
         inputs: Names of the computed inputs.
         arrays: The constants by role: ``weight`` (C_out, C_in / groups, kH, kW) or (D_out, D_in), ``bias``, ``mean``,
             ``variance``, ``scale``, ``slope`` (C,); an affine node has ``scale`` and ``shift``.
-        attributes: ``stride``, ``padding``, ``groups``, ``eps``, ``limits``.
+        attributes: ``stride``, ``padding``, ``groups``, ``eps``, ``limits``; of an affine node ONNX's ``operator``.
     """
 
     op: str
@@ -131,7 +131,7 @@ def _read(model: Any, path: Path) -> OnnxGraph:
             aliases[proto.output[0]] = names[0]
             if names[0] in constants:
                 constants[proto.output[0]] = constants[names[0]]
-        elif all(name in constants for name in names if name) and proto.op_type in _FOLDED:
+        elif _is_constant(proto.op_type, [constants.get(name) for name in names if name], attributes):
             constants[proto.output[0]] = _FOLDED[proto.op_type]([constants[name] for name in names], attributes)
         else:
             nodes[proto.output[0]] = _canonical(proto, names, attributes, constants)
@@ -182,7 +182,21 @@ def _constant(attributes: dict[str, Any]) -> np.ndarray:
     return np.asarray(next(iter(attributes.values())))
 
 
-# Shape arithmetic on constants that exporters leave in the file.
+def _is_constant(op: str, arrays: list[np.ndarray | None], attributes: dict[str, Any]) -> bool:
+    if op not in _FOLDED or any(array is None for array in arrays):
+        return False
+    # A table of positions goes through a layer of its own.
+    weight = arrays[1] if op == "Conv" else None
+    return weight is None or (weight.shape[2:] == (1, 1) and attributes.get("group", 1) == 1)
+
+
+def _pointwise(arrays: list[np.ndarray], _: dict[str, Any]) -> np.ndarray:
+    maps, weight, *bias = arrays
+    made: np.ndarray = np.einsum("nchw,dc->ndhw", maps, weight[:, :, 0, 0], dtype=np.float64)
+    return np.asarray(made + bias[0][:, None, None]) if bias else made
+
+
+# Arithmetic on constants that exporters leave in the file.
 _FOLDED: dict[str, Any] = {
     "Reshape": lambda arrays, _: arrays[0].reshape([int(side) for side in arrays[1]]),
     "Unsqueeze": lambda arrays, attributes: np.expand_dims(
@@ -190,6 +204,7 @@ _FOLDED: dict[str, Any] = {
     ),
     "Transpose": lambda arrays, attributes: arrays[0].transpose(attributes.get("perm")),
     "Neg": lambda arrays, _: -arrays[0],
+    "Conv": _pointwise,
 }
 
 
@@ -243,6 +258,8 @@ def _weighted(
     if op == "BatchNormalization":
         known = dict(zip(("scale", "bias", "mean", "variance"), arrays, strict=True))
         return GraphNode("batch_norm", name, inputs, known, {"eps": float(attributes.get("epsilon", 1e-5))})
+    if op == "LayerNormalization":
+        return GraphNode("layer_norm", name, inputs, dict(zip(("scale", "bias"), arrays, strict=False)))
     return GraphNode("prelu", name, inputs, {"slope": arrays[0].ravel()})
 
 
@@ -259,7 +276,7 @@ def _affine(op: str, name: str, inputs: tuple[str, ...], given: list[np.ndarray 
         "Div": (one / np.where(constant == 0, np.nan, constant), zero),
     }
     scale, shift = meaning[op]
-    return GraphNode("affine", name, inputs, {"scale": scale, "shift": shift})
+    return GraphNode("affine", name, inputs, {"scale": scale, "shift": shift}, {"operator": op})
 
 
 def _with_bias(nodes: dict[str, GraphNode]) -> Iterator[tuple[str, GraphNode]]:

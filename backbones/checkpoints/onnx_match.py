@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from facexfer.backbones.checkpoints.onnx_graph import GraphNode, OnnxGraph
+from facexfer.backbones.checkpoints.onnx_order import UsedInOrder, constants_in_order
 from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
 from facexfer.backbones.parts.leaf_tracer import LeafTracer
 from facexfer.errors import InputError
@@ -58,6 +59,8 @@ def match_graph(network: nn.Module, graph: OnnxGraph) -> Match:
     Raises:
         InputError: If the graphs differ; the error names the first place from the output where they do.
     """
+    if isinstance(network, UsedInOrder):
+        return _match_order(network, graph)
     traced = LeafTracer().trace(network)
     output = next(node for node in traced.nodes if node.op == "output").args[0]
     assert isinstance(output, fx.Node)
@@ -66,6 +69,19 @@ def match_graph(network: nn.Module, graph: OnnxGraph) -> Match:
     walk = _Walk(network, graph)
     walk.follow(output, graph.outputs[0])
     return walk.match
+
+
+def _match_order(network: UsedInOrder, graph: OnnxGraph) -> Match:
+    match = Match()
+    first = next((node for node in graph.nodes.values() if node.op == "conv"), None)
+    if first is None:
+        raise GraphMismatchError("expected a convolution, got none; is it another network?", 0)
+    match.mean, match.scale = _normalisation(graph, first.inputs[0])
+    found = constants_in_order(network, graph, first.inputs[0])
+    if isinstance(found, str):
+        raise GraphMismatchError(f"{found}; is it another network?", 0)
+    match.entries = {name: torch.from_numpy(np.array(array, dtype=np.float32)) for name, array in found.items()}
+    return match
 
 
 class _Walk:
@@ -90,7 +106,7 @@ class _Walk:
             else:
                 # The networks have no other methods than flatten.
                 value, ours = self._expect("flatten", "a flatten", value).inputs[0], _input(ours)
-        self._normalisation(value)
+        self.match.mean, self.match.scale = _normalisation(self._graph, value)
 
     def _follow_sum(self, ours: fx.Node, value: str) -> None:
         theirs = self._expect("add", f"the sum '{ours.name}'", value)
@@ -212,23 +228,28 @@ class _Walk:
             f"expected {wanted} for our {what}, got {got}; is it another network?", len(self._seen)
         )
 
-    def _normalisation(self, value: str) -> None:
-        scale: Any = np.ones(1)
-        shift: Any = np.zeros(1)
-        normalised = False
-        while value != self._graph.input:
-            theirs = self._graph.nodes.get(value)
-            if theirs is None or theirs.op != "affine" or theirs.arrays["scale"].size not in (1, 3):
-                raise self._mismatch("input", "the input or a normalisation by constants", value)
-            shift = shift + scale * theirs.arrays["shift"].ravel().astype(np.float64)
-            scale = scale * theirs.arrays["scale"].ravel().astype(np.float64)
-            value = theirs.inputs[0]
-            normalised = True
-        if normalised:
-            if not (np.isfinite(scale).all() and np.isfinite(shift).all() and (scale != 0).all()):
-                raise GraphMismatchError("expected a finite normalisation, got one that is not; the file is damaged", 0)
-            self.match.scale = tuple(float(each) for each in np.broadcast_to(scale, (3,)))
-            self.match.mean = tuple(float(each) for each in np.broadcast_to(-shift / scale, (3,)))
+
+def _normalisation(graph: OnnxGraph, value: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """The mean and scale of each channel that lead from the input to a value; None and None if it is the input."""
+    scale: Any = np.ones(1)
+    shift: Any = np.zeros(1)
+    if value == graph.input:
+        return None, None
+    while value != graph.input:
+        theirs = graph.nodes.get(value)
+        if theirs is None or theirs.op != "affine" or theirs.arrays["scale"].size not in (1, 3):
+            got = "the input" if theirs is None else f"{theirs.op} at node '{theirs.name}'"
+            raise GraphMismatchError(
+                f"expected the input or a normalisation by constants for our input, got {got}; is it another network?",
+                len(graph.nodes),
+            )
+        shift = shift + scale * theirs.arrays["shift"].ravel().astype(np.float64)
+        scale = scale * theirs.arrays["scale"].ravel().astype(np.float64)
+        value = theirs.inputs[0]
+    if not (np.isfinite(scale).all() and np.isfinite(shift).all() and (scale != 0).all()):
+        raise GraphMismatchError("expected a finite normalisation, got one that is not; the file is damaged", 0)
+    means, scales = np.broadcast_to(-shift / scale, (3,)), np.broadcast_to(scale, (3,))
+    return tuple(float(each) for each in means), tuple(float(each) for each in scales)
 
 
 def _input(node: fx.Node) -> fx.Node:

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from facexfer.backbones.parts.info import BackboneModule
+from facexfer.networks.batchnorm import has_batchnorm
 from facexfer.recipe import OptimizerSection
 from facexfer.transfer.objective import CLASSIFICATION
 
@@ -150,11 +152,28 @@ def warn_of_small_batches(backbone: nn.Module, settings: OptimizerSection, image
     Returns:
         One warning, or none.
     """
-    has_batchnorm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in backbone.modules())
-    if not has_batchnorm or settings.frozen_batchnorm or settings.sync_batchnorm or images >= _SMALLEST_BATCH:
+    if not has_batchnorm(backbone) or images >= _SMALLEST_BATCH or settings.frozen_batchnorm or settings.sync_batchnorm:
         return []
     return [
         f"BatchNorm sees {images} images per pass, fewer than {_SMALLEST_BATCH}: its statistics are noise; raise "
         "optimizer.batch_size, lower optimizer.accumulate, set optimizer.frozen_batchnorm = true (or "
         "optimizer.sync_batchnorm = true with several ranks)"
+    ]
+
+
+def warn_of_sgd(backbone: BackboneModule, settings: OptimizerSection) -> list[str]:
+    """Warn of SGD on a network whose layers have no size of their own to be kept at.
+
+    Args:
+        backbone: What is trained.
+        settings: Which optimizer trains it.
+
+    Returns:
+        One warning, or none.
+    """
+    if has_batchnorm(backbone) or settings.name != "sgd":
+        return []
+    return [
+        f"{backbone.info.name} has no BatchNorm, and SGD at a usual rate can destroy such a network; take "
+        "optimizer.name = adamw with optimizer.learning_rate = 1e-4"
     ]

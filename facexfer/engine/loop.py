@@ -12,7 +12,7 @@ from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.training_set import TrainingSet
 from facexfer.engine.companion_targets import companion_targets
 from facexfer.engine.companions import ShownCompanions, describe_companions, shows_companions
-from facexfer.engine.diagnosis import warn_of_small_batches
+from facexfer.engine.diagnosis import warn_of_sgd, warn_of_small_batches
 from facexfer.engine.evaluation import Evaluation
 from facexfer.engine.gradients import clip_gradients, compute_gradients
 from facexfer.engine.inputs import Inputs
@@ -27,7 +27,7 @@ from facexfer.engine.stage import choose_reference, make_average, make_head, mak
 from facexfer.engine.step import StepCallback, TrainedStep
 from facexfer.errors import DivergedError, InputError, RunError
 from facexfer.heads import Head
-from facexfer.networks.batchnorm import recalibrate_batchnorm
+from facexfer.networks.batchnorm import has_batchnorm, recalibrate_batchnorm
 from facexfer.networks.interpolation import interpolate_weights
 from facexfer.networks.synced_batchnorm import sync_batchnorm
 from facexfer.transfer.objective import Objective
@@ -110,7 +110,7 @@ class Training:
         settings = self.recipe.optimizer
         if settings.source_share > 0:
             interpolate_weights(backbone, self.source, settings.source_share)
-        if settings.source_share > 0 or settings.final_batchnorm:
+        if (settings.source_share > 0 or settings.final_batchnorm) and has_batchnorm(backbone):
             self.log.say("measuring the trained network's BatchNorm statistics on the training images")
             recalibrate_batchnorm(backbone, self.setup.task.plain_training_set, self.recipe.source.variance_floor)
 
@@ -130,7 +130,8 @@ class Training:
         self.backbone = copy.deepcopy(self.source)
         if settings.sync_batchnorm and self.fabric.world_size > 1:
             sync_batchnorm(self.backbone)
-        for warning in warn_of_small_batches(self.backbone, settings, self.setup.batches.images_a_pass):
+        small = warn_of_small_batches(self.backbone, settings, self.setup.batches.images_a_pass)
+        for warning in [*small, *warn_of_sgd(self.backbone, settings)]:
             self.log.say(f"warning: {warning}")
         self.head = make_head(self.setup, None if targets is None else targets.embeddings)
         self.trained = nn.ModuleDict({"backbone": self.backbone, "head": self.head})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from facexfer.backbones import create_backbone
 from facexfer.backbones.parts.info import BackboneModule
-from facexfer.networks.batchnorm import recalibrate_batchnorm, revive_on
+from facexfer.networks.batchnorm import has_batchnorm, recalibrate_batchnorm, revive_on
 from facexfer.recipe import SourceSection
 from facexfer.tasks.task import Task
 
@@ -44,6 +44,8 @@ def settle_source(source: BackboneModule, settings: SourceSection, task: Task, s
         revive_on(source, task.plain_training_set if own is None else own)
     # Left folded on request, it must not refuse to train.
     source.folded = ()
-    if settings.recalibrate_batchnorm:
+    if settings.recalibrate_batchnorm and not has_batchnorm(source):
+        say(f"{source.info.name} has no BatchNorm whose statistics could be measured again")
+    elif settings.recalibrate_batchnorm:
         say("measuring the BatchNorm statistics on the images of the batches")
         recalibrate_batchnorm(source, task.in_batches, settings.variance_floor)

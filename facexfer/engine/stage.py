@@ -152,7 +152,7 @@ def make_average(network: nn.Module, decay: float) -> AveragedModel:
 def make_optimizer(
     objective: Objective, stage: Stage, settings: OptimizerSection, source: nn.Module
 ) -> torch.optim.Optimizer:
-    """Make the optimizer of a stage over the objective's groups: SGD, or what the stage makes itself.
+    """Make the optimizer of a stage over the objective's groups: the recipe's, or what the stage makes itself.
 
     Args:
         objective: What is trained.
@@ -161,6 +161,8 @@ def make_optimizer(
         source: The network that the backbone started from.
     """
     groups, rate = cast(Any, objective.parameter_groups(stage)), settings.learning_rate * stage.rate_factor
+    if stage.make_optimizer is None and settings.name == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=(settings.momentum, 0.999))
     if stage.make_optimizer is None:
         return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum)
     sources: dict[Tensor, Tensor] = dict(zip(objective.backbone.parameters(), source.parameters(), strict=True))

@@ -17,6 +17,7 @@ from facexfer.engine.source import make_source
 from facexfer.engine.step import StepCallback
 from facexfer.errors import InputError
 from facexfer.heads import check_head
+from facexfer.networks.batchnorm import has_batchnorm
 from facexfer.plugins import load_plugins
 from facexfer.recipe import Recipe, as_recipe
 from facexfer.runs.folder import RunFolder
@@ -109,6 +110,16 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
         raise InputError(
             f"expected source.recalibrate_batchnorm = true for {recipe.method.name}, which does nothing else, got "
             "false; set it"
+        )
+    if not stages and not has_batchnorm(source):
+        raise InputError(
+            f"expected a network with BatchNorm for {recipe.method.name}, {source.info.name} has none; take another "
+            "method"
+        )
+    if recipe.optimizer.name != "sgd" and any(stage.make_optimizer is not None for stage in stages):
+        raise InputError(
+            f'expected optimizer.name = "sgd" for {recipe.method.name}, which is a form of SGD, got '
+            f"{recipe.optimizer.name}; leave it out"
         )
     check_needs(stages, task, source)
     check_head_start(recipe, stages, task)

@@ -277,6 +277,26 @@ def test_batchnorm_alone_takes_no_step_and_needs_no_label(
         train(make(manifest, companions=None, method={"name": "adabn"}, **still), tmp_path / "third", resume=False)
 
 
+def test_a_network_without_batchnorm_is_trained_with_adamw(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = {"backbone": "edgeface_xxs"}
+    recipe = make(manifest, source=source, optimizer={"name": "adamw", "learning_rate": 1e-5, "final_batchnorm": True})
+    train(recipe, tmp_path / "run", resume=False)
+    said = capsys.readouterr().out
+    assert "edgeface_xxs has no BatchNorm whose statistics could be measured again" in " ".join(said.split())
+    assert "measuring" not in said.replace("measuring the trained network\n", "")
+    assert all(0 < losses["maps"] < 20 and 0 < losses["companion"] < 2 for losses in losses_of(tmp_path / "run"))
+    assert load_backbone(tmp_path / "run").info.name == "edgeface_xxs"
+    assert "SGD" not in said
+    train(make(manifest, source=source, optimizer={"learning_rate": 1e-9}), tmp_path / "sgd", resume=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "warning: edgeface_xxs has no BatchNorm, and SGD at a usual rate can destroy such a network; take" in said
+    alone = {"source": source, "method": {"name": "adabn"}, "optimizer": {"iterations": None, "epochs": 0}}
+    with pytest.raises(InputError, match="expected a network with BatchNorm for adabn, edgeface_xxs has none; take"):
+        train(make(manifest, companions=None, **alone), tmp_path / "other", resume=False)
+
+
 def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(
     make: Callable[..., Any], manifest: Path, tmp_path: Path
 ) -> None:

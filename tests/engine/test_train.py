@@ -143,6 +143,34 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(
     assert_same_run(tmp_path / "run", finished)
 
 
+def test_adamw_moves_each_weight_by_the_rate_and_resumes(
+    make: Callable[..., Any],
+    tmp_path: Path,
+    stop_at: Callable[[int], Any],
+    assert_same_run: Callable[[Path, Path], None],
+) -> None:
+    rate = 1e-5
+    recipe = make(method={"name": "l2"}, optimizer={"name": "adamw", "learning_rate": rate, "schedule": "cosine"})
+    seen: list[dict[str, torch.Tensor]] = []
+    train(
+        recipe,
+        tmp_path / "whole",
+        on_step=lambda step: seen.append({name: value.clone() for name, value in step.backbone.named_parameters()}),
+    )
+    moved = torch.cat([(seen[1][name] - seen[0][name]).abs().flatten() for name in seen[0]])
+    assert 0.5 * rate < moved.median()
+    assert moved.max() < 3 * rate
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", on_step=stop_at(2))
+    train(recipe, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_form_of_sgd_is_not_made_of_adamw(make: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='expected optimizer.name = "sgd" for spd, which is a form of SGD, got adamw'):
+        train(make(method={"name": "spd"}, optimizer={"name": "adamw"}), tmp_path / "run")
+
+
 def test_a_finished_run_is_left_alone(recipe: Recipe, finished: Path) -> None:
     before = {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()}
     result = train(recipe, finished, resume=True)

@@ -168,13 +168,22 @@ class CrossCovarianceAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, L, C) of L positions to the same shape."""
-        batch, positions, channels = features.shape
-        split = self.qkv(features).reshape(batch, positions, 3, self.heads, channels // self.heads)
-        query, key, value = split.permute(2, 0, 3, 4, 1).unbind(0)
-        alike = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).transpose(-2, -1)
-        mixed = (alike * self.temperature).softmax(dim=-1) @ value
-        mapped: Tensor = self.proj(mixed.permute(0, 3, 1, 2).reshape(batch, positions, channels))
+        query, key, value = (self._by_head(part) for part in self.qkv(features).chunk(3, dim=2))
+        alike = _unit(query) @ _unit(key).transpose(2, 3)
+        mixed = (alike * self.temperature).softmax(dim=3) @ value
+        mapped: Tensor = self.proj(mixed.flatten(1, 2).transpose(1, 2))
         return mapped
+
+    def _by_head(self, features: Tensor) -> Tensor:
+        """Map (N, L, C) to (N, heads, C / heads, L)."""
+        _, positions, channels = features.shape
+        return features.transpose(1, 2).reshape(-1, self.heads, channels // self.heads, positions)
+
+
+def _unit(features: Tensor) -> Tensor:
+    """What `torch.nn.functional.normalize` gives along the last axis, in operators that pnnx converts correctly."""
+    unit: Tensor = features / features.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return unit
 
 
 class AttentionBlock(nn.Module):

@@ -81,8 +81,14 @@ def advise(
     network = read_source(source, backbone)
     seen = None if visible_manifest is None else Path(visible_manifest)
     there = read_situation(Path(manifest), network.info.input_size, seen, modality, visible_modality)
-    missing = {way.name: way.missing(there) for way in WAYS}
+    missing = {way.name: way.missing(there, network) for way in WAYS}
     possible = tuple(way for way in WAYS if not missing[way.name])
+    if not possible:
+        # BatchNorm statistics alone need nothing else, where there is BatchNorm.
+        raise InputError(
+            f"{manifest}: expected labelled pictures, or photos in '{visible_modality}', since {network.info.name} has "
+            "no BatchNorm, got neither; add identities or --visible-manifest"
+        )
     rows = read_measured()
     own = first_of_each_set(rows, possible[0].recipes)
     measured = own or first_of_each_set(rows, possible[0].instead)

@@ -55,6 +55,8 @@ def _of_stages(stages: tuple[Stage, ...], there: Situation, source: Source) -> s
         found.append("nobody has pictures of both spectra in the training split of one manifest")
     if Need.SOURCE_IMAGES in needs and there.photos is None:
         found.append(f"no split of '{there.visible}' photos without a held-out person")
+    if not stages and not source.has_batchnorm:
+        found.append("the source has no BatchNorm")
     if Need.CLASSIFIER in needs and not source.has_classifier:
         found.append("the source came without its classifier")
     return "; ".join(found)

@@ -9,6 +9,7 @@ from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.backbones.sources import find_weights
 from facexfer.deploy.contract import CONTRACT, MODEL
 from facexfer.errors import InputError
+from facexfer.networks.batchnorm import has_batchnorm
 from facexfer.runs.folder import RunFolder
 
 
@@ -21,12 +22,14 @@ class Source:
         info: The network's facts.
         folded: How many BatchNorm layers the file has folded into convolutions; a run revives them first.
         has_classifier: Whether the classifier that it was trained with came along.
+        has_batchnorm: Whether it has BatchNorm at all.
     """
 
     weights: str
     info: BackboneInfo
     folded: int
     has_classifier: bool
+    has_batchnorm: bool = True
 
 
 def read_source(weights: str | Path, backbone: str | None = None) -> Source:
@@ -51,4 +54,6 @@ def read_source(weights: str | Path, backbone: str | None = None) -> Source:
     if name is None:
         raise InputError(f"{weights}: expected weights that tell their network, got others; give --backbone NAME")
     network = create_backbone(name, weights=weights)
-    return Source(str(weights), network.info, len(network.folded), network.classifier is not None)
+    return Source(
+        str(weights), network.info, len(network.folded), network.classifier is not None, has_batchnorm(network)
+    )

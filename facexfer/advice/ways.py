@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facexfer.advice.situation import Situation
+from facexfer.advice.source import Source
 
 Check = Callable[[Situation], str]
 """Says what is missing; nothing where it is there."""
@@ -90,9 +91,10 @@ class Way:
     differs: str = ""
     spectra: int = 1
 
-    def missing(self, there: Situation) -> str:
+    def missing(self, there: Situation, source: Source) -> str:
         """What is missing for it; nothing where it can be taken."""
-        return "; ".join(filter(None, (check(there) for check in self.needs)))
+        network = "" if self.epochs or source.has_batchnorm else "the source has no BatchNorm"
+        return "; ".join(filter(None, (*(check(there) for check in self.needs), network)))
 
 
 _HEAD = {"name": "arcface", "start": "class_means", "scale": 32.0, "margin": 0.3}

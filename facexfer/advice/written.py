@@ -12,6 +12,8 @@ from facexfer.advice.ways import Way
 from facexfer.recipe import Recipe, parse_recipe
 
 _EVALUATIONS = 4
+# Measured with EdgeFace: docs/experiments/edgeface.md.
+_WITHOUT_BATCHNORM = {"name": "adamw", "learning_rate": 1e-4}
 
 
 def recipe_values(way: Way, there: Situation, source: Source, measured: Measured | None) -> dict[str, Any]:
@@ -30,6 +32,10 @@ def recipe_values(way: Way, there: Situation, source: Source, measured: Measured
         The nested mapping that a recipe file holds.
     """
     sections = {name: dict(section) for name, section in way.sections.items()}
+    if not source.has_batchnorm:
+        sections.get("source", {}).pop("recalibrate_batchnorm", None)
+        optimizer = {**sections.get("optimizer", {}), **_WITHOUT_BATCHNORM}
+        sections["optimizer"] = {name: value for name, value in optimizer.items() if name != "final_batchnorm"}
     data = there.data.model_dump(mode="json", exclude_defaults=True)
     data["modality"] = there.data.modality
     if way.spectra > 1:

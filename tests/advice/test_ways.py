@@ -11,6 +11,7 @@ import facexfer
 from facexfer.advice.ways import WAYS, Way
 from facexfer.backbones import create_backbone
 from facexfer.data.manifest import FaceImage, read_manifest, write_manifest
+from facexfer.errors import InputError
 from facexfer.recipe import parse_recipe, read_recipe
 
 NETWORK = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
@@ -105,5 +106,23 @@ def test_both_spectra_are_trained_on_together_where_that_is_asked_for(tmp_path: 
     there = read_situation(write_small_set(tmp_path), (112, 112))
     (joint,) = [way for way in WAYS if way.name == "plain fine-tuning on both spectra"]
     source = Source("weights.pt", create_backbone(NETWORK).info, 0, False)
-    assert joint.missing(there) == ""
+    assert joint.missing(there, source) == ""
     assert recipe_values(joint, there, source, None)["data"]["modality"] == ["nir", "vis"]
+
+
+def test_a_network_without_batchnorm_gets_another_optimizer(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(create_backbone("edgeface_xxs").state_dict(), tmp_path / "source.pt")
+    manifest = face_set(tmp_path, SITUATIONS["CSD, unlabelled pictures and photos of others"])
+    advice = facexfer.advise(manifest, tmp_path / "source.pt", out=tmp_path / "recipe.toml")
+    assert advice.possible[0].name == "CSD, unlabelled pictures and photos of others"
+    assert advice.missing["BatchNorm statistics alone"] == advice.methods["adabn"] == "the source has no BatchNorm"
+    optimizer = advice.recipe.optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.schedule) == ("adamw", 1e-4, "cosine")
+    assert not optimizer.final_batchnorm
+    assert not advice.recipe.source.recalibrate_batchnorm
+    alone = face_set(tmp_path / "alone", SITUATIONS["BatchNorm statistics alone"])
+    with pytest.raises(
+        InputError, match="expected labelled pictures, or photos in 'vis', since edgeface_xxs has no Batch"
+    ):
+        facexfer.advise(alone, tmp_path / "source.pt")

@@ -94,6 +94,24 @@ def test_the_mirrored_image_is_inside(network, name, crops, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", [*NEEDED, "ncnn", "openvino"])
+def test_attention_and_layer_normalisation_are_converted(name, crops, tmp_path: Path) -> None:
+    if absent := set(RUNTIMES[name].needs) - versions(RUNTIMES[name].needs).keys():
+        pytest.skip(f"{RUNTIMES[name].install} brings {', '.join(sorted(absent))}, absent here")
+    torch.manual_seed(0)
+    network = create_backbone("edgeface_xs_gamma_06").eval()
+    for key, parameter in network.named_parameters():
+        # A fresh network scales what its blocks add by a millionth.
+        parameter.data.mul_(5e5 if "gamma" in key else 1)
+    export_onnx(network, tmp_path / "edgeface.onnx", opset=17)
+    original = make_original(network, tmp_path / "edgeface.onnx", None, False, lambda: crops)
+    files = RUNTIMES[name].convert(original, tmp_path, "fp32")
+    fixed_batch = RUNTIMES[name].fixed_batch
+    got = RuntimeEmbedder(choose_runtime(f"{name}:fp32"), tmp_path, files, (112, 112), fixed_batch).embed(crops)
+    assert np.linalg.norm(unit_length(got) - unit_length(load(network).embed(crops)), axis=1).max() < 1e-3
+
+
+@pytest.mark.slow
 def test_smaller_files_embed_nearly_as_the_network(
     converted, runtime, original, crops, expected, tmp_path: Path
 ) -> None:

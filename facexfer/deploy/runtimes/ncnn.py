@@ -46,7 +46,8 @@ class Ncnn:
         with tempfile.TemporaryDirectory() as folder_of_steps:
             place = Path(folder_of_steps)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # of TorchScript, which is what pnnx reads
+                # Of the age of TorchScript, which is what pnnx reads, and of sizes, which are fixed.
+                warnings.simplefilter("ignore")
                 original.trace(1).save(place / "network.pt")
             height, width = original.input_size
             words = [f"inputshape=[1,3,{height},{width}]f32", f"fp16={int(precision == 'fp16')}"]
@@ -69,7 +70,10 @@ class Ncnn:
         if threads is not None:
             options.num_threads = threads
         if network.load_param(str(file)) != 0 or network.load_model(str(file.with_suffix(".bin"))) != 0:
-            raise InputError(f"{file}: expected an ncnn model with its .bin next to it; export it again")
+            raise InputError(
+                f"{file}: expected an ncnn model of layers that ncnn knows, with its .bin next to it; export it again, "
+                "or ship it for another runtime"
+            )
 
         def embed(images: np.ndarray) -> np.ndarray:
             extractor = network.create_extractor()

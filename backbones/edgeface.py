@@ -355,7 +355,7 @@ class EdgeFace(BackboneModule):
             table = entries.pop(name).astype(np.float64)
             waves = _waves(*table.shape[1:])[0].flatten(1).double().numpy()
             known = np.concatenate([waves, np.ones((1, waves.shape[1]))])
-            found = np.linalg.lstsq(known.T, table.reshape(len(table), -1).T, rcond=None)[0].T
+            found = table.reshape(len(table), -1) @ np.linalg.pinv(known)
             layer = name.removesuffix("table") + "token_projection"
             entries[f"{layer}.weight"] = found[:, :-1, None, None]
             entries[f"{layer}.bias"] = found[:, -1]

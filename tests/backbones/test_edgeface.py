@@ -1,5 +1,6 @@
 """EdgeFace computes what timm's EdgeNeXt does, and comes in from its authors' files, from ONNX and from our exports."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -108,4 +109,12 @@ def test_another_network_is_refused_in_one_line(network: BackboneModule, tmp_pat
     weight.CopyFrom(onnx.numpy_helper.from_array(np.zeros(4, np.float32), weight.name))
     onnx.save(proto, file)
     with pytest.raises(InputError, match=r"expected 'head.fc.*bias' \(512,\), got \(4,\) at node"):
+        create_backbone(network.info.name, weights=file)
+
+
+def test_a_damaged_table_of_positions_is_refused(network: BackboneModule, tmp_path: Path) -> None:
+    damaged = copy.deepcopy(network)
+    damaged.stages[1].blocks[-1].pos_embd.token_projection.bias.data[3] = torch.nan
+    file = export_arcface(damaged, tmp_path / "m.onnx")
+    with pytest.raises(InputError, match=r"m\.onnx: .* not finite: stages.1.blocks.*token_projection.weight"):
         create_backbone(network.info.name, weights=file)

@@ -107,7 +107,13 @@ def test_attention_and_layer_normalisation_are_converted(name, crops, tmp_path: 
     original = make_original(network, tmp_path / "edgeface.onnx", None, False, lambda: crops)
     files = RUNTIMES[name].convert(original, tmp_path, "fp32")
     fixed_batch = RUNTIMES[name].fixed_batch
-    got = RuntimeEmbedder(choose_runtime(f"{name}:fp32"), tmp_path, files, (112, 112), fixed_batch).embed(crops)
+    embedder = RuntimeEmbedder(choose_runtime(f"{name}:fp32"), tmp_path, files, (112, 112), fixed_batch)
+    if name == "executorch":
+        # Version 1.5.1 converts it and then does not run it.
+        with pytest.raises(InputError, match="expected a program that ExecuTorch runs, .* ship it for another runtime"):
+            embedder.embed(crops)
+        return
+    got = embedder.embed(crops)
     assert np.linalg.norm(unit_length(got) - unit_length(load(network).embed(crops)), axis=1).max() < 1e-3
 
 

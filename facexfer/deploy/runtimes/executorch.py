@@ -87,7 +87,12 @@ class ExecuTorch:
             nonlocal network, loaded
             if loaded != (current := pool.take()):
                 network, loaded = load(), current
-            embeddings: np.ndarray = network.execute([torch.from_numpy(images)])[0].numpy().copy()
+            try:
+                embeddings: np.ndarray = network.execute([torch.from_numpy(images)])[0].numpy().copy()
+            except RuntimeError as error:
+                raise InputError(
+                    f"{file}: expected a program that ExecuTorch runs, got: {error}; ship it for another runtime"
+                ) from error
             return embeddings
 
         return embed

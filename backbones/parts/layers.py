@@ -1,4 +1,4 @@
-"""The one layer that MXNet face networks have and torch has not."""
+"""The one layer that MXNet face networks have and torch has not; and whether a network has BatchNorm at all."""
 
 import torch
 from torch import Tensor, nn
@@ -52,3 +52,13 @@ class FixedScaleBatchNorm1d(nn.modules.batchnorm._BatchNorm):
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim != 2:
             raise ValueError(f"expected embeddings (N, D), got shape {tuple(input.shape)}")
+
+
+def has_batchnorm(network: nn.Module) -> bool:
+    """Whether a network has BatchNorm at all.
+
+    Example:
+        >>> has_batchnorm(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))), has_batchnorm(nn.LayerNorm(8))
+        (True, False)
+    """
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

@@ -6,10 +6,10 @@ from pathlib import Path
 from facexfer.backbones import create_backbone
 from facexfer.backbones.identify import identify
 from facexfer.backbones.parts.info import BackboneInfo
+from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.backbones.sources import find_weights
 from facexfer.deploy.contract import CONTRACT, MODEL
 from facexfer.errors import InputError
-from facexfer.networks.batchnorm import has_batchnorm
 from facexfer.runs.folder import RunFolder
 
 

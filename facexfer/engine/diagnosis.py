@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from facexfer.backbones.parts.info import BackboneModule
-from facexfer.networks.batchnorm import has_batchnorm
+from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.recipe import OptimizerSection
 from facexfer.transfer.objective import CLASSIFICATION
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from facexfer.backbones.parts.carried import facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
+from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.data.training_set import TrainingSet
 from facexfer.engine.companion_targets import companion_targets
 from facexfer.engine.companions import ShownCompanions, describe_companions, shows_companions
@@ -27,7 +28,7 @@ from facexfer.engine.stage import choose_reference, make_average, make_head, mak
 from facexfer.engine.step import StepCallback, TrainedStep
 from facexfer.errors import DivergedError, InputError, RunError
 from facexfer.heads import Head
-from facexfer.networks.batchnorm import has_batchnorm, recalibrate_batchnorm
+from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.interpolation import interpolate_weights
 from facexfer.networks.synced_batchnorm import sync_batchnorm
 from facexfer.transfer.objective import Objective

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from facexfer.backbones import create_backbone
 from facexfer.backbones.parts.info import BackboneModule
-from facexfer.networks.batchnorm import has_batchnorm, recalibrate_batchnorm, revive_on
+from facexfer.backbones.parts.layers import has_batchnorm
+from facexfer.networks.batchnorm import recalibrate_batchnorm, revive_on
 from facexfer.recipe import SourceSection
 from facexfer.tasks.task import Task
 

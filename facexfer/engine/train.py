@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from facexfer.backbones.parts.info import BackboneModule
+from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.engine.best import BestMetric
 from facexfer.engine.companions import check_overlap, reads_companions, shows_companions
 from facexfer.engine.device_batches import make_batches
@@ -17,7 +18,6 @@ from facexfer.engine.source import make_source
 from facexfer.engine.step import StepCallback
 from facexfer.errors import InputError
 from facexfer.heads import check_head
-from facexfer.networks.batchnorm import has_batchnorm
 from facexfer.plugins import load_plugins
 from facexfer.recipe import Recipe, as_recipe
 from facexfer.runs.folder import RunFolder

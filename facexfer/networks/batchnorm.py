@@ -16,16 +16,6 @@ VARIANCE_FLOOR = 0.1
 """The default of `recalibrate_batchnorm` and of the recipe's ``source.variance_floor``."""
 
 
-def has_batchnorm(network: nn.Module) -> bool:
-    """Whether a network has BatchNorm at all.
-
-    Example:
-        >>> has_batchnorm(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))), has_batchnorm(nn.LayerNorm(8))
-        (True, False)
-    """
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
-
-
 def recalibrate_batchnorm(
     backbone: nn.Module, dataset: TrainingSet, variance_floor: float = VARIANCE_FLOOR, batch_size: int = 128
 ) -> None:

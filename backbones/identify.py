@@ -176,7 +176,9 @@ def _network_of_graph(graph: OnnxGraph) -> tuple[BackboneModule | None, Match]:
     convolutions = sum(node.op == "conv" for node in graph.nodes.values())
     found: list[tuple[BackboneModule, Match]] = []
     for network in known_networks():
-        if isinstance(network, UsedInOrder) or _convolutions(network) == convolutions:
+        ours = sum(isinstance(module, nn.Conv2d) for module in network.modules())
+        # Of what makes a table of positions, a graph holds the table.
+        if ours == convolutions or isinstance(network, UsedInOrder):
             with contextlib.suppress(InputError):
                 found.append((network, match_graph(network, graph)))
     # InsightFace's networks by MXNet and by torch compute alike; what tells them apart is the normalisation.
@@ -192,10 +194,6 @@ def _network_of_graph(graph: OnnxGraph) -> tuple[BackboneModule | None, Match]:
         with contextlib.suppress(InputError):
             return relative, match_graph(relative, graph)
     return None, Match()
-
-
-def _convolutions(network: BackboneModule) -> int:
-    return sum(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
 def _facts(

@@ -81,6 +81,14 @@ class OnnxGraph:
     flip: bool
 
 
+class GraphMismatchError(InputError):
+    """The graph is another network's."""
+
+    def __init__(self, message: str, depth: int) -> None:
+        super().__init__(message)
+        self.depth = depth
+
+
 def read_onnx_graph(path: Path) -> OnnxGraph:
     """Read a file.
 

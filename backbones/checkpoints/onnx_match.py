@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from facexfer.backbones.checkpoints.onnx_graph import GraphNode, OnnxGraph
+from facexfer.backbones.checkpoints.onnx_graph import GraphMismatchError, GraphNode, OnnxGraph
 from facexfer.backbones.checkpoints.onnx_order import UsedInOrder, constants_in_order
 from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
 from facexfer.backbones.parts.leaf_tracer import LeafTracer
-from facexfer.errors import InputError
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 _COMPUTING = (nn.Conv2d, nn.Linear)
@@ -33,14 +32,6 @@ class Match:
     folded: list[str] = field(default_factory=list)
     mean: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
-
-
-class GraphMismatchError(InputError):
-    """The graph is another network's."""
-
-    def __init__(self, message: str, depth: int) -> None:
-        super().__init__(message)
-        self.depth = depth
 
 
 def match_graph(network: nn.Module, graph: OnnxGraph) -> Match:
@@ -72,16 +63,13 @@ def match_graph(network: nn.Module, graph: OnnxGraph) -> Match:
 
 
 def _match_order(network: UsedInOrder, graph: OnnxGraph) -> Match:
-    match = Match()
     first = next((node for node in graph.nodes.values() if node.op == "conv"), None)
     if first is None:
         raise GraphMismatchError("expected a convolution, got none; is it another network?", 0)
-    match.mean, match.scale = _normalisation(graph, first.inputs[0])
+    mean, scale = _normalisation(graph, first.inputs[0], 0)
     found = constants_in_order(network, graph, first.inputs[0])
-    if isinstance(found, str):
-        raise GraphMismatchError(f"{found}; is it another network?", 0)
-    match.entries = {name: torch.from_numpy(np.array(array, dtype=np.float32)) for name, array in found.items()}
-    return match
+    entries = {name: torch.from_numpy(np.array(array, dtype=np.float32)) for name, array in found.items()}
+    return Match(entries, mean=mean, scale=scale)
 
 
 class _Walk:
@@ -106,7 +94,7 @@ class _Walk:
             else:
                 # The networks have no other methods than flatten.
                 value, ours = self._expect("flatten", "a flatten", value).inputs[0], _input(ours)
-        self.match.mean, self.match.scale = _normalisation(self._graph, value)
+        self.match.mean, self.match.scale = _normalisation(self._graph, value, len(self._seen))
 
     def _follow_sum(self, ours: fx.Node, value: str) -> None:
         theirs = self._expect("add", f"the sum '{ours.name}'", value)
@@ -220,16 +208,20 @@ class _Walk:
         return theirs
 
     def _mismatch(self, what: str, wanted: str, value: str) -> GraphMismatchError:
-        theirs = self._graph.nodes.get(value)
-        got = "the input" if theirs is None else f"{theirs.op} at node '{theirs.name}'"
-        if theirs is not None and theirs.attributes:
-            got += f" {dict(theirs.attributes)}"
-        return GraphMismatchError(
-            f"expected {wanted} for our {what}, got {got}; is it another network?", len(self._seen)
-        )
+        return _mismatch(self._graph, what, wanted, value, len(self._seen))
 
 
-def _normalisation(graph: OnnxGraph, value: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+def _mismatch(graph: OnnxGraph, what: str, wanted: str, value: str, depth: int) -> GraphMismatchError:
+    theirs = graph.nodes.get(value)
+    got = "the input" if theirs is None else f"{theirs.op} at node '{theirs.name}'"
+    if theirs is not None and theirs.attributes:
+        got += f" {dict(theirs.attributes)}"
+    return GraphMismatchError(f"expected {wanted} for our {what}, got {got}; is it another network?", depth)
+
+
+def _normalisation(
+    graph: OnnxGraph, value: str, depth: int
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
     """The mean and scale of each channel that lead from the input to a value; None and None if it is the input."""
     scale: Any = np.ones(1)
     shift: Any = np.zeros(1)
@@ -238,11 +230,7 @@ def _normalisation(graph: OnnxGraph, value: str) -> tuple[tuple[float, ...] | No
     while value != graph.input:
         theirs = graph.nodes.get(value)
         if theirs is None or theirs.op != "affine" or theirs.arrays["scale"].size not in (1, 3):
-            got = "the input" if theirs is None else f"{theirs.op} at node '{theirs.name}'"
-            raise GraphMismatchError(
-                f"expected the input or a normalisation by constants for our input, got {got}; is it another network?",
-                len(graph.nodes),
-            )
+            raise _mismatch(graph, "input", "the input or a normalisation by constants", value, depth)
         shift = shift + scale * theirs.arrays["shift"].ravel().astype(np.float64)
         scale = scale * theirs.arrays["scale"].ravel().astype(np.float64)
         value = theirs.inputs[0]

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from facexfer.backbones.checkpoints.onnx_graph import GraphNode, OnnxGraph
+from facexfer.backbones.checkpoints.onnx_graph import GraphMismatchError, GraphNode, OnnxGraph
 
 
 @runtime_checkable
@@ -25,7 +25,7 @@ class UsedInOrder(Protocol):
         ...
 
 
-def constants_in_order(network: UsedInOrder, graph: OnnxGraph, start: str) -> dict[str, np.ndarray] | str:
+def constants_in_order(network: UsedInOrder, graph: OnnxGraph, start: str) -> Mapping[str, np.ndarray]:
     """Name a graph's constants as the network does.
 
     Args:
@@ -34,21 +34,28 @@ def constants_in_order(network: UsedInOrder, graph: OnnxGraph, start: str) -> di
         start: The value that enters the network, behind the normalisation.
 
     Returns:
-        The network's entries; or what differs, as "expected ..., got ...".
+        The network's entries.
+
+    Raises:
+        InputError: If the graph holds others; the error names the first.
     """
     theirs = list(_constants(graph, start))
     found: dict[str, Any] = {}
     for name, shape in network.constants_in_order().items():
         if not theirs:
-            return f"expected '{name}' {shape}, got no further weights"
+            raise _mismatch(f"'{name}' {shape}", "no further weights")
         node, array = theirs.pop(0)
         fitted = _in_shape(array, shape)
         if fitted is None:
-            return f"expected '{name}' {shape}, got {array.shape} at node '{node}'"
+            raise _mismatch(f"'{name}' {shape}", f"{array.shape} at node '{node}'")
         found[name] = fitted
     if theirs:
-        return f"expected no further weights, got {theirs[0][1].shape} at node '{theirs[0][0]}'"
-    return dict(network.entries_of_constants(found))
+        raise _mismatch("no further weights", f"{theirs[0][1].shape} at node '{theirs[0][0]}'")
+    return network.entries_of_constants(found)
+
+
+def _mismatch(wanted: str, got: str) -> GraphMismatchError:
+    return GraphMismatchError(f"expected {wanted}, got {got}; is it another network?", 0)
 
 
 def _constants(graph: OnnxGraph, start: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from facexfer.backbones.checkpoints.loading import load_entries
-from facexfer.backbones.checkpoints.onnx_graph import OnnxGraph, read_onnx_graph
-from facexfer.backbones.checkpoints.onnx_match import GraphMismatchError, match_graph
+from facexfer.backbones.checkpoints.onnx_graph import GraphMismatchError, OnnxGraph, read_onnx_graph
+from facexfer.backbones.checkpoints.onnx_match import match_graph
 from facexfer.backbones.parts.carried import facts_from_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize

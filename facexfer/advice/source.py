@@ -29,7 +29,7 @@ class Source:
     info: BackboneInfo
     folded: int
     has_classifier: bool
-    has_batchnorm: bool = True
+    has_batchnorm: bool
 
 
 def read_source(weights: str | Path, backbone: str | None = None) -> Source:

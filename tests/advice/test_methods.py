@@ -20,7 +20,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Situation:
 
 @pytest.fixture(scope="module")
 def source() -> Source:
-    return Source("weights.pt", create_backbone("mobilefacenet_slim").info, 0, has_classifier=False)
+    return Source("weights.pt", create_backbone("mobilefacenet_slim").info, 0, has_classifier=False, has_batchnorm=True)
 
 
 # Of each kind some: by labels, by both spectra, by companions, by photos, and with no need but pictures.

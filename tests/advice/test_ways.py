@@ -105,7 +105,7 @@ def test_both_spectra_are_trained_on_together_where_that_is_asked_for(tmp_path: 
 
     there = read_situation(write_small_set(tmp_path), (112, 112))
     (joint,) = [way for way in WAYS if way.name == "plain fine-tuning on both spectra"]
-    source = Source("weights.pt", create_backbone(NETWORK).info, 0, False)
+    source = Source("weights.pt", create_backbone(NETWORK).info, 0, False, True)
     assert joint.missing(there, source) == ""
     assert recipe_values(joint, there, source, None)["data"]["modality"] == ["nir", "vis"]
 

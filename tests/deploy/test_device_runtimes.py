@@ -27,6 +27,12 @@ from facexfer.measure.embedder import load
 NEEDED = {"executorch": ("executorch", "torchao"), "litert": ("ai_edge_litert", "litert_torch", "jax")}
 
 
+def skip_without(name: str) -> None:
+    """Skip where what a runtime needs is not installed."""
+    if absent := set(RUNTIMES[name].needs) - versions(RUNTIMES[name].needs).keys():
+        pytest.skip(f"{RUNTIMES[name].install} brings {', '.join(sorted(absent))}, absent here")
+
+
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
@@ -80,8 +86,7 @@ def test_it_embeds_as_the_network_on_any_number_of_threads(converted, runtime, c
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*NEEDED, "ncnn", "openvino"])
 def test_the_mirrored_image_is_inside(network, name, crops, tmp_path: Path) -> None:
-    if absent := set(RUNTIMES[name].needs) - versions(RUNTIMES[name].needs).keys():
-        pytest.skip(f"{RUNTIMES[name].install} brings {', '.join(sorted(absent))}, absent here")
+    skip_without(name)
     export_onnx(network, tmp_path / "both.onnx", opset=17, flip=True)
     original = make_original(network, tmp_path / "both.onnx", None, True, lambda: crops)
     embeddings = load(network, flip=True).embed(crops)
@@ -96,8 +101,7 @@ def test_the_mirrored_image_is_inside(network, name, crops, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*NEEDED, "ncnn", "openvino"])
 def test_attention_and_layer_normalisation_are_converted(name, crops, tmp_path: Path) -> None:
-    if absent := set(RUNTIMES[name].needs) - versions(RUNTIMES[name].needs).keys():
-        pytest.skip(f"{RUNTIMES[name].install} brings {', '.join(sorted(absent))}, absent here")
+    skip_without(name)
     torch.manual_seed(0)
     network = create_backbone("edgeface_xs_gamma_06").eval()
     for key, parameter in network.named_parameters():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -69,7 +70,7 @@ def demo(
         console.print(*_verdicts(findings), sep="\n")
     with _step(console, 6, "Exporting the CSD network to ONNX, and measuring the exported file on the same NIR pairs."):
         exported = _export(folder, findings)
-        console.print(exported)
+        console.print(exported, markup=False)
     with _step(console, 7, "Writing the page."):
         took = time.monotonic() - started
         _write_page(folder, findings, {"seed": seed, "export": exported, "seconds until the page": round(took)})
@@ -105,7 +106,9 @@ def _draw(console: Console, folder: Path, people: tuple[int, int], shots: int, s
         task = bar.add_task("", total=sum(people))
         drawn: Callable[[], None] = lambda: bar.advance(task)  # noqa: E731
         manifest = write_demo_set(folder / "data", *people, shots, seed, drawn=drawn)
-    console.print(f"    {people[0]} people to train on, {people[1]} others to measure on, in {folder / 'data'}")
+    console.print(
+        f"    {people[0]} people to train on, {people[1]} others to measure on, in {folder / 'data'}", markup=False
+    )
     return manifest
 
 
@@ -201,11 +204,12 @@ def _write_page(folder: Path, findings: "NetworkFindings", facts: dict[str, Any]
 
 
 def _files(folder: Path) -> str:
+    place: Callable[[str], str] = lambda name: escape(str(folder / name))  # noqa: E731
     return f"""[bold]Files[/]
-    {folder / "report.html"}   the page: open it in a browser
-    {folder / "report.json"}   its figures
-    {folder / "csd"}           the run: recipe.toml, metrics.jsonl, model.safetensors
-    {folder / "model.onnx"}    the network to ship: pixels in, embedding out
+    {place("report.html")}   the page: open it in a browser
+    {place("report.json")}   its figures
+    {place("csd")}           the run: recipe.toml, metrics.jsonl, model.safetensors
+    {place("model.onnx")}    the network to ship: pixels in, embedding out
 [bold]Next, with your own data[/]
     facexfer prepare nir-photos --layout folders --detector buffalo_sc --modality nir \\
         --protocol identity-disjoint --out nir

@@ -20,8 +20,8 @@ def evaluate(
     input_mean: Annotated[
         list[float] | None,
         typer.Option(
-            help="What an ONNX file that does not normalise pixels itself wants subtracted from them: grey levels, one "
-            "number or three; mostly 127.5."
+            help="What ONNX files that do not normalise pixels themselves (--model, --before, --gallery-model) want "
+            "subtracted from them: grey levels, one number or three; mostly 127.5."
         ),
     ] = None,
     input_std: Annotated[

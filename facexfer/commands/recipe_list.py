@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from facexfer import recipes
@@ -36,6 +37,6 @@ def _needs(recipe: Mapping[str, Any]) -> str:
     variables = sorted({variable for value in given.values() for variable in _VARIABLE.findall(value)})
     if variables:
         return f"needs {', '.join(f'${variable}' for variable in variables)}"
-    # Weights without a path are a pack's name, which downloads itself.
-    own = [key for key, value in given.items() if value and (key != "source.weights" or "/" in value)]
+    # Weights that are no file are a pack's name, which downloads itself.
+    own = [key for key, value in given.items() if value and (key != "source.weights" or PurePath(value).suffix)]
     return f"set {', '.join(own)}"

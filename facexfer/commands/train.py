@@ -35,7 +35,7 @@ def train(
     """Train a network as a recipe says, into a run folder.
 
     A recipe is a TOML file: your own, or a packaged one by its name; --list lists them.
-    For your own photos start with nir-csd (NIR and VIS) or nir-afa (NIR only).
+    For your own photos start with nir-csd (NIR and VIS; nir-csd-edgeface from EdgeFace) or nir-afa (NIR only).
     --set changes a value; each run folder keeps its complete recipe.toml.
     """
     # Imported here, so that --help and bad options answer at once.

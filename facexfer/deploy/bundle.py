@@ -29,9 +29,8 @@ from facexfer.deploy.onnx_export import INPUT, check_form, export_onnx, preproce
 from facexfer.deploy.quantize import PRECISIONS, write_precision
 from facexfer.deploy.readme import write_readme
 from facexfer.deploy.runtime_files import RuntimeFile, describe
-from facexfer.deploy.runtime_gate import convert, make_original, measure_runtime, recommendation
-from facexfer.deploy.runtimes import choose_runtime
-from facexfer.deploy.runtimes.runtime import Original
+from facexfer.deploy.runtime_gate import convert_all, make_original, measure_runtime, recommendation
+from facexfer.deploy.runtimes import Choice, choose_runtime
 from facexfer.deploy.score_summary import summary_of
 from facexfer.errors import InputError, RunError
 from facexfer.eval.report.as_json import findings_to_json
@@ -40,9 +39,10 @@ from facexfer.eval.scores import operating_points
 from facexfer.eval.verification import OperatingPoint
 from facexfer.files.atomic import write_text
 from facexfer.files.digest import file_digest
-from facexfer.measure.embedder import OnnxEmbedder, load
+from facexfer.measure.embedder import Embedder, OnnxEmbedder, load
 from facexfer.measure.evaluate import Request, evaluate_comparison
 from facexfer.measure.pair_sets import Comparison
+from facexfer.measure.providers import CPU
 from facexfer.recipe import PairsSection, Recipe, read_recipe
 from facexfer.runs.folder import RunFolder, load_backbone
 
@@ -78,12 +78,19 @@ class Order:
         for precision in self.precisions:
             if precision not in PRECISIONS:
                 raise InputError(f"unknown precision '{precision}'; precisions: {', '.join(PRECISIONS)}")
-        for name in self.runtimes:
-            choose_runtime(name)
+        self.choices()
         if self.largest_loss is not None and not 0 <= self.largest_loss <= 1:
             raise InputError(f"expected a loss of TAR as a fraction from 0 to 1, got {self.largest_loss:g}")
         if self.detector is not None and not self.detector.is_file():
             raise InputError(f"{self.detector}: expected a detector's ONNX file, found none; check the path")
+
+    def choices(self) -> list[Choice]:
+        """The other runtimes with their precisions, each once.
+
+        Raises:
+            InputError: If there is no such runtime, or it has no such precision.
+        """
+        return list({choice.name: choice for choice in map(choose_runtime, self.runtimes)}.values())
 
     def tolerance(self, precision: str) -> Tolerance:
         """The tolerances for a precision."""
@@ -108,8 +115,8 @@ def make_bundle(
         say_runtime: Called with each other runtime's file as it is measured.
 
     Raises:
-        InputError: If the run is not finished, the folder already exists, a runtime's library is missing, or the
-            order does not fit.
+        InputError: If the run is not finished, the folder already exists, a runtime's library is missing or cannot run
+            the network, or the order does not fit.
         RunError: If a file is worse than the tolerance; no bundle is written then.
     """
     if out.exists():
@@ -131,9 +138,10 @@ def make_bundle(
             data = replace(data, gallery=OnnxEmbedder(place / GALLERY))
         exported = place / "fp32.onnx"
         export_onnx(network, exported, order.opset, order.batch, order.flip)
-        rows, shipped = _measure_precisions(order, exported, calibration, measured, data, say)
         original = make_original(network, exported, order.batch, order.flip, calibration)
-        files = _measure_runtimes(order, original, place, measured, data, say_runtime)
+        converted = convert_all(order.choices(), original, place, data.crop)
+        rows, shipped = _measure_precisions(order, exported, calibration, measured, data, say)
+        files = _measure_runtimes(order, converted, place, measured, data, network.info.input_size, say_runtime)
         gated = [*rows, *(each.row for each in files if each.row is not None)]
         if problems := [problem for row in gated for problem in row.problems]:
             raise RunError(f"{'; '.join(problems)}; no bundle was written")
@@ -142,6 +150,7 @@ def make_bundle(
         if depths.text:
             facts["bits"] = depths.read_as()
         findings = evaluate_comparison(shipped, Request(tuple(fars)), facts=facts)
+        recommended = _recommend(order, files, place, data.crop, network.info.input_size)
         folder = place / out.name
         _fill(folder, place, order, files)
         write_report(folder / "report", findings)
@@ -150,7 +159,7 @@ def make_bundle(
         contract["pairs"] = pairs.model_dump()
         contract |= summary_of(shipped.pairs(), findings)
         contract["runtimes"] = [describe(each, folder) for each in files]
-        contract["recommended"] = recommendation(gated)
+        contract["recommended"] = recommended
         _write_papers(folder, out.name, contract)
         os.replace(folder, out)
 
@@ -179,21 +188,30 @@ def _measure_precisions(
 
 def _measure_runtimes(
     order: Order,
-    original: Original,
+    converted: Sequence[RuntimeFile],
     place: Path,
     measured: Comparison,
     data: GateData,
+    input_size: tuple[int, int],
     say: Callable[[RuntimeFile], None],
 ) -> list[RuntimeFile]:
-    """Convert the network for each runtime, and hold each file against the run."""
+    """Hold each runtime's file against the run."""
     files = []
-    for runtime in order.runtimes:
-        choice = choose_runtime(runtime)
-        converted = convert(choice, original, place)
-        tolerance = order.tolerance(choice.precision)
-        files.append(measure_runtime(converted, place, measured, data, tolerance, original.input_size))
+    for file in converted:
+        files.append(measure_runtime(file, place, measured, data, order.tolerance(file.precision), input_size))
         say(files[-1])
     return files
+
+
+def _recommend(
+    order: Order, files: Sequence[RuntimeFile], place: Path, crop: Path, input_size: tuple[int, int]
+) -> dict[str, Any]:
+    """Which of the measured files to ship to a machine like this one."""
+    embedders: dict[str, Embedder] = {
+        f"onnxruntime:{precision}": OnnxEmbedder(place / f"{precision}.onnx", CPU) for precision in order.precisions
+    }
+    embedders |= {each.name: each.open(place, input_size) for each in files if each.row is not None}
+    return recommendation(embedders, crop)
 
 
 def _pairs(run: Path, recipe: Recipe, order: Order) -> PairsSection:

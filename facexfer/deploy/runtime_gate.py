@@ -1,6 +1,8 @@
 """The gate of each runtime's file: the same questions as of the ONNX file, and on which one a machine is fastest."""
 
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,18 @@ import numpy as np
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.images import read_crop
-from facexfer.deploy.gate import BATCHES, Cost, GateData, GateRow, Latency, Tolerance, make_row, milliseconds
+from facexfer.deploy.gate import BATCHES, Cost, GateData, Latency, Tolerance, make_row, milliseconds
 from facexfer.deploy.onnx_export import PixelsToEmbedding
 from facexfer.deploy.quantize import MEASURED_IMAGES, rounding_noise, write_precision
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.deploy.runtimes import Choice, Original
 from facexfer.deploy.runtimes.peak import peak_megabytes
+from facexfer.errors import InputError
+from facexfer.measure.embedder import Embedder
 from facexfer.measure.pair_sets import Comparison
 
 _THREADS = (None, 1)
+_TURNS, _CALLS = 5, 4
 
 
 def make_original(
@@ -42,6 +47,34 @@ def make_original(
         lambda: rounding_noise(onnx, calibration()[:MEASURED_IMAGES]),
         flip,
     )
+
+
+def convert_all(choices: Sequence[Choice], original: Original, folder: Path, crop: Path) -> list[RuntimeFile]:
+    """Convert a network for runtimes, and let each that can run here embed a crop.
+
+    Args:
+        choices: The runtimes and the precisions.
+        original: The network.
+        folder: Where to write.
+        crop: An image of the network's input size.
+
+    Raises:
+        InputError: If a library is missing, the network cannot be converted, or the file does not run; of all runtimes
+            at once, so that nobody measures for minutes before the next one fails.
+    """
+    files, refusals = [], {}
+    for choice in choices:
+        try:
+            files.append(convert(choice, original, folder))
+            if not choice.runtime.on_device:
+                files[-1].open(folder, original.input_size).embed(read_crop(crop, original.input_size)[None])
+        except InputError as error:
+            refusals[choice.name] = str(error)
+    if len(refusals) > 1:
+        raise InputError("; ".join(f"{name}: {why}" for name, why in refusals.items()))
+    if refusals:
+        raise InputError(*refusals.values())
+    return files
 
 
 def convert(choice: Choice, original: Original, folder: Path) -> RuntimeFile:
@@ -107,24 +140,30 @@ def runtime_latencies(file: RuntimeFile, folder: Path, crop: Path, input_size: t
     return tuple(found)
 
 
-def recommendation(rows: Sequence[GateRow]) -> dict[str, Any]:
-    """Which file to ship to a machine like this one: of those that passed, the one that embeds one crop fastest.
+def recommendation(embedders: Mapping[str, Embedder], crop: Path) -> dict[str, Any]:
+    """Which file to ship to a machine like this one: the one that embeds one crop fastest.
+
+    They are timed in turns, and of each its fastest call counts, so that what else the machine does meets all of them.
 
     Args:
-        rows: At least one, each measured with one crop and as many threads as the library likes.
+        embedders: What passed, by runtime and precision such as ``openvino:bf16``, each on as many threads as its
+            library likes.
+        crop: An image of their input size.
 
     Returns:
-        Its runtime and precision, its milliseconds for one crop, and those of all the others.
+        The runtime and the precision, its milliseconds for one crop, and those of all of them.
     """
-    times = {_name(row): _one_crop(row) for row in rows}
+    times = dict.fromkeys(embedders, math.inf)
+    for _ in range(_TURNS):
+        for name, embedder in embedders.items():
+            crops = read_crop(crop, embedder.input_size)[None]
+            times[name] = min(times[name], *(_one_call(embedder, crops) for _ in range(_CALLS)))
     best = min(times, key=lambda name: times[name])
     runtime, _, precision = best.partition(":")
     return {"runtime": runtime, "precision": precision, "milliseconds": times[best], "milliseconds_of_all": times}
 
 
-def _name(row: GateRow) -> str:
-    return row.precision if ":" in row.precision else f"onnxruntime:{row.precision}"
-
-
-def _one_crop(row: GateRow) -> float:
-    return next(each.milliseconds for each in row.latencies if each.batch == 1 and each.threads is None)
+def _one_call(embedder: Embedder, crops: np.ndarray) -> float:
+    start = time.perf_counter()
+    embedder.embed(crops)
+    return 1000 * (time.perf_counter() - start)

@@ -42,7 +42,7 @@ class TrainingProgress:
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
-        self._console.print(line, markup=False)
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def advance(self, step: int, rate: float) -> None:
         """Show that ``step`` steps are done at learning rate ``rate``."""
@@ -60,4 +60,4 @@ class TrainingProgress:
             f"{name} {100 * value:.2f} %" if value is not None else f"{name} unsupported"
             for name, value in figures.items()
         )
-        self._console.print(f"step {step}: {shown}", highlight=False)
+        self.say(f"step {step}: {shown}")

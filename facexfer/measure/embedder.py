@@ -112,8 +112,7 @@ class OnnxEmbedder:
             raise InputError(
                 f"{path}: expected a fixed height and width, got [{height}, {width}]; export it with a fixed size"
             )
-        # Whole numbers can only be pixels.
-        takes_pixels = self._session.takes_integers or _normalises(self._session.model)
+        takes_pixels = _takes_pixels(self._session)
         if not takes_pixels and normalisation is None:
             raise InputError(
                 f"{path}: expected an ONNX file that normalises pixels itself, this one wants them normalised; add "
@@ -208,6 +207,27 @@ def load(
     normalisation = _normalisation(input_mean, input_std)
     embedder = _open(model, backbone) if normalisation is None else _open_raw(model, backbone, normalisation)
     return FlipEmbedder(embedder) if flip else embedder
+
+
+def normalises_pixels(model: Model, backbone: str | None = None) -> bool:
+    """Tell whether a model takes pixels as they are, as all do but some ONNX files.
+
+    Args:
+        model: As for `load`.
+        backbone: The network's name, for foreign weights.
+
+    Raises:
+        InputError: If onnxruntime cannot read an ONNX file.
+    """
+    if backbone is not None or not isinstance(model, str | Path):
+        return True
+    path = Path(model)
+    return not path.is_file() or file_form(path) != "onnx" or _takes_pixels(OnnxSession(path, [CPU]))
+
+
+def _takes_pixels(session: OnnxSession) -> bool:
+    # Whole numbers can only be pixels.
+    return session.takes_integers or _normalises(session.model)
 
 
 def _normalisation(mean: float | Sequence[float] | None, std: float | Sequence[float] | None) -> np.ndarray | None:

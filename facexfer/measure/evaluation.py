@@ -18,7 +18,7 @@ from facexfer.eval.report.verification_page import write_report
 from facexfer.eval.score_files import read_scores
 from facexfer.eval.verification import OperatingPoint, check_fars
 from facexfer.measure.embed import embed_array
-from facexfer.measure.embedder import Model, load
+from facexfer.measure.embedder import Model, load, normalises_pixels
 from facexfer.measure.evaluate import Request, evaluate_comparison, evaluate_scores
 from facexfer.measure.faces import find_faces
 from facexfer.measure.model import ImageChoice, MeasuredModel
@@ -150,7 +150,8 @@ def evaluate(
         extrapolate: False accept rates below what the pairs support: extreme value theory on the impostor tail, never
             mixed with what is measured.
         door: How the network will be used: recommend a threshold for it.
-        input_mean: Of an ONNX file that does not normalise pixels itself, as in `facexfer.load`.
+        input_mean: Of ONNX files that do not normalise pixels themselves, as in `facexfer.load`, `before` and
+            `gallery_model` among them.
         input_std: Likewise.
         say: Shows a line about what is left out.
 
@@ -181,9 +182,10 @@ def evaluate(
             raise InputError(f"expected one CSV, or genuine and impostor scores, got {len(scores)}; genuine first")
         read = read_scores(scores[0], scores[1] if len(scores) == 2 else None, distances)
         return Evaluation(evaluate_scores(read, Request(targets, known)))
+    models = [(model, backbone), (before, before_backbone), (gallery_model, gallery_backbone)]
     if input_mean is not None or input_std is not None:
-        assert model is not None
-        model, backbone = load(model, backbone, input_mean=input_mean, input_std=input_std), None
+        models = _normalised(models, input_mean, input_std)
+    (model, backbone), old, enrolled = models
     if isinstance(images, np.ndarray):
         assert model is not None
         embeddings = embed_array(load(model, backbone, flip=flip), images)
@@ -197,10 +199,25 @@ def evaluate(
     lost = measured.failures(None if failures is None else Path(failures))
     request = Request(targets, known, identify, templates, tuple(slice_by), *lost, best_device(), beyond, door)
     listed = None if pairs is None else Path(pairs)
-    findings = measured.evaluate(
-        (model, backbone), (before, before_backbone), request, listed, (gallery_model, gallery_backbone)
-    )
+    findings = measured.evaluate((model, backbone), old, request, listed, enrolled)
     return Evaluation(findings, measured.worst)
+
+
+def _normalised(
+    models: Sequence[tuple[Model | None, str | None]],
+    mean: float | Sequence[float] | None,
+    std: float | Sequence[float] | None,
+) -> list[tuple[Model | None, str | None]]:
+    """Open those models that leave it to others to normalise pixels; the first, if none does, so that it says so."""
+    is_raw = [model is not None and not normalises_pixels(model, backbone) for model, backbone in models]
+    if not any(is_raw):
+        is_raw[0] = True
+    return [
+        (load(model, backbone, input_mean=mean, input_std=std), None)
+        if raw and model is not None
+        else (model, backbone)
+        for raw, (model, backbone) in zip(is_raw, models, strict=True)
+    ]
 
 
 def recommend_into(bundle: str | Path, found: Evaluation) -> None:

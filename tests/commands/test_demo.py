@@ -20,9 +20,10 @@ TINY = [
 
 @pytest.mark.slow
 def test_the_demo_runs_and_leaves_page_runs_and_network(tmp_path: Path) -> None:
-    out = tmp_path / "demo"
+    out = tmp_path / "demo [red]"
     result = CliRunner().invoke(app, ["demo", "--out", str(out), *TINY])
     assert result.exit_code == 0, result.output
+    assert all(f"{out}/{name}" in result.output for name in ("data", "csd", "report.html", "report.json", "model.onnx"))
     for file in (
         "report.html",
         "model.onnx",

@@ -14,7 +14,7 @@ from arcface_export import give_statistics
 
 from facexfer.backbones import create_backbone
 from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx
-from facexfer.deploy.runtime_gate import make_original
+from facexfer.deploy.runtime_gate import convert_all, make_original
 from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.deploy.runtimes.embedder import RuntimeEmbedder
 from facexfer.deploy.runtimes.ncnn import quantised_layers
@@ -145,6 +145,18 @@ def test_what_cannot_convert_the_mirrored_image_says_so(name, original, tmp_path
     ):
         choice.runtime.convert(replace(original, flip=True), tmp_path, choice.precision)
     assert not list(tmp_path.iterdir())
+
+
+def test_all_that_is_refused_is_said_at_once(original, crops, tmp_path: Path) -> None:
+    mirrored, crop = replace(original, flip=True), tmp_path / "crop.png"
+    cv2.imwrite(str(crop), crops[0])
+    choices = [choose_runtime(name) for name in ("litert:int8", "onnxruntime:fp16", "executorch:int8")]
+    with pytest.raises(InputError, match="litert:int8: expected .* leave --flip out.*; executorch:int8: expected .*"):
+        convert_all(choices, mirrored, tmp_path, crop)
+    with pytest.raises(InputError, match="^expected a network without the mirrored crop for litert:int8"):
+        convert_all(choices[:2], mirrored, tmp_path, crop)
+    (file,) = convert_all([choices[1]], original, tmp_path, crop)
+    assert file.name == "onnxruntime:fp16"
 
 
 def test_no_two_operators_share_a_constant_for_openvino(network, crops, tmp_path: Path) -> None:

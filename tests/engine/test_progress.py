@@ -11,3 +11,11 @@ def test_a_line_with_brackets_is_shown_whole(capsys: pytest.CaptureFixture[str])
         progress.say("photos/face[1].png and [bold] are names")
     shown = capsys.readouterr()
     assert "photos/face[1].png and [bold] are names" in shown.out + shown.err
+
+
+def test_an_evaluation_is_one_line_however_long(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingProgress(total=1, shown=True) as progress:
+        progress.figures(3, {f"[nir]/tar@{far:g}": 0.5 for far in (0.1, 0.01, 0.001, 0.0001)} | {"eer": None})
+    shown = capsys.readouterr()
+    (line,) = [line for line in (shown.out + shown.err).splitlines() if "step 3" in line]
+    assert line.endswith("[nir]/tar@0.0001 50.00 %  eer unsupported")

@@ -7,12 +7,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
+from small_faces import write_small_set
 from small_onnx import SIZE, expected, outside, small_onnx
 
 from facexfer.errors import InputError
 from facexfer.files.onnx_parts import onnx_digest, onnx_parts
 from facexfer.files.onnx_session import OnnxSession
 from facexfer.measure.embedder import load
+from facexfer.measure.evaluation import evaluate
 
 CROPS = np.random.default_rng(1).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
 
@@ -83,6 +85,20 @@ def test_pixels_are_not_normalised_twice(tmp_path: Path, given: str) -> None:
         load(file, input_mean=127.5, input_std=127.5)
     with pytest.raises(InputError, match="m.onnx: expected --input-mean .* leave both out"):
         load(load(file), input_mean=127.5, input_std=127.5)
+
+
+@pytest.mark.parametrize("place", ["before", "gallery_model"])
+def test_another_file_without_normalisation_is_compared(tmp_path: Path, place: str) -> None:
+    manifest = write_small_set(tmp_path, size=SIZE)
+    new, old = small_onnx(tmp_path / "new.onnx"), small_onnx(tmp_path / "old.onnx", normalise=False)
+    given: dict[str, Any] = {"images": manifest, "probe": "nir", "gallery": "vis", "fars": [0.2]}
+    told: dict[str, Any] = {**given, "input_mean": 127.5, "input_std": 127.5}
+    table = evaluate(new, **told | {place: old}).table()
+    assert table.replace("old.onnx", "new.onnx") == evaluate(new, **given | {place: new}).table()
+    with pytest.raises(InputError, match=r"old\.onnx: expected an ONNX file that normalises pixels itself"):
+        evaluate(new, **given | {place: old})
+    with pytest.raises(InputError, match=r"new\.onnx: expected --input-mean .* leave both out"):
+        evaluate(new, **told | {place: new})
 
 
 def test_whole_numbers_need_no_visible_normalisation(tmp_path: Path) -> None:

@@ -31,10 +31,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "l2": {}, "l2_fe": {}, "l2_sp": {}, "dfa": {}, "delta": {}, "afa": {"variant": "one_stage"},
     "lwf": {"old_task": "training_set"}, "soft_ft": {"old_task": "source_set"}, "csd": {},
     "csd without maps": {"map_weight": 0.0}, "class_means": {}, "id_mmd": {}, "xedgeface": {}, "dsbn": {},
-    "caim": {}, "pdt": {},
+    "caim": {}, "pdt": {}, "csd with attention": {},
 }  # fmt: skip
-BACKBONES = {"caim": "caim:mobilefacenet", "pdt": "pdt:mobilefacenet"}
-FACES = ("mobilefacenet", "lresnet34e_ir", "mbf")
+BACKBONES = {"caim": "caim:mobilefacenet", "pdt": "pdt:mobilefacenet", "csd with attention": "edgeface_xxs"}
+FACES = ("mobilefacenet", "lresnet34e_ir", "mbf", "edgeface_xxs")
+WITH_ATTENTION: dict[str, Any] = {
+    "source": {"backbone": "edgeface_xxs"}, "method": {"name": "csd"}, "companions": {"modality": "vis"},
+    "optimizer": {"name": "adamw", "learning_rate": 1e-4},
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -281,7 +285,16 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "runtime", [{}, {"augment": "device"}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"tf32": True}]
+    ("runtime", "sections"),
+    [
+        ({}, {}),
+        ({"augment": "device"}, {}),
+        ({"precision": "bf16-mixed"}, {}),
+        ({"precision": "16-mixed"}, {}),
+        ({"tf32": True}, {}),
+        ({}, WITH_ATTENTION),
+        ({"precision": "bf16-mixed"}, WITH_ATTENTION),
+    ],
 )
 def test_a_resumed_run_equals_an_unbroken_one(
     recipe_for: Callable[..., Recipe],
@@ -289,9 +302,11 @@ def test_a_resumed_run_equals_an_unbroken_one(
     manifest: Path,
     tmp_path: Path,
     runtime: dict[str, Any],
+    sections: dict[str, Any],
 ) -> None:
     """To 1e-3 of the weights, 5e-2 of any one: kernels that add in any order differ in the last bits."""
-    recipe = recipe_for(manifest, evaluation={"untouched": False}, runtime={"accelerator": "cuda", **runtime})
+    more = {"evaluation": {"untouched": False}, "runtime": {"accelerator": "cuda", **runtime}}
+    recipe = recipe_for(manifest, **more, **sections)
     train(recipe, tmp_path / "whole", resume=False)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "run", on_step=stop_at(3))

@@ -177,4 +177,4 @@ WAYS = (
         0, ("nirsim-adabn", "nirsim-mild-adabn", "demo-adabn"),
     ),
 )  # fmt: skip
-"""The first that the pictures allow is the one to take: by TAR within NIR, where it was measured."""
+"""The first that the pictures allow is the one to take: mostly by TAR within NIR, and labels where there are any."""

@@ -17,7 +17,7 @@ def test_every_packaged_recipe_has_a_line_and_those_for_own_photos_come_first() 
     assert {line.split()[0] for line in lines} == names
     assert len(lines) == len(names)
     assert [line.split()[0] for line in lines[:3]] == ["nir-afa", "nir-csd", "nir-csd-edgeface"]
-    assert lines[1].endswith("without identity labels [set data.manifest, companions.manifest]")
+    assert lines[1].endswith("with VIS photos of the same people [set data.manifest, companions.manifest]")
     assert lines[2].endswith("[set data.manifest, companions.manifest, source.weights]")
     (demo,) = [line for line in lines if line.startswith("demo-csd ")]
     assert demo.endswith("no identity is read [needs $FACEXFER_DEMO]")

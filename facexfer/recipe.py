@@ -265,7 +265,7 @@ class EvaluationSection(Section):
 
     fars: tuple[Far, ...] = Field(default=(1e-2, 1e-3, 1e-4), min_length=1)
     """False accept rates to measure TAR at, as fractions."""
-    pairs: tuple[PairsSection, ...] = (PairsSection(probe="nir"),)
+    pairs: tuple[PairsSection, ...] = Field(default=(PairsSection(probe="nir"),), min_length=1)
     """The first is measured during training too, all of them at the end."""
     every_epochs: float = Field(default=1, gt=0)
     """How often the first pairs are measured during training."""
@@ -321,7 +321,7 @@ class Recipe(Section):
 
     task: str = "face"
     """face, or image for classification."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Of everything that training draws."""
     plugins: tuple[PluginPath, ...] = ()
     """Python files that add methods, backbones, heads and the like; relative paths start at the recipe's folder."""

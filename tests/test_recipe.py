@@ -70,6 +70,8 @@ def test_differences_name_the_keys() -> None:
         ({"optimizer": {"epochs": "many"}}, "test: optimizer.epochs: .* got 'many'"),
         ({"evaluation": {"fars": [1e-3, 7.5]}}, "evaluation.fars.1: .* less than or equal to 1, got 7.5"),
         ({"evaluation": {"fars": []}}, "evaluation.fars: .* at least 1 item"),
+        ({"evaluation": {"pairs": []}}, "evaluation.pairs: .* at least 1 item"),
+        ({"seed": -1}, "test: seed: .* greater than or equal to 0, got -1"),
         ({"evaluation": {"fars": [float("nan")]}}, "evaluation.fars.0: .* got nan"),
         ({"optimizer": {"epochs": 1, "learning_rate": float("inf")}}, "optimizer.learning_rate: .* got inf"),
         ({"optimizer": {}}, "exactly one of epochs and iterations"),

@@ -12,11 +12,12 @@ import typer
 
 from facexfer.errors import DataWarning, InputError, RunError
 
+_NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
 # Options that take several values after one name, and what a further value looks like.
 _SEVERAL = {
     "--precision": re.compile(r"fp\d+|int\d+(-dynamic)?"),
     "--runtime": re.compile(r"[a-z]\w*(:[\w-]+)?"),
-    "--far": re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE),
+    **dict.fromkeys(("--far", "--extrapolate", "--input-mean", "--input-std"), _NUMBER),
     "--set": re.compile(r"[\w.]+=.*", re.DOTALL),
     "--scores": re.compile(r"(?!-).*", re.DOTALL),
     "--slice-by": re.compile(r"(?!-).*", re.DOTALL),

@@ -133,19 +133,29 @@ def evaluate(
     evaluation.check_arguments(arguments, _as_option)
     if not pictures and report is None:
         raise InputError("expected --report with --no-pictures; leave --no-pictures out")
-    check_outputs(json_file, report)
+    read = (
+        model, manifest, gallery_model, embeddings, labels, gallery_embeddings, gallery_labels, failures, before,
+        thresholds, pairs, *(scores or ()), *(plugin or ()),
+        *(() if model is None else (model / "model.json", model / "result.json", model / "recipe.toml")),
+    )  # fmt: skip
+    check_outputs(json_file, report, read)
+    if into is not None:
+        _check_into(into, flip, gallery_model)
     if runtime is not None:
         from facexfer.deploy.runtime_files import open_runtime
+        from facexfer.measure.embedder import gallery_of
 
         if model is None:
             raise InputError("expected a bundle after --model with --runtime, got none; name the bundle")
+        if gallery is not None and (gallery_model or before) is None:
+            arguments["gallery_model"] = gallery_of(model)
         arguments["model"] = open_runtime(model, runtime)
     found = evaluation.evaluate(**arguments, say=typer.echo)
+    typer.echo(found.table())  # before anything that may fail
     if json_file is not None:
         write_text(json_file, found.to_json())
     if report is not None:
         found.report(report, pictures)
-    typer.echo(found.table())
     if into is not None:
         evaluation.recommend_into(into, found)
 
@@ -174,6 +184,23 @@ def _door(
     if attempts is None or share is None or accepts is None:
         raise InputError(f"expected {missing} with --recommend, got none; say how the door is used")
     return Door(attempts, share, accepts, gallery_size)
+
+
+def _check_into(bundle: Path, flip: bool, gallery_model: Path | None) -> None:
+    """Refuse what would put another threshold into a bundle than that of its own files."""
+    from facexfer.deploy.contract import CONTRACT
+    from facexfer.files.digest import file_digest
+    from facexfer.measure.embedder import gallery_of
+
+    if not (bundle / CONTRACT).is_file():
+        raise InputError(f"{bundle}: expected a bundle after --into, got none; facexfer export makes one")
+    if flip:
+        raise InputError("expected no --flip with --into, since a bundle's file adds the mirrored crop itself or never")
+    if gallery_model is None or not gallery_model.is_file():
+        return
+    own = gallery_of(bundle)
+    if own is None or file_digest(own) != file_digest(gallery_model):
+        raise InputError(f"{gallery_model}: expected the gallery's network of {bundle}, got another; leave it out")
 
 
 def _as_option(argument: str) -> str:

@@ -1,23 +1,33 @@
 """Where a command is to write, checked before its work."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from facexfer.errors import InputError
 
 
-def check_outputs(json_file: Path | None, report: Path | None) -> None:
+def check_outputs(json_file: Path | None, report: Path | None, inputs: Iterable[Path | None] = ()) -> None:
     """Check the options ``--json`` and ``--report``.
 
     Args:
         json_file: The file to write.
         report: The folder to write into; it need not be there.
+        inputs: Files that the command reads; None is none.
 
     Raises:
-        InputError: If either cannot be written as what it is.
+        InputError: If either cannot be written as what it is, or an input would be lost.
     """
     if json_file is not None and not json_file.parent.is_dir():
         raise InputError(f"{json_file}: expected an existing folder, {json_file.parent} does not exist; make it first")
     if json_file is not None and json_file.is_dir():
         raise InputError(f"{json_file}: expected a file after --json, got a folder; name a file in it")
+    if json_file is not None and any(each is not None and _is_same(each, json_file) for each in inputs):
+        raise InputError(f"{json_file}: expected a new file after --json, got one that the command reads; name another")
+    if json_file is not None and report is not None and _is_same(json_file, report):
+        raise InputError(f"{json_file}: expected a file after --json and a folder after --report, got one for both")
     if report is not None and report.exists() and not report.is_dir():
         raise InputError(f"{report}: expected a folder after --report, got a file; name another")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()

@@ -209,6 +209,18 @@ def load(
     return FlipEmbedder(embedder) if flip else embedder
 
 
+def gallery_of(model: Model) -> Path | None:
+    """The network that embeds those who are enrolled, of a bundle that has one.
+
+    Args:
+        model: As for `load`.
+    """
+    if not isinstance(model, str | Path):
+        return None
+    file = Path(model) / "gallery.onnx"
+    return file if (Path(model) / "model.json").is_file() and file.is_file() else None
+
+
 def normalises_pixels(model: Model, backbone: str | None = None) -> bool:
     """Tell whether a model takes pixels as they are, as all do but some ONNX files.
 

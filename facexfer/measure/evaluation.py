@@ -17,8 +17,9 @@ from facexfer.eval.report.page import ShownPair
 from facexfer.eval.report.verification_page import write_report
 from facexfer.eval.score_files import read_scores
 from facexfer.eval.verification import OperatingPoint, check_fars
+from facexfer.files.names import clean_name
 from facexfer.measure.embed import embed_array
-from facexfer.measure.embedder import Model, load, normalises_pixels
+from facexfer.measure.embedder import Model, gallery_of, load, normalises_pixels
 from facexfer.measure.evaluate import Request, evaluate_comparison, evaluate_scores
 from facexfer.measure.faces import find_faces
 from facexfer.measure.model import ImageChoice, MeasuredModel
@@ -128,7 +129,8 @@ def evaluate(
         split: Take this split of the manifest.
         probe: Modality of the probes; alone: pairs within it.
         gallery: Modality of the gallery; its pairs are those with a probe.
-        gallery_model: The gallery's own model, where `model` embeds the probes alone: people who are enrolled stay so.
+        gallery_model: The gallery's own model, where `model` embeds the probes alone: people who are enrolled stay so;
+            of a bundle that has one its own, unless `before` is given.
         gallery_backbone: Its network's name, for foreign weights.
         embeddings: (N, D), of any length, instead of a model.
         labels: (N,) of the embeddings, or of crops in an array: equal for one person.
@@ -182,6 +184,14 @@ def evaluate(
             raise InputError(f"expected one CSV, or genuine and impostor scores, got {len(scores)}; genuine first")
         read = read_scores(scores[0], scores[1] if len(scores) == 2 else None, distances)
         return Evaluation(evaluate_scores(read, Request(targets, known)))
+    if model is not None and gallery is not None and gallery_model is None and before is None:
+        gallery_model = gallery_of(model)
+    is_one_model = gallery_model is None and before is None
+    if is_one_model and gallery is not None and probe is not None and clean_name(gallery) == clean_name(probe):
+        raise InputError(
+            f"expected a gallery of another modality than the probes', got {gallery} for both, which would count each "
+            "pair twice; leave gallery out"
+        )
     models = [(model, backbone), (before, before_backbone), (gallery_model, gallery_backbone)]
     if input_mean is not None or input_std is not None:
         models = _normalised(models, input_mean, input_std)

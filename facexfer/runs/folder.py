@@ -108,12 +108,17 @@ class RunFolder:
         """Check that there is no run in this folder yet.
 
         Raises:
-            InputError: If there is one.
+            InputError: If there is one, or a file that a run would write.
         """
         if self.recipe_file.exists():
             raise InputError(
                 f"{self.path}: expected a new folder, there is a run in it; give --resume or another --out"
             )
+        for file in (self.data_file, self.metrics_file, self.model_file, self.result_file):
+            if file.exists():
+                raise InputError(
+                    f"{self.path}: expected a new folder, got one that holds {file.name}; give another --out"
+                )
 
     def hold(self) -> AbstractContextManager[object]:
         """Keep other processes from training in this folder; the system lets go of it also when this one is killed.

@@ -202,12 +202,20 @@ def test_a_gallery_keeps_its_own_network(two_networks: Path, trained: Path, tmp_
     contract = json.loads((two_networks / "model.json").read_text())
     assert contract["gallery"]["file"] == "gallery.onnx"
     assert contract["pairs"] == {"gallery": "vis", "probe": "nir"}
-    found = facexfer.evaluate(
-        two_networks, trained / "images.csv", split="val", probe="nir", gallery="vis", fars=[0.2, 0.1],
-        gallery_model=two_networks / "gallery.onnx",
-    )  # fmt: skip
     said = contract["evaluation"]["operating_points"]
-    assert [point.tar for point in found.points] == pytest.approx([point["tar"] for point in said])
+    for own in (None, two_networks / "gallery.onnx"):
+        found = facexfer.evaluate(
+            two_networks,
+            trained / "images.csv",
+            split="val",
+            probe="nir",
+            gallery="vis",
+            fars=[0.2, 0.1],
+            gallery_model=own,
+        )
+        assert [point.tar for point in found.points] == pytest.approx([point["tar"] for point in said])
+        thresholds = [point.threshold for point in found.points]
+        assert thresholds == pytest.approx([point["threshold"] for point in said], abs=1e-5)
     assert "as it was measured" in run("verify-bundle", two_networks)
     assert "largest embedding difference" in run(
         "verify-bundle", two_networks, "--run", trained / "run", "--runtime", "opencv"
@@ -365,6 +373,14 @@ def test_a_recommended_threshold_goes_into_the_bundle(bundle: Path, trained: Pat
     (copy / "model.json").write_text(json.dumps({**before, "sha256": "0"}))
     with pytest.raises(InputError, match="expected the network that was measured, the bundle holds another"):
         run("evaluate", "--model", copy, *measured, *door, "--into", copy)
+    with pytest.raises(InputError, match="expected no --flip with --into"):
+        run("evaluate", "--model", copy, *measured, *door, "--flip", "--into", copy)
+    with pytest.raises(
+        InputError, match=r"model\.onnx: expected the gallery's network of .*, got another; leave it out"
+    ):
+        run("evaluate", "--model", copy, *measured, *door, "--gallery-model", copy / "model.onnx", "--into", copy)
+    with pytest.raises(InputError, match="expected a bundle after --into, got none"):
+        run("evaluate", "--model", copy, *measured, *door, "--into", tmp_path)
     with pytest.raises(InputError, match="expected --recommend with --into; add it, or leave --into out"):
         run("evaluate", "--model", copy, *measured, "--into", copy)
     with pytest.raises(InputError, match="expected --impostor-share, --max-false-accepts-per-year with --recommend"):

@@ -1,0 +1,81 @@
+"""No command writes over what it reads, over files of others, or loses what it measured."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import run
+from small_faces import write_small_set
+from typer.testing import CliRunner
+
+from facexfer.cli import app
+from facexfer.commands.entry import repeat_options
+from facexfer.commands.outputs import check_outputs
+from facexfer.errors import InputError
+from facexfer.measure.evaluation import evaluate
+from facexfer.runs.folder import RunFolder
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> list[str]:
+    np.save(tmp_path / "e.npy", np.random.default_rng(0).normal(size=(20, 4)))
+    np.save(tmp_path / "l.npy", np.arange(20) // 2)
+    return ["--embeddings", str(tmp_path / "e.npy"), "--labels", str(tmp_path / "l.npy"), "--far", "0.1"]
+
+
+@pytest.mark.parametrize("name", ["e.npy", "l.npy", "../{folder}/e.npy"])
+def test_json_never_takes_the_place_of_an_input(arrays: list[str], tmp_path: Path, name: str) -> None:
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(InputError, match="expected a new file after --json, got one that the command reads"):
+        run("evaluate", *arrays, "--json", tmp_path / name.format(folder=tmp_path.name))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_bundles_contract_is_no_output(tmp_path: Path) -> None:
+    scores, contract = tmp_path / "log.csv", tmp_path / "model.json"
+    for taken in (scores, contract):
+        with pytest.raises(InputError, match=f"{taken.name}: expected a new file after --json"):
+            run("monitor", scores, "--bundle", tmp_path, "--json", taken)
+    with pytest.raises(InputError, match=r"model\.json: expected a new file after --json"):
+        run("evaluate", "--model", tmp_path, "--manifest", "images.csv", "--json", contract)
+
+
+def test_one_path_is_not_both_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a file after --json and a folder after --report, got one for both"):
+        check_outputs(tmp_path / "new", tmp_path / "new")
+
+
+def test_what_was_measured_is_shown_even_if_it_cannot_be_written(arrays: list[str]) -> None:
+    result = CliRunner().invoke(app, repeat_options(["evaluate", *arrays, "--json", "/proc/x.json"]))
+    assert result.exit_code != 0
+    assert "10 genuine and 180 impostor pairs" in result.output
+
+
+@pytest.mark.parametrize("name", ["data.json", "metrics.jsonl", "model.safetensors", "result.json"])
+def test_a_run_is_not_put_over_files_of_others(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(InputError, match=f"expected a new folder, got one that holds {name}; give another --out"):
+        RunFolder(tmp_path).check_new()
+
+
+def test_draws_never_take_the_place_of_the_manifest_that_is_drawn_from(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path).rename(tmp_path / "identity-disjoint-1.csv")
+    before = manifest.read_bytes()
+    words = ["split", manifest, "--protocol", "identity-disjoint", "--out"]
+    with pytest.raises(InputError, match="expected another folder for the draws, one would take its place; give another --out"):
+        run(*words, tmp_path, "--draws", "2")
+    assert manifest.read_bytes() == before
+    assert not (tmp_path / "draws.json").exists()
+    run(*words, tmp_path, "--draws", "1")
+
+
+def test_options_of_numbers_take_several() -> None:
+    words = ["evaluate", "--input-mean", "123.7", "116.3", "103.5", "--extrapolate", "1e-6", "1e-8", "--flip"]
+    named = ["--input-mean", "123.7", "--input-mean", "116.3", "--input-mean", "103.5"]
+    beyond = ["--extrapolate", "1e-6", "--extrapolate", "1e-8"]
+    assert repeat_options(words) == ["evaluate", *named, *beyond, "--flip"]
+
+
+def test_no_pair_is_counted_twice(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="got nir for both, which would count each pair twice; leave gallery out"):
+        evaluate("run", tmp_path, probe="nir", gallery="nir")

@@ -41,7 +41,7 @@ def write_draws(
     photos += [Listed(row.get("path", ""), _identity(row), clean_name(row.get("modality", ""))) for row in failed]
     drawn = [draw_splits(photos, protocol, number, held_out) for number in range(count)]
     if any((out / f"{draw.name}.csv").resolve() == manifest.resolve() for draw in drawn):
-        raise InputError(f"{manifest}: expected another folder for the draws, one would take its place; give another --out")
+        raise InputError(f"{manifest}: expected another folder, a draw would take its place; give another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -62,7 +62,7 @@ def test_draws_never_take_the_place_of_the_manifest_that_is_drawn_from(tmp_path:
     manifest = write_small_set(tmp_path).rename(tmp_path / "identity-disjoint-1.csv")
     before = manifest.read_bytes()
     words = ["split", manifest, "--protocol", "identity-disjoint", "--out"]
-    with pytest.raises(InputError, match="expected another folder for the draws, one would take its place; give another --out"):
+    with pytest.raises(InputError, match="expected another folder, a draw would take its place; give another --out"):
         run(*words, tmp_path, "--draws", "2")
     assert manifest.read_bytes() == before
     assert not (tmp_path / "draws.json").exists()

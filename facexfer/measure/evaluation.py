@@ -17,7 +17,6 @@ from facexfer.eval.report.page import ShownPair
 from facexfer.eval.report.verification_page import write_report
 from facexfer.eval.score_files import read_scores
 from facexfer.eval.verification import OperatingPoint, check_fars
-from facexfer.files.names import clean_name
 from facexfer.measure.embed import embed_array
 from facexfer.measure.embedder import Model, gallery_of, load, normalises_pixels
 from facexfer.measure.evaluate import Request, evaluate_comparison, evaluate_scores
@@ -186,12 +185,6 @@ def evaluate(
         return Evaluation(evaluate_scores(read, Request(targets, known)))
     if model is not None and gallery is not None and gallery_model is None and before is None:
         gallery_model = gallery_of(model)
-    is_one_model = gallery_model is None and before is None
-    if is_one_model and gallery is not None and probe is not None and clean_name(gallery) == clean_name(probe):
-        raise InputError(
-            f"expected a gallery of another modality than the probes', got {gallery} for both, which would count each "
-            "pair twice; leave gallery out"
-        )
     models = [(model, backbone), (before, before_backbone), (gallery_model, gallery_backbone)]
     if input_mean is not None or input_std is not None:
         models = _normalised(models, input_mean, input_std)

@@ -12,7 +12,6 @@ from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
 from facexfer.commands.outputs import check_outputs
 from facexfer.errors import InputError
-from facexfer.measure.evaluation import evaluate
 from facexfer.runs.folder import RunFolder
 
 
@@ -74,8 +73,3 @@ def test_options_of_numbers_take_several() -> None:
     named = ["--input-mean", "123.7", "--input-mean", "116.3", "--input-mean", "103.5"]
     beyond = ["--extrapolate", "1e-6", "--extrapolate", "1e-8"]
     assert repeat_options(words) == ["evaluate", *named, *beyond, "--flip"]
-
-
-def test_no_pair_is_counted_twice(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="got nir for both, which would count each pair twice; leave gallery out"):
-        evaluate("run", tmp_path, probe="nir", gallery="nir")

@@ -188,9 +188,8 @@ def _door(
 
 def _check_into(bundle: Path, flip: bool, gallery_model: Path | None) -> None:
     """Refuse what would put another threshold into a bundle than that of its own files."""
-    from facexfer.deploy.contract import CONTRACT
+    from facexfer.deploy.contract import CONTRACT, read_contract
     from facexfer.files.digest import file_digest
-    from facexfer.measure.embedder import gallery_of
 
     if not (bundle / CONTRACT).is_file():
         raise InputError(f"{bundle}: expected a bundle after --into, got none; facexfer export makes one")
@@ -198,7 +197,7 @@ def _check_into(bundle: Path, flip: bool, gallery_model: Path | None) -> None:
         raise InputError("expected no --flip with --into, since a bundle's file adds the mirrored crop itself or never")
     if gallery_model is None or not gallery_model.is_file():
         return
-    own = gallery_of(bundle)
+    own = read_contract(bundle).gallery
     if own is None or file_digest(own) != file_digest(gallery_model):
         raise InputError(f"{gallery_model}: expected the gallery's network of {bundle}, got another; leave it out")
 

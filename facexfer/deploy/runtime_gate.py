@@ -1,7 +1,6 @@
 """The gate of each runtime's file: the same questions as of the ONNX file, and on which one a machine is fastest."""
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.images import read_crop
-from facexfer.deploy.gate import BATCHES, Cost, GateData, Latency, Tolerance, make_row, milliseconds
+from facexfer.deploy.gate import BATCHES, Cost, GateData, Latency, Tolerance, make_row, milliseconds, one_call
 from facexfer.deploy.onnx_export import PixelsToEmbedding
 from facexfer.deploy.quantize import MEASURED_IMAGES, rounding_noise, write_precision
 from facexfer.deploy.runtime_files import RuntimeFile
@@ -154,16 +153,10 @@ def recommendation(embedders: Mapping[str, Embedder], crop: Path) -> dict[str, A
         The runtime and the precision, its milliseconds for one crop, and those of all of them.
     """
     times = dict.fromkeys(embedders, math.inf)
+    crops = {name: read_crop(crop, embedder.input_size)[None] for name, embedder in embedders.items()}
     for _ in range(_TURNS):
         for name, embedder in embedders.items():
-            crops = read_crop(crop, embedder.input_size)[None]
-            times[name] = min(times[name], *(_one_call(embedder, crops) for _ in range(_CALLS)))
+            times[name] = min(times[name], *(one_call(embedder, crops[name]) for _ in range(_CALLS)))
     best = min(times, key=lambda name: times[name])
     runtime, _, precision = best.partition(":")
     return {"runtime": runtime, "precision": precision, "milliseconds": times[best], "milliseconds_of_all": times}
-
-
-def _one_call(embedder: Embedder, crops: np.ndarray) -> float:
-    start = time.perf_counter()
-    embedder.embed(crops)
-    return 1000 * (time.perf_counter() - start)

@@ -22,18 +22,18 @@ def read_array(source: np.ndarray | str | Path) -> np.ndarray:
     if not isinstance(source, str | Path):
         return np.asarray(source)
     path = Path(source)
+    wanted = f"{path}: expected a .npy file of numbers or text"
     try:
         with path.open("rb") as file:
             start = file.read(6)
-        if start != b"\x93NUMPY" and not start.startswith(b"PK"):
-            raise InputError(
-                f"{path}: expected a .npy file of numbers or text, got another kind; save it with numpy.save"
-            )
+    except OSError as error:
+        raise InputError(f"{wanted}, got: {error.strerror}; save it with numpy.save") from error
+    if start != b"\x93NUMPY" and not start.startswith(b"PK"):
+        raise InputError(f"{wanted}, got another kind; save it with numpy.save")
+    try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path}: expected a .npy file of numbers or text, got: {error}; save it with numpy.save"
-        ) from error
+        raise InputError(f"{wanted}, got: {error}; save it with numpy.save") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise InputError(f"{path}: expected one array (.npy), got an archive; save each array with numpy.save")

@@ -1,6 +1,7 @@
 """A run as typed data: read from TOML, strict about every key."""
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -22,13 +23,16 @@ def expand_path(value: object) -> object:
     """Put the values of environment variables and ``~`` into a path; relative paths stay relative to the process.
 
     Raises:
-        InputError: If a variable is not set.
+        InputError: If a variable is not set, or a character cannot be part of a path.
     """
     if not isinstance(value, str):
         return value
+    if "\0" in value:
+        raise InputError(f"expected a path, got {value!r} with a zero character; take it out")
     expanded = os.path.expanduser(os.path.expandvars(value))
     if "$" in expanded:
-        raise InputError(f"expected the variables in path '{value}' to be set, '{expanded}' is left; export them")
+        unset = ", ".join(dict.fromkeys(re.findall(r"\$\{?\w*\}?", expanded)))
+        raise InputError(f"expected the variables in path '{value}' to be set, {unset} is not; export them")
     return expanded
 
 
@@ -80,6 +84,14 @@ class PairsSection(Section):
     """The modality of the probes."""
     gallery: Name | None = None
     """The modality of the gallery; left out, pairs are within the probe's."""
+
+    @pydantic.model_validator(mode="after")
+    def _two_modalities(self) -> "PairsSection":
+        if self.gallery == self.probe:
+            raise ValueError(
+                f"expected a gallery of another modality than the probes', got {self.probe} for both; leave gallery out"
+            )
+        return self
 
     @property
     def name(self) -> str:
@@ -256,7 +268,8 @@ class OptimizerSection(Section):
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> "OptimizerSection":
         if (self.epochs is None) == (self.iterations is None):
-            raise ValueError("expected exactly one of epochs and iterations")
+            got = "none" if self.epochs is None else "both"
+            raise ValueError(f"expected exactly one of epochs and iterations, got {got}; set one of them")
         return self
 
 

@@ -24,6 +24,11 @@ def first_problem(error: pydantic.ValidationError, model: type[pydantic.BaseMode
     place = ".".join(str(part) for part in first["loc"])
     if unknown and model is not None:
         return unknown_name_message("key", place, _keys_beside(model, first["loc"]))
+    if first["type"] == "value_error":
+        # A check of our own, which says what came where that helps.
+        return f"{place}: {first['ctx']['error']}"
+    if first["type"] == "missing":
+        return f"{place}: expected a value, got none; add it"
     return f"{place}: {first['msg']}, got {first['input']!r}"
 
 

@@ -74,7 +74,11 @@ def test_differences_name_the_keys() -> None:
         ({"seed": -1}, "test: seed: .* greater than or equal to 0, got -1"),
         ({"evaluation": {"fars": [float("nan")]}}, "evaluation.fars.0: .* got nan"),
         ({"optimizer": {"epochs": 1, "learning_rate": float("inf")}}, "optimizer.learning_rate: .* got inf"),
-        ({"optimizer": {}}, "exactly one of epochs and iterations"),
+        ({"source": {}}, "test: source.backbone: expected a value, got none; add it$"),
+        ({"optimizer": {}}, "optimizer: expected exactly one of epochs and iterations, got none; set one"),
+        ({"optimizer": {"epochs": 1, "iterations": 1}}, "iterations, got both; set one"),
+        ({"evaluation": {"pairs": [{"probe": "nir", "gallery": "nir"}]}}, "pairs.0: expected a gallery of another"),
+        ({"data": {"manifest": "a\0b"}}, "data.manifest: expected a path, got 'a.x00b' with a zero character"),
         ({"head": {"start": "zero"}}, "head.start: .* got 'zero'"),
     ],
 )
@@ -85,8 +89,16 @@ def test_bad_values_are_errors(change: dict[str, Any], message: str) -> None:
 
 def test_an_unset_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FACEXFER_SHARED", raising=False)
-    with pytest.raises(InputError, match="expected the variables in path"):
+    with pytest.raises(InputError, match=r"variables in path '.*' to be set, \$FACEXFER_SHARED is not"):
         read_recipe("nirsim-afa")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_recipe_and_a_folder_is_none(tmp_path: Path) -> None:
+    recipe = parse_recipe(MINIMAL, "test")
+    (tmp_path / "mine.toml").write_text(dump_recipe(recipe), encoding="utf-8-sig")
+    assert read_recipe(tmp_path / "mine.toml") == recipe
+    with pytest.raises(InputError, match="expected a recipe in TOML, got a folder; name a file"):
+        read_recipe(tmp_path)
 
 
 def test_a_missing_or_damaged_file_is_an_error(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Put named arrays into a network, all of them or none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from facexfer.errors import InputError
+
+_NAMED = 4
+"""How many entries of a kind an error names."""
 
 COUNTER = "num_batches_tracked"
 """How the name of BatchNorm's counter of batches ends, which no network needs."""
@@ -23,8 +26,8 @@ def load_entries(
         theirs: Our state-dict key -> their name; None if the names are ours.
 
     Raises:
-        InputError: If an entry is missing, unexpected, misshapen, no floating-point number or not finite; all of them
-            are named.
+        InputError: If an entry is missing, unexpected, misshapen, no floating-point number or not finite; the first of
+            each kind are named.
     """
     state = network.state_dict()
     names = theirs or {key: key for key in state if not key.endswith(COUNTER)}
@@ -49,14 +52,20 @@ def load_entries(
         "missing": missing, "unexpected": unexpected, "misshapen": misshapen, "not floating point": other_type,
         "not finite": not_finite,
     }  # fmt: skip
-    problems = [f"{kind}: {', '.join(names)}" for kind, names in found.items() if names]
+    problems = [f"{kind}: {_first(names)}" for kind, names in found.items() if names]
     if problems:
         raise InputError(
-            f"{origin}: expected the entries of this network; {'; '.join(problems)}; is it another network?"
+            f"{origin}: expected the entries of this network; {'; '.join(problems)}; is it another network? facexfer "
+            "inspect tells"
         )
     with torch.no_grad():
         for key, entry in present.items():
             state[key].copy_(entry)
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_plain(entry: Tensor) -> bool:

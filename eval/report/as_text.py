@@ -1,9 +1,10 @@
-"""Findings as text: a table of operating points, and a line for every other finding."""
+"""Findings as text: tables of operating points, of the whole and of its parts, and a line for every other finding."""
 
 import io
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from facexfer.eval.metrics import show_metrics
 from facexfer.eval.report.beyond import beyond_lines
@@ -26,7 +27,8 @@ def findings_to_text(findings: Findings) -> str:
     head = f"{points[0].genuine_pairs:,} genuine and {points[0].impostor_pairs:,} impostor pairs"
     remarks = [point.remark for point in points if point.remark]
     metrics = "; ".join(show_metrics(findings.measured))
-    return "\n".join([head, *_table(findings), *remarks, metrics, *_lines(findings)])
+    parts = [line for column in findings.slices for line in _by_column(findings, column)]
+    return "\n".join([head, *_table(findings), *remarks, metrics, *_lines(findings), *parts])
 
 
 def _table(findings: Findings) -> list[str]:
@@ -55,10 +57,30 @@ def _table(findings: Findings) -> list[str]:
             _interval(point.tar_ci95_wilson),
             f"{sign * point.threshold:.4f}",
             f"{point.achieved_far:.3g}",
-            ""
-            if point.far_ci95 is None
-            else " to ".join(f"{bound:.1e}".replace("e-0", "e-") for bound in point.far_ci95),
+            _bounds(point.far_ci95),
         )
+    return _drawn(table)
+
+
+def _by_column(findings: Findings, column: str) -> list[str]:
+    targets = [f"{point.far:g}" for point in findings.points if point.threshold is not None]
+    table = Table(box=None, pad_edge=False)
+    table.add_column(Text(column))
+    for name in ("images", "threshold\nfor FAR", "TAR, %", "95 % CI\n(by identity)", "FAR", "95 % CI\n(by identity)"):
+        table.add_column(name, no_wrap=True, justify="right")
+    remarks = []
+    for part in findings.slices[column]:
+        if part.remark:
+            remarks.append(f"{column} {part.value}: {part.remark}")
+        for target, point in zip(targets, part.points, strict=bool(part.points)):
+            tar = "-" if point.tar is None else f"{100 * point.tar:.2f}"
+            far = "-" if point.achieved_far is None else f"{point.achieved_far:.3g}"
+            row = (target, tar, _interval(point.tar_ci95), far, _bounds(point.far_ci95))
+            table.add_row(Text(part.value), f"{part.images:,}", *row)
+    return [f"by {column}, at the thresholds above:", *_drawn(table), *remarks]
+
+
+def _drawn(table: Table) -> list[str]:
     text = io.StringIO()
     Console(file=text, width=_WIDE, color_system=None).print(table)
     return [line.rstrip() for line in text.getvalue().splitlines()]
@@ -96,6 +118,10 @@ def _lines(findings: Findings) -> list[str]:
         )
     beyond = [] if findings.beyond is None else beyond_lines(findings.beyond)
     return [*lines, *beyond, *findings.notes]
+
+
+def _bounds(rates: tuple[float, float] | None) -> str:
+    return "" if rates is None else " to ".join(f"{bound:.1e}".replace("e-0", "e-") for bound in rates)
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:

@@ -94,7 +94,8 @@ def read_situation(
     Args:
         manifest: Of the crops.
         size: (height, width) in pixels that the network takes.
-        visible_manifest: Of further photos in the source's spectrum, in a manifest of their own.
+        visible_manifest: Of further photos in the source's spectrum, in a manifest of their own; `manifest` again adds
+            nothing.
         new: The modality to adapt to.
         visible: The modality that the source knows.
 
@@ -111,7 +112,9 @@ def read_situation(
     held_out = set(validation.identities)
     measurable = measurable_pairs(validation, (new, visible) if has_new else (visible,))
     quality, pictures = look_at(training.images, size)
-    sets = [images] if visible_manifest is None else [images, read_manifest(visible_manifest)]
+    sets = [images]
+    if visible_manifest is not None and not (visible_manifest.exists() and visible_manifest.samefile(manifest)):
+        sets.append(read_manifest(visible_manifest))
     seen = [Manifest(each.path, tuple(image for image in each.images if image.modality == visible)) for each in sets]
     matches = [_match(training, each, held_out) for each in seen] if has_new else [(0, 0)]
     same_shot, same_person = max(matches)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facexfer.comparison.folds import PooledPairs, fold_settings, pool_folds
-from facexfer.comparison.grid import Cell, Grid, cells_of, recipe_of
+from facexfer.comparison.grid import Cell, Grid, cells_of, check_figures, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.files.lock import hold_folder
 from facexfer.recipe import Recipe
@@ -61,8 +61,8 @@ def run_cells(
     Raises:
         InputError: If a recipe of the grid does not fit; nothing has been run yet.
     """
+    check_figures(grid)
     for cell in cells_of(grid):
-        recipe_of(grid, cell)
         for settings in fold_settings(grid):
             recipe_of(grid, cell, settings)
     with RunPool(jobs, say) as pool:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pydantic
 from pydantic import Field
@@ -14,6 +15,7 @@ from facexfer.files.packaged import read_toml
 from facexfer.plugins import load_plugins, resolved_plugins
 from facexfer.recipe import Recipe, Section, expand_path, read_recipe
 from facexfer.registry import unknown_name_message
+from facexfer.tasks import TASKS
 from facexfer.tasks.keys import check_keys
 from facexfer.validation import first_problem
 
@@ -103,6 +105,15 @@ class Grid(Section):
     paper: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """``dataset/network/method`` (empty parts left out) -> the paper's metrics, as printed."""
 
+    @pydantic.field_validator("methods", "networks", "datasets")
+    @classmethod
+    def _names_of_folders(cls, choices: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
+        for name in choices:
+            is_empty = not name and info.field_name == "methods"
+            if is_empty or "/" in name or name.startswith(".") or not name.isprintable():
+                raise ValueError(f"expected a name that can be a folder's, got {name!r}; take letters and digits")
+        return choices
+
     def deciding_figure(self, dataset: str) -> str:
         """The figure that decides which methods are best on a data set."""
         return self.datasets[dataset].best_by or self.figures[0]
@@ -189,6 +200,33 @@ def read_grid(name: str | Path) -> Grid:
         raise InputError(f"{name}: {first_problem(error, Grid)}") from error
     _check(grid, str(name))
     return grid
+
+
+def check_figures(grid: Grid) -> None:
+    """Check that the runs will have the figures that the grid shows and decides by.
+
+    Args:
+        grid: The comparison; every cell's recipe is read.
+
+    Raises:
+        InputError: If a recipe does not fit, no run has a figure of the grid, or one lacks that by which its data set's
+            methods are compared.
+    """
+    anywhere: dict[str, None] = {}
+    for cell in cells_of(grid):
+        recipe = recipe_of(grid, cell)
+        known = TASKS[recipe.task].figures(recipe)
+        if not known:
+            return
+        decides = {grid.deciding_figure(cell.dataset)}
+        if grid.methods[cell.method].alpha and grid.search is not None and grid.search.figure is not None:
+            decides.add(grid.search.figure)
+        for figure in sorted(decides - set(known)):
+            raise InputError(f"{cell.key}: {unknown_name_message('figure', figure, known)}")
+        anywhere.update(dict.fromkeys(known))
+    for figure in grid.figures:
+        if figure not in anywhere:
+            raise InputError(unknown_name_message("figure", figure, anywhere))
 
 
 def _check(grid: Grid, origin: str) -> None:

@@ -1,6 +1,7 @@
 """Decoded crops as bytes: in memory, or in a memory-mapped file that all processes share."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,9 @@ class CropStore:
         size: (height, width) of every crop in pixels.
         folder: Where the file is kept; it is made.
         read: Gives the image of a path at a size, (H, W, 3) uint8 RGB, by the usual bits of its camera's pictures.
+
+    Raises:
+        InputError: If the folder cannot be made or written to.
     """
 
     def __init__(
@@ -48,7 +52,9 @@ class CropStore:
         self._size = size
         self._folder = folder
         self._kept = len(self._images)
-        if folder is None:
+        if folder is not None:
+            _make_folder(folder)
+        else:
             self._kept = min(self._kept, _MEMORY_BYTES // (3 * size[0] * size[1]))
         self._crops: np.ndarray | None = None
         self._depths: Depths | None = None
@@ -89,7 +95,6 @@ class CropStore:
         path = folder / f"crops-{self._fingerprint()[:32]}.npy"
         if not path.exists():
             try:
-                folder.mkdir(parents=True, exist_ok=True)
                 with replacing(path) as temporary:
                     crops = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
                     self._fill(crops)
@@ -123,3 +128,18 @@ class CropStore:
                 f"{image.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode()
             )
         return digest.hexdigest()
+
+
+def _make_folder(folder: Path) -> None:
+    """Make it, so that a run knows before it starts whether it can."""
+    problem = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        problem = "a file"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if not problem and not os.access(folder, os.W_OK | os.X_OK):
+        problem = "Permission denied"
+    if problem:
+        raise InputError(f"{folder}: expected a folder to keep crops in, got: {problem}; name another in data.cache")

@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from facexfer.data.failures import UNKNOWN, read_failures
 from facexfer.data.manifest import read_manifest, write_manifest
@@ -14,6 +15,8 @@ from facexfer.files.atomic import write_text
 from facexfer.files.names import clean_name
 from facexfer.files.rows import read_rows
 
+_RECORD = "draws.json"
+
 
 def write_draws(
     manifest: Path, out: Path, protocol: str, count: int, held_out: int | None = None, failures: Path | None = None
@@ -22,7 +25,7 @@ def write_draws(
 
     Args:
         manifest: Of all crops.
-        out: A folder; it is made.
+        out: A folder; it is made. Other draws that are there stay, as do their lines in ``draws.json``.
         protocol: One of ``PROTOCOLS``.
         count: How many draws, numbered from 0.
         held_out: Validation identities, where the protocol leaves that open.
@@ -33,7 +36,8 @@ def write_draws(
         The draws, of the manifest's images alone.
 
     Raises:
-        InputError: If a file is bad or the protocol does not fit; nothing has been written then.
+        InputError: If a file is bad, the protocol does not fit, or another draw of the same name is there; nothing has
+            been written then.
     """
     images = read_manifest(manifest).images
     photos = [Listed(image.extra.get("photo", image.path.name), image.identity, image.modality) for image in images]
@@ -42,6 +46,13 @@ def write_draws(
     drawn = [draw_splits(photos, protocol, number, held_out) for number in range(count)]
     if any((out / f"{draw.name}.csv").resolve() == manifest.resolve() for draw in drawn):
         raise InputError(f"{manifest}: expected another folder, a draw would take its place; give another --out")
+    known = _known_draws(out)
+    for draw in drawn:
+        if (out / f"{draw.name}.csv").exists() and known.get(draw.name, {}).get("fingerprint") != draw.fingerprint:
+            raise InputError(
+                f"{out}: expected a folder without another {draw.name}.csv, got one that is not this draw; give "
+                "another --out, or remove it"
+            )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -60,8 +71,22 @@ def write_draws(
         }
         for draw in drawn
     }
-    write_text(out / "draws.json", json.dumps(record, indent=2) + "\n")
+    write_text(out / _RECORD, json.dumps(known | record, indent=2) + "\n")
     return tuple(replace(draw, splits=draw.splits[: len(images)]) for draw in drawn)
+
+
+def _known_draws(folder: Path) -> dict[str, dict[str, Any]]:
+    """What earlier calls have drawn into a folder."""
+    file = folder / _RECORD
+    if not file.is_file():
+        return {}
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = None
+    if not isinstance(known, dict) or not all(isinstance(draw, dict) for draw in known.values()):
+        raise InputError(f"{file}: expected draws by name, as split writes them, got another file; give another --out")
+    return known
 
 
 def _failed(path: Path) -> list[dict[str, str]]:

@@ -156,7 +156,9 @@ def check_writing(folder: Path) -> Finding:
     Args:
         folder: Where to; made if it is not there, as a run would.
     """
-    place = next((each for each in (folder, *folder.resolve().parents) if each.is_dir()), folder)
+    place = next(each for each in (folder, *folder.resolve().parents) if each.exists())
+    if not place.is_dir():
+        return Finding("writing", f"{place} is a file", "give an --out folder that you may write to")
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"facexfer")

@@ -31,7 +31,7 @@ class Window:
         end: Of its last one.
         attempts: How many.
         accept_rate: The share accepted.
-        accept_rate_ci95: Its 95 % interval, by user.
+        accept_rate_ci95: Its 95 % interval, by user, or by attempt where the log names none.
         mean_accepted: The mean of the accepted scores; None if no attempt was accepted.
     """
 
@@ -117,7 +117,7 @@ def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impos
             if seen.times is not None and np.ptp(seen.times[above]) > 0:
                 trend = time_trend(seen.scores[above], seen.times[above], users[above])
     level = LEVEL / max(1, sum(test is not None for test in (rate, shape, trend)))
-    reasons += _moved(rate, shape, trend, level)
+    reasons += _moved(rate, shape, trend, level, "attempt" if seen.users is None else "user")
     return Monitored(
         bundle=Path(bundle),
         far=target,
@@ -143,7 +143,8 @@ def _remarks(seen: ScoreLog, users: np.ndarray, above: np.ndarray) -> list[str]:
             "times as many"
         )
     if (count := len(np.unique(users))) < FEWEST_USERS:
-        remarks.append(f"{count} users are too few to test anything; wait for {FEWEST_USERS}")
+        units = "attempts" if seen.users is None else "users"
+        remarks.append(f"{count} {units} are too few to test anything; wait for {FEWEST_USERS}")
     elif above.sum() < _FEWEST_ACCEPTED:
         remarks.append(f"{above.sum()} accepted scores are too few to compare; wait for {_FEWEST_ACCEPTED}")
     return remarks
@@ -163,7 +164,7 @@ def _misdecided(seen: ScoreLog, threshold: float) -> list[str]:
     ]
 
 
-def _moved(rate: Shift | None, shape: ShapeShift | None, trend: Shift | None, level: float) -> list[str]:
+def _moved(rate: Shift | None, shape: ShapeShift | None, trend: Shift | None, level: float, unit: str) -> list[str]:
     reasons = []
     if rate is not None and rate.p_value < level:
         less = rate.observed < rate.expected[0]
@@ -173,8 +174,8 @@ def _moved(rate: Shift | None, shape: ShapeShift | None, trend: Shift | None, le
         )  # fmt: skip
         low, high = rate.observed_ci95
         reasons.append(
-            f"accept rate {100 * rate.observed:.1f} % (95 % CI by user {100 * low:.1f} to {100 * high:.1f}), expected "
-            f"{100 * rate.expected[0]:.1f} to {100 * rate.expected[1]:.1f} %, p = {rate.p_value:.2g}: {why}"
+            f"accept rate {100 * rate.observed:.1f} % (95 % CI by {unit} {100 * low:.1f} to {100 * high:.1f}), "
+            f"expected {100 * rate.expected[0]:.1f} to {100 * rate.expected[1]:.1f} %, p = {rate.p_value:.2g}: {why}"
         )
     if shape is not None and shape.p_value < level:
         way = "lower" if shape.observed < shape.expected[0] else "higher"
@@ -184,7 +185,7 @@ def _moved(rate: Shift | None, shape: ShapeShift | None, trend: Shift | None, le
         )
     if trend is not None and trend.p_value < level:
         reasons.append(
-            f"accepted scores change by {trend.observed:+.3f} over the log (95 % CI by user "
+            f"accepted scores change by {trend.observed:+.3f} over the log (95 % CI by {unit} "
             f"{trend.observed_ci95[0]:+.3f} to {trend.observed_ci95[1]:+.3f}), p = {trend.p_value:.2g}: a drift in time"
         )
     return reasons

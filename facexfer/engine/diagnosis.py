@@ -1,15 +1,17 @@
-"""What is going wrong in a run, its likely cause, and the option to change; read off the run's own metrics."""
+"""What is going wrong in a run or would, its likely cause, and the option to change; read off its own metrics."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.layers import has_batchnorm
+from facexfer.errors import InputError
 from facexfer.recipe import OptimizerSection
 from facexfer.transfer.objective import CLASSIFICATION
+from facexfer.transfer.stages import Stage
 
 # An alignment loss counts as exploding when it is this many times the smallest it has been in its stage.
 _EXPLODED = 10.0
@@ -159,6 +161,30 @@ def warn_of_small_batches(backbone: nn.Module, settings: OptimizerSection, image
         "optimizer.batch_size, lower optimizer.accumulate, set optimizer.frozen_batchnorm = true (or "
         "optimizer.sync_batchnorm = true with several ranks)"
     ]
+
+
+def check_batchnorm(
+    backbone: nn.Module, settings: OptimizerSection, stages: Sequence[Stage], images: int, ranks: int
+) -> None:
+    """Refuse to train BatchNorm on single images, which have no variance.
+
+    Args:
+        backbone: What is trained.
+        settings: Whether its statistics are frozen or synchronised.
+        stages: The method.
+        images: How many a rank sees a pass.
+        ranks: How many ranks there are.
+
+    Raises:
+        InputError: If BatchNorm would see one image at a time.
+    """
+    seen = images * ranks if settings.sync_batchnorm else images
+    is_trained = not settings.frozen_batchnorm and any(stage.trains_backbone for stage in stages)
+    if seen == 1 and is_trained and has_batchnorm(backbone):
+        raise InputError(
+            "expected at least two images at a time for a network with BatchNorm, got one; raise "
+            "optimizer.batch_size, lower optimizer.accumulate, or set optimizer.frozen_batchnorm = true"
+        )
 
 
 def warn_of_sgd(backbone: BackboneModule, settings: OptimizerSection) -> list[str]:

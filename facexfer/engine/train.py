@@ -10,6 +10,7 @@ from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.engine.best import BestMetric
 from facexfer.engine.companions import check_overlap, reads_companions, shows_companions
 from facexfer.engine.device_batches import make_batches
+from facexfer.engine.diagnosis import check_batchnorm
 from facexfer.engine.knowledge import SourceKnowledge, check_head_start, check_needs
 from facexfer.engine.loop import Training
 from facexfer.engine.resume import is_resumed
@@ -77,6 +78,7 @@ def _train_stages(
         run.check_data(task.fingerprints)
     fabric = make_fabric(recipe.runtime)
     batches = make_batches(recipe, task.mixture, fabric)
+    check_batchnorm(source, recipe.optimizer, stages, batches.images_a_pass, fabric.world_size)
     # Every rank has looked whether the folder is free before one fills it.
     fabric.barrier()
     with _held(run, fabric):

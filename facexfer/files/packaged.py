@@ -29,10 +29,13 @@ def read_toml(name: str | Path, folder: ModuleType, kind: str) -> dict[str, Any]
     """
     packaged = packaged_files(folder)
     file: Path | Traversable | None = Path(name) if Path(name).is_file() else packaged.get(str(name))
+    if file is None and Path(name).is_dir():
+        raise InputError(f"{name}: expected a {kind} in TOML, got a folder; name a file")
     if file is None:
         raise InputError(f"no such file; {unknown_name_message(kind, str(name), packaged)}")
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        # Some editors put a byte order mark first.
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{name}: expected a {kind} in TOML, got: {error}; fix the file") from error
 

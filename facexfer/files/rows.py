@@ -29,9 +29,10 @@ def read_rows(path: Path, required: Sequence[str], what: str = "CSV", called: st
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
-            columns = [column.strip() for column in next(reader, [])]
+            rows = filter(None, reader)
+            columns = [column.strip() for column in next(rows, [])]
             check_columns(path, columns, required, called)
-            for values in filter(None, reader):
+            for values in rows:
                 filled = zip_longest(columns, values[: len(columns)], fillvalue="")
                 yield reader.line_num, dict(filled), len(values) - len(columns)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -27,6 +27,8 @@ from facexfer.runs.folder import RunFolder, load_backbone, load_backbone_file
 from facexfer.runtime import prepare_cpu
 
 _CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "FusedConv")
+# A bundle's and a run's files that state the network.
+_STATED = ("model.json", "recipe.toml")
 _SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
 _ALREADY_NORMALISED = (
     "expected --input-mean and --input-std only for an ONNX file that wants its pixels normalised, this takes them as "
@@ -280,6 +282,11 @@ def _open(model: Model, backbone: str | None) -> Embedder:
 
 
 def _open_file(model: Path, backbone: str | None) -> Embedder:
+    if backbone is not None and model.is_dir() and any((model / name).is_file() for name in _STATED):
+        raise InputError(
+            f"expected the name of a network only with a file of weights, got '{backbone}' with {model}, which states "
+            "its own; leave it out"
+        )
     if (model / "model.json").is_file():
         return OnnxEmbedder(model / "model.onnx")
     if model.is_dir():

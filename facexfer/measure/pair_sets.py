@@ -182,20 +182,29 @@ def compare(
         gallery_embedder: Another model for the gallery, whose embeddings can be compared with the first one's.
 
     Returns:
-        The comparison; a picture that is listed again is in it once.
+        The comparison; a picture that is listed again is in it once. A gallery of the probes' own pictures, by the same
+        model, is one set: with two sides every pair would count twice.
 
     Raises:
-        InputError: If a modality is not there, a crop is unfit, or the two models' embeddings differ in length.
+        InputError: If a modality is not there, a crop is unfit, the two models' embeddings differ in length, or a
+            gallery is a part of the probes.
 
     Warns:
         DataWarning: As for `facexfer.data.repeats.distinct_images`.
     """
     chosen = manifest.select(modality=probe)
     enrolled = None if gallery is None else manifest.select(modality=gallery)
+    if probe is None and enrolled is not None and len(enrolled.images) < len(chosen.images):
+        raise InputError(
+            f"expected the probes' modality beside the gallery '{gallery}', got none; with all images as probes, "
+            "pairs within the gallery would count twice (give --probe)"
+        )
     probe_side, places = _distinct_side(embedder, chosen)
     if enrolled is None:
         return Comparison(probe or "all", probe_side, places=places)
     gallery_side = _distinct_side(gallery_embedder or embedder, enrolled)[0]
+    if gallery_embedder is None and _pictured(gallery_side) == _pictured(probe_side):
+        return Comparison(probe or "all", probe_side, places=places)
     lengths = [side.embeddings.shape[1] for side in (probe_side, gallery_side)]
     if lengths[0] != lengths[1]:
         raise InputError(
@@ -203,6 +212,12 @@ def compare(
             "the probes' model must be made from the gallery's"
         )
     return Comparison(f"{gallery}-{probe or 'all'}", probe_side, gallery_side, places)
+
+
+def _pictured(side: Side) -> set[tuple[str, str]]:
+    """Whose pictures a side shows."""
+    assert side.pictures is not None
+    return set(zip(side.labels.tolist(), side.pictures.tolist(), strict=True))
 
 
 def _distinct_side(embedder: Embedder, manifest: Manifest) -> tuple[Side, tuple[int, ...]]:
@@ -259,8 +274,12 @@ def compare_arrays(
     Warns:
         DataWarning: If an embedding of at least 16 numbers is there twice, bit for bit.
     """
-    if labels is None or (gallery_embeddings is None) != (gallery_labels is None):
-        raise InputError("expected labels with embeddings, one file is missing; give --labels or --gallery-labels")
+    if labels is None:
+        raise InputError("expected labels with embeddings, got none; give --labels")
+    if gallery_embeddings is None and gallery_labels is not None:
+        raise InputError("expected the gallery's embeddings with its labels, got none; give --gallery-embeddings")
+    if gallery_embeddings is not None and gallery_labels is None:
+        raise InputError("expected labels with the gallery's embeddings, got none; give --gallery-labels")
     probe = _side(embeddings, labels)
     if gallery_embeddings is None or gallery_labels is None:
         _warn_of_repeats(probe.embeddings, None)

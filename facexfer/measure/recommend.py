@@ -1,6 +1,7 @@
 """Which threshold for a door: from how often it is used and how many false accepts can be tolerated."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,10 @@ class Door:
     gallery_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.daily_attempts <= 0 or not 0 < self.impostor_share < 1 or self.max_false_accepts_per_year <= 0:
+        counts = (self.daily_attempts, self.max_false_accepts_per_year)
+        if not all(0 < count < math.inf for count in counts) or not 0 < self.impostor_share < 1:
             raise InputError(
-                "expected attempts and false accepts above 0 and a share of impostors between 0 and 1, got "
+                "expected finite attempts and false accepts above 0 and a share of impostors between 0 and 1, got "
                 f"{self.daily_attempts:g} attempts per day, {self.max_false_accepts_per_year:g} false accepts per year "
                 f"and a share of {self.impostor_share:g}; a share of 0.01 is one attempt in a hundred"
             )

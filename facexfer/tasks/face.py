@@ -282,8 +282,17 @@ class FaceEvaluator:
                     left_out=pairs_that_share(self._keys[each.gallery], self._keys[each.probe]),
                 )
             for point in operating_points(compared, self.fars):
-                figures[f"{each.name}/tar@{point.far:g}"] = point.tar if point.supported else None
+                figures[_figure(each, point.far)] = point.tar if point.supported else None
         return figures
+
+
+def _figure(pairs: PairsSection, far: float) -> str:
+    return f"{pairs.name}/tar@{far:g}"
+
+
+def _figures(recipe: Recipe) -> list[str]:
+    settings = recipe.evaluation
+    return [_figure(pairs, far) for pairs in settings.pairs for far in settings.fars]
 
 
 FACE = TaskKind(
@@ -294,5 +303,6 @@ FACE = TaskKind(
         "source_data.manifest", "source_data.modality", "source_data.split", "companions.*", "pool.*",
         "evaluation.fars", "evaluation.pairs", "evaluation.best_far", "evaluation.patience",
     ),
+    figures=_figures,
 )  # fmt: skip
 """The task ``face``."""

@@ -178,5 +178,6 @@ IMAGE = TaskKind(
         "data.dataset", "data.root", "data.images_per_class", "data.search_share", "data.draw_seed",
         "source_data.dataset", "source_data.root", "companions.match",
     ),
+    figures=lambda recipe: ("top1", "top5", "mean_class", "test/classification"),
 )  # fmt: skip
 """The task ``image``."""

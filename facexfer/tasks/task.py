@@ -85,10 +85,12 @@ class TaskKind:
         make: Makes the task of a recipe; every error in the data is raised there, before training.
         reads: Dotted keys of the recipe that only tasks read, those that this one does; ``section.*`` for all of a
             section. A recipe of this task that sets a key which only others read is an error.
+        figures: Names the figures of a recipe's ``result.json``; none, they are not known before the run.
     """
 
     make: Callable[[Recipe, BackboneInfo], Task]
     reads: tuple[str, ...]
+    figures: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
 
     def __call__(self, recipe: Recipe, info: BackboneInfo) -> Task:
         """Make the task of a recipe for the backbone of these facts."""

@@ -49,6 +49,14 @@ def test_photos_in_a_manifest_of_their_own(tmp_path: Path) -> None:
     assert read_situation(nir, SIZE).same_person == 0
 
 
+def test_the_same_manifest_again_adds_nothing(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path)
+    (tmp_path / "link.csv").symlink_to(manifest)
+    alone = read_situation(manifest, SIZE)
+    assert read_situation(manifest, SIZE, tmp_path / "link.csv") == alone
+    assert read_situation(manifest, SIZE, manifest) == alone
+
+
 def test_where_nobody_is_held_out_a_fifth_is(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path, train=10, val=0)
     there = read_situation(

@@ -12,6 +12,7 @@ from arcface_export import give_statistics
 from small_faces import write_small_set
 from typer.testing import CliRunner
 
+import facexfer
 from facexfer.backbones import create_backbone
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
@@ -74,6 +75,46 @@ def test_embeddings_alone_and_against_a_gallery(arrays: dict[str, Path], tmp_pat
     gallery = ["--gallery-embeddings", arrays["e"], "--gallery-labels", arrays["l"]]
     run("--embeddings", arrays["e"], "--labels", arrays["l"], *gallery, "--far", "0.1", "--json", out)
     assert sum(json.loads(out.read_text())["pairs"].values()) == 60 * 60
+
+
+def test_what_is_missing_or_no_array_is_named(arrays: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "text.npy").write_text("abc")
+    for words, message in (
+        (("--embeddings", arrays["e"]), "expected labels with embeddings, got none; give --labels"),
+        (
+            ("--embeddings", arrays["e"], "--labels", arrays["l"], "--gallery-labels", arrays["l"]),
+            "expected the gallery's embeddings with its labels, got none; give --gallery-embeddings",
+        ),
+        (
+            ("--embeddings", arrays["e"], "--labels", arrays["l"], "--gallery-embeddings", arrays["e"]),
+            "expected labels with the gallery's embeddings, got none; give --gallery-labels",
+        ),
+        (
+            ("--embeddings", tmp_path / "text.npy", "--labels", arrays["l"]),
+            r"text.npy: expected a .npy file of numbers or text, got another kind; save it with numpy.save$",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(*words)
+
+
+def test_figures_by_column_are_in_the_table(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path, val=4, images=4)
+    rows = manifest.read_text().splitlines()
+    cameras = ["camera", *("[door]" if number % 2 else "hall" for number in range(len(rows) - 1))]
+    manifest.write_text("".join(f"{row},{camera}\n" for row, camera in zip(rows, cameras, strict=True)))
+    torch.manual_seed(0)
+    network = create_backbone("mobilefacenet_slim")
+    found = facexfer.evaluate(network, manifest, split="val", probe="nir", fars=[0.5, 0.2], slice_by=["camera"])
+    parts = json.loads(found.to_json())["slices"]["camera"]
+    _, said = found.table().split("by camera, at the thresholds above:\n")
+    lines = [line.split() for line in said.splitlines()[2:]]
+    wanted = [
+        [part["value"], str(part["images"]), far, f"{100 * point['tar']:.2f}"]
+        for part in parts
+        for far, point in zip(("0.5", "0.2"), part["operating_points"], strict=True)
+    ]
+    assert [line[:4] for line in lines] == wanted
 
 
 @pytest.mark.slow

@@ -99,6 +99,11 @@ def test_a_log_that_says_less(folder: Path, tmp_path: Path) -> None:
     alone = facexfer.monitor(tmp_path / "scores.csv", folder / "bundle")
     assert (alone.users, alone.trend, alone.windows) == (None, None, ())
     assert "no column user" in alone.remarks[0]
+    (tmp_path / "low.csv").write_text("score\n" + "0.01\n" * 400)
+    low = facexfer.monitor(tmp_path / "low.csv", folder / "bundle")
+    assert "95 % CI by attempt" in low.reasons[0]
+    (tmp_path / "short.csv").write_text("score\n0.5\n0.6\n")
+    assert "2 attempts are too few" in facexfer.monitor(tmp_path / "short.csv", folder / "bundle").remarks[1]
     few = [row for row in rows if row["user"] in {"u0", "u1"}]
     (tmp_path / "few.csv").write_text("score,user\n" + "".join(f"{row['score']},{row['user']}\n" for row in few))
     said = run("monitor", tmp_path / "few.csv", "--bundle", folder / "bundle")

@@ -171,6 +171,24 @@ def test_a_search_goes_by_the_data_sets_own_deciding_figure(
     assert "nir/tar@0.01 or vis/tar@0.01, %" in (tmp_path / "table.svg").read_text()
 
 
+def test_figures_that_no_run_has_are_refused_before_anything_runs(grid: Grid, tmp_path: Path) -> None:
+    for change, wanted in (
+        ({"figures": ["nir/tar@0.01", "lwir/tar@0.01"], "paper": {}}, "unknown figure 'lwir/tar@0.01'"),
+        ({"figures": ["top1"]}, "L2: unknown figure 'top1'"),
+        ({"search": {"settings": grid.search.settings, "figure": "tar"}}, "AFA: unknown figure 'tar'"),
+    ):
+        with pytest.raises(InputError, match=wanted):
+            run_cells(Grid.model_validate({**grid.model_dump(), **change}), tmp_path / "out", 1, lambda line: None)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["../L2", "a/b", ".", ".L2", "L\\u00002", ""])
+def test_names_that_cannot_be_folders_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "grid.toml").write_text(SMALL.replace("[methods.L2]", f'[methods."{name}"]'))
+    with pytest.raises(InputError, match=r"methods: expected a name that can be a folder's"):
+        read_grid(tmp_path / "grid.toml")
+
+
 def test_a_paired_test_needs_two_seeds() -> None:
     assert paired_test({0: 0.5}, {0: 0.25})[::2] == (0.25, 1)
     assert paired_test({}, {0: 1.0})[2] == 0

@@ -46,3 +46,32 @@ def test_a_protocol_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "draws").exists()
     with pytest.raises(InputError, match="expected a folder to write to, got: File exists"):
         split(manifest, "--protocol", "identity-disjoint", "--out", manifest)
+
+
+def test_draws_that_are_there_stay(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path / "set", train=6, val=4, images=1)
+    other = write_small_set(tmp_path / "other", train=9, val=2, images=1)
+    out, protocol = tmp_path / "draws", ("--protocol", "identity-disjoint")
+    split(manifest, *protocol, "--draws", 3, "--out", out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    split(manifest, *protocol, "--draws", 2, "--out", out)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    with pytest.raises(InputError, match=r"without another identity-disjoint-0\.csv, got one that is not this draw"):
+        split(other, *protocol, "--draws", 2, "--out", out)
+    split(manifest, *protocol, "--draws", 4, "--out", out)
+    assert len(json.loads((out / "draws.json").read_text())) == 4
+    assert {name: (out / name).read_bytes() for name in before if name != "draws.json"} == {
+        name: data for name, data in before.items() if name != "draws.json"
+    }
+
+
+def test_a_folder_with_files_of_others_is_left_alone(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path / "set", train=6, val=4, images=1)
+    out = tmp_path / "draws"
+    out.mkdir()
+    for name, wanted in (("identity-disjoint-0.csv", "without another"), ("draws.json", "as split writes them")):
+        (out / name).write_text("[1]")
+        with pytest.raises(InputError, match=wanted):
+            split(manifest, "--protocol", "identity-disjoint", "--out", out)
+        assert [file.read_text() for file in out.iterdir()] == ["[1]"]
+        (out / name).unlink()

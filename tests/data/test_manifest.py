@@ -65,6 +65,11 @@ def test_a_bad_row_names_file_line_and_field(tmp_path: Path, lines: list[str], m
         read_manifest(write(tmp_path, *lines))
 
 
+def test_blank_lines_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("\n\npath,identity,modality,split\n\na.png,p,nir,val\n")
+    assert [image.identity for image in read_manifest(tmp_path / "images.csv").images] == ["p"]
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a readable manifest"):
         read_manifest(tmp_path / "none.csv")

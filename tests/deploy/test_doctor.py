@@ -51,8 +51,12 @@ def test_installed_versions_are_those_of_the_packages() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a folder that nobody can write to")
-def test_a_folder_without_write_access_is_found() -> None:
+def test_a_folder_that_cannot_be_written_to_is_found(tmp_path: Path) -> None:
     assert "may write to" in check_writing(Path("/proc/1")).cure
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert check_writing(folder).found == f"{tmp_path / 'file'} is a file"
+    assert check_writing(tmp_path / "new" / "run").cure == ""
 
 
 def test_the_provider_is_said_once(tmp_path: Path) -> None:

@@ -51,6 +51,30 @@ def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"optimizer": {"batch_size": 1, "iterations": 2}}, "expected at least two images at a time for a"),
+        ({"optimizer": {"batch_size": 4, "accumulate": 4, "iterations": 2}}, "expected at least two images at a time"),
+        ({"data": {"cache": "FILE"}}, "expected a folder to keep crops in, got: a file; name another in data.cache"),
+        ({"data": {"cache": "FILE/x"}}, "expected a folder to keep crops in, got: Not a directory"),
+    ],
+)
+def test_what_a_first_step_would_stumble_over_leaves_no_folder(
+    make: Callable[..., Any], tmp_path: Path, sections: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "file").touch()
+    placed = json.loads(json.dumps(sections).replace("FILE", str(tmp_path / "file")))
+    with pytest.raises(InputError, match=message):
+        train(make(**placed), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_single_images_train_where_batchnorm_is_frozen(make: Callable[..., Any], tmp_path: Path) -> None:
+    settings = {"batch_size": 1, "iterations": 2, "frozen_batchnorm": True}
+    assert train(make(optimizer=settings), tmp_path / "run")["steps"] == 2
+
+
 def test_a_run_folder_holds_recipe_metrics_network_and_result(finished: Path) -> None:
     folder = RunFolder(finished)
     assert folder.recipe_file.read_text().startswith('task = "face"')

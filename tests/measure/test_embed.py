@@ -58,6 +58,12 @@ def test_what_is_no_model_or_no_crop_is_refused(network: BackboneModule, manifes
         facexfer.load(nn.Linear(2, 2))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="only with a file of weights, got 'mbf'"):
         facexfer.load(network, "mbf")
+    for stated in ("recipe.toml", "model.json"):
+        folder = tmp_path / stated.split(".")[0]
+        folder.mkdir()
+        (folder / stated).touch()
+        with pytest.raises(InputError, match=f"got 'mbf' with {folder}, which states its own; leave it out"):
+            facexfer.load(folder, "mbf")
     with pytest.raises(InputError, match=r"got \(1, 112, 112, 3\) float64; align them first"):
         facexfer.embed(network, np.zeros((1, 112, 112, 3)))
     with pytest.raises(InputError, match="with detector, got an array"):

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,15 @@ def test_what_the_pairs_do_not_support_is_refused_or_marked(measured) -> None:
         advice_for(measured, Door(500, 0.01, 0.0001), extrapolate=[2.7e-6])
 
 
-@pytest.mark.parametrize("values", [(0, 0.01, 1), (500, 0.0, 1), (500, 1.0, 1), (500, 0.01, 0)])
-def test_a_door_that_nobody_can_use(values: tuple[int, float, int]) -> None:
-    with pytest.raises(InputError, match="expected attempts and false accepts above 0"):
+@pytest.mark.parametrize(
+    "values",
+    [
+        (0, 0.01, 1), (500, 0.0, 1), (500, 1.0, 1), (500, 0.01, 0), (math.inf, 0.01, 1), (math.nan, 0.01, 1),
+        (500, math.nan, 1), (500, 0.01, math.nan), (500, 0.01, math.inf),
+    ],
+)  # fmt: skip
+def test_a_door_that_nobody_can_use(values: tuple[float, float, float]) -> None:
+    with pytest.raises(InputError, match="expected finite attempts and false accepts above 0"):
         Door(*values)
     with pytest.raises(InputError, match="expected a gallery of at least 1 person"):
         Door(500, 0.01, 1, gallery_size=0)

@@ -89,13 +89,25 @@ def test_one_shot_in_one_modality_is_no_pair(model, manifest: Path) -> None:
     assert (found.points[0].genuine_pairs, found.points[0].impostor_pairs) == (12, 48)
 
 
-def test_a_gallery_of_the_probes_themselves_has_no_pair_with_itself(model, manifest: Path) -> None:
+def test_a_gallery_of_the_probes_themselves_counts_each_pair_once(model, manifest: Path) -> None:
     rows = [{**row, "capture": ""} for row in rows_of(manifest)]
-    found = evaluate(model, write(manifest, rows), gallery="nir")
-    assert found.points[0].genuine_pairs == 12 * 4 - 12
+    within = evaluate(model, write(manifest, rows))
+    assert (within.points[0].genuine_pairs, within.points[0].impostor_pairs) == (3 * 6, 3 * 16)
+    assert evaluate(model, write(manifest, rows), gallery="nir").points == within.points
     # The same file as VIS and NIR.
-    double = [*rows, *({**row, "modality": "copy"} for row in rows if row["modality"] == "nir")]
-    assert evaluate(model, write(manifest, double), gallery="copy").points[0].genuine_pairs == 12 * 4 - 12
+    double = write(manifest, [*rows, *({**row, "modality": "copy"} for row in rows if row["modality"] == "nir")])
+    assert evaluate(model, double, gallery="copy").points == within.points
+    # Another network's gallery is another one: a by the first and b by the second is not b by the first and a by the
+    # second, but a picture still has no pair with itself.
+    torch.manual_seed(1)
+    other = facexfer.create_backbone("mobilefacenet_slim")
+    crossed = evaluate(model, write(manifest, rows), gallery="nir", gallery_model=other)
+    assert crossed.points[0].genuine_pairs == 12 * 4 - 12
+
+
+def test_a_gallery_that_is_a_part_of_the_probes_is_refused(model, manifest: Path) -> None:
+    with pytest.raises(InputError, match="expected the probes' modality beside the gallery 'vis', got none"):
+        evaluate(model, manifest, probe=None, gallery="vis")
 
 
 def test_failures_templates_and_lists_take_each_picture_once(model, manifest: Path, tmp_path: Path) -> None:

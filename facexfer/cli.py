@@ -9,7 +9,7 @@ from facexfer.commands.compare import compare
 from facexfer.commands.delta_weights import delta_weights
 from facexfer.commands.demo import demo
 from facexfer.commands.doctor import doctor
-from facexfer.commands.entry import run_app
+from facexfer.commands.entry import run_app, telling_of_interrupts
 from facexfer.commands.evaluate import evaluate
 from facexfer.commands.export import export
 from facexfer.commands.figures import figures
@@ -61,7 +61,7 @@ _PANELS: dict[str, dict[Callable[..., None], str | None]] = {
 for _panel, _commands in _PANELS.items():
     for _command, _example in _commands.items():
         _epilog = None if _example is None else f"Example: facexfer {_example}"
-        app.command(rich_help_panel=_panel, epilog=_epilog)(_command)
+        app.command(rich_help_panel=_panel, epilog=_epilog)(telling_of_interrupts(_command))
 app.add_typer(figures, name="figures", rich_help_panel="Measure")
 
 

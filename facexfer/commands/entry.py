@@ -1,5 +1,6 @@
 """How every command starts and ends: one line, and exit status 2 for bad input or 1 for a run that failed."""
 
+import functools
 import io
 import os
 import re
@@ -31,6 +32,10 @@ _NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 _UsageError: Any = typer.BadParameter.__bases__[0]
 
 
+class _InterruptedError(Exception):
+    """Ctrl-C, with what a command says about it."""
+
+
 def run_command(command: Callable[..., None]) -> None:
     """Run one command function as a program, e.g. from a script in ``tools/``.
 
@@ -38,8 +43,28 @@ def run_command(command: Callable[..., None]) -> None:
         command: A function with typer-style annotated parameters.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
+    app.command()(telling_of_interrupts(command))
     run_app(app)
+
+
+def telling_of_interrupts(command: Callable[..., None]) -> Callable[..., None]:
+    """Let the words of a KeyboardInterrupt, such as how to go on, reach `run_app`: typer drops them.
+
+    Args:
+        command: A function with typer-style annotated parameters.
+
+    Returns:
+        A function with the same parameters.
+    """
+
+    @functools.wraps(command)
+    def told(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt as stop:
+            raise _InterruptedError(str(stop)) from None
+
+    return told
 
 
 def run_app(app: Callable[..., Any]) -> None:
@@ -59,7 +84,7 @@ def run_app(app: Callable[..., Any]) -> None:
     except _UsageError as error:
         print_error(f"{error.format_message().rstrip('.')}; see --help")
         sys.exit(EXIT_BAD_INPUT)
-    except (typer.Abort, KeyboardInterrupt) as stop:
+    except (_InterruptedError, typer.Abort, KeyboardInterrupt) as stop:
         if str(stop):
             print_error(str(stop))
         sys.exit(EXIT_INTERRUPTED)

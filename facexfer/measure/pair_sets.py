@@ -196,7 +196,7 @@ def compare(
     enrolled = None if gallery is None else manifest.select(modality=gallery)
     if probe is None and enrolled is not None and len(enrolled.images) < len(chosen.images):
         raise InputError(
-            f"expected the probes' modality beside the gallery '{gallery}', got none; with all images as probes, "
+            f"expected the probes' modality with the gallery '{gallery}', got none; with all images as probes, "
             "pairs within the gallery would count twice (give --probe)"
         )
     probe_side, places = _distinct_side(embedder, chosen)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from command_line import status_of
 
-from facexfer.commands.entry import run_app
+from facexfer.commands.entry import run_app, run_command
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,19 @@ def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     assert status_of(monkeypatch, [], interrupt) == 130
+
+
+def test_a_stopped_command_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(steps: int = 3) -> None:
+        raise KeyboardInterrupt(f"stopped after step {steps}; continue with --resume")
+
+    monkeypatch.setattr(sys, "argv", ["stopped", "--steps", "4"])
+    with pytest.raises(SystemExit) as end:
+        run_command(stopped)
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "error: stopped after step 4; continue with --resume\n"
 
 
 @pytest.mark.parametrize(

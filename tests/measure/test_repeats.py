@@ -106,7 +106,7 @@ def test_a_gallery_of_the_probes_themselves_counts_each_pair_once(model, manifes
 
 
 def test_a_gallery_that_is_a_part_of_the_probes_is_refused(model, manifest: Path) -> None:
-    with pytest.raises(InputError, match="expected the probes' modality beside the gallery 'vis', got none"):
+    with pytest.raises(InputError, match="expected the probes' modality with the gallery 'vis', got none"):
         evaluate(model, manifest, probe=None, gallery="vis")
 
 

@@ -2,11 +2,14 @@
 
 import multiprocessing
 import os
+import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import resource_tracker
 from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Any
@@ -73,6 +76,7 @@ def prepare(
         InputError: If the folder was started with other settings, holds something else or is written to by another run,
             or the detector cannot be opened.
         RunError: If a process dies, or a crop cannot be written.
+        KeyboardInterrupt: On Ctrl-C, with a line that says how to go on.
     """
     # A set that lists a photo twice has one crop of it; the second row is a failure with a reason.
     ordered = tuple(_without_repeats(sorted(map(_kept_inside, entries), key=lambda entry: entry.name)))
@@ -95,11 +99,15 @@ def prepare(
             if not _is_done(journal.records.get(entry.name), entry, out / crop)
         ]
         done = len(ordered) - len(waiting)
-        with journal.writing() as file:
-            for records in _work(waiting, options, found, min_score, jobs, opened):
-                journal.write(file, records)
-                done += len(records)
-                advance(done, len(ordered))
+        try:
+            with journal.writing() as file:
+                for records in _work(waiting, options, found, min_score, jobs, opened):
+                    journal.write(file, records)
+                    done += len(records)
+                    advance(done, len(ordered))
+        except KeyboardInterrupt:
+            said = f"stopped after {done} of {len(ordered)} photos; run the same command again to continue"
+            raise KeyboardInterrupt(said) from None
     return Prepared(ordered, tuple(journal.records[entry.name] for entry in ordered), crops, settings)
 
 
@@ -190,7 +198,8 @@ def _work(
         running: set[Future[CropRecord]] = set()
         try:
             for entry, target in waiting:
-                running.add(pool.submit(_one, entry, target, options))
+                with _deaf_to_interrupts():
+                    running.add(pool.submit(_one, entry, target, options))
                 if len(running) >= _AHEAD * jobs:
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
                     yield [future.result() for future in finished]
@@ -203,6 +212,24 @@ def _work(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C, which the terminal sends to all, does not reach: this one stops them when it stops.
+
+    A blocked signal stays blocked in a process started meanwhile; here it comes afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # On its start it would unblock the signal.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _read_ahead(

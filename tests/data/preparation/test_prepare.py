@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -227,7 +228,8 @@ def test_two_processes_give_the_same_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_goes_on_and_leaves_no_process(tmp_path: Path, stop: signal.Signals) -> None:
     root, out = tmp_path / "set", tmp_path / "out"
     write_photos(root, people=2, photos=1)
     table = root.parent / "set-landmarks.csv"
@@ -238,14 +240,28 @@ def test_a_killed_run_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
         lines.append(first.replace("p0/0.png", f"p0/{number:04d}.png"))
     table.write_text("\n".join([*lines, first, second]) + "\n")
     words = ["prepare", str(root), "--layout", "folders", "--landmarks", str(table), "--jobs", "2", "--out"]
-    command = [sys.executable, "-m", "facexfer", *words]
-    running = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # A shell may have had its children ignore Ctrl-C.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{listening}from facexfer.cli import main; main()", *words, str(out)]
+    running = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     journal, end = out / "progress.jsonl", time.monotonic() + 60
     while (not journal.exists() or journal.read_bytes().count(b"\n") < 40) and time.monotonic() < end:
         time.sleep(0.005)
     children = psutil.Process(running.pid).children(recursive=True)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    if stop == signal.SIGINT:
+        os.killpg(running.pid, stop)  # As a terminal does.
+    else:
+        running.send_signal(stop)
+    said = running.communicate()[1]
+    if stop == signal.SIGINT:
+        assert running.returncode == 130
+        assert re.fullmatch(
+            r"error: stopped after \d+ of 302 photos; run the same command again to continue",
+            said.strip().splitlines()[-1],
+        )
+        assert "Traceback" not in said
     _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []
     finished = [json.loads(line)["name"] for line in journal.read_text().splitlines()[1:-1]]

@@ -69,7 +69,7 @@ class Design:
             >>> f"{Design(80, 6).smallest_far(3):.2g}"
             '2.6e-05'
         """
-        return errors / self.impostor_pairs
+        return min(1.0, errors / self.impostor_pairs)
 
     def far_interval(self, far: float) -> tuple[float, float]:
         """The 95 % interval to expect where this FAR is measured: Wilson's, of as many pairs as the pairs are worth.
@@ -161,9 +161,11 @@ def describe_design(design: Design, far: float, tar: float, width: float | None 
     Raises:
         InputError: If a rate is not between 0 and 1.
     """
-    for name, rate in (("FAR", far), ("TAR", tar), *((("width", width),) if width is not None else ())):
+    if not 0 < far < 1:
+        raise InputError(f"expected a FAR between 0 and 1, got {far:g}; give a fraction such as 1e-3")
+    for name, rate in (("TAR", tar), *((("width", width),) if width is not None else ())):
         if not 0 < rate < 1:
-            raise InputError(f"expected a {name} between 0 and 1 (0 and 100 % of TAR and width), got {rate:g}")
+            raise InputError(f"expected a {name} between 0 and 100 %, got {100 * rate:g}; write 95 for 95 %")
     expected = far * design.impostor_pairs
     lines = [
         f"{design.people:,} people with {design.images} images each: {design.genuine_pairs:,} genuine and "

@@ -12,6 +12,9 @@ from facexfer.errors import InputError
 
 T = TypeVar("T")
 
+# How many known names an error lists.
+_LISTED = 30
+
 
 def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
     """Compose the one-line message for a name that is not in a table.
@@ -31,7 +34,8 @@ def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     suggestion = f" did you mean '{close[0]}'?" if close else ""
-    return f"unknown {kind} '{name}';{suggestion} {kind}s: {', '.join(names)}"
+    listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    return f"unknown {kind} '{name}';{suggestion} {kind}s: {listed}"
 
 
 class Registry(Generic[T], Mapping[str, T]):

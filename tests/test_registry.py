@@ -13,7 +13,7 @@ from facexfer.data.datasets import DATASETS
 from facexfer.data.layouts import LAYOUTS
 from facexfer.errors import InputError
 from facexfer.heads import HEADS
-from facexfer.registry import Registry
+from facexfer.registry import Registry, unknown_name_message
 from facexfer.tasks import TASKS
 from facexfer.transfer.methods import METHODS
 
@@ -45,6 +45,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"unknown head 'x'; heads: arcface"):
         registry["x"]
     assert "x" not in registry
+    assert unknown_name_message("layer", "x", map(str, range(99))).endswith(", 34, 35 and 69 more")
     assert list(registry) == ["arcface"]
 
 

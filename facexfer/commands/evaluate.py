@@ -118,6 +118,7 @@ def evaluate(
     """Measure TAR at FAR, exactly over all pairs, for a model, for embeddings or for scores."""
     from facexfer.measure import evaluation
     from facexfer.plugins import load_plugins
+    from facexfer.runs.folder import RunFolder
 
     load_plugins(plugin or ())
     arguments: dict[str, Any] = {
@@ -136,9 +137,10 @@ def evaluate(
     read = (
         model, manifest, gallery_model, embeddings, labels, gallery_embeddings, gallery_labels, failures, before,
         thresholds, pairs, *(scores or ()), *(plugin or ()),
-        *(() if model is None else (model / "model.json", model / "result.json", model / "recipe.toml")),
+        *(() if model is None else (model / "model.json", *RunFolder(model).own_files)),
     )  # fmt: skip
-    check_outputs(json_file, report, read)
+    is_bundle = model is not None and (model / "model.json").is_file()
+    check_outputs(json_file, report, read, model if is_bundle else None)
     if into is not None:
         _check_into(into, flip, gallery_model)
     if runtime is not None:

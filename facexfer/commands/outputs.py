@@ -6,13 +6,16 @@ from pathlib import Path
 from facexfer.errors import InputError
 
 
-def check_outputs(json_file: Path | None, report: Path | None, inputs: Iterable[Path | None] = ()) -> None:
+def check_outputs(
+    json_file: Path | None, report: Path | None, inputs: Iterable[Path | None] = (), bundle: Path | None = None
+) -> None:
     """Check the options ``--json`` and ``--report``.
 
     Args:
         json_file: The file to write.
         report: The folder to write into; it need not be there.
         inputs: Files that the command reads; None is none.
+        bundle: A folder of which every file is kept as it was exported; None is none.
 
     Raises:
         InputError: If either cannot be written as what it is, or an input would be lost.
@@ -23,10 +26,17 @@ def check_outputs(json_file: Path | None, report: Path | None, inputs: Iterable[
         raise InputError(f"{json_file}: expected a file after --json, got a folder; name a file in it")
     if json_file is not None and any(each is not None and _is_same(each, json_file) for each in inputs):
         raise InputError(f"{json_file}: expected a new file after --json, got one that the command reads; name another")
+    for option, written in (("--json", json_file), ("--report", report)):
+        if bundle is not None and written is not None and written.exists() and _is_inside(written, bundle):
+            raise InputError(f"{written}: expected a new place after {option}, got a part of the bundle; name another")
     if json_file is not None and report is not None and _is_same(json_file, report):
         raise InputError(f"{json_file}: expected a file after --json and a folder after --report, got one for both")
     if report is not None and report.exists() and not report.is_dir():
         raise InputError(f"{report}: expected a folder after --report, got a file; name another")
+
+
+def _is_inside(place: Path, folder: Path) -> bool:
+    return folder.resolve() in (place.resolve(), *place.resolve().parents)
 
 
 def _is_same(one: Path, other: Path) -> bool:

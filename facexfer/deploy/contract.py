@@ -13,6 +13,9 @@ from facexfer.files.digest import file_digest
 
 MODEL, CONTRACT, DETECTOR, GALLERY = "model.onnx", "model.json", "detector.onnx", "gallery.onnx"
 
+# What the commands look up.
+_RELIED_ON = ("recipe", "pairs", "gate", "precision", "sha256", "input", "preprocessing")
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -52,12 +55,15 @@ class Contract:
         """Check that the ONNX files are those that were measured.
 
         Raises:
+            InputError: If one is missing.
             RunError: If one differs.
         """
         said = {MODEL: self.content.get("sha256")}
         if self.gallery is not None:
             said[GALLERY] = self.content["gallery"]["sha256"]
         for name, digest in said.items():
+            if not (self.folder / name).is_file():
+                raise InputError(f"{self.folder}: expected a bundle with {name}, found none; copy it again")
             if file_digest(self.folder / name) != digest:
                 raise RunError(f"{self.folder / name}: expected the file that was measured, its SHA-256 differs")
 
@@ -87,11 +93,17 @@ def read_contract(folder: Path) -> Contract:
     Raises:
         InputError: If the contract is missing, or something in it.
     """
+    wanted = f"{folder}: expected a bundle with {CONTRACT}"
     try:
         contract = Contract(folder, json.loads((folder / CONTRACT).read_text(encoding="utf-8")))
         contract.thresholds, contract.tars, contract.far  # noqa: B018  (what everybody relies on is there)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: expected a bundle with {CONTRACT}, got: {error}; export it again") from error
+        missing = [key for key in _RELIED_ON if key not in contract.content]
+    except KeyError as error:
+        missing = [str(error.args[0])]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{wanted}, got: {error}; export it again") from error
+    if missing:
+        raise InputError(f"{wanted}, got one without {', '.join(missing)}; export it again")
     return contract
 
 

@@ -156,14 +156,15 @@ def check_writing(folder: Path) -> Finding:
     Args:
         folder: Where to; made if it is not there, as a run would.
     """
-    place = next(each for each in (folder, *folder.resolve().parents) if each.exists())
-    if not place.is_dir():
-        return Finding("writing", f"{place} is a file", "give an --out folder that you may write to")
+    cure = "give an --out folder that you may write to"
     try:
+        place = next(each for each in (folder, *folder.resolve().parents) if each.exists())
+        if not place.is_dir():
+            return Finding("writing", f"{place} is a file", cure)
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"facexfer")
     except OSError as error:
-        return Finding("writing", f"{folder}: {error.strerror}", "give an --out folder that you may write to")
+        return Finding("writing", f"{folder}: {error.strerror}", cure)
     return Finding("writing", f"{folder}: possible")
 
 

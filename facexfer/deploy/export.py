@@ -73,7 +73,8 @@ def export(
         What was written.
 
     Raises:
-        InputError: If the model is no run, network or weights, or what is asked does not fit the kind of `out`.
+        InputError: If the model is no run, network or weights, what is asked does not fit the kind of `out`, or `out`
+            would take the place of what is read.
         RunError: If the exported file differs from torch, or is worse than the gate allows; there is no file then.
     """
     out = Path(out)
@@ -83,6 +84,11 @@ def export(
             raise InputError(f"{model}: expected a run folder, or weights with --backbone NAME; check the path")
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected an existing folder, {out.parent} does not exist; make it first")
+    if out.suffix == ".onnx" and out.is_dir():
+        raise InputError(f"{out}: expected a file to write, got a folder; name another")
+    for read in (model, gallery_model, detector):
+        if isinstance(read, str | Path) and out.resolve() == Path(read).resolve():
+            raise InputError(f"{out}: expected another file or folder than {read}, which is read; name another --out")
     if isinstance(model, Path) and backbone is None and not even_if_failed:
         RunFolder(model).check_not_failed("train again, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":

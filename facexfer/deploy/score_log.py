@@ -57,7 +57,12 @@ def read_log(path: Path) -> ScoreLog:
     names: list[str] = []
     user = decision = None
     digits = 0
-    for line, row, _ in read_rows(path, ("score",), "log"):
+    for line, row, surplus in read_rows(path, ("score",), "log"):
+        if surplus > 0:
+            raise InputError(
+                f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; write numbers with a "
+                "point, and quote text with commas"
+            )
         if not scores:
             user, decision = (next((name for name in known if name in row), None) for known in (_USER, _DECISION))
         scores.append(_score(row["score"].strip(), path, line))

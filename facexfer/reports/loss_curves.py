@@ -44,7 +44,7 @@ def loss_curves(runs: Mapping[str, Path]) -> Figure:
         axes.set_title(title, fontsize=10)
         axes.grid(True, color="#e4e4e4", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, fontsize=8)
+    panels[1].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -77,7 +77,8 @@ def read_curves(run: Path) -> tuple[dict[str, Points], dict[str, Points]]:
         run: A run folder.
 
     Returns:
-        Training and testing: ``classification`` and ``total`` -> (step, loss), in the order of the steps.
+        Training and testing: ``classification`` and ``total`` -> (step, loss), in the order of the steps; no point of
+        the first where the method reads no label.
 
     Raises:
         InputError: If the run has no such records.
@@ -85,7 +86,7 @@ def read_curves(run: Path) -> tuple[dict[str, Points], dict[str, Points]]:
     records = RunFolder(run).metrics()
     training = _curves((record["step"], record["losses"]) for record in records if "losses" in record)
     testing = _curves((record["step"], record["test_losses"]) for record in records if "test_losses" in record)
-    if not training[CLASSIFICATION]:
+    if not training[_TOTAL]:
         raise InputError(f"{run}: expected a run with losses in its metrics, found none; check the path")
     if not testing[CLASSIFICATION]:
         name = f"test/{CLASSIFICATION}"
@@ -98,7 +99,8 @@ def read_curves(run: Path) -> tuple[dict[str, Points], dict[str, Points]]:
 def _curves(records: Iterator[tuple[int, dict[str, float]]]) -> dict[str, Points]:
     curves: dict[str, Points] = {CLASSIFICATION: [], _TOTAL: []}
     for step, losses in records:
-        curves[CLASSIFICATION].append((step, losses[CLASSIFICATION]))
+        if CLASSIFICATION in losses:  # A method may read no label.
+            curves[CLASSIFICATION].append((step, losses[CLASSIFICATION]))
         curves[_TOTAL].append((step, sum(losses.values())))
     return curves
 

@@ -51,6 +51,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Files that every run writes."""
+        return self.recipe_file, self.data_file, self.metrics_file, self.model_file, self.result_file
+
+    @property
     def checkpoint_file(self) -> Path:
         """The newest training state."""
         return self.path / "checkpoints" / "last.safetensors"
@@ -114,7 +119,7 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: expected a new folder, there is a run in it; give --resume or another --out"
             )
-        for file in (self.data_file, self.metrics_file, self.model_file, self.result_file):
+        for file in self.own_files:
             if file.exists():
                 raise InputError(
                     f"{self.path}: expected a new folder, got one that holds {file.name}; give another --out"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -140,6 +141,27 @@ def test_bad_input_is_one_line_and_status_2(
     (tmp_path / "model.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="expected a summary of scores, got: 'scores'; export the run again"):
         facexfer.monitor(folder / "fine.csv", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_bundle_is_neither_changed_nor_guessed_at(folder: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(folder / "bundle", bundle)
+    words = ["monitor", folder / "fine.csv", "--bundle", bundle]
+    for option, place in (("--json", bundle / "model.onnx"), ("--report", bundle / "report"), ("--report", bundle)):
+        with pytest.raises(InputError, match=f"expected a new place after {option}, got a part of the bundle"):
+            run(*words, option, place)
+    with pytest.raises(InputError, match="expected a new place after --json"):
+        run("evaluate", "--model", bundle, "--manifest", "images.csv", "--json", bundle / "README.md")
+    content = json.loads((bundle / "model.json").read_text())
+    del content["recipe"], content["pairs"]
+    (bundle / "model.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"expected a bundle with model\.json, got one without recipe, pairs"):
+        run("verify-bundle", bundle)
+    shutil.copyfile(folder / "bundle" / "model.json", bundle / "model.json")
+    (bundle / "model.onnx").unlink()
+    with pytest.raises(InputError, match=r"expected a bundle with model\.onnx, found none; copy it again"):
+        run("verify-bundle", bundle)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 import torch
 from shared_data import shared
 
+import facexfer
 from facexfer import create_backbone
 from facexfer.data.images import read_crop
 from facexfer.deploy import onnx_export
@@ -71,6 +72,18 @@ def test_the_embedders_of_weights_and_file_agree(exported) -> None:
 def test_the_file_knows_its_network(exported) -> None:
     info = onnx_info(onnx.load(exported))
     assert (info["name"], info["embedding_size"], info["color_order"]) == ("mobilefacenet", 128, "RGB")
+
+
+def test_nothing_that_is_read_or_a_folder_is_written_over(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.onnx"
+    weights.write_bytes(b"precious")
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(InputError, match=r"expected another file or folder than .*weights\.onnx, which is read"):
+        facexfer.export(weights, tmp_path / "sub" / ".." / "weights.onnx", backbone="mbf")
+    assert weights.read_bytes() == b"precious"
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(InputError, match=r"folder\.onnx: expected a file to write, got a folder"):
+        facexfer.export(weights, tmp_path / "folder.onnx", backbone="mbf")
 
 
 def test_a_file_that_differs_is_not_written(network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

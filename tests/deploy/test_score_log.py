@@ -46,6 +46,7 @@ def test_users_times_and_decisions_under_their_usual_names(tmp_path: Path) -> No
         ("score\nhigh\n", "line 2, field score: expected a cosine similarity from -1 to 1, got 'high'"),
         ("score\n0.5\nnan\n", "line 3, field score"),
         ("score\n12\n", "got '12'"),
+        ("score,accepted\n0,63,1\n", "line 2: expected 2 fields, got 3; write numbers with a point"),
         ("score,user\n0.5,\n", "line 2, field user: expected a value, got nothing"),
         ("score,time\n0.5,noon\n", "field time: expected a time such as 2026-05-04T08:15:00, or seconds, got 'noon'"),
         ("score,accepted\n0.5,maybe\n", "field accepted: expected 1 or 0, or accept or reject, got 'maybe'"),

@@ -82,5 +82,8 @@ def test_the_lines_say_what_is_claimable_and_what_a_width_takes() -> None:
 def test_what_is_no_test_set_and_no_rate() -> None:
     with pytest.raises(InputError, match="expected at least 2 people with at least 2 images each, got 80 and 1"):
         Design(80, 1)
-    with pytest.raises(InputError, match="expected a TAR between 0 and 1"):
+    with pytest.raises(InputError, match="expected a TAR between 0 and 100 %, got 9500; write 95 for 95 %"):
         describe_design(Design(80, 6), 1e-5, 95.0)
+    with pytest.raises(InputError, match="expected a FAR between 0 and 1, got 7"):
+        describe_design(Design(80, 6), 7, 0.95)
+    assert Design(2, 2).smallest_far(30) == 1.0

@@ -1,5 +1,6 @@
 """The paper's figures from real small runs: two methods of one source, and a comparison by pictures per class."""
 
+import json
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -50,6 +51,16 @@ def runs(root: Path, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("runs")
     methods = {"L2": {"name": "l2"}, "AFA": {"name": "afa", "spatial_alpha": 1e-4, "channel_alpha": 1e-4}}
     return {name: run(root, folder / name, method=method) for name, method in methods.items()}
+
+
+def test_a_run_that_reads_no_label_has_its_total_alone(tmp_path: Path) -> None:
+    losses = [{"companion": 0.5, "maps": 0.25}, {"companion": 0.25, "maps": 0.25}]
+    lines = [json.dumps({"step": step, "losses": each}) for step, each in enumerate(losses, start=1)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    training, testing = read_curves(tmp_path)
+    assert training == {"classification": [], "total": [(1, 0.75), (2, 0.5)]}
+    assert testing == {"classification": [], "total": []}
+    assert [len(axes.lines) for axes in loss_curves({"CSD": tmp_path}).axes] == [0, 1]
 
 
 @pytest.mark.slow

@@ -67,7 +67,9 @@ def read_array_pickle(data: bytes) -> Any:
     except InputError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, UnicodeError, OverflowError) as error:
-        raise InputError(f"expected a pickle of pictures and flags, it is damaged: {error}; copy it again") from error
+        # A missing key or place says nothing by itself.
+        why = "" if isinstance(error, LookupError) else f": {error}"
+        raise InputError(f"expected a pickle of pictures and flags, it is damaged{why}; copy it again") from error
     return _unwrapped(result, _DEPTH, {})
 
 

@@ -19,6 +19,8 @@ from facexfer.data.preparation.prepare import prepare as make_crops
 from facexfer.data.protocols import Listed, draw_splits
 from facexfer.errors import InputError
 
+_MANIFEST = "images.csv"
+
 _CHOOSE, _MIN_SCORE = "largest-central", 0.6
 
 
@@ -135,6 +137,7 @@ def prepare(
     given = {"modality": modality, "identity_regex": identity_regex, "fold": fold}
     listed = LAYOUTS[layout](photos, layout_options(layout, given))
     entries = list(with_landmarks(listed, Path(landmarks)) if landmarks is not None else listed)
+    _check_same_modality(out, entries)
     facts: dict[str, Any] = {"layout": layout}
     if protocol is not None:
         entries, facts["split"] = _split(entries, protocol, draw or 0, val_identities)
@@ -155,6 +158,19 @@ def _check_apart(photos: Path, out: Path) -> None:
     if photos.is_dir() and photos.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(
             f"{out}: expected a folder outside of {photos}, or crops would be taken for photos; move --out"
+        )
+
+
+def _check_same_modality(out: Path, entries: list[PhotoEntry]) -> None:
+    """A folder of one modality's crops is not filled with another's: its manifest would be lost."""
+    if not (out / _MANIFEST).is_file():
+        return
+    known = {image.modality for image in read_manifest(out / _MANIFEST).images}
+    got = {entry.modality for entry in entries}
+    if known and not known & got:
+        raise InputError(
+            f"{out}: expected photos of the modality that is there, {', '.join(sorted(known))}, got "
+            f"{', '.join(sorted(got))}; choose another --out"
         )
 
 

@@ -73,11 +73,13 @@ def prepare(
         What became of every photo.
 
     Raises:
-        InputError: If the folder was started with other settings, holds something else or is written to by another run,
-            or the detector cannot be opened.
+        InputError: If the folder was started with other settings or photos, holds something else or is written to by
+            another run, or the detector cannot be opened.
         RunError: If a process dies, or a crop cannot be written.
         KeyboardInterrupt: On Ctrl-C, with a line that says how to go on.
     """
+    if jobs < 1 or not 0 <= min_score <= 1:
+        raise InputError(f"expected jobs of at least 1 and min_score from 0 to 1, got {jobs} and {min_score:g}")
     # A set that lists a photo twice has one crop of it; the second row is a failure with a reason.
     ordered = tuple(_without_repeats(sorted(map(_kept_inside, entries), key=lambda entry: entry.name)))
     if not options.pre_cropped and detector is None and any(entry.landmarks is None for entry in _usable(ordered)):
@@ -93,6 +95,7 @@ def prepare(
     ordered = _with_usual_bits(ordered)
     with own_folder(out):
         journal = Journal(out / JOURNAL, settings)
+        _check_same_photos(journal, ordered)
         waiting = [
             (entry, out / crop)
             for entry, crop in zip(ordered, crops, strict=True)
@@ -109,6 +112,16 @@ def prepare(
             said = f"stopped after {done} of {len(ordered)} photos; run the same command again to continue"
             raise KeyboardInterrupt(said) from None
     return Prepared(ordered, tuple(journal.records[entry.name] for entry in ordered), crops, settings)
+
+
+def _check_same_photos(journal: Journal, entries: Sequence[PhotoEntry]) -> None:
+    """Refuse another set's photos; some may have come or gone."""
+    others = len(journal.records.keys() - {entry.name for entry in entries})
+    if others > len(journal.records) / 2:
+        raise InputError(
+            f"{journal.path.parent}: expected the photos it was started with, {others} of its {len(journal.records)} "
+            "are not among those given; choose another --out"
+        )
 
 
 def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:

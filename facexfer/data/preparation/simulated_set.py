@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from os.path import commonpath
@@ -102,7 +103,7 @@ def write_simulated_set(
         raise InputError(unknown_name_message("strength", strength, STRENGTHS))
     if out.exists():
         raise InputError(f"{out}: expected a new folder, it exists; remove it or give another --out")
-    images = _listed(crops, modality)
+    images = _listed(crops, modality, out)
     names = _names(images)
     size = _size_of(images[0].path)
     check_crops(images, size)
@@ -110,8 +111,11 @@ def write_simulated_set(
         with making_folder(out) as folder:
             rows: list[FaceImage] = []
             depths = find_depths(images)
+            shots = Counter(name.with_suffix("") for name in names)
             for done, (image, name) in enumerate(zip(images, names, strict=True), start=1):
-                rows += _write_both(image, name, folder, strength, read_crop(image.path, size, depths.usual(image)))
+                shot = name.with_suffix("")
+                named = replace(image, capture=image.capture or str(shot if shots[shot] == 1 else name))
+                rows += _write_both(named, name, folder, strength, read_crop(image.path, size, depths.usual(image)))
                 advance(done, len(images))
             write_manifest(folder / MANIFEST, sorted(rows, key=lambda row: row.modality != VIS))
     except OSError as error:
@@ -121,12 +125,19 @@ def write_simulated_set(
     return out / MANIFEST
 
 
-def _listed(crops: Path, modality: str) -> tuple[FaceImage, ...]:
+def _listed(crops: Path, modality: str, out: Path) -> tuple[FaceImage, ...]:
     if not crops.exists():
         raise InputError(f"{crops}: expected a manifest or a folder of crops, found none; check the path")
     manifest = crops / MANIFEST if crops.is_dir() else crops
     if manifest.is_file():
         return read_manifest(manifest).select(modality=modality).images
+    if modality != VIS:
+        raise InputError(
+            f"{crops}: expected a manifest with --modality {modality}, got a folder without {MANIFEST}, whose crops "
+            f"are taken as {VIS}; leave it out"
+        )
+    if crops.resolve() in out.resolve().parents:
+        raise InputError(f"{out}: expected a folder outside of {crops}, or it would count as a person; move --out")
     return tuple(_in_folders(crops))
 
 
@@ -149,6 +160,8 @@ def _names(images: tuple[FaceImage, ...]) -> list[PurePosixPath]:
     for path, name in zip(paths, names, strict=True):
         for written in (f"{VIS}/{name}", f"{NIR}/{_rendered(name)}"):
             other = taken.setdefault(written.casefold(), path)
+            if other is not path and other == path:
+                raise InputError(f"{path}: expected each crop once, got it twice; take a row out of the list")
             if other is not path:
                 raise InputError(
                     f"{path}: expected crops with names of their own, got the same name as {other}; rename one, or "
@@ -183,9 +196,8 @@ def _write_both(
     shutil.copyfile(image.path, vis)
     # Encoded here and written by Python, which says why it could not; OpenCV's own writing only returns False.
     nir.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))[1].tobytes())
-    capture = image.capture or str(name.with_suffix(""))
     return (
-        replace(image, path=vis, modality=VIS, capture=capture),
+        replace(image, path=vis, modality=VIS),
         # No camera took it.
-        replace(image, path=nir, modality=NIR, capture=capture, camera=None),
+        replace(image, path=nir, modality=NIR, camera=None),
     )

@@ -161,6 +161,14 @@ def test_other_settings_or_a_strange_folder_are_errors(tmp_path: Path) -> None:
     prepare(entries_of(tmp_path / "set"), tmp_path / "out", OPTIONS, None)
     with pytest.raises(InputError, match="expected the settings it was started with"):
         prepare(entries_of(tmp_path / "set"), tmp_path / "out", replace(OPTIONS, size=(112, 96)), None)
+    others = [replace(entry, name=f"more/{entry.name}") for entry in entries_of(tmp_path / "set")]
+    before = contents(tmp_path / "out")
+    with pytest.raises(InputError, match="the photos it was started with, 1 of its 1 are not among those given"):
+        prepare(others, tmp_path / "out", OPTIONS, None)
+    assert contents(tmp_path / "out") == before
+    for values in ({"jobs": 0}, {"min_score": 7}):
+        with pytest.raises(InputError, match="expected jobs of at least 1 and min_score from 0 to 1"):
+            prepare(entries_of(tmp_path / "set"), tmp_path / "new", OPTIONS, None, **values)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="there is something else in it"):
         prepare(entries_of(tmp_path / "set"), tmp_path / "set", OPTIONS, None)
     with pytest.raises(InputError, match="expected a detector, the layout gives no landmarks"):

@@ -108,6 +108,12 @@ def test_bad_input_is_one_line_and_writes_nothing(manifest: Path, tmp_path: Path
     refused(r"0\.png/out: expected a new folder, got: File exists", out=manifest.parent / "vis/p0/0.png/out")
     photos = write_small_set(tmp_path / "photos", images=1, modalities=("vis",), size=250).parent / "vis"
     refused("expected an aligned crop of 112x112 or 96x112 pixels, got 250x250; prepare the photos first", crops=photos)
+    crops = manifest.parent / "vis"
+    refused("expected a manifest with --modality nir, got a folder without images.csv", crops=crops, modality="nir")
+    refused(r"expected a folder outside of .*vis, or it would count as a person", crops=crops, out=crops / "both")
+    rows = manifest.read_text().splitlines()
+    (manifest.parent / "twice.csv").write_text("\n".join([*rows, rows[1]]))
+    refused(r"p0/0\.png: expected each crop once, got it twice", crops=manifest.parent / "twice.csv")
     shutil.copyfile(photos / "p0/0.png", manifest.parent / "vis/p1/1.png")
     refused(r"1 of 14 crops cannot be used: .*p1/1\.png: expected a crop of 112x112 pixels, got 250x250")
     (manifest.parent / "vis/p1/1.png").write_bytes(b"")
@@ -126,6 +132,19 @@ def test_crops_whose_copies_would_share_a_name_are_refused(tmp_path: Path) -> No
     (folder / "a.jpg.png").unlink()
     write_simulated_set(tmp_path / "crops", tmp_path / "out", "mild")
     assert files_of(tmp_path / "out").keys() == {"images.csv", "vis/a.jpg", "nir/a.jpg.png"}
+
+
+def test_crops_of_one_name_are_shots_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "crops" / "p"
+    folder.mkdir(parents=True)
+    for name in ("a.jpg", "a.png", "b.png"):
+        cv2.imwrite(str(folder / name), np.asarray(picture(size=(112, 112))))
+    images = read_manifest(write_simulated_set(tmp_path / "crops", tmp_path / "out", "mild")).images
+    assert {(image.path.name, image.capture) for image in images if image.modality == "vis"} == {
+        ("a.jpg", "a.jpg"),
+        ("a.png", "a.png"),
+        ("b.png", "b"),
+    }
 
 
 def test_what_fails_half_way_leaves_nothing(manifest: Path, tmp_path: Path) -> None:

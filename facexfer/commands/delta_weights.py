@@ -38,7 +38,12 @@ def delta_weights(
     run = RunFolder(out)
     if run.recipe_file.exists():
         run.check_resumable(read)
-    stage = methods.create(read.method.name, **read.method.options)[-1]
+    stages = methods.create(read.method.name, **read.method.options)
+    if not stages:
+        raise InputError(
+            f"expected a method that taps layers, such as delta, got {read.method.name}; change the recipe"
+        )
+    stage = stages[-1]
     seed_everything(read.seed)
     source = make_source(read.source)
     task = TASKS[read.task](read, source.info)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import typer
@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
 # Options that take several values after one name, and what a further value looks like.
 _SEVERAL = {
     "--precision": re.compile(r"fp\d+|int\d+(-dynamic)?"),
-    "--runtime": re.compile(r"[a-z]\w*(:[\w-]+)?"),
+    "--runtime": re.compile(r"(onnxruntime|openvino|ncnn|litert|executorch|coreml|opencv|tensorrt)(:[\w-]+)?"),
     **dict.fromkeys(("--far", "--extrapolate", "--input-mean", "--input-std"), _NUMBER),
     "--set": re.compile(r"[\w.]+=.*", re.DOTALL),
     "--scores": re.compile(r"(?!-).*", re.DOTALL),
@@ -80,7 +80,8 @@ def run_app(app: Callable[..., Any]) -> None:
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = _format_warning
     try:
-        status = app(args=repeat_options(sys.argv[1:]), standalone_mode=False)
+        words = sys.argv[1:]
+        status = app(args=repeat_options(words, _options_of_several(app, words)), standalone_mode=False)
     except _UsageError as error:
         print_error(f"{error.format_message().rstrip('.')}; see --help")
         sys.exit(EXIT_BAD_INPUT)
@@ -107,11 +108,26 @@ def run_app(app: Callable[..., Any]) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def repeat_options(words: list[str]) -> list[str]:
+def _options_of_several(app: Callable[..., Any], words: list[str]) -> Collection[str]:
+    """The options of the command on a command line that take several values."""
+    if not isinstance(app, typer.Typer):
+        return _SEVERAL
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        if not hasattr(command, "commands"):
+            break
+        if not word.startswith("-"):
+            command = command.commands.get(word)
+    parameters = getattr(command, "params", ())
+    return {option for each in parameters if getattr(each, "multiple", False) for option in each.opts}
+
+
+def repeat_options(words: list[str], several: Collection[str] = _SEVERAL) -> list[str]:
     """Write ``--far 1e-3 1e-4`` as ``--far 1e-3 --far 1e-4``, which is all that the parser knows.
 
     Args:
         words: The command line.
+        several: Options that take several values in this command; others stay as they are, and so are refused.
 
     Returns:
         The same, with the option's name before each of its values.
@@ -126,7 +142,7 @@ def repeat_options(words: list[str]) -> list[str]:
         if word.startswith("--"):
             option = word
         elif words[index - 1] != option:
-            if option in _SEVERAL and _SEVERAL[option].fullmatch(word):
+            if option in several and option in _SEVERAL and _SEVERAL[option].fullmatch(word):
                 repeated.append(option)
             else:
                 option = ""

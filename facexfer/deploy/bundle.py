@@ -15,6 +15,7 @@ import numpy as np
 from facexfer.backbones.parts.info import BackboneInfo, BackboneModule
 from facexfer.data.manifest import read_manifest
 from facexfer.data.pictures.depths import find_depths
+from facexfer.data.preparation.detect import find_detector
 from facexfer.deploy.calibration import calibration_crops
 from facexfer.deploy.contract import (
     CONTRACT,
@@ -83,6 +84,11 @@ class Order:
             raise InputError(f"expected a loss of TAR as a fraction from 0 to 1, got {self.largest_loss:g}")
         if self.detector is not None and not self.detector.is_file():
             raise InputError(f"{self.detector}: expected a detector's ONNX file, found none; check the path")
+        if self.detector is not None and find_detector(str(self.detector)).form != "insightface":
+            raise InputError(
+                f"{self.detector}: expected a detector of InsightFace's form for its FaceAnalysis, got YuNet's; take "
+                "det_500m.onnx or the like, or leave it out"
+            )
 
     def choices(self) -> list[Choice]:
         """The other runtimes with their precisions, each once.
@@ -124,6 +130,12 @@ def make_bundle(
     network, recipe = load_backbone(run), read_recipe(RunFolder(run).recipe_file)
     if recipe.data.manifest is None:
         raise InputError(f"{run}: expected a run on faces, got task '{recipe.task}'; export a single .onnx file of it")
+    if order.gallery is not None and order.gallery.info.input_size != network.info.input_size:
+        (height, width), (other_height, other_width) = network.info.input_size, order.gallery.info.input_size
+        raise InputError(
+            f"expected a gallery's network that takes {height}x{width} crops as the run's does, got one that takes "
+            f"{other_height}x{other_width}; one bundle has one size of crop"
+        )
     manifest, pairs = read_manifest(recipe.data.manifest), _pairs(run, recipe, order)
     images = manifest.select(split=recipe.data.val_split)
     fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))

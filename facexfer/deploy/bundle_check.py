@@ -13,6 +13,9 @@ from facexfer.eval.scores import operating_points
 from facexfer.measure.embedder import Embedder, OnnxEmbedder, load
 from facexfer.recipe import PairsSection, parse_recipe
 
+# What is looked up in model.json.
+_RELIED_ON = ("recipe", "pairs", "gate", "precision", "evaluation")
+
 
 @dataclass(frozen=True)
 class Verified:
@@ -50,6 +53,10 @@ def verify_bundle(
     contract = read_contract(folder)
     content = contract.content
     file = folder / MODEL
+    if missing := [key for key in _RELIED_ON if key not in content]:
+        raise InputError(
+            f"{folder}: expected a bundle with model.json, got one without {', '.join(missing)}; export again"
+        )
     contract.check_files()
     recipe = parse_recipe(content["recipe"], str(folder))
     manifest = manifest or recipe.data.manifest

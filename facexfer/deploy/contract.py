@@ -13,9 +13,6 @@ from facexfer.files.digest import file_digest
 
 MODEL, CONTRACT, DETECTOR, GALLERY = "model.onnx", "model.json", "detector.onnx", "gallery.onnx"
 
-# What the commands look up.
-_RELIED_ON = ("recipe", "pairs", "gate", "precision", "sha256", "input", "preprocessing")
-
 
 @dataclass(frozen=True)
 class Contract:
@@ -97,13 +94,10 @@ def read_contract(folder: Path) -> Contract:
     try:
         contract = Contract(folder, json.loads((folder / CONTRACT).read_text(encoding="utf-8")))
         contract.thresholds, contract.tars, contract.far  # noqa: B018  (what everybody relies on is there)
-        missing = [key for key in _RELIED_ON if key not in contract.content]
     except KeyError as error:
-        missing = [str(error.args[0])]
+        raise InputError(f"{wanted}, got one without {error.args[0]}; export it again") from error
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{wanted}, got: {error}; export it again") from error
-    if missing:
-        raise InputError(f"{wanted}, got one without {', '.join(missing)}; export it again")
     return contract
 
 

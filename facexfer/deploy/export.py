@@ -87,8 +87,8 @@ def export(
     if out.suffix == ".onnx" and out.is_dir():
         raise InputError(f"{out}: expected a file to write, got a folder; name another")
     for read in (model, gallery_model, detector):
-        if isinstance(read, str | Path) and out.resolve() == Path(read).resolve():
-            raise InputError(f"{out}: expected another file or folder than {read}, which is read; name another --out")
+        if out.suffix == ".onnx" and isinstance(read, str | Path) and out.resolve() == Path(read).resolve():
+            raise InputError(f"{out}: expected another file than {read}, which is read; name another --out")
     if isinstance(model, Path) and backbone is None and not even_if_failed:
         RunFolder(model).check_not_failed("train again, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":
@@ -109,7 +109,9 @@ def export(
         say(row)
 
     gallery = _gallery(gallery_model, gallery_backbone)
-    order = Order(tuple(precision or ("fp32",)), far, opset, batch, max_loss, place, tuple(runtime), gallery, flip)
+    order = Order(
+        tuple(dict.fromkeys(precision or ("fp32",))), far, opset, batch, max_loss, place, tuple(runtime), gallery, flip
+    )
     make_bundle(model, out, order, see, say_runtime)
     return Exported(out, gate=tuple(rows))
 

@@ -24,6 +24,8 @@ from facexfer.measure.embedder import Embedder, OnnxEmbedder
 _UNKNOWN = "all"
 _SHOWN = 3
 
+_ADVICE = {"wrong-size": "give --detector, or a crop", "unreadable-file": "check the path"}
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -95,7 +97,7 @@ class Matcher:
         unit, record = self._embed(_entry(photo), depths, self._enrolling if enrolled else self._embedder)
         if unit is None:
             wanted = "an aligned crop" if self._detector is None else "a face"
-            advice = "give --detector, or a crop" if record.reason == "wrong-size" else "take another photo"
+            advice = _ADVICE.get(record.reason, "take another photo")
             raise InputError(f"{record.name}: expected {wanted}, got {record.reason}: {record.detail}; {advice}")
         return unit
 

@@ -46,6 +46,7 @@ a = gallery.run(None, {{"input": {fed}}})[0][0]
 {flip}Licence of `gallery.onnx`: {licence}.
 
 """
+_AS_ABOVE = "Here, too, `gallery.onnx` makes a, as above.\n\n"
 _FLIPPED_GALLERY = """Both add the mirrored crop: enrol again whom `gallery.onnx` has embedded without it.
 
 """
@@ -84,7 +85,9 @@ def write_readme(name: str, contract: dict[str, Any]) -> str:
         if point["far"] is None
         else f"The threshold belongs to FAR {point['far']:g} on the data that `model.json` names.",
         gallery=_gallery(contract, batch) if contract["gallery"] else "",
-        runtimes="".join(_runtime(entry, threshold) for entry in contract["runtimes"]),
+        runtimes="".join(
+            _runtime(entry, threshold) + (_AS_ABOVE if contract["gallery"] else "") for entry in contract["runtimes"]
+        ),
         insightface=_PACK + (_WITH_DETECTOR if contract["detector"] else _WITHOUT_DETECTOR)
         if height == width
         else _NOT_SQUARE,

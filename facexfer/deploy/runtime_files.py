@@ -95,12 +95,13 @@ def find_runtime_file(contract: dict[str, Any], name: str) -> RuntimeFile:
     """Find a runtime's files in a bundle by name; without a precision the first of that runtime.
 
     Raises:
-        InputError: If the bundle has none.
+        InputError: If there is no such runtime, or the bundle has no file for it.
     """
     known = read_runtime_files(contract)
     for file in known:
         if name in (file.name, file.runtime):
             return file
+    choose_runtime(name)  # A name of none is another mistake.
     names = ", ".join(file.name for file in known) or "none"
     raise InputError(f"expected a runtime that the bundle has ({names}), got '{name}'; export it with --runtime {name}")
 

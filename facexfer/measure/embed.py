@@ -17,6 +17,8 @@ from facexfer.measure.faces import as_image, find_faces, find_photos
 from facexfer.measure.pair_sets import Side, embed_side
 
 _BATCH = 64
+# What a layout says of a picture in no person's folder.
+_NO_IDENTITY = "no-identity"
 _SHOWN = 5
 
 
@@ -109,8 +111,11 @@ def embed_array(embedder: Embedder, crops: np.ndarray) -> np.ndarray:
 
 def _embed_photos(embedder: Embedder, folder: Path, detector: str) -> Side:
     """Detect, align and embed the faces of a folder; nothing of it stays but the embeddings."""
-    # Pictures in no folder of a person's are embedded too.
-    entries = [replace(entry, problem=None) for entry in find_photos(folder)]
+    # Pictures in no folder of a person's are embedded too; what is no file, or lies elsewhere, stays out.
+    entries = [
+        replace(entry, problem=None) if entry.problem is not None and entry.problem[0] == _NO_IDENTITY else entry
+        for entry in find_photos(folder)
+    ]
     with tempfile.TemporaryDirectory() as place:
         made = prepare(entries, Path(place) / "crops", CropOptions(embedder.input_size), detector)
         rows = list(zip(made.entries, made.records, made.crops, strict=True))

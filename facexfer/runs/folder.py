@@ -24,6 +24,9 @@ from facexfer.plugins import load_plugins
 from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
 from facexfer.runs.state import STATE_FORMAT, load_state, save_state, write_safetensors
 
+# How many of a recipe's changes an error lists.
+_SHOWN_CHANGES = 4
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -171,7 +174,9 @@ class RunFolder:
         changed = differences(read_recipe(self.recipe_file), recipe)
         changed = {key: values for key, values in changed.items() if not key.startswith("runtime.")}
         if changed:
-            listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items())
+            first = list(changed.items())[:_SHOWN_CHANGES]
+            more = f" and {len(changed) - _SHOWN_CHANGES} more keys" if len(changed) > _SHOWN_CHANGES else ""
+            listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in first) + more
             raise InputError(f"{self.path}: expected the recipe of the run to resume, {listed}; give another --out")
 
     def save_data(self, fingerprints: Mapping[str, str]) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 import pytest
 from command_line import run
+from onnxruntime.quantization import quantize_dynamic
+from shared_data import shared
 from small_faces import write_small_set
 
 import facexfer
@@ -281,7 +283,16 @@ def test_the_mirrored_crop_goes_into_every_file(trained: Path, tmp_path: Path) -
     readme = " ".join((bundle / "README.md").read_text().split())
     assert "the normalisation, like the mirrored crop whose embedding is added, is inside `model.onnx`" in readme
     assert "enrol again whom `gallery.onnx` has embedded without it" in readme
+    assert "With nothing but opencv:fp32" in readme
+    assert readme.count("Here, too, `gallery.onnx` makes a, as above.") == 1
     assert "adds the embedding of the mirrored image" in run("inspect", bundle)
+    # The graph of a quantised network is nobody's.
+    quantize_dynamic(bundle / "model.onnx", tmp_path / "eight.onnx")
+    (tmp_path / "eight.onnx").replace(bundle / "model.onnx")
+    said = run("inspect", bundle)
+    assert f"network        {contract['recipe']['source']['backbone']}\n" in said
+    assert "adds the embedding of the mirrored image" in said
+    assert "none of our networks" not in said
 
 
 @pytest.mark.slow
@@ -302,6 +313,8 @@ def test_bad_words(trained: Path, tmp_path: Path) -> None:
         (("--batch", "0"), "expected a batch of 1 or more images, got 0"),
         (("--max-loss", "5"), "expected a loss of TAR as a fraction"),
         (("--detector", "absent.onnx"), "expected a detector's ONNX file"),
+        (("--detector", trained / "images.csv"), "images.csv"),
+        (("--detector", shared("detectors/yunet_n_dynamic.onnx")), "a detector of InsightFace's form .* got YuNet's"),
     ):
         with pytest.raises(InputError, match=message):
             run("export", model, "--out", tmp_path / "c", *words)

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run
+from command_line import run, status_of
+from photo_files import write_photos
 from small_faces import write_small_set
 from typer.testing import CliRunner
 
 from facexfer.cli import app
 from facexfer.commands.entry import repeat_options
 from facexfer.commands.outputs import check_outputs
+from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.errors import InputError
 from facexfer.runs.folder import RunFolder
 
@@ -68,8 +70,44 @@ def test_draws_never_take_the_place_of_the_manifest_that_is_drawn_from(tmp_path:
     run(*words, tmp_path, "--draws", "1")
 
 
+def test_a_split_is_not_forgotten(tmp_path: Path) -> None:
+    write_photos(tmp_path / "set", people=4, photos=1)
+    table = tmp_path / "set-landmarks.csv"
+    words = ["prepare", tmp_path / "set", "--layout", "folders", "--landmarks", table, "--out", tmp_path / "out"]
+    run(*words, "--protocol", "identity-disjoint")
+    before = (tmp_path / "out" / "images.csv").read_bytes()
+    for more, message in (
+        ((), "expected a split as it is there, train, val, got none; repeat --protocol"),
+        (("--modality", "vis"), "expected photos of the modality that is there, nir, got vis; choose another --out"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(*words, *more)
+    assert (tmp_path / "out" / "images.csv").read_bytes() == before
+    run(*words, "--protocol", "identity-disjoint")
+
+
+def test_crops_as_they_are_are_not_looked_at(tmp_path: Path) -> None:
+    words = ["prepare", tmp_path, "--layout", "folders", "--pre-cropped", "--out", tmp_path.parent / "out"]
+    with pytest.raises(InputError, match="got --min-eye-distance and --min-sharpness; crops stay as they are"):
+        run(*words, "--min-eye-distance", "9", "--min-sharpness", "1")
+
+
 def test_options_of_numbers_take_several() -> None:
     words = ["evaluate", "--input-mean", "123.7", "116.3", "103.5", "--extrapolate", "1e-6", "1e-8", "--flip"]
     named = ["--input-mean", "123.7", "--input-mean", "116.3", "--input-mean", "103.5"]
     beyond = ["--extrapolate", "1e-6", "--extrapolate", "1e-8"]
     assert repeat_options(words) == ["evaluate", *named, *beyond, "--flip"]
+
+
+def test_an_option_of_one_value_takes_no_second_and_leaves_arguments_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    known = sorted(RUNTIMES)
+    assert repeat_options(["export", "--runtime", *known, "run"])[-2:] == [known[-1], "run"]
+    for words, said in (
+        (["verify-bundle", "--runtime", "opencv", tmp_path], "expected a bundle with model.json"),
+        (["export", "--runtime", "opencv", tmp_path / "run", "--out", tmp_path / "b"], "run: expected a run folder"),
+        (["monitor", tmp_path / "log", "--bundle", tmp_path, "--far", "0.1", "0.01"], "unexpected extra argument"),
+    ):
+        assert status_of(monkeypatch, words) == 2
+        assert said in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import run
 from recipe_files import write_recipe
 from safetensors.torch import load_file
 from small_faces import write_small_set
@@ -102,6 +103,8 @@ def test_channel_weights_measured_before_a_run_are_used_by_it(
     recipe = make({"name": "delta"}, source_data={"modality": "vis"})
     write_recipe(recipe, tmp_path / "recipe.toml")
     words = ["facexfer", "delta-weights", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")]
+    with pytest.raises(InputError, match="expected a method that taps layers, such as delta, got adabn"):
+        run(*words[1:], "--set", "method.name=adabn")
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as ended:
         main()

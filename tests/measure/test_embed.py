@@ -1,5 +1,6 @@
 """`facexfer.embed` and `facexfer.load`: arrays, folders, manifests and photos give the same embeddings."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,16 @@ def test_what_is_no_model_or_no_crop_is_refused(network: BackboneModule, manifes
     write_photos(tmp_path / "photos", people=1, photos=1)
     with pytest.raises(InputError, match="align the photos first"):
         facexfer.embed(network, tmp_path / "photos")
+
+
+def test_a_folder_of_photos_ends_where_it_ends(network: BackboneModule, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    os.mkfifo(tmp_path / "photos" / "pipe.jpg")
+    write_photos(tmp_path / "elsewhere", people=1, photos=1)
+    (tmp_path / "photos" / "link.jpg").symlink_to(tmp_path / "elsewhere" / "p0" / "0.png")
+    detector = shared("detectors/yunet_n_dynamic.onnx")
+    with pytest.raises(InputError, match=r"found none: .*link\.jpg \(link-out-of-folder\)"):
+        facexfer.embed(network, tmp_path / "photos", detector=detector)
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from facexfer.errors import InputError
 _MANIFEST = "images.csv"
 
 _CHOOSE, _MIN_SCORE = "largest-central", 0.6
+_MIN_EYE_DISTANCE, _MIN_SHARPNESS = 8.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def prepare(
     draw: int | None = None,
     val_identities: int | None = None,
     min_score: float | None = None,
-    min_eye_distance: float = 8.0,
-    min_sharpness: float = 0.01,
+    min_eye_distance: float = _MIN_EYE_DISTANCE,
+    min_sharpness: float = _MIN_SHARPNESS,
     max_pixels: int = MAX_PIXELS,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> PreparedFolder:
@@ -123,9 +124,16 @@ def prepare(
         raise InputError("expected --pre-cropped alone, got --detector or --landmarks with it; leave one out")
     if modality is not None and not modality.strip():
         raise InputError("expected a name after --modality, got nothing; give vis, nir or the like")
-    unread = [option for option, value in {"--choose": choose, "--min-score": min_score}.items() if value is not None]
+    left = {
+        "--choose": choose, "--min-score": min_score,
+        "--min-eye-distance": None if min_eye_distance == _MIN_EYE_DISTANCE else min_eye_distance,
+        "--min-sharpness": None if min_sharpness == _MIN_SHARPNESS else min_sharpness,
+    }  # fmt: skip
+    unread = [option for option, value in left.items() if value is not None]
     if pre_cropped and unread:
-        raise InputError(f"expected --pre-cropped alone, got {' and '.join(unread)}; nothing is detected, leave it out")
+        raise InputError(
+            f"expected --pre-cropped alone, got {' and '.join(unread)}; crops stay as they are, leave it out"
+        )
     choose, min_score = choose or _CHOOSE, _MIN_SCORE if min_score is None else min_score
     idle = [
         option for option, value in {"--draw": draw, "--val-identities": val_identities}.items() if value is not None
@@ -137,10 +145,10 @@ def prepare(
     given = {"modality": modality, "identity_regex": identity_regex, "fold": fold}
     listed = LAYOUTS[layout](photos, layout_options(layout, given))
     entries = list(with_landmarks(listed, Path(landmarks)) if landmarks is not None else listed)
-    _check_same_modality(out, entries)
     facts: dict[str, Any] = {"layout": layout}
     if protocol is not None:
         entries, facts["split"] = _split(entries, protocol, draw or 0, val_identities)
+    _check_same_set(out, entries)
     options = CropOptions(size, choose, min_eye_distance, min_sharpness, max_pixels, pre_cropped)
     advance(0, len(entries))
     model = None if detector is None else str(detector)
@@ -161,16 +169,22 @@ def _check_apart(photos: Path, out: Path) -> None:
         )
 
 
-def _check_same_modality(out: Path, entries: list[PhotoEntry]) -> None:
-    """A folder of one modality's crops is not filled with another's: its manifest would be lost."""
+def _check_same_set(out: Path, entries: list[PhotoEntry]) -> None:
+    """Refuse to fill a folder with another modality's crops, or to forget its split: its manifest would be lost."""
     if not (out / _MANIFEST).is_file():
         return
-    known = {image.modality for image in read_manifest(out / _MANIFEST).images}
-    got = {entry.modality for entry in entries}
+    images = read_manifest(out / _MANIFEST).images
+    known, got = {image.modality for image in images}, {entry.modality for entry in entries}
     if known and not known & got:
         raise InputError(
             f"{out}: expected photos of the modality that is there, {', '.join(sorted(known))}, got "
             f"{', '.join(sorted(got))}; choose another --out"
+        )
+    splits = {image.split for image in images}
+    if len(splits) > 1 and len({entry.split for entry in entries}) == 1:
+        raise InputError(
+            f"{out}: expected a split as it is there, {', '.join(sorted(splits))}, got none; repeat --protocol, or "
+            "choose another --out"
         )
 
 

@@ -69,12 +69,18 @@ class Task:
 
     @property
     def of_source(self) -> TrainingSet | None:
-        """Images of the kind that the source was trained on, where the recipe names any."""
+        """Images of the kind that the source was trained on, where the recipe names any.
+
+        Of training images in two spectra or more, those of all but the first, which is the new one.
+        """
         if self.source_set is not None:
             return self.source_set
         pictures = [self.companions.pictures] if self.companions is not None else []
         pictures += [part.pictures for part in self.more if part.pictures is not None]
-        return pictures[0].images if pictures else None
+        if pictures:
+            return pictures[0].images
+        known = [place for place, spectrum in enumerate(self.spectra or ()) if spectrum > 0]
+        return cast(TrainingSet, Subset(cast(Any, self.plain_training_set), known)) if known else None
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def test_recipes_clean_the_names_that_select() -> None:
     recipe = parse_recipe(values, "test")
     assert (recipe.data.modality, recipe.data.val_split) == (("nir", "vis"), "val")
     assert (recipe.companions.modality, recipe.evaluation.pairs[0].name) == ("vis", "vis-nir")
-    with pytest.raises(InputError, match="data.train_split: .* expected a name"):
+    with pytest.raises(InputError, match="data.train_split: expected a name"):
         parse_recipe({**values, "data": {"manifest": "m.csv", "train_split": " "}}, "test")
     with pytest.raises(InputError, match=r"data.val_split: .* name on one line, got U\+0001"):
         parse_recipe({**values, "data": {"manifest": "m.csv", "val_split": "v\x01"}}, "test")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from arcface_export import export_arcface, give_statistics
@@ -11,6 +12,8 @@ from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer import create_backbone
+from facexfer.data.images import read_crop
+from facexfer.data.manifest import read_manifest
 from facexfer.engine import companion_targets as companion_targets_module
 from facexfer.engine.companion_targets import CompanionTargets, companion_targets
 from facexfer.engine.setup import Setup
@@ -388,3 +391,13 @@ def test_without_anything_beside_them_the_training_images_are_what_is_measured(
     task = TASKS["face"](recipe, create_backbone("mobilefacenet").info)
     assert task.of_source is None
     assert task.in_batches is task.plain_training_set
+
+
+def test_of_two_spectra_the_second_is_the_sources(make: Callable[..., Any], manifest: Path) -> None:
+    recipe = make(manifest, data={"modality": ["nir", "vis"]}, companions=None, method={"name": "l2"})
+    task = TASKS["face"](recipe, create_backbone("mobilefacenet_slim").info)
+    known = [image.path for image in read_manifest(manifest).select(split="train", modality="vis").images]
+    assert task.of_source is not None
+    assert len(task.of_source) == len(known)
+    first, _ = task.of_source[0]
+    np.testing.assert_array_equal(first.permute(1, 2, 0), read_crop(known[0], (112, 112)))

@@ -1,4 +1,6 @@
-"""The exceptions that the command line turns into one line and an exit status, and the warnings it shows as one."""
+"""The exceptions that the command line turns into one line and an exit status, warnings of one line, and long lists."""
+
+from collections.abc import Sequence
 
 
 class InputError(ValueError):
@@ -29,3 +31,22 @@ class RunError(RuntimeError):
 
 class DivergedError(RunError):
     """A training that failed: it must not continue, and its network must not be used. Exit status 1."""
+
+
+def first_of(texts: Sequence[str], most: int, joint: str = ", ") -> str:
+    """List the first few of many things in an error.
+
+    Args:
+        texts: All of them.
+        most: How many are listed.
+        joint: What stands between two.
+
+    Returns:
+        One line, with how many more there are.
+
+    Example:
+        >>> first_of(["a", "b", "c"], 2), first_of(["a", "b"], 2)
+        ('a, b and 1 more', 'a, b')
+    """
+    left = len(texts) - most
+    return joint.join(texts[:most]) + (f" and {left} more" if left > 0 else "")

@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Generic, TypeVar
 
-from facexfer.errors import InputError
+from facexfer.errors import InputError, first_of
 
 T = TypeVar("T")
 
@@ -34,8 +34,7 @@ def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     suggestion = f" did you mean '{close[0]}'?" if close else ""
-    listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
-    return f"unknown {kind} '{name}';{suggestion} {kind}s: {listed}"
+    return f"unknown {kind} '{name}';{suggestion} {kind}s: {first_of(names, _LISTED)}"
 
 
 class Registry(Generic[T], Mapping[str, T]):

@@ -1,11 +1,11 @@
 """Put named arrays into a network, all of them or none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from facexfer.errors import InputError
+from facexfer.errors import InputError, first_of
 
 _NAMED = 4
 """How many entries of a kind an error names."""
@@ -52,7 +52,7 @@ def load_entries(
         "missing": missing, "unexpected": unexpected, "misshapen": misshapen, "not floating point": other_type,
         "not finite": not_finite,
     }  # fmt: skip
-    problems = [f"{kind}: {_first(names)}" for kind, names in found.items() if names]
+    problems = [f"{kind}: {first_of(names, _NAMED)}" for kind, names in found.items() if names]
     if problems:
         raise InputError(
             f"{origin}: expected the entries of this network; {'; '.join(problems)}; is it another network? facexfer "
@@ -61,11 +61,6 @@ def load_entries(
     with torch.no_grad():
         for key, entry in present.items():
             state[key].copy_(entry)
-
-
-def _first(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_plain(entry: Tensor) -> bool:

@@ -79,9 +79,9 @@ def run_app(app: Callable[..., Any]) -> None:
             # A name that the terminal's encoding does not have must not end the command.
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = _format_warning
+    words, command = sys.argv[1:], typer.main.get_command(app) if isinstance(app, typer.Typer) else app
     try:
-        words = sys.argv[1:]
-        status = app(args=repeat_options(words, _options_of_several(app, words)), standalone_mode=False)
+        status = command(args=repeat_options(words, _options_of_several(command, words)), standalone_mode=False)
     except _UsageError as error:
         print_error(f"{error.format_message().rstrip('.')}; see --help")
         sys.exit(EXIT_BAD_INPUT)
@@ -108,11 +108,8 @@ def run_app(app: Callable[..., Any]) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _options_of_several(app: Callable[..., Any], words: list[str]) -> Collection[str]:
-    """The options of the command on a command line that take several values."""
-    if not isinstance(app, typer.Typer):
-        return _SEVERAL
-    command: Any = typer.main.get_command(app)
+def _options_of_several(command: Any, words: list[str]) -> Collection[str]:
+    """The options that take several values, of the command that a command line names."""
     for word in words:
         if not hasattr(command, "commands"):
             break

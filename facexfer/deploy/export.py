@@ -84,11 +84,6 @@ def export(
             raise InputError(f"{model}: expected a run folder, or weights with --backbone NAME; check the path")
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected an existing folder, {out.parent} does not exist; make it first")
-    if out.suffix == ".onnx" and out.is_dir():
-        raise InputError(f"{out}: expected a file to write, got a folder; name another")
-    for read in (model, gallery_model, detector):
-        if out.suffix == ".onnx" and isinstance(read, str | Path) and out.resolve() == Path(read).resolve():
-            raise InputError(f"{out}: expected another file than {read}, which is read; name another --out")
     if isinstance(model, Path) and backbone is None and not even_if_failed:
         RunFolder(model).check_not_failed("train again, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":
@@ -98,6 +93,10 @@ def export(
                 f"{out}: expected a folder with --precision, --far, --max-loss, --detector, --gallery-model and "
                 "--runtime, got a file; a single file is fp32"
             )
+        if out.is_dir():
+            raise InputError(f"{out}: expected a file to write, got a folder; name another")
+        if isinstance(model, Path) and out.resolve() == model.resolve():
+            raise InputError(f"{out}: expected another file than {model}, which is read; name another --out")
         return Exported(out, export_onnx(_network(model, backbone), out, opset, batch, flip))
     if isinstance(model, BackboneModule) or backbone is not None:
         raise InputError(f"{out}: expected a run for a bundle, got foreign weights; give a path ending in .onnx")

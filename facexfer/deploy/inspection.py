@@ -39,7 +39,7 @@ def _of_bundle(folder: Path) -> FileFacts:
     far = contract.far
     decides = "without a threshold" if far is None else f"decides at FAR {far:g} by {contract.thresholds[far]:.4f}"
     remark = f"a bundle, {contract.content.get('precision', 'of unknown precision')}, {decides}"
-    if facts.network is None:
+    if facts.network is None and "recipe" in contract.content:
         # The graph of a quantised network is nobody's; the bundle says what it was made of.
         network = str(contract.content["recipe"]["source"]["backbone"])
         flip = "adds the embedding of the mirrored image" if contract.flip else ""

@@ -105,7 +105,8 @@ def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impos
     above = seen.scores > measured.threshold
     accepted = above if seen.accepted is None else seen.accepted
     users = np.arange(len(above)) if seen.users is None else seen.users
-    remarks = _remarks(seen, users, above)
+    unit = "attempt" if seen.users is None else "user"
+    remarks = _remarks(seen, users, above, unit)
     reasons = _misdecided(seen, measured.threshold)
     rate: Shift | None = None
     shape: ShapeShift | None = None
@@ -117,7 +118,7 @@ def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impos
             if seen.times is not None and np.ptp(seen.times[above]) > 0:
                 trend = time_trend(seen.scores[above], seen.times[above], users[above])
     level = LEVEL / max(1, sum(test is not None for test in (rate, shape, trend)))
-    reasons += _moved(rate, shape, trend, level, "attempt" if seen.users is None else "user")
+    reasons += _moved(rate, shape, trend, level, unit)
     return Monitored(
         bundle=Path(bundle),
         far=target,
@@ -135,7 +136,7 @@ def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impos
     )
 
 
-def _remarks(seen: ScoreLog, users: np.ndarray, above: np.ndarray) -> list[str]:
+def _remarks(seen: ScoreLog, users: np.ndarray, above: np.ndarray, unit: str) -> list[str]:
     remarks = []
     if seen.users is None:
         remarks.append(
@@ -143,8 +144,7 @@ def _remarks(seen: ScoreLog, users: np.ndarray, above: np.ndarray) -> list[str]:
             "times as many"
         )
     if (count := len(np.unique(users))) < FEWEST_USERS:
-        units = "attempts" if seen.users is None else "users"
-        remarks.append(f"{count} {units} are too few to test anything; wait for {FEWEST_USERS}")
+        remarks.append(f"{count} {unit}s are too few to test anything; wait for {FEWEST_USERS}")
     elif above.sum() < _FEWEST_ACCEPTED:
         remarks.append(f"{above.sum()} accepted scores are too few to compare; wait for {_FEWEST_ACCEPTED}")
     return remarks

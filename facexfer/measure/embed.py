@@ -11,7 +11,7 @@ import numpy as np
 from facexfer.data.manifest import Manifest
 from facexfer.data.preparation.crop import CropOptions
 from facexfer.data.preparation.prepare import prepare
-from facexfer.errors import DataWarning, InputError
+from facexfer.errors import DataWarning, InputError, first_of
 from facexfer.measure.embedder import Embedder, Model, embed_images, load
 from facexfer.measure.faces import as_image, find_faces, find_photos
 from facexfer.measure.pair_sets import Side, embed_side
@@ -125,10 +125,9 @@ def _embed_photos(embedder: Embedder, folder: Path, detector: str) -> Side:
             raise InputError(f"{folder}: expected a face in some photo, found none: {', '.join(lost[:_SHOWN])}")
         embeddings = embed_images(embedder, [crop for _, crop in kept])
     if lost:
-        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
-        shown = ", ".join(lost[:_SHOWN])
+        shown = first_of(lost, _SHOWN)
         warnings.warn(
-            f"{len(lost)} of {len(rows)} photos gave no crop and are left out: {shown}{more}", DataWarning, stacklevel=3
+            f"{len(lost)} of {len(rows)} photos gave no crop and are left out: {shown}", DataWarning, stacklevel=3
         )
     images = tuple(as_image(entry) for entry, _ in kept)
     labels = np.array([image.identity for image in images])

@@ -193,7 +193,8 @@ def compare(
         DataWarning: As for `facexfer.data.repeats.distinct_images`.
     """
     chosen = manifest.select(modality=probe)
-    enrolled = None if gallery is None else manifest.select(modality=gallery)
+    is_one_set = gallery is None or (gallery == probe and gallery_embedder is None)
+    enrolled = None if is_one_set else manifest.select(modality=gallery)
     if probe is None and enrolled is not None and len(enrolled.images) < len(chosen.images):
         raise InputError(
             f"expected the probes' modality with the gallery '{gallery}', got none; with all images as probes, "

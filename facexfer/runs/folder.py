@@ -16,7 +16,7 @@ from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.known_networks import complete_name
 from facexfer.backbones.parts.carried import facts_from_metadata, facts_to_metadata
 from facexfer.backbones.parts.info import BackboneModule
-from facexfer.errors import DivergedError, InputError
+from facexfer.errors import DivergedError, InputError, first_of
 from facexfer.files.atomic import HALF_WRITTEN, replacing, write_text
 from facexfer.files.lock import hold_folder
 from facexfer.heads import Head
@@ -174,9 +174,8 @@ class RunFolder:
         changed = differences(read_recipe(self.recipe_file), recipe)
         changed = {key: values for key, values in changed.items() if not key.startswith("runtime.")}
         if changed:
-            first = list(changed.items())[:_SHOWN_CHANGES]
-            more = f" and {len(changed) - _SHOWN_CHANGES} more keys" if len(changed) > _SHOWN_CHANGES else ""
-            listed = "; ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in first) + more
+            differing = [f"{key} was {old!r}, now {new!r}" for key, (old, new) in changed.items()]
+            listed = first_of(differing, _SHOWN_CHANGES, "; ")
             raise InputError(f"{self.path}: expected the recipe of the run to resume, {listed}; give another --out")
 
     def save_data(self, fingerprints: Mapping[str, str]) -> None:

@@ -19,8 +19,6 @@ from facexfer.data.preparation.prepare import prepare as make_crops
 from facexfer.data.protocols import Listed, draw_splits
 from facexfer.errors import InputError
 
-_MANIFEST = "images.csv"
-
 _CHOOSE, _MIN_SCORE = "largest-central", 0.6
 _MIN_EYE_DISTANCE, _MIN_SHARPNESS = 8.0, 0.01
 
@@ -171,9 +169,10 @@ def _check_apart(photos: Path, out: Path) -> None:
 
 def _check_same_set(out: Path, entries: list[PhotoEntry]) -> None:
     """Refuse to fill a folder with another modality's crops, or to forget its split: its manifest would be lost."""
-    if not (out / _MANIFEST).is_file():
+    there = PreparedFolder(out, {})
+    if not there.manifest_file.is_file():
         return
-    images = read_manifest(out / _MANIFEST).images
+    images = there.manifest.images
     known, got = {image.modality for image in images}, {entry.modality for entry in entries}
     if known and not known & got:
         raise InputError(

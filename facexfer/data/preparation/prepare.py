@@ -209,6 +209,8 @@ def _work(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=_open, initargs=(detector, min_score, threads)) as pool:
         running: set[Future[CropRecord]] = set()
+        # Started later, within `_deaf_to_interrupts`, it would unblock the signal.
+        resource_tracker.ensure_running()
         try:
             for entry, target in waiting:
                 with _deaf_to_interrupts():
@@ -236,8 +238,6 @@ def _deaf_to_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # On its start it would unblock the signal.
-    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -160,13 +160,14 @@ def _names(images: tuple[FaceImage, ...]) -> list[PurePosixPath]:
     for path, name in zip(paths, names, strict=True):
         for written in (f"{VIS}/{name}", f"{NIR}/{_rendered(name)}"):
             other = taken.setdefault(written.casefold(), path)
-            if other is not path and other == path:
+            if other is path:
+                continue
+            if other == path:
                 raise InputError(f"{path}: expected each crop once, got it twice; take a row out of the list")
-            if other is not path:
-                raise InputError(
-                    f"{path}: expected crops with names of their own, got the same name as {other}; rename one, or "
-                    "take it out of the list"
-                )
+            raise InputError(
+                f"{path}: expected crops with names of their own, got the same name as {other}; rename one, or "
+                "take it out of the list"
+            )
     return names
 
 

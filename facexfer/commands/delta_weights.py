@@ -22,6 +22,7 @@ def delta_weights(
     from facexfer.engine.source import make_source, settle_source
     from facexfer.errors import InputError
     from facexfer.files.atomic import write_text
+    from facexfer.files.folders import make_folder
     from facexfer.plugins import load_plugins
     from facexfer.recipe import read_recipe
     from facexfer.runs.folder import RunFolder
@@ -48,13 +49,10 @@ def delta_weights(
     source = make_source(read.source)
     task = TASKS[read.task](read, source.info)
     source = source.to(make_fabric(read.runtime).device).to(memory_format=memory_format(read.runtime))
-    settle_source(source, read.source, task, typer.echo)
     layers = read.method.layers or source.info.layers(stage.taps)
     map_shapes(source, layers, source.info.input_size)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: expected a folder to write into, got: {error}; give another --out") from error
+    make_folder(out)
+    settle_source(source, read.source, task, typer.echo)
     rises = SourceKnowledge(read, run, task, source).channel_rises(layers)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

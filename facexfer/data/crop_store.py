@@ -1,7 +1,6 @@
 """Decoded crops as bytes: in memory, or in a memory-mapped file that all processes share."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from facexfer.data.manifest import FaceImage
 from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.errors import InputError
 from facexfer.files.atomic import replacing
+from facexfer.files.folders import make_folder
 
 _MEMORY_BYTES = 4 * 2**30
 _CHUNK = 256
@@ -53,7 +53,8 @@ class CropStore:
         self._folder = folder
         self._kept = len(self._images)
         if folder is not None:
-            _make_folder(folder)
+            # So that a run knows before it starts whether it can.
+            make_folder(folder, "a folder to keep crops in", "name another in data.cache")
         else:
             self._kept = min(self._kept, _MEMORY_BYTES // (3 * size[0] * size[1]))
         self._crops: np.ndarray | None = None
@@ -128,18 +129,3 @@ class CropStore:
                 f"{image.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode()
             )
         return digest.hexdigest()
-
-
-def _make_folder(folder: Path) -> None:
-    """Make it, so that a run knows before it starts whether it can."""
-    problem = ""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        problem = "a file"
-    except OSError as error:
-        problem = error.strerror or str(error)
-    if not problem and not os.access(folder, os.W_OK | os.X_OK):
-        problem = "Permission denied"
-    if problem:
-        raise InputError(f"{folder}: expected a folder to keep crops in, got: {problem}; name another in data.cache")

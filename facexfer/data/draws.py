@@ -12,6 +12,7 @@ from facexfer.data.manifest import read_manifest, write_manifest
 from facexfer.data.protocols import Draw, Listed, draw_splits
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
+from facexfer.files.folders import make_folder
 from facexfer.files.names import clean_name
 from facexfer.files.rows import read_rows
 
@@ -53,10 +54,7 @@ def write_draws(
                 f"{out}: expected a folder without another {draw.name}.csv, got one that is not this draw; give "
                 "another --out, or remove it"
             )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: expected a folder to write to, got: {error.strerror}; give another --out") from error
+    make_folder(out)
     for draw in drawn:
         crops, rest = draw.splits[: len(images)], draw.splits[len(images) :]
         pairs = zip(images, crops, strict=True)

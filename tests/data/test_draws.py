@@ -44,7 +44,7 @@ def test_a_protocol_that_does_not_fit_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected the 335 identities"):
         split(manifest, "--protocol", "polyu-nirfd", "--out", tmp_path / "draws")
     assert not (tmp_path / "draws").exists()
-    with pytest.raises(InputError, match="expected a folder to write to, got: File exists"):
+    with pytest.raises(InputError, match="expected a folder to write to, got: a file"):
         split(manifest, "--protocol", "identity-disjoint", "--out", manifest)
 
 

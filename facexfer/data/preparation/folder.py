@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facexfer.errors import InputError
+from facexfer.files.folders import make_folder
 from facexfer.files.lock import hold
 
 JOURNAL = "progress.jsonl"
@@ -23,12 +24,8 @@ def own_folder(out: Path) -> Iterator[None]:
     Raises:
         InputError: If it cannot be made, holds something else, or another run is at work in it.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        strange = not (out / JOURNAL).exists() and any(path.name != _LOCK for path in out.iterdir())
-    except OSError as error:
-        raise InputError(f"{out}: expected a folder to write to, got: {error.strerror}; give another --out") from error
-    if strange:
+    make_folder(out)
+    if not (out / JOURNAL).exists() and any(path.name != _LOCK for path in out.iterdir()):
         raise InputError(f"{out}: expected a new or empty folder, there is something else in it; give another --out")
     try:
         held = hold(

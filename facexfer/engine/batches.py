@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import TypeAlias, cast
 
+import torch
 from torch import Tensor
 
 from facexfer.data.loading import load_batches
@@ -24,9 +25,14 @@ class TrainingBatches:
         rank: This process's number.
         ranks: How many share a batch.
 
+    Attributes:
+        device: Where the images of a batch and their places in the mixture are.
+
     Raises:
         InputError: If the batch cannot be shared by the ranks, the parts and the identities.
     """
+
+    device = torch.device("cpu")
 
     def __init__(self, recipe: Recipe, images: Mixture, rank: int, ranks: int) -> None:
         settings = recipe.optimizer

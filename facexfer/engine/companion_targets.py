@@ -26,11 +26,11 @@ _MAP_BYTES = 8 * 2**30
 
 
 class TargetMaps:
-    """The maps of companions as the untouched source sees them, on the host.
+    """The maps of companions as the untouched source sees them, where the places in the mixture are as well.
 
     Args:
         maps: (2 P, C, H, W) float16, of P pictures and then of their mirror images; unit vectors at each position.
-        rows: (M,) int64, each image's picture; -1 for an image without one, or with several.
+        rows: (M,) int64 on the same device, each image's picture; -1 for an image without one, or with several.
     """
 
     def __init__(self, maps: Tensor, rows: Tensor) -> None:
@@ -40,16 +40,16 @@ class TargetMaps:
         """The maps of the images' companions, mirrored as the images are.
 
         Args:
-            places: (N,) int64 in the mixture, on the host.
+            places: (N,) int64 in the mixture, on the maps' device.
             mirrored: (N,) bool, likewise.
 
         Returns:
-            (N, C, H, W) float16 on the host; zero for an image without.
+            (N, C, H, W) float16 there; zero for an image without.
         """
         rows, pictures = self._rows[places], len(self._maps) // 2
         maps = self._maps[rows.clamp(min=0) + pictures * mirrored]
-        maps[rows < 0] = 0
-        return maps
+        # In place, and without asking how many there are, for which a GPU would have to be waited for.
+        return maps.masked_fill_((rows < 0)[:, None, None, None], 0)
 
 
 @dataclass(frozen=True)
@@ -152,13 +152,15 @@ class _See:
         return values
 
     def maps(self, views: dict[int, _View]) -> TargetMaps | None:
-        """Put the maps of all pictures together, where they are read."""
+        """Put the maps of all pictures together, where they are read: on the device where batches are made there."""
         if not self._shape:
             return None
+        device = self._setup.batches.device
         if self._layer is None:
-            return TargetMaps(torch.zeros(2, *self._shape, dtype=torch.float16), torch.full_like(self._rows, -1))
+            none = torch.zeros(2, *self._shape, dtype=torch.float16, device=device)
+            return TargetMaps(none, torch.full_like(self._rows, -1, device=device))
         known = [cast(Tensor, views[id(pictures)].maps) for pictures in self.pictures]
-        return TargetMaps(torch.cat(known, dim=1).flatten(0, 1), self._rows)
+        return TargetMaps(torch.cat(known, dim=1).flatten(0, 1).to(device), self._rows.to(device))
 
     def _check_size(self, pictures: int) -> None:
         needed = 2 * 2 * pictures * math.prod(self._shape)

@@ -45,7 +45,7 @@ class DeviceBatches(TrainingBatches):
     def __init__(self, recipe: Recipe, images: Mixture, fabric: Fabric) -> None:
         super().__init__(recipe, images, fabric.global_rank, fabric.world_size)
         self._presets = [_preset(part) for part in images.parts]
-        self._device = fabric.device
+        self.device = fabric.device
         self._crops: dict[int, Tensor] = {}
         self._labels = torch.empty(0)
 
@@ -67,8 +67,8 @@ class DeviceBatches(TrainingBatches):
             crops = _crops(part)
             if id(crops.store) not in self._crops:
                 pixels = crops.pixels("runtime.augment = 'device'", "take 'workers'")
-                self._crops[id(crops.store)] = pixels.to(self._device)
-        self._labels = torch.tensor(self._images.labels, device=self._device)
+                self._crops[id(crops.store)] = pixels.to(self.device)
+        self._labels = torch.tensor(self._images.labels, device=self.device)
 
     def _augmented(self, places: list[int], step: int, number: int) -> ImageBatch:
         """The images at some places, those of each part augmented by its preset."""
@@ -95,9 +95,9 @@ class DeviceBatches(TrainingBatches):
 
     def _to_device(self, numbers: list[int]) -> Tensor:
         held = torch.tensor(numbers)
-        if self._device.type == "cuda":
-            return held.pin_memory().to(self._device, non_blocking=True)
-        return held.to(self._device)
+        if self.device.type == "cuda":
+            return held.pin_memory().to(self.device, non_blocking=True)
+        return held.to(self.device)
 
 
 def _crops(part: Part) -> CropDataset:

@@ -102,7 +102,8 @@ class Inputs:
             return None
         maps = self.targets.maps.of(places, mirrored)
         # From page-locked memory the copy does not make the step wait.
-        return (maps.pin_memory() if self._device.type == "cuda" else maps).to(self._device, non_blocking=True)
+        is_pinned = self._device.type == "cuda" and maps.device.type == "cpu"
+        return (maps.pin_memory() if is_pinned else maps).to(self._device, non_blocking=True)
 
     def of_source(self, step: int, progress: float) -> tuple[Tensor, Tensor, Tensor]:
         """A step's batch of the source's own images, and its current weight."""

@@ -50,7 +50,9 @@ class LossWindow:
         Raises:
             DivergedError: If a loss was not finite, with the step, the part and the learning rate.
         """
-        values: Tensor = over_ranks(torch.stack(self._losses)).cpu()
+        # Those of a resumed run's checkpoint come from the host.
+        device = self._losses[-1].device
+        values: Tensor = over_ranks(torch.stack([losses.to(device) for losses in self._losses])).cpu()
         bad = (~values.isfinite()).nonzero()
         if len(bad) > 0:
             row, part = (int(index) for index in bad[0])

@@ -35,6 +35,9 @@ METHODS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 BACKBONES = {"caim": "caim:mobilefacenet", "pdt": "pdt:mobilefacenet", "csd with attention": "edgeface_xxs"}
 FACES = ("mobilefacenet", "lresnet34e_ir", "mbf", "edgeface_xxs")
+WITH_MAPS: dict[str, Any] = {
+    "data": {"modality": "nir"}, "method": {"name": "csd"}, "companions": {"modality": "vis", "keep": 0.25},
+}  # fmt: skip
 WITH_ATTENTION: dict[str, Any] = {
     "source": {"backbone": "edgeface_xxs"}, "method": {"name": "csd"}, "companions": {"modality": "vis"},
     "optimizer": {"name": "adamw", "learning_rate": 1e-4},
@@ -292,6 +295,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"precision": "bf16-mixed"}, {}),
         ({"precision": "16-mixed"}, {}),
         ({"tf32": True}, {}),
+        # Stopped between two log lines, with losses of both parts of the run in one record.
+        ({"log_every_steps": 4}, {}),
+        ({}, WITH_MAPS),
+        ({"augment": "device"}, WITH_MAPS),
+        ({"augment": "device"}, {**WITH_MAPS, "method": {"name": "delta"}, "companions": {"shown_to_source": True}}),
         ({}, WITH_ATTENTION),
         ({"precision": "bf16-mixed"}, WITH_ATTENTION),
     ],

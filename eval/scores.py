@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from facexfer.eval.intervals import identity_interval, residual_squares, threshold_noise
 from facexfer.eval.pairwise.cuts import Cut, find_cuts
 from facexfer.eval.pairwise.inputs import Vectors
 from facexfer.eval.pairwise.pairs import PairSet
+from facexfer.eval.pairwise.ranks import place, sum_over_ranks
 from facexfer.eval.verification import OperatingPoint, accepted_impostors, check_fars, make_point
 
 
@@ -138,7 +139,7 @@ def genuine_above(pairs: PairSet, thresholds: list[float]) -> list[Tensor]:
     Returns:
         (identities,) counts for each threshold; where torch.distributed is running, over all ranks.
     """
-    rank, ranks = _place()
+    rank, ranks = place()
     device = pairs.rows.device
     by_row = torch.zeros((len(thresholds), len(pairs.rows)), dtype=torch.int64, device=device)
     for top, bottom in pairs.genuine_blocks()[rank::ranks]:
@@ -146,8 +147,7 @@ def genuine_above(pairs: PairSet, thresholds: list[float]) -> list[Tensor]:
         for counts, threshold in zip(by_row, thresholds, strict=True):
             counts[top:bottom] = (scores > threshold).sum(dim=1)
     by_identity = by_row.new_zeros((len(thresholds), pairs.identities)).index_add_(1, pairs.row_identities, by_row)
-    if ranks > 1:
-        distributed.all_reduce(by_identity)
+    sum_over_ranks(by_identity)
     return list(by_identity)
 
 
@@ -223,7 +223,7 @@ def _by_two_identities(pairs: PairSet, cut: Cut) -> tuple[np.ndarray, np.ndarray
 
 
 def _cuts_at(pairs: PairSet, thresholds: Sequence[float]) -> list[Cut]:
-    rank, ranks = _place()
+    rank, ranks = place()
     size = len(pairs.rows)
     by_image = torch.zeros((len(thresholds), size + len(pairs.columns)), dtype=torch.int64, device=pairs.rows.device)
     for top, left in pairs.block_starts()[rank::ranks]:
@@ -234,15 +234,8 @@ def _cuts_at(pairs: PairSet, thresholds: Sequence[float]) -> list[Cut]:
             above = block > max(threshold, -2.0)
             counts[top : top + height] += above.sum(dim=1)
             counts[size + left : size + left + width] += above.sum(dim=0)
-    if ranks > 1:
-        distributed.all_reduce(by_image)
+    sum_over_ranks(by_image)
     return [
         Cut(threshold, int(counts[:size].sum()), counts, None)
         for threshold, counts in zip(thresholds, by_image, strict=True)
     ]
-
-
-def _place() -> tuple[int, int]:
-    if distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1

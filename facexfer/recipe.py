@@ -164,6 +164,10 @@ class CompanionsSection(Section):
     """Of faces; of no use to ``simulated``."""
     keep: float = Field(default=0, ge=0, lt=1)
     """This part of every batch shows companions themselves, flipped at most, so that the network keeps their place."""
+    share: float = Field(default=0, ge=0, lt=1)
+    """Of faces: this part of every batch shows companions rendered as NIR, each its own companion, as a pool does."""
+    augmentation: str = "vis-to-nir"
+    """What renders them, with `share`: a preset as in `data`."""
     shown_to_source: bool = False
     """Of faces: the frozen network that a method compares maps or embeddings with sees each image's companion instead
     of the image, which makes AFA, DELTA and DFA cross-spectral."""

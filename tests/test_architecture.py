@@ -50,7 +50,7 @@ NEVER = {
 # The only places of eval/ that may know torch.
 TORCH_IN_EVAL = {"eval/collect.py", "eval/scores.py",
                  *(f"eval/pairwise/{name}.py" for name in ("inputs", "pairs", "cuts", "brackets", "between",
-                                                           "between_on_gpu"))}  # fmt: skip
+                                                           "between_on_gpu", "ranks"))}  # fmt: skip
 # What backbones may import of facexfer besides themselves.
 BACKBONES_MAY = {"facexfer.backbones", "facexfer.registry", "facexfer.errors", "facexfer.files"}
 

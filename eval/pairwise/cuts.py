@@ -15,6 +15,7 @@ from torch import Tensor, distributed
 from facexfer.eval.pairwise.between import Found, pairs_between
 from facexfer.eval.pairwise.brackets import Bracket, next_above, sampled_bracket
 from facexfer.eval.pairwise.pairs import PairScores, PairSet
+from facexfer.eval.pairwise.ranks import place, sum_over_ranks
 
 KEPT = 4_000_000
 """Up to this many impostor scores are all kept instead of sampled; of others, twice as many."""
@@ -192,9 +193,7 @@ def _accept_everybody(pairs: PairSet) -> Cut:
 
 def fill_bands(pairs: PairSet, bands: list[_Band]) -> None:
     """Look at every impostor pair once, for all bands: a pass."""
-    rank, ranks = 0, 1
-    if distributed.is_initialized():
-        rank, ranks = distributed.get_rank(), distributed.get_world_size()
+    rank, ranks = place()
     for top, left in pairs.block_starts()[rank::ranks]:
         block = pairs.impostor_scores(top, left)
         for band in bands:
@@ -212,7 +211,7 @@ def _over_all_ranks(found: Found, device: torch.device) -> Found:
     kept = PairScores(*(side.to(device) for side in sides))
     counts = torch.tensor([found.inside, found.at_low], device=device)
     for each in (counts, found.high_by_image):
-        distributed.all_reduce(each)
+        sum_over_ranks(each)
     order = torch.argsort(kept.rows.long() * (2**31) + kept.columns)
     return Found(int(counts[0]), int(counts[1]), found.high_by_image, _chosen(kept, order))
 

@@ -14,8 +14,9 @@ class BestMetric:
         recipe: The run; without ``evaluation.best_far`` nothing is watched.
 
     Raises:
-        InputError: If the FAR is not measured, nothing is watched that patience could wait for, or the validation
-            split is a test split: a network that was chosen by its test metrics has none.
+        InputError: If the FAR is not measured, nothing is watched that patience could wait for, what is watched is not
+            what the run ends with, or the validation split is a test split: a network that was chosen by its test
+            metrics has none.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -32,6 +33,16 @@ class BestMetric:
                 f"evaluation.best_far: expected a validation split to choose by, got data.val_split = "
                 f"'{recipe.data.val_split}'; name another split, or hold out training identities with "
                 "data.search_identities"
+            )
+        at_the_end = {
+            "optimizer.source_share": recipe.optimizer.source_share > 0,
+            "optimizer.final_batchnorm": recipe.optimizer.final_batchnorm,
+        }
+        if settings.best_far is not None and any(at_the_end.values()):
+            raise InputError(
+                "evaluation.best_far: expected networks on the way that are like the last one, got "
+                f"{' and '.join(key for key, is_set in at_the_end.items() if is_set)}, which changes that one alone; "
+                "leave one of the two out"
             )
         self.name = None if settings.best_far is None else f"{settings.pairs[0].name}/tar@{settings.best_far:g}"
         self._patience = settings.patience

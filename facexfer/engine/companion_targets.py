@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.companions import Pictures
@@ -23,6 +23,7 @@ from facexfer.runs.state import load_state, save_state
 from facexfer.transfer.taps import FeatureTap, map_shapes
 
 _MAP_BYTES = 8 * 2**30
+_AT_ONCE = 1024
 
 
 class TargetMaps:
@@ -160,7 +161,8 @@ class _See:
             none = torch.zeros(2, *self._shape, dtype=torch.float16, device=device)
             return TargetMaps(none, torch.full_like(self._rows, -1, device=device))
         known = [cast(Tensor, views[id(pictures)].maps) for pictures in self.pictures]
-        return TargetMaps(torch.cat(known, dim=1).flatten(0, 1).to(device), self._rows.to(device))
+        maps = known[0] if len(known) == 1 else torch.cat(known, dim=1)
+        return TargetMaps(maps.flatten(0, 1).to(device), self._rows.to(device))
 
     def _check_size(self, pictures: int) -> None:
         needed = 2 * 2 * pictures * math.prod(self._shape)
@@ -203,13 +205,19 @@ class _WithMaps(nn.Module):
 
 def _both_ways(source: BackboneModule, images: TrainingSet, layer: str | None, shape: tuple[int, ...]) -> _View:
     network = source if layer is None else _WithMaps(source, layer)
-    size, embeddings, maps = source.info.embedding_size, [], []
-    for shown in (images, cast(TrainingSet, _Mirrored(images))):
-        rows = embed_dataset(network, shown)
-        embeddings.append(F.normalize(rows[:, :size]))
-        if layer is not None:
-            maps.append(rows[:, size:].half().view(-1, *shape))
-    return _View(F.normalize(embeddings[0] + embeddings[1]), torch.stack(maps) if maps else None)
+    size, embeddings = source.info.embedding_size, []
+    maps = None if layer is None else torch.empty(2, len(images), *shape, dtype=torch.float16)
+    for way, shown in enumerate((images, cast(TrainingSet, _Mirrored(images)))):
+        found = []
+        # In parts: a row holds maps in twice the bytes that are kept of them.
+        for start in range(0, len(images), _AT_ONCE):
+            part = range(start, min(start + _AT_ONCE, len(images)))
+            rows = embed_dataset(network, cast(TrainingSet, Subset(shown, part)))  # type: ignore[arg-type]
+            found.append(rows[:, :size].clone())
+            if maps is not None:
+                maps[way, part.start : part.stop] = rows[:, size:].half().view(-1, *shape)
+        embeddings.append(F.normalize(torch.cat(found)))
+    return _View(F.normalize(embeddings[0] + embeddings[1]), maps)
 
 
 def _named(name: str, what: str) -> str:

@@ -83,6 +83,8 @@ def check_overlap(recipe: Recipe, stages: tuple[Stage, ...]) -> None:
         return
     # A picture of another shot lies on no image, whatever moves that; nor does an image without companions count.
     presets = [recipe.data.augmentation] if companions is not None and companions.match != "identity" else []
+    if companions is not None and companions.share > 0:
+        presets.append(companions.augmentation)
     for preset in [*presets, *([pool.augmentation] if pool is not None else [])]:
         # Of images of other tasks, `flip` draws a crop as well.
         if preset != "none" and (recipe.task != "face" or moves_pixels(preset)):

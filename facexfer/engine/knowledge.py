@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -147,7 +148,8 @@ class SourceKnowledge:
         """A SAM's mean output over the training images, trained by AST alone in ``attention/`` of the folder."""
         state = load_state(RunFolder(self._run.path / SAM_STAGE).stage_file(SAM_STAGE))["terms"]
         shapes = map_shapes(self._source, layers, self._source.info.input_size)
-        attentions = nn.ModuleList(SpatialAttention(height, width) for _, height, width in shapes).to(self._device)
+        attentions = nn.ModuleList(SpatialAttention(height, width) for _, height, width in shapes)
+        attentions.to(self._device, next(self._source.parameters()).dtype)
         prefix = "spatial.attentions."
         attentions.load_state_dict({key.removeprefix(prefix): value for key, value in state.items()})
         return _mean_outputs(self._source, attentions, layers, self._task.plain_training_set)
@@ -180,10 +182,9 @@ def channel_rises(source: BackboneModule, task: Task, recipe: Recipe, layers: tu
         head.start_from_class_means(class_means(embeddings.cpu(), labels.cpu(), len(task.classes)))
     head = head.to(device)
     train_head(head, embeddings, labels, recipe)
-    normalize = Normalize(source.info).to(device)
     size = min(_BATCH_SIZE, len(images))
     chosen = epoch_batches(len(images), size, recipe.seed, 0)[:_BATCHES]
-    batches = [(normalize(torch.stack([images[i][0] for i in rows]).to(device)), labels[rows]) for rows in chosen]
+    batches = [(_input_of(source, images, rows), labels[rows]) for rows in chosen]
 
     def loss(embeddings: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(head(embeddings, labels).float(), labels, reduction="none")
@@ -222,14 +223,19 @@ def _means_of(source: BackboneModule, images: TrainingSet) -> Tensor:
 def _mean_outputs(
     source: BackboneModule, attentions: nn.ModuleList, layers: tuple[str, ...], images: TrainingSet
 ) -> tuple[Tensor, ...]:
-    device = next(source.parameters()).device
-    normalize = Normalize(source.info).to(device)
     sums: list[Tensor] = []
     for start in range(0, len(images), _BATCH_SIZE):
         rows = range(start, min(start + _BATCH_SIZE, len(images)))
-        batch = normalize(torch.stack([images[row][0] for row in rows]).to(device))
         with FeatureTap(source, layers) as tap:
-            source(batch)
+            source(_input_of(source, images, rows))
             outputs = [attend(maps).sum(dim=0) for attend, maps in zip(attentions, tap.maps, strict=True)]
         sums = [a + b for a, b in zip(sums, outputs, strict=True)] if sums else outputs
     return tuple(each / len(images) for each in sums)
+
+
+def _input_of(network: BackboneModule, images: TrainingSet, rows: Sequence[int]) -> Tensor:
+    """Some images as a network takes them: normalised, on its device and of its number type."""
+    weights = next(network.parameters())
+    shown = torch.stack([images[row][0] for row in rows]).to(weights.device)
+    normalised: Tensor = Normalize(network.info).to(weights.device)(shown)
+    return normalised.to(weights.dtype)

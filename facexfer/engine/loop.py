@@ -23,7 +23,7 @@ from facexfer.engine.resume import Checkpoints, restore_stage
 from facexfer.engine.run_log import RunLog
 from facexfer.engine.schedule import split_steps, stage_rate
 from facexfer.engine.setup import Setup
-from facexfer.engine.source import settle_source
+from facexfer.engine.source import measure_source, revive_source
 from facexfer.engine.stage import choose_reference, make_average, make_head, make_objective, make_optimizer
 from facexfer.engine.step import StepCallback, TrainedStep
 from facexfer.errors import DivergedError, InputError, RunError
@@ -123,11 +123,12 @@ class Training:
             self.log.say(line)
         self.inputs.targets = targets = companion_targets(self.setup)
         self.compared = self.source
+        revive_source(self.source, self.recipe.source, self.setup.task, self.log.say)
         if shows_companions(self.recipe):
             self.inputs.shown = ShownCompanions(self.setup)
-            # BatchNorm measured on the training images does not fit the companions.
+            # Maps are of the same scale in both, but BatchNorm measured on training images does not fit companions.
             self.compared = copy.deepcopy(self.source)
-        settle_source(self.source, self.recipe.source, self.setup.task, self.log.say)
+        measure_source(self.source, self.recipe.source, self.setup.task, self.log.say)
         self.backbone = copy.deepcopy(self.source)
         if settings.sync_batchnorm and self.fabric.world_size > 1:
             sync_batchnorm(self.backbone)

@@ -33,8 +33,21 @@ def settle_source(source: BackboneModule, settings: SourceSection, task: Task, s
     Args:
         source: Changed in place.
         settings: The recipe's.
+        task: See `revive_source`; what is measured are the images of the batches.
+        say: Shows a line of progress.
+    """
+    revive_source(source, settings, task, say)
+    measure_source(source, settings, task, say)
+
+
+def revive_source(source: BackboneModule, settings: SourceSection, task: Task, say: Callable[[str], None]) -> None:
+    """Revive folded BatchNorm and balance the scales, if the recipe asks for it; embeddings stay, maps do not.
+
+    Args:
+        source: Changed in place.
+        settings: The recipe's.
         task: Folded BatchNorm is revived from pictures of the source's own kind where there are any beside the training
-            images, so that measuring tells the spectra apart; what is measured are the images of the batches.
+            images, so that measuring tells the spectra apart.
         say: Shows a line of progress.
     """
     if settings.revive_batchnorm and source.folded:
@@ -45,6 +58,17 @@ def settle_source(source: BackboneModule, settings: SourceSection, task: Task, s
         revive_on(source, task.plain_training_set if own is None else own)
     # Left folded on request, it must not refuse to train.
     source.folded = ()
+
+
+def measure_source(source: BackboneModule, settings: SourceSection, task: Task, say: Callable[[str], None]) -> None:
+    """Measure the BatchNorm statistics on the images of the batches, if the recipe asks for it.
+
+    Args:
+        source: Changed in place.
+        settings: The recipe's.
+        task: The problem.
+        say: Shows a line of progress.
+    """
     if settings.recalibrate_batchnorm and not has_batchnorm(source):
         say(f"{source.info.name} has no BatchNorm whose statistics could be measured again")
     elif settings.recalibrate_batchnorm:

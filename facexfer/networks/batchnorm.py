@@ -10,6 +10,7 @@ from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.backbones.revive import revive_batchnorm
 from facexfer.data.training_set import TrainingSet
+from facexfer.errors import InputError
 from facexfer.networks.embedding import embed_alone
 
 VARIANCE_FLOOR = 0.1
@@ -33,8 +34,16 @@ def recalibrate_batchnorm(
         backbone: A network with `info`; its statistics change, its mode is restored.
         dataset: Images (3, H, W) uint8 RGB of the new kind; labels are not looked at.
         variance_floor: What a channel keeps of its old variance at the least, 0 to 1.
-        batch_size: Images at a time.
+        batch_size: Images at a time, at most.
+
+    Raises:
+        InputError: If there are fewer than two images, whose variance is not known.
     """
+    if len(dataset) < 2:
+        raise InputError(
+            f"expected at least 2 images to measure BatchNorm statistics on, got {len(dataset)}; add some, or leave "
+            "source.recalibrate_batchnorm and optimizer.final_batchnorm out"
+        )
     layers = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     modes = [(module, module.training) for module in backbone.modules()]
     momenta = [layer.momentum for layer in layers]

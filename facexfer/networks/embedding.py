@@ -37,10 +37,12 @@ def embed_dataset(backbone: nn.Module, dataset: TrainingSet, batch_size: int = 1
 def embed_alone(backbone: nn.Module, dataset: TrainingSet, batch_size: int) -> Tensor:
     """Embed every image of a data set by this process alone, in the mode that the network is in.
 
+    The batches are as even as can be: BatchNorm in training mode would take one last image for as much as 128.
+
     Args:
         backbone: A network with `info`, on any device.
         dataset: Images (3, H, W) uint8 RGB; labels are not looked at.
-        batch_size: Images at a time.
+        batch_size: Images at a time, at most.
 
     Returns:
         (N, D) float32 on the CPU.
@@ -48,8 +50,12 @@ def embed_alone(backbone: nn.Module, dataset: TrainingSet, batch_size: int) -> T
     parameter = next(backbone.parameters())
     normalize = Normalize(backbone.info).to(parameter.device)  # type: ignore[arg-type]
     embeddings = []
+    count = -(-len(dataset) // batch_size)
+    rows = [part.tolist() for part in torch.arange(len(dataset)).tensor_split(count)]
+    # The loader draws a seed for its workers: from a generator of its own, so that measuring changes no later draw.
+    own = torch.Generator()
     with torch.no_grad():
-        for images, _ in DataLoader(dataset, batch_size=batch_size):  # type: ignore[arg-type]
+        for images, _ in DataLoader(dataset, batch_sampler=rows, generator=own):  # type: ignore[arg-type]
             images = normalize(images.to(parameter.device)).to(parameter.dtype)
             embeddings.append(backbone(images.contiguous(memory_format=torch.channels_last)).float().cpu())
     return torch.cat(embeddings)

@@ -59,6 +59,7 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
             labels,
             info.input_size,
             training_transform(preset, recipe.seed),
+            seed=recipe.seed,
             store=store,
             preset=preset,
         )
@@ -139,6 +140,11 @@ def _companions(
     """Find what accompanies the training images, and what else the batches hold."""
     chosen, companions, more = recipe.companions, None, []
     if chosen is not None and chosen.match == "simulated":
+        if chosen.share > 0:
+            raise InputError(
+                f'expected no companions.share with companions.match = "simulated", got {chosen.share:g}; there the '
+                "training images are rendered themselves"
+            )
         pictures = Pictures(plain, bytes_fingerprint(training.images))
         companions = own_companions(pictures)
         more += _parts("companions", training, pictures, recipe, (("flip", chosen.keep),))
@@ -151,7 +157,8 @@ def _companions(
         accompanying = Manifest(candidates.path, images)
         pictures = _as_they_are(accompanying, plain.size, recipe.data.cache, held_out)
         companions = Companions(pictures, of_image, of_one_shot=by_capture)
-        more += _parts("companions", accompanying, pictures, recipe, (("flip", chosen.keep),))
+        uses = ((chosen.augmentation, chosen.share), ("flip", chosen.keep))
+        more += _parts("companions", accompanying, pictures, recipe, uses)
         fingerprints["companions"] = pictures.fingerprint
     if recipe.pool is not None:
         pool = read_manifest(recipe.pool.manifest).select(split=recipe.pool.split, modality=recipe.pool.modality)
@@ -162,8 +169,8 @@ def _companions(
         fingerprints["pool"] = photos.fingerprint
     if (shares := sum(part.share for part in more)) > 1 + 1e-9:
         raise InputError(
-            f"expected pool.share, pool.keep and companions.keep to sum to at most 1, got {shares:g}; they are parts "
-            "of one batch"
+            "expected pool.share, pool.keep, companions.share and companions.keep to sum to at most 1, got "
+            f"{shares:g}; they are parts of one batch"
         )
     return companions, tuple(more)
 

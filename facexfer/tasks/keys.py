@@ -21,7 +21,7 @@ READ_FOR_EVERY_TASK = (
 WITHOUT_EFFECT_ALONE = {
     "data.draw_seed": (
         "data.images_per_identity", "data.train_identities", "data.search_identities", "data.images_per_class",
-        "data.search_share", "data.dataset",
+        "data.search_share", "data.dataset", "data.folds",
     ),
     "evaluation.patience": ("evaluation.best_far",),
     "optimizer.drop_factor": ("optimizer.drops",),

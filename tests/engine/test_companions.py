@@ -170,6 +170,51 @@ def test_maps_of_other_shots_count_for_nothing(
     assert found.tolist() == [False] * 12 + [True] * 20
 
 
+def test_targets_are_the_same_however_many_pictures_are_seen_at_once(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make(manifest, optimizer={"iterations": 1})
+    _, whole = captured_targets(recipe, tmp_path / "run", monkeypatch)
+    monkeypatch.setattr(companion_targets_module, "_AT_ONCE", 5)
+    _, parts = captured_targets(recipe, tmp_path / "parts", monkeypatch)
+    torch.testing.assert_close(parts.embeddings, whole.embeddings, atol=1e-5, rtol=0)
+    of_both = [each.maps.of(torch.arange(12), torch.arange(12) % 2 == 0) for each in (whole, parts) if each.maps]
+    torch.testing.assert_close(*of_both, atol=2e-3, rtol=0)
+
+
+def test_companions_as_simulated_nir_have_maps_whatever_their_shot(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    companions = {"match": "identity", "share": 0.5, "keep": 0.25}
+    recipe = make(manifest, companions=companions, optimizer={"iterations": 1, "batch_size": 8})
+    setup, targets = captured_targets(recipe, tmp_path / "run", monkeypatch)
+    mixture = setup.task.mixture
+    assert [part.name for part in mixture.parts[1:]] == ["companions (vis-to-nir)", "companions (flip)"]
+    assert mixture.counts(8) == [2, 4, 2]
+    # Twelve training images, then their companions twice: rendered, and as they are.
+    found = targets.maps.of(torch.arange(36), torch.zeros(36, dtype=torch.bool)).flatten(1).any(dim=1)
+    assert found.tolist() == [False] * 12 + [True] * 24
+    # Each is its own companion, as the source sees it before it is rendered; not the mean of its person.
+    assert torch.equal(targets.embeddings[12:24], targets.embeddings[24:])
+    assert not torch.equal(targets.embeddings[12], targets.embeddings[13])
+    assert losses_of(tmp_path / "run")[0]["maps"] > 0
+    _, rendered, kept = (part.images for part in mixture.parts)
+    assert not torch.equal(rendered[0][0], kept[0][0])
+
+
+def test_companions_are_rendered_only_where_that_says_something(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
+    moving = make(manifest, companions={"match": "identity", "share": 0.5, "augmentation": "nir-strong"})
+    with pytest.raises(InputError, match=r"for method.map_weight, got nir-strong, .* or set method.map_weight = 0"):
+        train(moving, tmp_path / "run", resume=False)
+    simulated = make(manifest, data={"modality": "vis"}, companions={"match": "simulated", "share": 0.5})
+    with pytest.raises(InputError, match=r"expected no companions.share with .*, got 0.5"):
+        train(simulated, tmp_path / "run", resume=False)
+    with pytest.raises(InputError, match=r"companions.share and companions.keep to sum to at most 1, got 1.25"):
+        train(make(manifest, companions={"share": 0.75, "keep": 0.5}), tmp_path / "run", resume=False)
+
+
 def test_what_maps_cannot_be_had_of_is_refused_before_training(
     make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,6 +215,15 @@ def test_the_best_network_is_never_chosen_by_test_data(make: Callable[..., Any],
         BestMetric(make(evaluation={"patience": 2}))
 
 
+def test_the_best_network_is_not_chosen_among_unlike_ones(make: Callable[..., Any]) -> None:
+    options = {"source_share": 0.5, "final_batchnorm": True}
+    with pytest.raises(
+        InputError, match="like the last one, got optimizer.source_share and optimizer.final_batchnorm, which changes"
+    ):
+        BestMetric(make(optimizer=options, evaluation={"best_far": 0.1}))
+    BestMetric(make(optimizer=options))
+
+
 def test_the_first_of_equal_figures_is_the_best_and_patience_runs_out(make: Callable[..., Any], tmp_path: Path) -> None:
     best = BestMetric(make(evaluation={"best_far": 0.1, "patience": 2}))
     assert [best.see(step, {"nir/tar@0.1": tar}) for step, tar in enumerate((0.5, 0.7, 0.7, 0.6))] == [

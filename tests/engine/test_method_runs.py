@@ -142,3 +142,12 @@ def test_methods_of_both_spectra_know_each_image_s_own(
 def test_methods_of_both_spectra_need_both(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected training images of two modalities for this method"):
         train(make({"name": "id_mmd"}), tmp_path / "run", resume=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [{"name": "delta"}, {"name": "afa", "attention": "fixed"}])
+def test_what_methods_ask_of_the_source_is_answered_in_double_precision(
+    method: dict[str, Any], make: Callable[..., Any], tmp_path: Path
+) -> None:
+    recipe = make(method=method, optimizer={"iterations": 2}, runtime={"precision": "64-true"})
+    assert train(recipe, tmp_path / "run", resume=False)["steps"] == 2

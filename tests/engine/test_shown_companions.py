@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from arcface_export import export_arcface, give_statistics
 from safetensors.torch import load_file
 from small_faces import write_small_set
 
+from facexfer import create_backbone
 from facexfer.engine.companions import ShownCompanions
+from facexfer.engine.loop import Training
 from facexfer.engine.train import train
 from facexfer.errors import InputError
 from facexfer.runs.folder import RunFolder
 from facexfer.transfer.methods import register_method
 from facexfer.transfer.stages import Passes, Stage, Term, WeightedTerm
+from facexfer.transfer.taps import FeatureTap
 
 
 class Recorder(Term):
@@ -159,3 +163,31 @@ def test_what_does_not_fit_is_refused_before_training(
 ) -> None:
     with pytest.raises(InputError, match=message):
         train(make(manifest, **sections), tmp_path / "run", resume=False)
+
+
+def test_maps_of_a_file_with_folded_batchnorm_are_compared_in_one_scale(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reviving it balances the scales of the layers, which the network that is compared with needs as well."""
+    name = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=16)"
+    network = give_statistics(create_backbone("mbf", scale=1, blocks=(1, 1, 1, 1), embedding_size=16))
+    weights = export_arcface(network, tmp_path / "w.onnx")
+    seen: list[Training] = []
+    start = Training._start
+
+    def keep(self: Training, checkpoint: Any) -> None:
+        start(self, checkpoint)
+        seen.append(self)
+
+    monkeypatch.setattr(Training, "_start", keep)
+    source = {"backbone": name, "weights": str(weights), "recalibrate_batchnorm": False}
+    train(make(manifest, source=source, optimizer={"iterations": 2}), tmp_path / "run", resume=False)
+    images = torch.randn(2, 3, 112, 112)
+    layers = seen[0].source.info.layers(4)
+    maps = []
+    for each in (seen[0].source, seen[0].compared):
+        with torch.no_grad(), FeatureTap(each.eval(), layers) as tap:
+            each(images)
+            maps.append([values.clone() for values in tap.maps])
+    for ours, theirs in zip(*maps, strict=True):
+        torch.testing.assert_close(ours, theirs)

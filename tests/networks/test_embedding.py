@@ -1,8 +1,9 @@
-"""BatchNorm statistics measured again."""
+"""BatchNorm statistics measured again, and embeddings."""
 
 import copy
 from pathlib import Path
 
+import pytest
 import torch
 from small_faces import write_small_set
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from facexfer import create_backbone
 from facexfer.data.augmentation import training_transform
 from facexfer.data.crops import CropDataset
 from facexfer.data.manifest import read_manifest
+from facexfer.errors import InputError
 from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import SourceSection
@@ -80,3 +82,36 @@ def test_a_channel_that_sees_colours_alone_is_not_blown_up() -> None:
     quiet = network.train()(images).unflatten(1, (2, -1))[:, 1]
     assert quiet.std() < 0.1
     assert blown_up.train()(images).unflatten(1, (2, -1))[:, 1].std() > 0.2
+
+
+def one_layer() -> nn.Module:
+    """A network of BatchNorm over single values, which one image alone gives no variance."""
+    plain = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3))
+    return create_backbone(plain, input_size=(16, 16), mean=127.5, scale=1 / 127.5).eval()
+
+
+@pytest.mark.parametrize("count", [129, 130, 25_601])
+def test_the_last_images_weigh_no_more_than_others(count: int) -> None:
+    """However many images are left over, a batch of one or two of them would count for as much as 128."""
+    images = coloured(count, grey=False).images[:, :, :2, :2]
+    images[-2:] = 255
+    network = one_layer()
+    recalibrate_batchnorm(network, Rows(images))
+    (layer,) = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
+    means = ((images.float() - 127.5) / 127.5).mean(dim=(2, 3))
+    torch.testing.assert_close(layer.running_mean, means.mean(dim=0), atol=0.01, rtol=0)
+    torch.testing.assert_close(layer.running_var, means.var(dim=0), atol=0.01, rtol=0)
+
+
+def test_one_image_has_no_statistics() -> None:
+    with pytest.raises(InputError, match="expected at least 2 images to measure BatchNorm statistics on, got 1; add"):
+        recalibrate_batchnorm(one_layer(), coloured(1, grey=True))
+
+
+def test_embedding_leaves_later_draws_alone() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    network, images = one_layer(), coloured(4, grey=True)
+    torch.manual_seed(0)
+    embed_dataset(network, images)
+    assert torch.equal(torch.rand(1), expected)

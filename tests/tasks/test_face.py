@@ -1,13 +1,21 @@
 """The real network on the real benchmark gives the baseline figures."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from shared_data import shared
+from small_faces import write_small_set
 
+from facexfer import create_backbone
 from facexfer.data.manifest import read_manifest
 from facexfer.data.splits import limit_per_identity
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs
 from facexfer.measure.embedder import embed_images, load
+from facexfer.recipe import Recipe
+from facexfer.tasks import TASKS
 
 FARS = [1e-2, 1e-3, 1e-4]
 BASELINE = {
@@ -57,3 +65,12 @@ def test_limit_per_identity_is_the_same_in_any_order() -> None:
     assert np.bincount(few.labels()).tolist() == [5] * 255
     turned = type(training)(training.path, training.images[::-1])
     assert {image.path for image in limit_per_identity(turned, 5, seed=0).images} == {i.path for i in few.images}
+
+
+def test_each_seed_draws_its_own_augmentation(recipe_for: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = recipe_for(write_small_set(tmp_path))
+    info = create_backbone("mobilefacenet_slim").info
+    sets = [TASKS["face"](recipe.model_copy(update={"seed": seed}), info).training_set for seed in (0, 0, 1)]
+    first, again, other = ([each[place][0] for place in range(len(each))] for each in sets)
+    assert all(map(torch.equal, first, again))
+    assert not all(map(torch.equal, first, other))

@@ -55,6 +55,8 @@ RUNS = {
             "source_data": {"dataset": "folders", "root": "{images}"},
             "head": {"name": "linear"},
             "method": {"name": "lwf", "old_task": "source_set"},
+            # So that four images in two steps do not look like a run that failed.
+            "optimizer": {"learning_rate": 1e-6, "frozen_batchnorm": True},
         },
         {
             "source": {"backbone": "mobilenet_v2", "input_size": 32},
@@ -62,7 +64,6 @@ RUNS = {
             "companions": {"match": "simulated"},
             "head": {"name": "linear"},
             "method": {"name": "csd", "weight": 0.1, "identity_weight": 1.0, "map_weight": 0.0},
-            # So that four images in two steps do not look like a run that failed.
             "optimizer": {"learning_rate": 1e-6},
         },
     ],
@@ -216,3 +217,7 @@ def test_a_default_that_is_written_out_is_refused_as_any_other_value() -> None:
 def test_an_unknown_task_is_an_error() -> None:
     with pytest.raises(InputError, match="unknown task 'faces'; did you mean 'face'"):
         check_keys(parse_recipe(minimal("faces"), "test"))
+
+
+def test_folds_are_drawn_with_the_seed_of_draws() -> None:
+    check_keys(parse_recipe(merged(minimal("face"), {"data": {"folds": 3, "fold": 1, "draw_seed": 1}}), "test"))

@@ -1,5 +1,6 @@
 """A run as typed data: read from TOML, strict about every key."""
 
+import math
 import os
 import re
 import tomllib
@@ -128,7 +129,7 @@ class DataSection(Section):
     """Of faces: cut the identities of `train_split` into this many parts, by `draw_seed`."""
     fold: int | None = Field(default=None, ge=1)
     """Validate on this part of the `folds`, from 1, instead of `val_split`, and train on the others."""
-    draw_seed: int = 0
+    draw_seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the draws of images and identities; `seed` is the training's."""
     augmentation: str = "flip"
     """One of the presets: flip, none, nir, nir-strong, nir-dark, vis-to-nir, vis-and-nir."""
@@ -218,6 +219,13 @@ class MethodSection(BaseModel):
     layers: tuple[str, ...] | None = None
     """Tap these layers instead of the backbone's own."""
 
+    @pydantic.model_validator(mode="after")
+    def _options_are_finite(self) -> "MethodSection":
+        for name, value in self.options.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"expected a finite number for method.{name}, got {value}; give another")
+        return self
+
     @property
     def options(self) -> dict[str, Any]:
         """The method's own options."""
@@ -241,7 +249,7 @@ class OptimizerSection(Section):
     """The run's length in steps, in place of `epochs`."""
     schedule: Literal["steps", "cosine"] = "steps"
     """How the learning rate falls over a stage: in steps (`drops`), or along half a cosine to 0."""
-    drops: tuple[float, ...] = (2 / 3,)
+    drops: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (2 / 3,)
     """Where in a stage, as a fraction of it, the learning rate falls."""
     drop_factor: float = Field(default=0.1, gt=0, le=1)
     """What the learning rate is multiplied with at each of `drops`."""
@@ -254,7 +262,8 @@ class OptimizerSection(Section):
     sync_batchnorm: bool = False
     """Take BatchNorm statistics over the batches of all ranks together."""
     accumulate: int = Field(default=1, ge=1)
-    """Passes that a rank's part of the batch is split into, for less memory; only BatchNorm sees a difference."""
+    """Passes that a rank's part of the batch is split into, for less memory. BatchNorm, and terms that compare
+    images with each other, see one pass at a time."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Scale the gradient down to this L2 norm where it is longer."""
     average_decay: float | None = Field(default=None, gt=0, lt=1)
@@ -338,7 +347,7 @@ class Recipe(Section):
 
     task: str = "face"
     """face, or image for classification."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Of everything that training draws."""
     plugins: tuple[PluginPath, ...] = ()
     """Python files that add methods, backbones, heads and the like; relative paths start at the recipe's folder."""

@@ -27,6 +27,8 @@ def first_problem(error: pydantic.ValidationError, model: type[pydantic.BaseMode
     if first["type"] == "value_error":
         # A check of our own, which says what came where that helps.
         return f"{place}: {first['ctx']['error']}"
+    if first["type"] in ("tuple_type", "list_type"):
+        return f"{place}: expected a list, got {first['input']!r}; put it into brackets"
     if first["type"] == "missing":
         return f"{place}: expected a value, got none; add it"
     return f"{place}: {first['msg']}, got {first['input']!r}"

@@ -132,6 +132,10 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
             f"expected a method that reads companions with [{'] and ['.join(sections)}], got {recipe.method.name}; "
             'take csd, start the head from them (head.start = "companions"), or leave the section out'
         )
+    if recipe.method.layers and not any(stage.terms for stage in stages):
+        raise InputError(
+            f"expected a method that compares layers for method.layers, got {recipe.method.name}; leave it out"
+        )
     if recipe.evaluation.test_loss and not task.is_closed:
         raise InputError(
             "expected test images of the training classes for evaluation.test_loss, this task tests on other ones; "

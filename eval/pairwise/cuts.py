@@ -177,18 +177,37 @@ def sample_scores(pairs: PairSet, largest: int) -> tuple[Tensor, float]:
 
 def _accept_everybody(pairs: PairSet) -> Cut:
     """The cut of a target of 1, without looking at any score."""
+    groups = torch.zeros(pairs.identities, dtype=torch.int64) if pairs.groups is None else pairs.groups
+    groups = groups.to(pairs.rows.device)
+
+    def others(counts: Tensor) -> Tensor:
+        """Of each identity, how many images of others are in its group."""
+        of_group = counts.new_zeros(int(groups.max()) + 1).index_add_(0, groups, counts)
+        return of_group[groups] - counts
+
     if pairs.one_set:
-        ends = pairs.row_counts.cumsum(0)
-        by_row = len(pairs.rows) - ends[pairs.row_identities]
-        by_column = (ends - pairs.row_counts)[pairs.row_identities]
+        before = _images_before(groups, pairs.row_counts)
+        by_row = (others(pairs.row_counts) - before)[pairs.row_identities]
+        by_column = before[pairs.row_identities]
     else:
-        by_row = len(pairs.columns) - pairs.column_counts[pairs.row_identities]
-        by_column = len(pairs.rows) - pairs.row_counts[pairs.column_identities]
-        rows, columns = pairs.left_out.T
-        strangers = pairs.row_identities[rows] != pairs.column_identities[columns]
-        by_row = by_row - torch.bincount(rows[strangers], minlength=len(by_row))
-        by_column = by_column - torch.bincount(columns[strangers], minlength=len(by_column))
+        by_row = others(pairs.column_counts)[pairs.row_identities]
+        by_column = others(pairs.row_counts)[pairs.column_identities]
+    rows, columns = pairs.left_out.T
+    strangers = pairs.row_identities[rows] != pairs.column_identities[columns]
+    by_row = by_row - torch.bincount(rows[strangers], minlength=len(by_row))
+    by_column = by_column - torch.bincount(columns[strangers], minlength=len(by_column))
     return Cut(-math.inf, pairs.impostor_pairs, torch.cat([by_row, by_column]), None)
+
+
+def _images_before(groups: Tensor, counts: Tensor) -> Tensor:
+    """Of each identity (I,), how many images of earlier identities are in its group."""
+    order = torch.argsort(groups, stable=True)
+    ends = counts[order].cumsum(0)
+    of_group = counts.new_zeros(int(groups.max()) + 1).index_add_(0, groups, counts)
+    starts = of_group.cumsum(0) - of_group
+    before = torch.empty_like(counts)
+    before[order] = ends - counts[order] - starts[groups[order]]
+    return before
 
 
 def fill_bands(pairs: PairSet, bands: list[_Band]) -> None:

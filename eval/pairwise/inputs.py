@@ -101,15 +101,15 @@ def pairs_that_share(rows: Keys, columns: Keys | None = None) -> Tensor:
     return pairs[pairs[:, 0] < pairs[:, 1]] if columns is None else pairs
 
 
-def separate_groups(*sides: tuple[np.ndarray, Tensor]) -> tuple[Tensor, Tensor]:
-    """List the pairs of images of two groups, which are not compared.
+def groups_of_identities(*sides: tuple[np.ndarray, Tensor]) -> Tensor:
+    """Number the group of each identity; images of two groups are not compared.
 
     Args:
         sides: Of the one set, or of gallery and probes: (N,) numbers of the images' groups, and (N,) of their
             identities.
 
     Returns:
-        (E, 2) int64 places, for one set the smaller first; and the number of each identity's group (I,).
+        The number of each identity's group (I,).
 
     Raises:
         InputError: If there is not one group per image, or one identity is in two groups.
@@ -123,8 +123,7 @@ def separate_groups(*sides: tuple[np.ndarray, Tensor]) -> tuple[Tensor, Tensor]:
     of_identity[codes] = numbers
     if not torch.equal(of_identity[codes], numbers):
         raise InputError("expected each identity in one group, got one in two; keep a person's images together")
-    across = of_identity[sides[0][1]][:, None] != of_identity[sides[-1][1]][None, :]
-    return (across.triu() if len(sides) == 1 else across).nonzero(), of_identity
+    return of_identity
 
 
 def _as_float32(embeddings: Vectors, what: str, device: torch.device) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor
 from facexfer.errors import InputError
 from facexfer.eval.pairwise.inputs import (
     Vectors,
+    groups_of_identities,
     label_codes,
     pairs_of_one_capture,
-    separate_groups,
     unit_embeddings,
 )
 from facexfer.eval.pairwise.labels import join_labels, read_captures
@@ -62,7 +62,7 @@ class PairSet:
         row_order: (R,) the place of each sorted row in what was given.
         column_order: (Q,).
         one_set: Whether rows and columns are one set, of which every unordered pair counts once.
-        left_out: (E, 2) pairs (row, column) that do not count, sorted.
+        left_out: (E, 2) pairs (row, column) within a group that do not count, sorted.
         groups: (I,) numbers of the identities' groups, of which no two are compared; None where all are.
         genuine_pairs: How many pairs of one person count.
         impostor_pairs: How many pairs of two persons count.
@@ -91,7 +91,9 @@ class PairSet:
         else:
             self.column_order = torch.argsort(column_labels, stable=True)
             self.columns, self.column_identities = columns[self.column_order], column_labels[self.column_order]
-        self.left_out = self._sorted_places(left_out)
+        self._row_groups = self._groups_of(self.row_identities)
+        self._column_groups = self._groups_of(self.column_identities)
+        self.left_out = self._within_groups(self._sorted_places(left_out))
         # What decides how to go about a block is looked up without waiting for a device.
         self._row_people, self._column_people = self.row_identities.cpu(), self.column_identities.cpu()
         self._left_out = self.left_out.cpu()
@@ -99,8 +101,7 @@ class PairSet:
         self.column_counts = torch.bincount(self.column_identities, minlength=self.identities)
         self.genuine_by_identity = self._count_genuine()
         self.genuine_pairs = int(self.genuine_by_identity.sum())
-        total = len(self.rows) * (len(self.rows) - 1) // 2 if one_set else len(self.rows) * len(self.columns)
-        self.impostor_pairs = total - len(self.left_out) - self.genuine_pairs
+        self.impostor_pairs = self._count_pairs() - len(self.left_out) - self.genuine_pairs
         if self.genuine_pairs == 0:
             raise InputError("expected at least one genuine pair, got none; nobody has two images that can be compared")
         if self.impostor_pairs == 0:
@@ -136,9 +137,8 @@ class PairSet:
         nothing = torch.empty((0, 2), dtype=torch.int64) if left_out is None else left_out
         if groups is None:
             return cls(units, units, codes, codes, nothing.to(device), one_set=True)
-        across, of_identity = separate_groups((groups, codes.cpu()))
-        nothing = torch.cat([nothing.cpu(), across]).to(device)
-        return cls(units, units, codes, codes, nothing, one_set=True, groups=of_identity)
+        of_identity = groups_of_identities((groups, codes.cpu()))
+        return cls(units, units, codes, codes, nothing.to(device), one_set=True, groups=of_identity)
 
     @classmethod
     def against(
@@ -189,8 +189,7 @@ class PairSet:
             shots = torch.cat([shots, left_out.cpu()])
         of_identity = None
         if groups is not None:
-            across, of_identity = separate_groups(*zip(groups, (each.cpu() for each in codes), strict=True))
-            shots = torch.cat([shots, across])
+            of_identity = groups_of_identities(*zip(groups, (each.cpu() for each in codes), strict=True))
         return cls(rows, columns, codes[0], codes[1], shots.to(device), one_set=False, groups=of_identity)
 
     def block_starts(self) -> list[tuple[int, int]]:
@@ -228,6 +227,9 @@ class PairSet:
         if first < last:
             same = self.row_identities[top:bottom, None] == self.column_identities[None, first:last]
             scores[:, first - left : last - left].masked_fill_(same, -torch.inf)
+        if self.groups is not None:
+            apart = self._row_groups[top:bottom, None] != self._column_groups[None, left:right]
+            scores.masked_fill_(apart, -torch.inf)
         if self.one_set and top == left:
             square = scores[:, : bottom - top]
             square.masked_fill_(torch.ones_like(square, dtype=torch.bool).tril(), -torch.inf)
@@ -306,7 +308,7 @@ class PairSet:
             people.cpu().numpy()[places]
             for people, places in ((self.row_identities, left_out[:, 0]), (self.column_identities, left_out[:, 1]))
         )
-        strangers = (first != second) & (groups[first] == groups[second])
+        strangers = first != second
         for side in (first, second):
             counts -= np.bincount(side[strangers], minlength=self.identities)
         return counts, float(squares)
@@ -346,6 +348,25 @@ class PairSet:
             moved = moved.sort(dim=1).values
         in_order: Tensor = torch.unique(moved, dim=0)
         return in_order
+
+    def _groups_of(self, identities: Tensor) -> Tensor:
+        """The groups of some images, (N,) int32; 0 where all are compared."""
+        groups = torch.zeros(self.identities, dtype=torch.int64) if self.groups is None else self.groups
+        return groups.to(identities.device, torch.int32)[identities]
+
+    def _within_groups(self, places: Tensor) -> Tensor:
+        """Drop the pairs across groups, none of which counts anyway."""
+        return places[self._row_groups[places[:, 0]] == self._column_groups[places[:, 1]]]
+
+    def _count_pairs(self) -> int:
+        """Count the pairs of all groups, those of one person and those left out among them."""
+        groups = int(max(self._row_groups.max(), self._column_groups.max())) + 1
+        rows, columns = (
+            torch.bincount(each, minlength=groups).tolist() for each in (self._row_groups, self._column_groups)
+        )
+        if self.one_set:
+            return sum(count * (count - 1) // 2 for count in rows)
+        return sum(row * column for row, column in zip(rows, columns, strict=True))
 
     def _count_genuine(self) -> Tensor:
         counts = self.row_counts * (self.row_counts - 1) // 2 if self.one_set else self.row_counts * self.column_counts

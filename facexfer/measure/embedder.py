@@ -78,7 +78,9 @@ class TorchEmbedder:
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embed crops (N, H, W, 3) uint8 RGB as (N, D) float32."""
         with torch.no_grad():
-            images = self._normalize(torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2))
+            # torch takes no negative strides, such as BGR turned into RGB has.
+            given = torch.from_numpy(np.ascontiguousarray(crops))
+            images = self._normalize(given.to(self._device).permute(0, 3, 1, 2))
             embeddings = self.network(images.contiguous(memory_format=torch.channels_last))
         return np.asarray(embeddings.float().cpu().numpy())
 

@@ -43,6 +43,13 @@ def test_array_folder_and_manifest_give_the_same(network: BackboneModule, manife
     assert np.abs(facexfer.embed(network, crops, flip=True) - expected - flipped).max() < 1e-5
 
 
+def test_an_array_may_lie_in_memory_in_any_way(network: BackboneModule) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+    for view in (crops[..., ::-1], crops[::-1], crops.transpose(0, 2, 1, 3)):
+        expected = facexfer.embed(network, np.ascontiguousarray(view))
+        assert np.array_equal(facexfer.embed(network, view), expected)
+
+
 def test_the_network_stays_as_it_was(network: BackboneModule, manifest: Path) -> None:
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

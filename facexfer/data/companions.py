@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from facexfer.data.image_set import LabelledImage
+from facexfer.data.images import READER
 from facexfer.data.manifest import FaceImage, Manifest
+from facexfer.data.pictures.depths import find_depths
 from facexfer.data.training_set import TrainingSet
 from facexfer.errors import InputError
 from facexfer.files.digest import join_digests, picture_digests
@@ -17,7 +19,7 @@ class Pictures:
 
     Attributes:
         images: The pictures, as they are.
-        fingerprint: Of their files' bytes, by which embeddings of them are found again.
+        fingerprint: `bytes_fingerprint` of their files, by which embeddings of them are found again.
     """
 
     images: TrainingSet
@@ -116,7 +118,15 @@ def _what_is_left(training: Manifest, candidates: Manifest) -> str:
 def bytes_fingerprint(images: Sequence[FaceImage | LabelledImage]) -> str:
     """Hash the files of some images in their order (SHA-256, hex).
 
+    Those of more than 8 bits are read by what their camera's pictures use, which the manifest decides: where there are
+    such, the bits and the reader's number are hashed, too.
+
     Raises:
         InputError: If a file cannot be read.
     """
-    return join_digests(picture_digests([image.path for image in images]))
+    digests = picture_digests([image.path for image in images])
+    depths = find_depths(images)
+    bits = [depths.usual(image) for image in images]
+    if any(each is not None for each in bits):
+        digests += [READER, *(f"{each or 8} bits" for each in bits)]
+    return join_digests(digests)

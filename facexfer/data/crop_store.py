@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from facexfer.data.image_set import LabelledImage
-from facexfer.data.images import read_crop
+from facexfer.data.images import READER, read_crop
 from facexfer.data.manifest import FaceImage
 from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.errors import InputError
@@ -18,8 +18,6 @@ from facexfer.files.folders import make_folder
 
 _MEMORY_BYTES = 4 * 2**30
 _CHUNK = 256
-# Another number wherever the same files are read as other pixels.
-_READER = "reader 2"
 
 
 class CropStore:
@@ -28,7 +26,7 @@ class CropStore:
     Without a folder they are kept in memory as far as 4 GiB go (about 110,000 crops of 112x112); the rest is read each
     time. With one, all of them are in a file there, mapped into memory: ranks and workers share its pages, a later run
     finds it ready, and it may be larger than memory. The file is named after the paths, sizes and times of the crops,
-    so that changed crops get another one.
+    and the bits by which those of more than 8 are read, so that changed crops get another one.
 
     Args:
         images: The rows.
@@ -82,9 +80,12 @@ class CropStore:
         return {**self.__dict__, "_crops": None} if self._folder is not None else self.__dict__
 
     def _read_image(self, image: FaceImage | LabelledImage) -> np.ndarray:
+        return self._read(image.path, self._size, self._found_depths().usual(image))
+
+    def _found_depths(self) -> Depths:
         if self._depths is None:
             self._depths = find_depths(self._images)
-        return self._read(image.path, self._size, self._depths.usual(image))
+        return self._depths
 
     def _in_memory(self) -> np.ndarray:
         crops = np.empty((self._kept, *self._size, 3), dtype=np.uint8)
@@ -111,7 +112,7 @@ class CropStore:
         return np.asarray(mapped)
 
     def _fill(self, crops: np.ndarray) -> None:
-        self._depths = find_depths(self._images)
+        self._found_depths()  # Once, before several threads ask.
         with ThreadPoolExecutor() as pool:
             for start in range(0, self._kept, _CHUNK):
                 part = self._images[start : min(start + _CHUNK, self._kept)]
@@ -119,7 +120,8 @@ class CropStore:
                     crops[start + offset] = crop
 
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self._size}, {_READER}".encode())
+        digest = hashlib.sha256(f"{self._size}, {READER}".encode())
+        depths = self._found_depths()
         for image in self._images:
             try:
                 status = image.path.stat()
@@ -128,4 +130,7 @@ class CropStore:
             digest.update(
                 f"{image.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode()
             )
+            # A manifest that names other cameras has them read otherwise.
+            if (bits := depths.usual(image)) is not None:
+                digest.update(f"{bits} bits\n".encode())
         return digest.hexdigest()

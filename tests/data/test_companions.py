@@ -1,10 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from facexfer.data.companions import bytes_fingerprint, match_companions
 from facexfer.data.manifest import FaceImage, Manifest
 from facexfer.errors import InputError
+from facexfer.files.digest import files_digest
 
 
 def face(path: Path | str, identity: str, modality: str, capture: str | None = None) -> FaceImage:
@@ -50,3 +54,17 @@ def test_the_fingerprint_is_of_bytes(tmp_path: Path) -> None:
     assert bytes_fingerprint([face(file, "a", "vis")]) != first
     with pytest.raises(InputError, match="expected a readable image"):
         bytes_fingerprint([face(tmp_path / "b.jpg", "a", "vis")])
+
+
+def test_the_fingerprint_is_of_how_deep_pictures_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [face(tmp_path / f"{top}.png", "a", "nir") for top in (255, 1023, 4095)]
+    for image, top, depth in zip(images, (255, 1023, 4095), (np.uint8, np.uint16, np.uint16), strict=True):
+        assert cv2.imwrite(str(image.path), np.linspace(0, top, 400).astype(depth).reshape(20, 20))
+    # Of 8 bits the bytes tell all.
+    assert bytes_fingerprint(images[:1]) == bytes_fingerprint([replace(images[0], camera="x")])
+    assert bytes_fingerprint(images[:1] * 2) == files_digest([images[0].path] * 2)
+    first = bytes_fingerprint(images)
+    assert bytes_fingerprint([replace(image, camera=image.path.stem) for image in images]) != first
+    assert bytes_fingerprint(images) == first
+    monkeypatch.setattr("facexfer.data.companions.READER", "another")
+    assert bytes_fingerprint(images) != first

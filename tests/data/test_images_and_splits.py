@@ -1,7 +1,9 @@
 """Reading images and crops, and the checks before a training."""
 
+import hashlib
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,3 +185,28 @@ def test_a_mapped_file_is_found_again_and_never_stale(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="expected a folder to keep crops in"):
         CropStore(images, (112, 112), tmp_path / "file").load()
+
+
+def test_a_mapped_file_is_not_found_again_for_other_cameras(tmp_path: Path) -> None:
+    """The manifest names the cameras afterwards: pictures of 10 bits are no dark ones of 12 any more."""
+    draw = np.random.default_rng(0)
+    images = manifest_of(tmp_path, *"abcd").images
+    for image, top in zip(images, (1023, 1023, 4095, 4095), strict=True):
+        write_image(image.path, draw.integers(0, top + 1, (112, 112), dtype=np.uint16))
+    first = CropStore(images, (112, 112), tmp_path / "cache").load()
+    named = [replace(image, camera=camera) for image, camera in zip(images, "xxyy", strict=True)]
+    fresh = CropStore(named, (112, 112)).load()
+    assert fresh[0].mean() > 3 * first[0].mean()
+    np.testing.assert_array_equal(CropStore(named, (112, 112), tmp_path / "cache").load(), fresh)
+    np.testing.assert_array_equal(CropStore(images, (112, 112), tmp_path / "cache").load(), first)
+
+
+def test_the_mapped_file_of_8_bit_crops_keeps_its_name(tmp_path: Path) -> None:
+    images = read_manifest(write_small_set(tmp_path / "set")).images
+    CropStore(images, (112, 112), tmp_path / "cache").load()
+    digest = hashlib.sha256(b"(112, 112), reader 2")
+    for image in images:
+        status = image.path.stat()
+        times = f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}"
+        digest.update(f"{image.path.resolve()}\0{times}\n".encode())
+    assert [file.name for file in (tmp_path / "cache").iterdir()] == [f"crops-{digest.hexdigest()[:32]}.npy"]

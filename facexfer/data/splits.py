@@ -1,5 +1,7 @@
 """Who is trained on and who is measured: the checks of that, and fewer images of each."""
 
+from collections import Counter
+
 import numpy as np
 
 from facexfer.data.manifest import FaceImage, Manifest
@@ -101,6 +103,10 @@ def limit_identities(manifest: Manifest, count: int, seed: int) -> Manifest:
 def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
     """Keep at most ``count`` images of every identity in every modality, drawn by ``seed``.
 
+    One draw serves all modalities of a person, so that pictures of one shot are kept together. Of a person with equally
+    many pictures in each modality, those at one place in the order of their paths are of one shot. Of others, those of
+    one capture are, or without a capture those at one place; shots that are in all modalities are kept first.
+
     Args:
         manifest: The images.
         count: The most that stay of one identity in one modality.
@@ -109,15 +115,31 @@ def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
     Returns:
         The smaller manifest, in its old order.
     """
+    of_identity: dict[str, dict[str, list[FaceImage]]] = {}
+    for image in sorted(manifest.images, key=lambda image: str(image.path)):
+        of_identity.setdefault(image.identity, {}).setdefault(image.modality, []).append(image)
+    generator = np.random.default_rng(seed)
     kept = set()
-    for modality in {image.modality for image in manifest.images}:
-        of_identity: dict[str, list[FaceImage]] = {}
-        for image in sorted(manifest.images, key=lambda image: str(image.path)):
-            if image.modality == modality:
-                of_identity.setdefault(image.identity, []).append(image)
-        # The same draw for each: pictures of one shot, which have the same places, are kept together.
-        generator = np.random.default_rng(seed)
-        for identity in sorted(of_identity):
-            images = of_identity[identity]
-            kept |= {images[index].path for index in generator.permutation(len(images))[:count]}
+    for identity in sorted(of_identity):
+        by_modality = _by_shot(list(of_identity[identity].values()))
+        shots = sorted(set().union(*by_modality))
+        drawn = [shots[place] for place in generator.permutation(len(shots))]
+        drawn.sort(key=lambda shot: sum(shot not in images for images in by_modality))
+        for images in by_modality:
+            kept |= {images[shot].path for shot in [shot for shot in drawn if shot in images][:count]}
     return Manifest(manifest.path, tuple(image for image in manifest.images if image.path in kept))
+
+
+def _by_shot(by_modality: list[list[FaceImage]]) -> list[dict[tuple[str, int], FaceImage]]:
+    """Name the shots of one person's pictures in each modality; a name is a capture and a place among its pictures."""
+    by_place = len({len(images) for images in by_modality}) == 1
+    named = []
+    for images in by_modality:
+        seen: Counter[str] = Counter()
+        of_shot = {}
+        for image in images:
+            capture = "" if by_place or image.capture is None else image.capture
+            of_shot[capture, seen[capture]] = image
+            seen[capture] += 1
+        named.append(of_shot)
+    return named

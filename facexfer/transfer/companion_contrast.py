@@ -23,7 +23,10 @@ class CompanionContrast(Term):
         self._margin = margin
 
     def forward(self, passes: Passes) -> Tensor:
-        """Compare every picture with every companion; an image without a label is one of nobody else in the batch.
+        """Compare every picture with every companion.
+
+        An image without a label is compared with its own companion alone, and no other with its companion: it may be of
+        anybody in the batch, as companions that are shown themselves are.
 
         Raises:
             ValueError: If the objective was not given the companions.
@@ -34,9 +37,10 @@ class CompanionContrast(Term):
         units = F.normalize(passes.target_embeddings.to(dtype))
         cosines = units @ passes.companions.to(dtype).T
         labels, images = passes.labels, len(passes.labels)
-        is_same = (labels[:, None] == labels[None, :]) & (labels >= 0)
-        is_same = is_same | torch.eye(images, dtype=torch.bool, device=labels.device)
-        is_pair = passes.companions.any(dim=1)[None, :].expand(images, images)
+        is_known = (labels >= 0)[:, None] & (labels >= 0)[None, :]
+        is_own = torch.eye(images, dtype=torch.bool, device=labels.device)
+        is_same = is_own | ((labels[:, None] == labels[None, :]) & is_known)
+        is_pair = passes.companions.any(dim=1)[None, :] & (is_known | is_own)
         return contrast(cosines, is_pair, is_same, self._margin)
 
 

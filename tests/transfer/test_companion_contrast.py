@@ -33,10 +33,25 @@ def test_contrast_by_loops() -> None:
             cosine = float(units[i] @ companions[j])
             if i == j or labels[i] == labels[j] != -1:
                 same.append(1 - cosine)
-            else:
+            elif -1 not in (labels[i], labels[j]):
                 different.append(max(0.0, cosine - 0.2))
     expected = sum(same) / len(same) + sum(different) / len(different)
     assert CompanionContrast(0.2)(passes(embeddings, labels, companions)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_nobody_is_pushed_away_from_a_picture_without_a_label() -> None:
+    """It may be of the same person, as a companion that is shown itself; the fixed one draws it where it was."""
+    embeddings = torch.tensor([[1.0, 0.1], [0.1, 1.0], [1.0, 0.2]], requires_grad=True)
+    companions = F.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.3]]))
+    term = CompanionContrast(0.0)
+    loss = term(passes(embeddings, [-1, -1, -1], companions))
+    own = 1 - F.cosine_similarity(embeddings, companions)
+    assert loss.item() == pytest.approx(own.mean().item(), abs=1e-6)
+    # With two labels, only their two pairs are of two persons.
+    loss = term(passes(embeddings, [0, 1, -1], companions))
+    units = F.normalize(embeddings)
+    apart = (units[0] @ companions[1] + units[1] @ companions[0]) / 2
+    assert loss.item() == pytest.approx((own.mean() + apart).item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("method", PARTS)

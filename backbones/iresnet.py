@@ -83,6 +83,7 @@ class IResNet(BackboneModule):
         self.fc = nn.Linear(512 * 7 * 7, 512)
         self.features = nn.BatchNorm1d(512)
         self.features.weight.requires_grad_(False)
+        self.fixed_parameters = ("features.weight",)
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed normalised images (N, 3, 112, 112) as (N, 512)."""

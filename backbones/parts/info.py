@@ -96,6 +96,8 @@ class BackboneModule(nn.Module):
         self.info = info
         self.folded: tuple[str, ...] = ()
         """BatchNorm layers that the weights' file has folded into convolutions, to be revived before training."""
+        self.fixed_parameters: tuple[str, ...] = ()
+        """Names of parameters that belong to the architecture and are never trained."""
         # In a tuple the classifier is out of reach of parameters(), state_dict() and data-parallel wrappers.
         self._classifier: tuple[nn.Module, ...] = ()
 

@@ -72,6 +72,8 @@ class Objective(nn.Module):
         if stage.trains_backbone and stage.trained_part is not None:
             for parameter in stage.trained_part(backbone):
                 parameter.requires_grad_(True)
+        for parameter in _fixed_parameters(backbone):
+            parameter.requires_grad_(False)
         for parameter in head.parameters():
             parameter.requires_grad_(stage.classification > 0 and stage.trains_head)
 
@@ -213,6 +215,13 @@ class Objective(nn.Module):
         ]
         split = [([p for p in parameters if p.requires_grad], decay) for parameters, decay in groups]
         return [{"params": parameters, "weight_decay": decay} for parameters, decay in split if parameters]
+
+
+def _fixed_parameters(backbone: nn.Module) -> list[nn.Parameter]:
+    """What a network, or one inside it, says by its ``fixed_parameters`` that it never trains."""
+    return [
+        module.get_parameter(name) for module in backbone.modules() for name in getattr(module, "fixed_parameters", ())
+    ]
 
 
 def make_terms(stage: Stage, setting: StageSetting) -> dict[str, Term]:

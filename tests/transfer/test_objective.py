@@ -8,6 +8,7 @@ import torch
 from hooks import count_hooks
 from torch import nn
 
+from facexfer.backbones import create_backbone
 from facexfer.heads import ArcFaceHead, LinearHead
 from facexfer.transfer.methods import create
 from facexfer.transfer.objective import Objective, make_terms
@@ -32,6 +33,22 @@ def objective(name: str, stage: int = 0, frozen_batchnorm: bool = False, **optio
     chosen = create(name, **options)[stage]
     terms = make_terms(chosen, StageSetting(SHAPES, 8, 5, source, target))
     return Objective(target, LinearHead(8, 5), chosen, terms, LAYERS, source, frozen_batchnorm), chosen
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("l2", "iresnet18"), ("l2", "pdt:iresnet18"), ("xedgeface", "iresnet18"), ("l2_fe", "iresnet18")],
+)
+def test_what_a_network_holds_fixed_is_not_trained(method: str, name: str) -> None:
+    """The source is frozen as a whole, so that nothing else tells what its copy may train."""
+    target = copy.deepcopy(create_backbone(name).requires_grad_(False))
+    (stage,) = create(method)
+    module = Objective(target, LinearHead(512, 5), stage, {}, (), target)
+    left = {key for key, parameter in target.named_parameters() if not parameter.requires_grad}
+    fixed = {"network." * name.startswith("pdt:") + "features.weight"}
+    assert left == fixed if method == "l2" else left > fixed
+    trained = {id(parameter) for group in module.parameter_groups(stage) for parameter in group["params"]}
+    assert not any(id(target.get_parameter(key)) in trained for key in left)
 
 
 def batch():

@@ -164,7 +164,8 @@ def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
         The checked recipe.
 
     Raises:
-        InputError: If the recipe is missing or a setting does not fit.
+        InputError: If the recipe is missing, a setting does not fit, or each fold of a cross-validation would choose
+            its checkpoint by those who are measured.
     """
     method = grid.methods[cell.method]
     settings = [*grid.datasets[cell.dataset].settings, *grid.networks[cell.network].settings, *method.settings]
@@ -176,6 +177,11 @@ def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
     recipe = recipe.model_copy(update={"plugins": tuple(dict.fromkeys((*plugins, *recipe.plugins)))})
     load_plugins(recipe.plugins)
     check_keys(recipe)
+    if grid.folds is not None and recipe.evaluation.best_far is not None:
+        raise InputError(
+            f"{cell.key}: expected no evaluation.best_far in a grid with folds, got {recipe.evaluation.best_far:g}: "
+            "each fold would choose its checkpoint by those who are measured; leave it and evaluation.patience out"
+        )
     return recipe
 
 

@@ -9,7 +9,7 @@ from small_grid import write_small_grid
 
 from facexfer.comparison.cells import run_cells
 from facexfer.comparison.folds import pool_folds
-from facexfer.comparison.grid import read_grid
+from facexfer.comparison.grid import check_figures, read_grid
 from facexfer.comparison.table import write_tables
 from facexfer.data.manifest import read_manifest
 from facexfer.errors import InputError
@@ -94,6 +94,15 @@ def test_one_key_without_the_other_and_a_search_over_those_who_are_measured_are_
     text = GRID + 'alpha = ["method.alpha"]\nalphas = [0.1, 0.2]\n[search]\nsettings = ["data.search_identities=2"]\n'
     with pytest.raises(InputError, match="expected no alphas in a grid with folds, got some for method 'L2'"):
         read_grid(write_small_grid(tmp_path, text, iterations=1))
+
+
+def test_no_fold_chooses_its_checkpoint_by_those_who_are_measured(tmp_path: Path) -> None:
+    settings = 'settings = ["evaluation.best_far=0.1", "evaluation.patience=2"]\n'
+    grid = read_grid(write_small_grid(tmp_path, GRID + settings, iterations=1))
+    message = "^L2: expected no evaluation.best_far in a grid with folds, got 0.1: .*; leave it and evaluation.patience"
+    with pytest.raises(InputError, match=message):
+        check_figures(grid)
+    check_figures(grid.model_copy(update={"folds": None}))
 
 
 def _unit(embeddings):

@@ -162,10 +162,9 @@ class MeasuredModel:
         assert self._comparison is not None
         if _VISIBLE not in there or not there - {_VISIBLE} or self._comparison.name == _VISIBLE:
             return None
-        seen = self._images.select(modality=_VISIBLE)
         return (
-            Comparison(_VISIBLE, embed_side(former, seen)),
-            Comparison(_VISIBLE, embed_side(embedder, seen)),
+            compare(former, self._images, _VISIBLE, None),
+            compare(embedder, self._images, _VISIBLE, None),
         )
 
     def _lost(self, pairs: tuple[ListedPair, ...]) -> dict[str, int]:

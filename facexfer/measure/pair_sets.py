@@ -165,6 +165,30 @@ def embed_side(embedder: Embedder, manifest: Manifest) -> Side:
     return Side(embeddings, labels, manifest.captures(), manifest.images, pictures, usual_bits=usual_bits)
 
 
+def distinct_side(embedder: Embedder, manifest: Manifest) -> tuple[Side, tuple[int, ...]]:
+    """Embed a manifest's images, each picture of a person once.
+
+    Args:
+        embedder: The model.
+        manifest: The images.
+
+    Returns:
+        The side, and for every image that is listed its picture's place in it.
+
+    Raises:
+        InputError: If a crop is unfit.
+
+    Warns:
+        DataWarning: As for `facexfer.data.repeats.distinct_images`.
+    """
+    side = embed_side(embedder, manifest)
+    assert side.pictures is not None
+    distinct = distinct_images(manifest, side.pictures.tolist())
+    shots = np.empty(len(distinct.shots), dtype=object)
+    shots[:] = distinct.shots
+    return replace(side.take(np.array(distinct.kept)), shots=shots), distinct.places
+
+
 def compare(
     embedder: Embedder,
     manifest: Manifest,
@@ -200,10 +224,10 @@ def compare(
             f"expected the probes' modality with the gallery '{gallery}', got none; with all images as probes, "
             "pairs within the gallery would count twice (give --probe)"
         )
-    probe_side, places = _distinct_side(embedder, chosen)
+    probe_side, places = distinct_side(embedder, chosen)
     if enrolled is None:
         return Comparison(probe or "all", probe_side, places=places)
-    gallery_side = _distinct_side(gallery_embedder or embedder, enrolled)[0]
+    gallery_side = distinct_side(gallery_embedder or embedder, enrolled)[0]
     if gallery_embedder is None and _pictured(gallery_side) == _pictured(probe_side):
         return Comparison(probe or "all", probe_side, places=places)
     lengths = [side.embeddings.shape[1] for side in (probe_side, gallery_side)]
@@ -219,16 +243,6 @@ def _pictured(side: Side) -> set[tuple[str, str]]:
     """Whose pictures a side shows."""
     assert side.pictures is not None
     return set(zip(side.labels.tolist(), side.pictures.tolist(), strict=True))
-
-
-def _distinct_side(embedder: Embedder, manifest: Manifest) -> tuple[Side, tuple[int, ...]]:
-    """Embed a manifest's images, each picture of a person once, and say where each image went."""
-    side = embed_side(embedder, manifest)
-    assert side.pictures is not None
-    distinct = distinct_images(manifest, side.pictures.tolist())
-    shots = np.empty(len(distinct.shots), dtype=object)
-    shots[:] = distinct.shots
-    return replace(side.take(np.array(distinct.kept)), shots=shots), distinct.places
 
 
 def verify(

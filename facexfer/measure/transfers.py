@@ -12,7 +12,7 @@ from facexfer.eval.report.as_json import points_to_json
 from facexfer.eval.scores import operating_points
 from facexfer.eval.verification import OperatingPoint
 from facexfer.measure.embedder import Embedder
-from facexfer.measure.pair_sets import Comparison, embed_side
+from facexfer.measure.pair_sets import Comparison, distinct_side
 from facexfer.measure.questions import before_and_after
 
 COMPARISONS: tuple[tuple[str, str | None], ...] = (("vis", None), ("nir", None), ("nir", "vis"))
@@ -75,7 +75,7 @@ def measure_networks(
     modalities = {modality: images.select(modality=modality) for modality in ("vis", "nir")}
     comparisons: dict[str, dict[str, Comparison]] = {}
     for name, embedder in networks.items():
-        sides = {modality: embed_side(embedder, chosen) for modality, chosen in modalities.items()}
+        sides = {modality: distinct_side(embedder, chosen)[0] for modality, chosen in modalities.items()}
         for probe, gallery in COMPARISONS:
             title = probe if gallery is None else f"{gallery}-{probe}"
             comparison = Comparison(title, sides[probe], None if gallery is None else sides[gallery])

@@ -12,10 +12,12 @@ import torch
 from small_faces import write_small_set
 
 import facexfer
+from facexfer.data.manifest import read_manifest
 from facexfer.errors import DataWarning, InputError
 from facexfer.measure.embedder import load
 from facexfer.measure.faces import find_faces
 from facexfer.measure.pair_sets import compare
+from facexfer.measure.transfers import measure_networks
 
 FARS = [0.5, 0.1]
 
@@ -87,6 +89,37 @@ def test_one_shot_in_one_modality_is_no_pair(model, manifest: Path) -> None:
     with pytest.warns(DataWarning, match="6 pairs of one person show one shot in one modality; they are left out"):
         found = evaluate(model, write(manifest, rows))
     assert (found.points[0].genuine_pairs, found.points[0].impostor_pairs) == (12, 48)
+
+
+def test_what_is_measured_within_visible_light_counts_each_picture_once(model, manifest: Path) -> None:
+    once = json.loads(evaluate(model, manifest, before=model).to_json())["visible"]
+    rows = rows_of(manifest)
+    visible = [row for row in rows if row["split"] == "val" and row["modality"] == "vis"]
+    with pytest.warns(DataWarning, match="12 of 24 images are pictures listed before"):
+        twice = evaluate(model, write(manifest, rows + visible), before=model)
+    assert json.loads(twice.to_json())["visible"] == once
+    for row in visible:
+        row["capture"] = f"{row['identity']}/{int(row['capture'][-1]) // 2}"
+    nir = [row for row in rows if row["modality"] == "nir"]
+    message = "6 pairs of one person show one shot in one modality; they are left out"
+    with pytest.warns(DataWarning, match=message):
+        shots = evaluate(model, write(manifest, nir + visible), before=model)
+    with pytest.warns(DataWarning, match=message):
+        points = evaluate(model, manifest.with_name("other.csv"), probe="vis").points
+    assert points[0].genuine_pairs == 12
+    found = json.loads(shots.to_json())["visible"]["old"]
+    assert [(each["threshold"], each["tar"]) for each in found] == [(each.threshold, each.tar) for each in points]
+
+
+def test_networks_are_measured_on_each_picture_once(model, manifest: Path) -> None:
+    networks = {name: load(model) for name in ("new", "old")}
+    rows = rows_of(manifest)
+    once, twice = (read_manifest(table).select(split="val") for table in (manifest, write(manifest, rows + rows)))
+    found = measure_networks(networks, once, FARS, [("new", "old")])
+    with pytest.warns(DataWarning, match="12 of 24 images are pictures listed before"):
+        again = measure_networks(networks, twice, FARS, [("new", "old")])
+    assert again.to_json() == found.to_json()
+    assert again.differences == found.differences
 
 
 def test_a_gallery_of_the_probes_themselves_counts_each_pair_once(model, manifest: Path) -> None:

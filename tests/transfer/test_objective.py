@@ -47,7 +47,8 @@ def test_what_a_network_holds_fixed_is_not_trained(method: str, name: str) -> No
     left = {key for key, parameter in target.named_parameters() if not parameter.requires_grad}
     fixed = {"network." * name.startswith("pdt:") + "features.weight"}
     assert left == fixed if method == "l2" else left > fixed
-    trained = {id(parameter) for group in module.parameter_groups(stage) for parameter in group["params"]}
+    groups: Any = module.parameter_groups(stage)
+    trained = {id(parameter) for group in groups for parameter in group["params"]}
     assert not any(id(target.get_parameter(key)) in trained for key in left)
 
 

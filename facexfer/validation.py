@@ -29,7 +29,7 @@ def first_problem(error: pydantic.ValidationError, model: type[pydantic.BaseMode
         return f"{place}: {first['ctx']['error']}"
     if first["type"] in ("tuple_type", "list_type"):
         return f"{place}: expected a list, got {first['input']!r}; put it into brackets"
-    if first["type"] == "missing":
+    if first["type"] in ("missing", "missing_argument"):
         return f"{place}: expected a value, got none; add it"
     return f"{place}: {first['msg']}, got {first['input']!r}"
 

@@ -15,7 +15,8 @@ from facexfer.errors import InputError
 from facexfer.heads import HEADS
 from facexfer.registry import Registry, unknown_name_message
 from facexfer.tasks import TASKS
-from facexfer.transfer.methods import METHODS
+from facexfer.transfer.methods import METHODS, create
+from facexfer.transfer.stages import Stage
 
 
 def test_a_duplicate_name_is_an_error() -> None:
@@ -101,3 +102,15 @@ def test_every_table_has_a_group(table: Registry, package: Callable[..., Any]) -
     fresh = Registry[object](table.kind, table.group)
     assert fresh["of_another"] is sys.modules["some_package"].thing
     assert table.group == f"{table.kind.replace(' ', '')}s"
+
+
+def test_a_method_that_is_not_called_or_built_right_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def own(strength: float) -> Any:
+        return Stage("own")
+
+    # Not registered, so that no other test meets it.
+    monkeypatch.setitem(METHODS._entries, "own", own)
+    with pytest.raises(InputError, match="method own, option strength: expected a value, got none; add it"):
+        create("own")
+    with pytest.raises(InputError, match="method own: expected a tuple of stages, got Stage; let its function return"):
+        create("own", strength=1.0)

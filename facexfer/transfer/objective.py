@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facexfer.errors import InputError
 from facexfer.transfer.stages import Passes, SourceBatch, Stage, StageSetting, Term
 from facexfer.transfer.taps import FeatureTap
 
@@ -186,7 +187,12 @@ class Objective(nn.Module):
                 spectra,
             )
             for name, term in self.terms.items():
-                losses[name] = self._alphas[name] * term(passes)
+                loss = term(passes)
+                if not isinstance(loss, Tensor) or loss.dim() > 0:
+                    raise InputError(
+                        f"term {name}: expected one number as a tensor, got {_described(loss)}; take its mean"
+                    )
+                losses[name] = self._alphas[name] * loss
         return losses
 
     def _classify(self, embeddings: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
@@ -215,6 +221,10 @@ class Objective(nn.Module):
         ]
         split = [([p for p in parameters if p.requires_grad], decay) for parameters, decay in groups]
         return [{"params": parameters, "weight_decay": decay} for parameters, decay in split if parameters]
+
+
+def _described(value: object) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def _fixed_parameters(backbone: nn.Module) -> list[nn.Parameter]:

@@ -90,6 +90,8 @@ def test_what_a_method_needs_is_checked_before_the_run(make: Callable[..., Any],
         train(make({"name": "soft_ft", "old_task": "source_set"}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match="expected a source network with its own classifier, mobilefacenet_slim came"):
         train(make({"name": "lwf"}), tmp_path / "run", resume=False)
+    with pytest.raises(InputError, match="expected a margin of 0 to pi radians, got 100"):
+        train(make({"name": "l2", "layers": None}, head={"margin": 100.0}), tmp_path / "run", resume=False)
     with pytest.raises(InputError, match="expected a method that compares layers for method.layers, got l2; leave it"):
         train(make({"name": "l2", "layers": ["stage4"]}), tmp_path / "run", resume=False)
     recipe = make({"name": "l2", "layers": None}, evaluation={"test_loss": True})

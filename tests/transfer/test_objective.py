@@ -9,10 +9,11 @@ from hooks import count_hooks
 from torch import nn
 
 from facexfer.backbones import create_backbone
+from facexfer.errors import InputError
 from facexfer.heads import ArcFaceHead, LinearHead
 from facexfer.transfer.methods import create
 from facexfer.transfer.objective import Objective, make_terms
-from facexfer.transfer.stages import Stage, StageSetting, Term, WeightedTerm
+from facexfer.transfer.stages import Passes, Stage, StageSetting, Term, WeightedTerm
 
 LAYERS = ("0", "3")
 SHAPES = ((8, 12, 12), (8, 6, 6))
@@ -206,3 +207,26 @@ def test_a_term_sees_the_logits_with_their_gradient() -> None:
     assert losses["confidence"].item() == pytest.approx(expected.item(), rel=1e-5)
     losses["confidence"].backward()
     assert head.weight.grad.abs().sum() > 0
+
+
+class Broken(Term):
+    """A plugin's term whose loss is what the test says."""
+
+    def __init__(self, loss: object) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, passes: Passes) -> torch.Tensor:
+        return self.loss  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("loss", "came"), [(torch.ones(4), r"a tensor of shape \(4,\)"), (1.0, "a float"), (None, "a NoneType")]
+)
+def test_a_term_that_gives_no_single_number_is_named(loss: object, came: str) -> None:
+    stage = Stage("own", (WeightedTerm("mine", 1.0, lambda _: Broken(loss)),))
+    target = create_backbone("iresnet18")
+    module = Objective(target, LinearHead(512, 5), stage, {"mine": Broken(loss)}, (), target)
+    images, labels = torch.randn(2, 3, 112, 112), torch.tensor([0, 1])
+    with pytest.raises(InputError, match=f"term mine: expected one number as a tensor, got {came}; take its mean"):
+        module(images, labels)

@@ -54,7 +54,8 @@ def create(name: str, **options: object) -> tuple[Stage, ...]:
         The stages in their order.
 
     Raises:
-        InputError: If the name or an option is unknown, or an option's value has the wrong type.
+        InputError: If the name or an option is unknown, an option's value has the wrong type, a weight is negative, or
+            what the method returns is no tuple of stages.
 
     Example:
         >>> create("afa", spatal_alpha=0.1)  # doctest: +ELLIPSIS
@@ -67,6 +68,16 @@ def create(name: str, **options: object) -> tuple[Stage, ...]:
         if option not in known:
             raise InputError(unknown_name_message(f"{name} option", option, known))
     try:
-        return pydantic.validate_call(method)(**options)
+        stages = pydantic.validate_call(method)(**options)
     except pydantic.ValidationError as error:
         raise InputError(f"method {name}, option {first_problem(error)}") from error
+    for option, value in options.items():
+        if isinstance(value, bool) and known[option].annotation in (int, float):
+            raise InputError(f"expected a number for method.{option}, got {str(value).lower()}; give one")
+        if isinstance(value, int | float) and value < 0 and option.endswith(("alpha", "weight", "decay")):
+            raise InputError(f"expected method.{option} of at least 0, got {value:g}; 0 leaves the term out")
+    if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
+        raise InputError(
+            f"method {name}: expected a tuple of stages, got {type(stages).__name__}; let its function return one"
+        )
+    return stages

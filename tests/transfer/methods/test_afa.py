@@ -65,6 +65,10 @@ def test_terms_hold_one_module_a_layer_with_the_published_parameter_counts() -> 
 def test_bad_options_are_errors() -> None:
     with pytest.raises(InputError, match=r"unknown method 'afaa'; did you mean 'afa'\? methods: .*afa, "):
         create("afaa")
+    with pytest.raises(InputError, match="expected method.spatial_alpha of at least 0, got -1; 0 leaves the term out"):
+        create("afa", spatial_alpha=-1)
+    with pytest.raises(InputError, match="expected a number for method.spatial_alpha, got true; give one"):
+        create("afa", spatial_alpha=True)
     with pytest.raises(InputError, match=r"unknown afa option 'tapps'; did you mean 'taps'\?"):
         create("afa", tapps=3)
     with pytest.raises(InputError, match="method afa, option variant: .* got 'spacial'"):

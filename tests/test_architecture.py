@@ -34,8 +34,8 @@ MAY = {
     "measure": {"errors", "recipe", "runtime", "files", "runs", "data", "eval", "backbones"},
     "deploy": {"errors", "registry", "recipe", "runtime", "files", "measure", "runs", "data", "eval", "backbones"},
     "advice": {"errors", "recipe", "files", "deploy", "tasks", "runs", "transfer", "data", "backbones"},
-    "comparison": {"errors", "registry", "plugins", "recipe", "validation", "files", "grids", "runs", "tasks",
-                   "measure", "data", "eval"},
+    "comparison": {"errors", "registry", "plugins", "recipe", "validation", "files", "grids", "heads", "transfer",
+                   "runs", "tasks", "measure", "data", "eval"},
 }  # fmt: skip
 # Only these know the pages and pictures, and the rooms that everything else is below.
 ON_TOP = {"reports": {"commands"}, "commands": {"cli", "commands"}, "cli": {"__main__"}}

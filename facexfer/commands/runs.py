@@ -21,7 +21,8 @@ def runs(
             typer.echo("    " + "  ".join(f"{key}={_text(value)}" for key, value in run.settings.items()))
         for pairs, values in _by_pairs(run.figures).items():
             typer.echo(f"    {pairs:<14} {values}")
-    typer.echo(f"{len(listed)} runs; the settings are those in which their recipes differ; rates in %.")
+    count = f"{len(listed)} run{'s' * (len(listed) != 1)}"
+    typer.echo(f"{count}; the settings are those in which their recipes differ; rates in %.")
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from facexfer.comparison.grid import Cell, Grid, cells_of, check_figures, recipe
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.files.lock import hold_folder
 from facexfer.recipe import Recipe
+from facexfer.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,27 @@ def run_cells(
         One outcome a cell and seed, in the grid's order.
 
     Raises:
-        InputError: If a recipe of the grid does not fit; nothing has been run yet.
+        InputError: If a recipe of the grid does not fit, or a run that is there was made by another one; nothing has
+            been run yet.
     """
     check_figures(grid)
-    for cell in cells_of(grid):
-        for settings in fold_settings(grid):
-            recipe_of(grid, cell, settings)
+    for run, recipe in _planned(grid, out):
+        if run.recipe_file.exists():
+            run.check_resumable(recipe)
     with RunPool(jobs, say) as pool:
         return _Comparison(grid, out, pool).run(show)
+
+
+def _planned(grid: Grid, out: Path) -> Iterator[tuple[RunFolder, Recipe]]:
+    """Every run whose recipe is known before the search, with its folder."""
+    for cell in cells_of(grid):
+        if grid.methods[cell.method].alpha:
+            continue
+        for seed in grid.seeds:
+            folder = out / "runs" / cell.key / f"seed{seed}"
+            for number, settings in enumerate(fold_settings(grid) or [()], start=1):
+                recipe = recipe_of(grid, cell, (f"seed={seed}", *settings))
+                yield RunFolder(folder / f"fold{number}" if settings else folder), recipe
 
 
 def only_one_in(folder: Path) -> AbstractContextManager[object]:

@@ -1,7 +1,8 @@
 """A comparison as typed data: which methods, networks, data sets and seeds, read from TOML."""
 
 import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ import pydantic
 from pydantic import Field
 
 from facexfer import grids
-from facexfer.errors import InputError
+from facexfer.errors import InputError, first_of
 from facexfer.files.packaged import read_toml
+from facexfer.heads import check_head
 from facexfer.plugins import load_plugins, resolved_plugins
 from facexfer.recipe import Recipe, Section, expand_path, read_recipe
 from facexfer.registry import unknown_name_message
 from facexfer.tasks import TASKS
 from facexfer.tasks.keys import check_keys
+from facexfer.transfer import methods
 from facexfer.validation import first_problem
 
 
@@ -172,11 +175,17 @@ def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
     for override in grid.overrides:
         if override.covers(cell):
             settings += override.settings
+    if (seeded := [each for each in settings if each.partition("=")[0].strip() == "seed"]) != []:
+        raise InputError(
+            f"{cell.key}: expected no seed in a cell's settings, got {seeded[0]}; name it in the grid's seeds"
+        )
     recipe = read_recipe(method.recipe or grid.recipe, [*settings, *more])
     plugins = tuple(Path(str(expand_path(file))) for file in grid.plugins)
     recipe = recipe.model_copy(update={"plugins": tuple(dict.fromkeys((*plugins, *recipe.plugins)))})
     load_plugins(recipe.plugins)
     check_keys(recipe)
+    methods.create(recipe.method.name, **recipe.method.options)
+    check_head(recipe.head.name, recipe.head.options)
     if grid.folds is not None and recipe.evaluation.best_far is not None:
         raise InputError(
             f"{cell.key}: expected no evaluation.best_far in a grid with folds, got {recipe.evaluation.best_far:g}: "
@@ -236,7 +245,15 @@ def check_figures(grid: Grid) -> None:
 
 
 def _check(grid: Grid, origin: str) -> None:
+    if repeated := repeats(grid.seeds):
+        raise InputError(f"{origin}: expected each seed once, got {first_of(repeated, 3)} twice; leave one out")
     for name, method in grid.methods.items():
+        # By what names the folder of a trial.
+        if repeated := repeats([f"{alpha:g}" for alpha in method.alphas]):
+            raise InputError(
+                f"{origin}: expected each of the alphas of method '{name}' once, got {first_of(repeated, 3)} twice; "
+                "leave one out"
+            )
         if bool(method.alpha) != bool(method.alphas):
             raise InputError(f"{origin}: expected both alpha and alphas for method '{name}', got one; give the other")
         if method.alpha and grid.search is None:
@@ -268,3 +285,13 @@ def _check(grid: Grid, origin: str) -> None:
         for wanted, choices in named:
             if wanted is not None and wanted not in choices:
                 raise InputError(f"{origin}: overrides: {unknown_name_message('name', wanted, choices)}")
+
+
+def repeats(values: Sequence[object]) -> list[str]:
+    """What comes more than once, as text, in its order.
+
+    Example:
+        >>> repeats([0, 1, 0, 2])
+        ['0']
+    """
+    return [str(value) for value, times in Counter(values).items() if times > 1]

@@ -4,6 +4,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from scipy import stats
@@ -91,7 +92,9 @@ def write_tables(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
 
 def markdown(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
     """Write the tables, the paired tests, what was chosen and what failed."""
-    lines = [f"# {grid.title}", "", f"Percent, mean ± standard deviation over seeds {', '.join(map(str, grid.seeds))}."]
+    named = ", ".join(map(str, grid.seeds))
+    over = f"mean ± standard deviation over seeds {named}" if len(grid.seeds) > 1 else f"seed {named}"
+    lines = [f"# {grid.title}", "", f"Percent, {over}."]
     runs = len(list(cells_of(grid))) * len(grid.seeds)
     if len(outcomes) < runs:
         lines += ["", f"**Not finished: {len(outcomes)} of {runs} runs so far.**"]
@@ -123,22 +126,21 @@ def _block(grid: Grid, outcomes: list[Outcome], out: Path, dataset: str, network
         ours = [outcome for outcome in outcomes if outcome.cell == cell]
         values[method] = summarise(grid, outcomes, cell, deciding).values
         alphas = sorted({f"{outcome.alpha:g}" for outcome in ours if outcome.alpha is not None})
-        links = [
-            f"{each.seed} failed" if each.failure else f"[{each.seed}]({each.folder.relative_to(out).as_posix()})"
-            for each in ours
-        ]
+        links = [f"{each.seed} failed" if each.failure else f"[{each.seed}]({_link(each, out)})" for each in ours]
         row += [", ".join(alphas) or "-", left_out(grid, cell) or ", ".join(links)]
         lines.append("| " + " | ".join(row) + " |")
     ranked = sorted((m for m in values if values[m]), key=lambda m: -float(np.mean(list(values[m].values()))))
     if len(ranked) > 1:
         difference, p, seeds = paired_test(values[ranked[0]], values[ranked[1]])
-        told = "too few seeds for a test" if np.isnan(p) else f"p = {p:.2g}"
-        lines += [
-            "",
-            f"Best two in {deciding}: {ranked[0]} before {ranked[1]} by {100 * difference:.2f} points "
-            f"(paired t-test over {seeds} seeds: {told}).",
-        ]
+        apart = f"before {ranked[1]} by {100 * difference:.2f} points" if difference else f"and {ranked[1]}, level"
+        told = "too few seeds for a test" if np.isnan(p) else f"paired t-test over {seeds} seeds: p = {p:.2g}"
+        lines += ["", f"Best two in {deciding}: {ranked[0]} {apart} ({told})."]
     return lines
+
+
+def _link(outcome: Outcome, out: Path) -> str:
+    # A blank or a bracket would end it.
+    return quote(outcome.folder.relative_to(out).as_posix())
 
 
 def _csv(grid: Grid, outcomes: list[Outcome], out: Path) -> str:

@@ -11,6 +11,7 @@ from facexfer.comparison.grid import Cell, Grid, cells_of, read_grid, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.comparison.table import draw_table, markdown, paired_test, write_tables
 from facexfer.errors import InputError
+from facexfer.recipe import dump_recipe
 from facexfer.transfer.methods import create
 
 PACKAGED = sorted(file.name for file in resources.files(grids).iterdir() if file.name.endswith(".toml"))
@@ -187,6 +188,62 @@ def test_names_that_cannot_be_folders_are_refused(name: str, tmp_path: Path) -> 
     (tmp_path / "grid.toml").write_text(SMALL.replace("[methods.L2]", f'[methods."{name}"]'))
     with pytest.raises(InputError, match=r"methods: expected a name that can be a folder's"):
         read_grid(tmp_path / "grid.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("seeds = [0, 1, 2]", "seeds = [0, 1, 0]", "expected each seed once, got 0 twice; leave one out"),
+        ("alphas = [0.1, 0.2]", "alphas = [0.1, 0.10000001]", "each of the alphas of method 'AFA' once, got 0.1"),
+    ],
+)
+def test_what_is_named_twice_is_refused(old: str, new: str, wanted: str, tmp_path: Path) -> None:
+    """A comparison would wait for ever for as many runs as are named."""
+    assert old in SMALL
+    (tmp_path / "grid.toml").write_text(SMALL.replace(old, new))
+    with pytest.raises(InputError, match=wanted):
+        read_grid(tmp_path / "grid.toml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (["method.name=l2_s"], "unknown method 'l2_s'"),
+        (["method.alfa=1"], "unknown l2 option 'alfa'"),
+        (["seed=5"], "L2: expected no seed in a cell's settings, got seed=5; name it in the grid's seeds"),
+    ],
+)
+def test_a_cell_that_cannot_be_run_is_refused_before_others_are(
+    settings: list[str], wanted: str, grid: Grid, tmp_path: Path
+) -> None:
+    dump = grid.model_dump()
+    dump["methods"]["L2"]["settings"] = [*dump["methods"]["L2"]["settings"], *settings]
+    with pytest.raises(InputError, match=wanted):
+        run_cells(Grid.model_validate(dump), tmp_path / "out", 1, lambda line: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_of_another_grid_are_left_as_they_are(grid: Grid, tmp_path: Path) -> None:
+    (cell,) = [cell for cell in cells_of(grid) if cell.method == "L2"]
+    folder = tmp_path / "out" / "runs" / "L2" / "seed0"
+    folder.mkdir(parents=True)
+    file = folder / "recipe.toml"
+    file.write_text(dump_recipe(recipe_of(grid, cell, ("seed=0", "optimizer.learning_rate=0.5"))))
+    before = file.read_bytes()
+    with pytest.raises(InputError, match=r"learning_rate was 0.5, now .*; give another --out"):
+        run_cells(grid, tmp_path / "out", 1, lambda line: None)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [file]
+    assert file.read_bytes() == before
+
+
+def test_links_lead_to_folders_of_any_name_and_equal_methods_are_level(grid: Grid, tmp_path: Path) -> None:
+    dump = grid.model_dump()
+    dump["methods"] = {"plain [a]": dump["methods"]["L2"], "L2": dump["methods"]["L2"]}
+    both = Grid.model_validate({**dump, "paper": {}, "seeds": [0]})
+    text = markdown(both, [outcome(name, 0, 0.5, tmp_path) for name in both.methods], tmp_path)
+    assert "[0](runs/plain%20%5Ba%5D/seed0)" in text
+    assert "plain [a] and L2, level (too few seeds for a test)" in text
+    assert "Percent, seed 0." in text
 
 
 def test_a_paired_test_needs_two_seeds() -> None:

@@ -35,7 +35,9 @@ def read_rows(path: Path, required: Sequence[str], what: str = "CSV", called: st
             for values in rows:
                 filled = zip_longest(columns, values[: len(columns)], fillvalue="")
                 yield reader.line_num, dict(filled), len(values) - len(columns)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected a {what} in UTF-8, got another encoding; save it as CSV in UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise InputError(f"{path}: expected a readable {what}, got: {error}; check the path") from error
 
 
@@ -51,7 +53,7 @@ def check_columns(path: Path, columns: Sequence[str], required: Sequence[str], c
         called = called or (f"{', '.join(others)} and {last}" if others else last)
         raise InputError(
             f"{path}, line 1: expected the {'columns' if others else 'column'} {called}, got "
-            f"{', '.join(columns) or 'an empty file'}; {', '.join(missing)} is missing"
+            f"{', '.join(columns) or 'an empty file'}; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
         )
     if len(set(columns)) != len(columns):
         raise InputError(f"{path}, line 1: expected distinct columns, got {', '.join(columns)}; rename one")

@@ -91,8 +91,8 @@ class Recommendation:
         found = [
             f"recommended for {kind}, {door.daily_attempts:g} attempts per day, {100 * door.impostor_share:g} % by "
             f"impostors: threshold {self.threshold:.4f} (FAR {self.far:.2g}, {how})",
-            f"  false accepts per year: {accepts[0]:.2g} (95 % CI {accepts[1]:.2g} to {accepts[2]:.2g})",
-            f"  false rejects per day: {rejects[0]:.3g} (95 % CI {rejects[1]:.3g} to {rejects[2]:.3g})",
+            f"  false accepts per year: {_rounded(accepts, 2)}",
+            f"  false rejects per day: {_rounded(rejects, 3)}",
         ]
         if self.dependence is not None:
             known = self.dependence
@@ -203,3 +203,9 @@ def _dependence(comparison: Comparison) -> GalleryDependence:
             "measure more people, or leave --gallery-size out"
         )
     return found
+
+
+def _rounded(found: tuple[float, float, float], digits: int) -> str:
+    """A number and its interval with so many digits that mean something, never as a power of ten."""
+    value, low, high = (f"{float(f'{each:.{digits}g}'):,.10g}" for each in found)
+    return f"{value} (95 % CI {low} to {high})"

@@ -21,7 +21,7 @@ def test_rows_come_with_their_lines_and_blank_lines_do_not_count(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1: expected the columns name and note, got an empty file; name, note is missing"),
+        ("", "line 1: expected the columns name and note, got an empty file; name, note are missing"),
         ("name\na\n", "line 1: .* got name; note is missing"),
         ("name,note,name\n", "line 1: expected distinct columns"),
         ('name,note\n"a"b,c\n', "expected a readable table, got: "),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facexfer.comparison.folds import PooledPairs, fold_settings, pool_folds
-from facexfer.comparison.grid import Cell, Grid, cells_of, check_figures, recipe_of
+from facexfer.comparison.grid import Cell, Grid, cells_of, check_figures, check_methods, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.files.lock import hold_folder
 from facexfer.recipe import Recipe
@@ -63,6 +63,7 @@ def run_cells(
         InputError: If a recipe of the grid does not fit, or a run that is there was made by another one; nothing has
             been run yet.
     """
+    check_methods(grid)
     check_figures(grid)
     for run, recipe in _planned(grid, out):
         if run.recipe_file.exists():

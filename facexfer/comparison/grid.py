@@ -184,8 +184,6 @@ def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
     recipe = recipe.model_copy(update={"plugins": tuple(dict.fromkeys((*plugins, *recipe.plugins)))})
     load_plugins(recipe.plugins)
     check_keys(recipe)
-    methods.create(recipe.method.name, **recipe.method.options)
-    check_head(recipe.head.name, recipe.head.options)
     if grid.folds is not None and recipe.evaluation.best_far is not None:
         raise InputError(
             f"{cell.key}: expected no evaluation.best_far in a grid with folds, got {recipe.evaluation.best_far:g}: "
@@ -217,6 +215,22 @@ def read_grid(name: str | Path) -> Grid:
     return grid
 
 
+def check_methods(grid: Grid) -> None:
+    """Check that every cell's method and head can be made, with the first of its alphas where it has some.
+
+    Args:
+        grid: The comparison; every cell's recipe is read.
+
+    Raises:
+        InputError: If a recipe does not fit, or a method or head does not take its options.
+    """
+    for cell in cells_of(grid):
+        method = grid.methods[cell.method]
+        recipe = recipe_of(grid, cell, tuple(f"{key}={method.alphas[0]!r}" for key in method.alpha))
+        methods.create(recipe.method.name, **recipe.method.options)
+        check_head(recipe.head.name, recipe.head.options)
+
+
 def check_figures(grid: Grid) -> None:
     """Check that the runs will have the figures that the grid shows and decides by.
 
@@ -245,11 +259,12 @@ def check_figures(grid: Grid) -> None:
 
 
 def _check(grid: Grid, origin: str) -> None:
-    if repeated := repeats(grid.seeds):
-        raise InputError(f"{origin}: expected each seed once, got {first_of(repeated, 3)} twice; leave one out")
+    check_seeds(grid.seeds, origin)
+    if grid.search is not None and any(each.partition("=")[0].strip() == "seed" for each in grid.search.settings):
+        raise InputError(f"{origin}: expected no seed among the settings of [search], got one; set search.seed")
     for name, method in grid.methods.items():
         # By what names the folder of a trial.
-        if repeated := repeats([f"{alpha:g}" for alpha in method.alphas]):
+        if repeated := repeats([f"{alpha + 0.0:g}" for alpha in method.alphas]):
             raise InputError(
                 f"{origin}: expected each of the alphas of method '{name}' once, got {first_of(repeated, 3)} twice; "
                 "leave one out"
@@ -285,6 +300,16 @@ def _check(grid: Grid, origin: str) -> None:
         for wanted, choices in named:
             if wanted is not None and wanted not in choices:
                 raise InputError(f"{origin}: overrides: {unknown_name_message('name', wanted, choices)}")
+
+
+def check_seeds(seeds: Sequence[int], origin: str) -> None:
+    """Check that each seed is there once; a comparison would wait for as many runs as are named.
+
+    Raises:
+        InputError: If one is there twice.
+    """
+    if repeated := repeats(seeds):
+        raise InputError(f"{origin}: expected each seed once, got {first_of(repeated, 3)} twice; leave one out")
 
 
 def repeats(values: Sequence[object]) -> list[str]:

@@ -10,7 +10,15 @@ from pydantic import Field
 
 from facexfer import grids
 from facexfer.comparison.cells import Outcome
-from facexfer.comparison.grid import DatasetChoice, GeneratedFaces, Grid, MethodChoice, cells_of, recipe_of
+from facexfer.comparison.grid import (
+    DatasetChoice,
+    GeneratedFaces,
+    Grid,
+    MethodChoice,
+    cells_of,
+    check_seeds,
+    recipe_of,
+)
 from facexfer.errors import InputError
 from facexfer.files.packaged import read_toml
 from facexfer.recipe import Section
@@ -69,6 +77,12 @@ def read_curve_grid(name: str | Path) -> CurveGrid:
         grid = CurveGrid.model_validate(values)
     except pydantic.ValidationError as error:
         raise InputError(f"{name}: {first_problem(error, CurveGrid)}") from error
+    check_seeds(grid.seeds, str(name))
+    for method, choice in grid.methods.items():
+        if choice.alpha or choice.alphas:
+            raise InputError(
+                f"{name}: expected no alphas in a learning curve, got some for method '{method}'; set one value"
+            )
     if len(set(grid.people)) < 3:
         raise InputError(f"{name}: people: expected at least 3 different fractions, got {list(grid.people)}; add some")
     return grid

@@ -14,6 +14,9 @@ from facexfer.comparison.fold_table import fold_lines
 from facexfer.comparison.grid import Cell, Grid, cells_of, left_out
 from facexfer.files.atomic import write_text
 
+_LEVEL = 1e-9
+"""Methods whose means differ by less, as rounding makes them, are level."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -132,8 +135,11 @@ def _block(grid: Grid, outcomes: list[Outcome], out: Path, dataset: str, network
     ranked = sorted((m for m in values if values[m]), key=lambda m: -float(np.mean(list(values[m].values()))))
     if len(ranked) > 1:
         difference, p, seeds = paired_test(values[ranked[0]], values[ranked[1]])
-        apart = f"before {ranked[1]} by {100 * difference:.2f} points" if difference else f"and {ranked[1]}, level"
-        told = "too few seeds for a test" if np.isnan(p) else f"paired t-test over {seeds} seeds: p = {p:.2g}"
+        is_level = abs(difference) < _LEVEL
+        apart = f"and {ranked[1]}, level" if is_level else f"before {ranked[1]} by {100 * difference:.2f} points"
+        told = f"paired t-test over {seeds} seeds: p = {p:.2g}"
+        if np.isnan(p):
+            told = "too few seeds for a test" if seeds < 2 else f"no test: equal differences over {seeds} seeds"
         lines += ["", f"Best two in {deciding}: {ranked[0]} {apart} ({told})."]
     return lines
 

@@ -36,7 +36,9 @@ def read_rows(path: Path, required: Sequence[str], what: str = "CSV", called: st
                 filled = zip_longest(columns, values[: len(columns)], fillvalue="")
                 yield reader.line_num, dict(filled), len(values) - len(columns)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected a {what} in UTF-8, got another encoding; save it as CSV in UTF-8") from error
+        raise InputError(
+            f"{path}: expected a {what} in UTF-8, got another encoding; save it as CSV in UTF-8"
+        ) from error
     except (OSError, csv.Error) as error:
         raise InputError(f"{path}: expected a readable {what}, got: {error}; check the path") from error
 
@@ -50,10 +52,11 @@ def check_columns(path: Path, columns: Sequence[str], required: Sequence[str], c
     missing = [column for column in required if column not in columns]
     if missing:
         *others, last = required
+        verb = "is" if len(missing) == 1 else "are"
         called = called or (f"{', '.join(others)} and {last}" if others else last)
         raise InputError(
             f"{path}, line 1: expected the {'columns' if others else 'column'} {called}, got "
-            f"{', '.join(columns) or 'an empty file'}; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+            f"{', '.join(columns) or 'an empty file'}; {', '.join(missing)} {verb} missing"
         )
     if len(set(columns)) != len(columns):
         raise InputError(f"{path}, line 1: expected distinct columns, got {', '.join(columns)}; rename one")

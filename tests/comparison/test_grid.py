@@ -194,7 +194,9 @@ def test_names_that_cannot_be_folders_are_refused(name: str, tmp_path: Path) -> 
     ("old", "new", "wanted"),
     [
         ("seeds = [0, 1, 2]", "seeds = [0, 1, 0]", "expected each seed once, got 0 twice; leave one out"),
-        ("alphas = [0.1, 0.2]", "alphas = [0.1, 0.10000001]", "each of the alphas of method 'AFA' once, got 0.1"),
+        ("alphas = [0.1, 0.2]", "alphas = [0.0, -0.0]", "alphas of method 'AFA' once, got 0 twice"),
+        ('["data.search_identities=55"]', '["seed=1"]', "expected no seed among the settings of .search., got"),
+        ("alphas = [0.1, 0.2]", "alphas = [0.1, 0.10000001]", "alphas of method 'AFA' once, got 0.1"),
     ],
 )
 def test_what_is_named_twice_is_refused(old: str, new: str, wanted: str, tmp_path: Path) -> None:
@@ -244,6 +246,11 @@ def test_links_lead_to_folders_of_any_name_and_equal_methods_are_level(grid: Gri
     assert "[0](runs/plain%20%5Ba%5D/seed0)" in text
     assert "plain [a] and L2, level (too few seeds for a test)" in text
     assert "Percent, seed 0." in text
+    three = Grid.model_validate({**dump, "paper": {}, "seeds": [0, 1, 2]})
+    of_both = [outcome(name, seed, 0.5 + (name == "L2") / 8, tmp_path) for name in both.methods for seed in (0, 1, 2)]
+    assert "L2 before plain [a] by 12.50 points (no test: equal differences over 3 seeds)" in markdown(
+        three, of_both, tmp_path
+    )
 
 
 def test_a_paired_test_needs_two_seeds() -> None:

@@ -72,6 +72,7 @@ def test_without_parts_of_the_images_nothing_is_said_of_them() -> None:
         ("people = [0.4, 0.4, 1]", "people: expected at least 3 different fractions"),
         ("people = [0.4, 0.6, 2]", "people.2: .*less than or equal to 1"),
         ("people = [0.4, 0.6, 1]\nfractions = 3", "unknown key 'fractions'"),
+        ("people = [0.4, 0.6, 1]\nseeds = [0, 0]", "expected each seed once, got 0 twice; leave one out"),
     ],
 )
 def test_a_bad_design_is_one_clear_line(tmp_path: Path, change: str, expected: str) -> None:
@@ -92,3 +93,9 @@ def test_the_command_writes_json_and_plot_and_trains_nothing_twice(tmp_path: Pat
     assert {file: file.stat().st_mtime_ns for file in out.rglob("result.json")} == times
     assert len(json.loads((out / "learning-curve.json").read_text())["L2"]["points"]) == 7
     assert all((out / f"learning-curve.{ending}").is_file() for ending in ("png", "svg"))
+
+
+def test_a_learning_curve_searches_nothing(tmp_path: Path) -> None:
+    searched = GRID + 'alpha = ["method.alpha"]\nalphas = [1.0]\n'
+    with pytest.raises(InputError, match="expected no alphas in a learning curve, got some for method 'L2'"):
+        read_curve_grid(write_small_grid(tmp_path, searched, iterations=1))

@@ -75,7 +75,7 @@ def test_fixed_attention_trains_a_sam_and_keeps_deltas_weights(make: Callable[..
 
 @pytest.mark.slow
 def test_a_run_stopped_before_its_result_keeps_what_it_has_trained(make: Callable[..., Any], tmp_path: Path) -> None:
-    recipe, folder = make({"name": "l2"}), RunFolder(tmp_path / "run")
+    recipe, folder = make({"name": "l2", "layers": None}), RunFolder(tmp_path / "run")
     train(recipe, folder.path, resume=False)
     trained = load_file(folder.model_file)
     folder.result_file.unlink()

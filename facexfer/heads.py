@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -219,18 +219,18 @@ def _check_means(means: Tensor, weight: Tensor) -> None:
         )
 
 
-def check_head(name: str, options: Iterable[str]) -> None:
-    """Check that there is a head of a name and that it has these options.
+def check_head(name: str, options: Mapping[str, float]) -> None:
+    """Check that there is a head of a name and that it takes these options, by making a small one.
 
     Args:
         name: One of `HEADS`.
         options: Of the recipe's ``[head]``: ``scale``, ``margin``.
 
     Raises:
-        InputError: If the name is unknown, or an option would do nothing.
+        InputError: If the name is unknown, an option would do nothing, or its value does not fit.
 
     Example:
-        >>> check_head("linear", ["margin"])
+        >>> check_head("linear", {"margin": 0.5})
         Traceback (most recent call last):
         facexfer.errors.InputError: expected options of the linear head, got head.margin, which arcface and cosface have; leave it out
     """  # noqa: E501
@@ -242,3 +242,4 @@ def check_head(name: str, options: Iterable[str]) -> None:
                 f"expected options of the {name} head, got head.{option}, which {' and '.join(others) or 'no head'} "
                 "have; leave it out"
             )
+    HEADS[name](2, 2, **options)

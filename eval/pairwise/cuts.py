@@ -177,13 +177,11 @@ def sample_scores(pairs: PairSet, largest: int) -> tuple[Tensor, float]:
 
 def _accept_everybody(pairs: PairSet) -> Cut:
     """The cut of a target of 1, without looking at any score."""
-    groups = torch.zeros(pairs.identities, dtype=torch.int64) if pairs.groups is None else pairs.groups
-    groups = groups.to(pairs.rows.device)
+    groups = pairs.identity_groups
 
     def others(counts: Tensor) -> Tensor:
         """Of each identity, how many images of others are in its group."""
-        of_group = counts.new_zeros(int(groups.max()) + 1).index_add_(0, groups, counts)
-        return of_group[groups] - counts
+        return _group_sums(groups, counts)[groups] - counts
 
     if pairs.one_set:
         before = _images_before(groups, pairs.row_counts)
@@ -199,11 +197,16 @@ def _accept_everybody(pairs: PairSet) -> Cut:
     return Cut(-math.inf, pairs.impostor_pairs, torch.cat([by_row, by_column]), None)
 
 
+def _group_sums(groups: Tensor, counts: Tensor) -> Tensor:
+    """Sum what is counted of each identity (I,) over each group."""
+    return counts.new_zeros(int(groups.max()) + 1).index_add_(0, groups, counts)
+
+
 def _images_before(groups: Tensor, counts: Tensor) -> Tensor:
     """Of each identity (I,), how many images of earlier identities are in its group."""
     order = torch.argsort(groups, stable=True)
     ends = counts[order].cumsum(0)
-    of_group = counts.new_zeros(int(groups.max()) + 1).index_add_(0, groups, counts)
+    of_group = _group_sums(groups, counts)
     starts = of_group.cumsum(0) - of_group
     before = torch.empty_like(counts)
     before[order] = ends - counts[order] - starts[groups[order]]

@@ -287,7 +287,7 @@ class PairSet:
             the squared number of impostor pairs between them. Pairs left out are subtracted from the former alone.
         """
         rows, columns = self.row_counts.double().cpu().numpy(), self.column_counts.double().cpu().numpy()
-        groups = np.zeros(self.identities, dtype=np.int64) if self.groups is None else self.groups.numpy()
+        groups = self.identity_groups.cpu().numpy()
 
         def in_group(values: np.ndarray) -> np.ndarray:
             return np.bincount(groups, values)
@@ -349,10 +349,15 @@ class PairSet:
         in_order: Tensor = torch.unique(moved, dim=0)
         return in_order
 
+    @property
+    def identity_groups(self) -> Tensor:
+        """The groups of the identities, (I,) int64 on the rows' device; 0 where all are compared."""
+        groups = torch.zeros(self.identities, dtype=torch.int64) if self.groups is None else self.groups
+        return groups.to(self.rows.device)
+
     def _groups_of(self, identities: Tensor) -> Tensor:
         """The groups of some images, (N,) int32; 0 where all are compared."""
-        groups = torch.zeros(self.identities, dtype=torch.int64) if self.groups is None else self.groups
-        return groups.to(identities.device, torch.int32)[identities]
+        return self.identity_groups.to(torch.int32)[identities]
 
     def _within_groups(self, places: Tensor) -> Tensor:
         """Drop the pairs across groups, none of which counts anyway."""

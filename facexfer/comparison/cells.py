@@ -2,7 +2,7 @@
 
 import itertools
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facexfer.comparison.folds import PooledPairs, fold_settings, pool_folds
-from facexfer.comparison.grid import Cell, Grid, cells_of, check_figures, check_methods, recipe_of
+from facexfer.comparison.grid import Cell, Grid, alpha_settings, cells_of, check_figures, check_methods, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.files.lock import hold_folder
 from facexfer.recipe import Recipe
@@ -65,23 +65,26 @@ def run_cells(
     """
     check_methods(grid)
     check_figures(grid)
-    for run, recipe in _planned(grid, out):
-        if run.recipe_file.exists():
-            run.check_resumable(recipe)
+    for cell, seed in itertools.product(cells_of(grid), grid.seeds):
+        # Of a searched cell alpha is not known yet.
+        if not grid.methods[cell.method].alpha:
+            for folder, recipe in _runs_of(grid, out, cell, seed, None):
+                if (run := RunFolder(folder)).recipe_file.exists():
+                    run.check_resumable(recipe)
     with RunPool(jobs, say) as pool:
         return _Comparison(grid, out, pool).run(show)
 
 
-def _planned(grid: Grid, out: Path) -> Iterator[tuple[RunFolder, Recipe]]:
-    """Every run whose recipe is known before the search, with its folder."""
-    for cell in cells_of(grid):
-        if grid.methods[cell.method].alpha:
-            continue
-        for seed in grid.seeds:
-            folder = out / "runs" / cell.key / f"seed{seed}"
-            for number, settings in enumerate(fold_settings(grid) or [()], start=1):
-                recipe = recipe_of(grid, cell, (f"seed={seed}", *settings))
-                yield RunFolder(folder / f"fold{number}" if settings else folder), recipe
+def _runs_of(grid: Grid, out: Path, cell: Cell, seed: int, alpha: float | None) -> Iterator[tuple[Path, Recipe]]:
+    """A cell's run of one seed, or its runs of all folds: each with its folder."""
+    folder = _folder(out, cell, seed)
+    for number, fold in enumerate(fold_settings(grid) or [()], start=1):
+        recipe = recipe_of(grid, cell, (f"seed={seed}", *alpha_settings(grid, cell, alpha), *fold))
+        yield folder / f"fold{number}" if fold else folder, recipe
+
+
+def _folder(out: Path, cell: Cell, seed: int) -> Path:
+    return out / "runs" / cell.key / f"seed{seed}"
 
 
 def only_one_in(folder: Path) -> AbstractContextManager[object]:
@@ -131,25 +134,21 @@ class _Comparison:
     def _start_search(self, cell: Cell) -> None:
         assert self._grid.search is not None
         for alpha in self._grid.methods[cell.method].alphas:
-            settings = (f"seed={self._grid.search.seed}", *self._with(cell, alpha), *self._grid.search.settings)
+            chosen = alpha_settings(self._grid, cell, alpha)
+            settings = (f"seed={self._grid.search.seed}", *chosen, *self._grid.search.settings)
             folder = self._out / "search" / cell.key / f"alpha{alpha:g}"
             recipe = recipe_of(self._grid, cell, settings)
             self._start(f"search {cell.key} alpha {alpha:g}", recipe, folder, partial(self._end_trial, cell, alpha))
 
     def _start_run(self, cell: Cell, seed: int, alpha: float | None) -> None:
-        if self._grid.folds is not None:
-            self._start_folds(cell, seed, alpha)
-            return
-        recipe = recipe_of(self._grid, cell, (f"seed={seed}", *self._with(cell, alpha)))
-        end = partial(self._end_run, cell, seed, alpha)
-        self._start(f"{cell.key} seed {seed}", recipe, self._folder(cell, seed), end)
-
-    def _start_folds(self, cell: Cell, seed: int, alpha: float | None) -> None:
         ended: list[Finished] = []
-        for fold, settings in enumerate(fold_settings(self._grid), start=1):
-            recipe = recipe_of(self._grid, cell, (f"seed={seed}", *self._with(cell, alpha), *settings))
-            end = partial(self._end_fold, cell, seed, alpha, ended)
-            self._start(f"{cell.key} seed {seed} fold {fold}", recipe, self._folder(cell, seed) / f"fold{fold}", end)
+        name = f"{cell.key} seed {seed}"
+        for number, (folder, recipe) in enumerate(_runs_of(self._grid, self._out, cell, seed, alpha), start=1):
+            if self._grid.folds is None:
+                self._start(name, recipe, folder, partial(self._end_run, cell, seed, alpha))
+            else:
+                end = partial(self._end_fold, cell, seed, alpha, ended)
+                self._start(f"{name} fold {number}", recipe, folder, end)
 
     def _end_fold(self, cell: Cell, seed: int, alpha: float | None, ended: list[Finished], run: Finished) -> None:
         ended.append(run)
@@ -157,14 +156,15 @@ class _Comparison:
         if len(ended) < folds:
             return
         failure = "; ".join(each.failure for each in ended if each.failure)
-        pooled = () if failure else pool_folds([self._folder(cell, seed) / f"fold{fold + 1}" for fold in range(folds)])
+        folder = _folder(self._out, cell, seed)
+        pooled = () if failure else pool_folds([folder / f"fold{fold + 1}" for fold in range(folds)])
         figures = {
             f"{pairs.name}/tar@{point.far:g}": point.tar if point.supported else None
             for pairs in pooled
             for point in pairs.points
         }
         result = None if failure else {"figures": figures}
-        self._outcomes[cell, seed] = Outcome(cell, seed, self._folder(cell, seed), result, failure, alpha, pooled)
+        self._outcomes[cell, seed] = Outcome(cell, seed, folder, result, failure, alpha, pooled)
 
     def _end_trial(self, cell: Cell, alpha: float, trial: Finished) -> None:
         trials = self._trials.setdefault(cell, {})
@@ -180,14 +180,8 @@ class _Comparison:
             self._end_run(cell, seed, None, Finished(None, reason))
 
     def _end_run(self, cell: Cell, seed: int, alpha: float | None, run: Finished) -> None:
-        folder = self._folder(cell, seed)
+        folder = _folder(self._out, cell, seed)
         self._outcomes[cell, seed] = Outcome(cell, seed, folder, run.result, run.failure, alpha)
-
-    def _folder(self, cell: Cell, seed: int) -> Path:
-        return self._out / "runs" / cell.key / f"seed{seed}"
-
-    def _with(self, cell: Cell, alpha: float | None) -> Sequence[str]:
-        return () if alpha is None else [f"{key}={alpha!r}" for key in self._grid.methods[cell.method].alpha]
 
 
 def _best(grid: Grid, cell: Cell, trials: dict[float, Finished]) -> tuple[float | None, str]:

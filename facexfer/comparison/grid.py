@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,10 +175,8 @@ def recipe_of(grid: Grid, cell: Cell, more: tuple[str, ...] = ()) -> Recipe:
     for override in grid.overrides:
         if override.covers(cell):
             settings += override.settings
-    if (seeded := [each for each in settings if each.partition("=")[0].strip() == "seed"]) != []:
-        raise InputError(
-            f"{cell.key}: expected no seed in a cell's settings, got {seeded[0]}; name it in the grid's seeds"
-        )
+    if seed := _seed_among(settings):
+        raise InputError(f"{cell.key}: expected no seed in a cell's settings, got {seed}; name it in the grid's seeds")
     recipe = read_recipe(method.recipe or grid.recipe, [*settings, *more])
     plugins = tuple(Path(str(expand_path(file))) for file in grid.plugins)
     recipe = recipe.model_copy(update={"plugins": tuple(dict.fromkeys((*plugins, *recipe.plugins)))})
@@ -215,6 +213,11 @@ def read_grid(name: str | Path) -> Grid:
     return grid
 
 
+def alpha_settings(grid: Grid, cell: Cell, alpha: float | None) -> tuple[str, ...]:
+    """What sets a cell's alpha; nothing for None."""
+    return () if alpha is None else tuple(f"{key}={alpha!r}" for key in grid.methods[cell.method].alpha)
+
+
 def check_methods(grid: Grid) -> None:
     """Check that every cell's method and head can be made, with the first of its alphas where it has some.
 
@@ -225,8 +228,7 @@ def check_methods(grid: Grid) -> None:
         InputError: If a recipe does not fit, or a method or head does not take its options.
     """
     for cell in cells_of(grid):
-        method = grid.methods[cell.method]
-        recipe = recipe_of(grid, cell, tuple(f"{key}={method.alphas[0]!r}" for key in method.alpha))
+        recipe = recipe_of(grid, cell, alpha_settings(grid, cell, next(iter(grid.methods[cell.method].alphas), None)))
         methods.create(recipe.method.name, **recipe.method.options)
         check_head(recipe.head.name, recipe.head.options)
 
@@ -260,7 +262,7 @@ def check_figures(grid: Grid) -> None:
 
 def _check(grid: Grid, origin: str) -> None:
     check_seeds(grid.seeds, origin)
-    if grid.search is not None and any(each.partition("=")[0].strip() == "seed" for each in grid.search.settings):
+    if grid.search is not None and _seed_among(grid.search.settings):
         raise InputError(f"{origin}: expected no seed among the settings of [search], got one; set search.seed")
     for name, method in grid.methods.items():
         # By what names the folder of a trial.
@@ -300,6 +302,11 @@ def _check(grid: Grid, origin: str) -> None:
         for wanted, choices in named:
             if wanted is not None and wanted not in choices:
                 raise InputError(f"{origin}: overrides: {unknown_name_message('name', wanted, choices)}")
+
+
+def _seed_among(settings: Iterable[str]) -> str:
+    """The setting that names a seed; empty without one."""
+    return next((each for each in settings if each.partition("=")[0].strip() == "seed"), "")
 
 
 def check_seeds(seeds: Sequence[int], origin: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from facexfer.data.image_set import LabelledImage
 from facexfer.data.images import READER
 from facexfer.data.manifest import FaceImage, Manifest
-from facexfer.data.pictures.depths import find_depths
+from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.data.training_set import TrainingSet
 from facexfer.errors import InputError
 from facexfer.files.digest import join_digests, picture_digests
@@ -115,17 +115,21 @@ def _what_is_left(training: Manifest, candidates: Manifest) -> str:
     )
 
 
-def bytes_fingerprint(images: Sequence[FaceImage | LabelledImage]) -> str:
+def bytes_fingerprint(images: Sequence[FaceImage | LabelledImage], depths: Depths | None = None) -> str:
     """Hash the files of some images in their order (SHA-256, hex).
 
     Those of more than 8 bits are read by what their camera's pictures use, which the manifest decides: where there are
     such, the bits and the reader's number are hashed, too.
 
+    Args:
+        images: The images.
+        depths: Of them, where somebody has looked; None looks.
+
     Raises:
         InputError: If a file cannot be read.
     """
     digests = picture_digests([image.path for image in images])
-    depths = find_depths(images)
+    depths = find_depths(images) if depths is None else depths
     bits = [depths.usual(image) for image in images]
     if any(each is not None for each in bits):
         digests += [READER, *(f"{each or 8} bits" for each in bits)]

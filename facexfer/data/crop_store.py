@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,6 @@ class CropStore:
         else:
             self._kept = min(self._kept, _MEMORY_BYTES // (3 * size[0] * size[1]))
         self._crops: np.ndarray | None = None
-        self._depths: Depths | None = None
 
     def __getitem__(self, index: int) -> np.ndarray:
         """A crop (H, W, 3) uint8 RGB; do not write to it."""
@@ -80,12 +80,12 @@ class CropStore:
         return {**self.__dict__, "_crops": None} if self._folder is not None else self.__dict__
 
     def _read_image(self, image: FaceImage | LabelledImage) -> np.ndarray:
-        return self._read(image.path, self._size, self._found_depths().usual(image))
+        return self._read(image.path, self._size, self.depths.usual(image))
 
-    def _found_depths(self) -> Depths:
-        if self._depths is None:
-            self._depths = find_depths(self._images)
-        return self._depths
+    @cached_property
+    def depths(self) -> Depths:
+        """By how many bits each camera's deep pictures are read."""
+        return find_depths(self._images)
 
     def _in_memory(self) -> np.ndarray:
         crops = np.empty((self._kept, *self._size, 3), dtype=np.uint8)
@@ -112,7 +112,7 @@ class CropStore:
         return np.asarray(mapped)
 
     def _fill(self, crops: np.ndarray) -> None:
-        self._found_depths()  # Once, before several threads ask.
+        _ = self.depths  # Once, before several threads ask.
         with ThreadPoolExecutor() as pool:
             for start in range(0, self._kept, _CHUNK):
                 part = self._images[start : min(start + _CHUNK, self._kept)]
@@ -121,7 +121,6 @@ class CropStore:
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self._size}, {READER}".encode())
-        depths = self._found_depths()
         for image in self._images:
             try:
                 status = image.path.stat()
@@ -131,6 +130,6 @@ class CropStore:
                 f"{image.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n".encode()
             )
             # A manifest that names other cameras has them read otherwise.
-            if (bits := depths.usual(image)) is not None:
+            if (bits := self.depths.usual(image)) is not None:
                 digest.update(f"{bits} bits\n".encode())
         return digest.hexdigest()

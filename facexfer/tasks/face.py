@@ -145,7 +145,7 @@ def _companions(
                 f'expected no companions.share with companions.match = "simulated", got {chosen.share:g}; there the '
                 "training images are rendered themselves"
             )
-        pictures = Pictures(plain, bytes_fingerprint(training.images))
+        pictures = Pictures(plain, bytes_fingerprint(training.images, plain.store.depths))
         companions = own_companions(pictures)
         more += _parts("companions", training, pictures, recipe, (("flip", chosen.keep),))
     elif chosen is not None:
@@ -200,7 +200,7 @@ def _as_they_are(
     labels = [int(label) for label in images.labels()]
     store = CropStore(images.images, size, cache)
     plain = CropDataset(images.images, labels, size, training_transform("none", 0), store=store)
-    return Pictures(plain, bytes_fingerprint(images.images))
+    return Pictures(plain, bytes_fingerprint(images.images, store.depths))
 
 
 def _source_images(recipe: Recipe, manifest: Manifest, validation: Manifest) -> Manifest:

@@ -14,7 +14,9 @@ from torch import nn
 import facexfer
 from facexfer.backbones import create_backbone
 from facexfer.data.augmentation import training_transform
+from facexfer.data.manifest import read_manifest
 from facexfer.errors import InputError
+from facexfer.measure.embedder import embed_images
 from facexfer.plugins import load_plugins
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -40,7 +42,7 @@ def run(name: str, *words: object):
 def test_every_example_is_run_here_and_read_in_a_minute() -> None:
     files = {file.name: file.read_text() for file in EXAMPLES.glob("*.py")}
     text = Path(__file__).read_text()
-    assert len(files) == 5
+    assert len(files) == 6
     for name, content in files.items():
         assert f'run("{name}"' in text
         assert content.count("\n") <= 50
@@ -73,6 +75,19 @@ def test_own_method(place: Path) -> None:
     printed = run("own_method.py", place / "slim.pt", place / "faces" / "images.csv", place / "angle")
     assert "nir/tar@0.1" in printed
     assert '"angle"' in (place / "angle" / "metrics.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_distil(place: Path) -> None:
+    network = create_backbone("mobilefacenet_slim", weights=place / "slim.pt")
+    facexfer.export(network, str(place / "teacher.onnx"))
+    pupil = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=64)"
+    words = (place / "teacher.onnx", pupil, 12, place / "pupil.safetensors", place / "faces" / "images.csv")
+    cosines = [float(each) for each in re.findall(r"mean cosine (-?[\d.]+)", run("distil.py", *words))]
+    assert len(cosines) == 12
+    assert cosines[-1] > cosines[0] + 0.1
+    images = [row.path for row in read_manifest(place / "faces" / "images.csv").images[:4]]
+    assert embed_images(facexfer.load(place / "pupil.safetensors", pupil), images).shape == (4, 64)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from facexfer.backbones import create_backbone
 from facexfer.backbones.parts.prelu import PReLU
 from facexfer.heads import ArcFaceHead
 from facexfer.networks.folded import fold_batchnorm
+from facexfer.networks.half_precision import spare_slow_gradients
 from facexfer.transfer.alignment import FixedAttention
 from facexfer.transfer.methods import create
 from facexfer.transfer.methods.delta import WeightedChannelAlignment
@@ -68,6 +69,7 @@ def make_way(network: str, method: str, setting: StepSetting, **options: Any) ->
         terms = make_terms(stage, StageSetting(shapes, source.info.embedding_size, CLASSES, source, target))
     frozen = fold_batchnorm(source, layers, source.info.input_size).network.to(**place)
     head = ArcFaceHead(source.info.embedding_size, CLASSES)
+    spare_slow_gradients(target)
     objective = Objective(target, head, stage, terms, layers, frozen).to(setting.device).train()
     if setting.compile:
         objective.compile(captured=setting.cuda_graphs)

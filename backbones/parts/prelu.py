@@ -12,8 +12,8 @@ class PReLU(nn.PReLU):
     """``max(x, 0) + slope * min(x, 0)`` with one learned slope per channel: torch's layer, with the same entries.
 
     torch's backward kernel for CPUs goes through the elements one by one; in a MobileFaceNet it is the most expensive
-    operation of the whole training step. Where that does not matter (GPUs, half precision, evaluation, a compiled or
-    exported graph), this is torch's own function.
+    operation of the whole training step, under bfloat16 autocast too. Where that does not matter (GPUs, evaluation, a
+    compiled or exported graph), this is torch's own function.
 
     Example:
         >>> PReLU(1)(torch.tensor([[-4.0], [2.0]])).flatten().tolist()
@@ -30,7 +30,9 @@ class PReLU(nn.PReLU):
 
 
 def _is_plain(input: Tensor, weight: Tensor) -> bool:
-    return input.device.type == "cpu" and input.dtype == weight.dtype
+    if input.device.type != "cpu":
+        return False
+    return input.dtype == weight.dtype or torch.is_autocast_enabled("cpu")
 
 
 class _InPasses(torch.autograd.Function):
@@ -38,8 +40,10 @@ class _InPasses(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, input: Tensor, weight: Tensor) -> Tensor:
-        context.save_for_backward(input, weight)
-        return torch.prelu(input, weight)
+        output = torch.prelu(input, weight)
+        # Under autocast the output is in half precision, and the input need not be.
+        context.save_for_backward(input.to(output.dtype), weight)
+        return output
 
     @staticmethod
     @once_differentiable
@@ -47,7 +51,7 @@ class _InPasses(torch.autograd.Function):
         input, weight = context.saved_tensors
         positive = torch.ops.aten.threshold_backward(gradient, input, 0)
         negative = gradient - positive
-        slopes = weight.view(1, -1, *[1] * (input.ndim - 2))
+        slopes = weight.to(input.dtype).view(1, -1, *[1] * (input.ndim - 2))
         to_input = torch.addcmul(positive, negative, slopes)
-        to_slopes = negative.mul_(input).sum([dim for dim in range(input.ndim) if dim != 1])
+        to_slopes = negative.mul_(input).sum([dim for dim in range(input.ndim) if dim != 1]).to(weight.dtype)
         return to_input, to_slopes.sum(0, keepdim=True) if len(weight) == 1 else to_slopes

@@ -13,6 +13,7 @@ from facexfer.engine.setup import Setup
 from facexfer.heads import HEADS, Head, class_means
 from facexfer.networks.embedding import embed_dataset
 from facexfer.networks.folded import fold_batchnorm
+from facexfer.networks.half_precision import spare_slow_gradients
 from facexfer.recipe import OptimizerSection
 from facexfer.runtime import memory_format, seed_everything, seed_stage, weights_dtype
 from facexfer.transfer.objective import Objective, make_terms
@@ -108,6 +109,8 @@ def make_objective(
             f"{folded.difference:.0e} of the largest value"
         )
         frozen = folded.network.to(memory_format=memory_format(recipe.runtime))
+    if recipe.runtime.precision == "bf16-mixed":
+        spare_slow_gradients(backbone)
     objective = Objective(backbone, head, stage, terms, layers, frozen, recipe.optimizer.frozen_batchnorm)
     if recipe.runtime.compile:
         say(f"compiling stage {stage.name}, which takes minutes")

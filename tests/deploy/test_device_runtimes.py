@@ -13,6 +13,8 @@ import torch
 from arcface_export import give_statistics
 
 from facexfer.backbones import create_backbone
+from facexfer.deploy.doctor import processor_features
+from facexfer.deploy.gate import TOLERANCES
 from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx
 from facexfer.deploy.runtime_gate import convert_all, make_original
 from facexfer.deploy.runtimes import RUNTIMES
@@ -237,3 +239,37 @@ def test_ncnns_int8_needs_its_tools(ncnn, original, tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match="expected .* on the PATH, got no ncnn2table and no ncnn2int8; build ncnn"):
         ncnn.convert(original, tmp_path, "int8")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [None, 1, 3, 4])
+def test_openvino_takes_any_number_of_crops_and_a_fixed_one(network, batch, crops, expected, tmp_path: Path) -> None:
+    skip_without("openvino")
+    export_onnx(network, tmp_path / "fp32.onnx", opset=17, batch=batch)
+    original = make_original(network, tmp_path / "fp32.onnx", batch, False, lambda: crops)
+    files = RUNTIMES["openvino"].convert(original, tmp_path, "fp32")
+    embedder = RuntimeEmbedder(choose_runtime("openvino"), tmp_path, files, (112, 112), batch)
+    for count in (1, 2, 4, 7, 1):
+        got = embedder.embed(crops[:count])
+        np.testing.assert_allclose(got, expected[:count], atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_openvino_computes_in_bfloat16_where_the_cpu_does(original, crops, expected, tmp_path: Path) -> None:
+    skip_without("openvino")
+    if not processor_features() & {"avx512_bf16", "amx_bf16"}:
+        for precision in ("bf16", "int8-bf16"):
+            with pytest.raises(InputError, match=f"bfloat16 for openvino:{precision}, this one does not"):
+                RUNTIMES["openvino"].convert(original, tmp_path, precision)
+        return
+    whole = RUNTIMES["openvino"].convert(original, tmp_path, "int8")
+    before = (tmp_path / whole[0]).stat().st_mtime_ns
+    for precision, file in (("bf16", "model.xml"), ("int8-bf16", whole[0])):
+        files = RUNTIMES["openvino"].convert(original, tmp_path, precision)
+        assert files[0] == file
+        choice = choose_runtime(f"openvino:{precision}")
+        got = RuntimeEmbedder(choice, tmp_path, files, (112, 112)).embed(crops)
+        distances = np.linalg.norm(unit_length(got) - unit_length(expected), axis=1)
+        assert 1e-4 < distances.max() < TOLERANCES[precision].difference
+    # Both of 8 bits' precisions are one file, quantised once.
+    assert (tmp_path / whole[0]).stat().st_mtime_ns == before

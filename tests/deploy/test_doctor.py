@@ -10,12 +10,14 @@ import onnxruntime
 import pytest
 
 from facexfer.deploy.doctor import (
+    check_bfloat16,
     check_provider,
     check_requirements,
     check_twins,
     check_writing,
     examine,
     installed_versions,
+    processor_features,
 )
 from facexfer.measure.providers import working_provider
 
@@ -48,6 +50,18 @@ def test_old_and_missing_packages_are_named() -> None:
 
 def test_installed_versions_are_those_of_the_packages() -> None:
     assert installed_versions()["numpy"] == metadata.version("numpy")
+
+
+def test_bfloat16_is_advised_where_the_cpu_computes_in_it() -> None:
+    (found,) = check_bfloat16({"sse2", "avx512_bf16", "amx_bf16"})
+    assert found.found.startswith("avx512_bf16 and amx_bf16: train with --precision bf16-mixed")
+    assert "train in float32" in check_bfloat16({"sse2", "avx512f"})[0].found
+    assert check_bfloat16({"asimd", "bf16"}) == check_bfloat16(set()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/cpuinfo")
+def test_the_features_of_this_cpu_are_read() -> None:
+    assert processor_features() & {"sse2", "asimd"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a folder that nobody can write to")

@@ -56,3 +56,21 @@ def test_torch_fx_traces_it() -> None:
     traced = torch.fx.symbolic_trace(PReLU(3).train())
     images = torch.randn(2, 3, 4, 4)
     torch.testing.assert_close(traced(images), nn.PReLU(3)(images))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_under_autocast_it_is_as_fast_and_as_exact_as_bfloat16_allows(dtype: torch.dtype) -> None:
+    """bf16-mixed: weights stay in float32, what comes from a convolution is bfloat16."""
+    torch.manual_seed(0)
+    images, towards = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8).bfloat16()
+    ours, theirs = PReLU(3), nn.PReLU(3)
+    reference = gradients(theirs, images.bfloat16().float(), towards.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        output = ours(entered := images.to(dtype).requires_grad_())
+    assert output.grad_fn.name() == "_InPassesBackward"
+    output.backward(towards)
+    assert (output.dtype, entered.grad.dtype, ours.weight.grad.dtype) == (torch.bfloat16, dtype, torch.float32)
+    torch.testing.assert_close(output.float(), reference[0], rtol=0.01, atol=0.01)
+    torch.testing.assert_close(entered.grad.float(), reference[1], rtol=0.01, atol=0.01)
+    # Each of 256 products is rounded to eight bits.
+    torch.testing.assert_close(ours.weight.grad, reference[2], rtol=0.01, atol=256**0.5 * 2**-8)

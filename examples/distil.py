@@ -25,7 +25,7 @@ teacher, name, steps, out, *manifests = sys.argv[1:]
 prepare_cpu()
 torch.manual_seed(0)
 device, batch = best_device(), 16
-pupil = create_backbone(name).to(device, memory_format=torch.channels_last).train()
+pupil = create_backbone(name).to(device).to(memory_format=torch.channels_last).train()
 read = (row for manifest in manifests for row in read_manifest(Path(manifest)).images)
 rows = [row for row in read if row.split not in ("val", "test")]
 pictures = CropDataset(rows, [0] * len(rows), pupil.info.input_size, training_transform("flip", 0))
@@ -43,7 +43,7 @@ for step in range(int(steps)):
         found = pupil(Normalize(pupil.info).to(device)(images).contiguous(memory_format=torch.channels_last))
     loss = 1 - F.cosine_similarity(found.float(), known[chosen].to(device)).mean()
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     schedule.step()
     print(f"step {step + 1}: mean cosine {1 - loss.item():.3f}", flush=True)

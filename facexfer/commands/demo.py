@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from facexfer.measure.transfers import NetworkFindings
 
 _FARS = (1e-2, 1e-3)
+_RECIPES = ("demo-l2", "demo-afa", "demo-csd")
 _SOURCE, _PLAIN, _AFA, _CSD = "source, untouched", "plain fine-tuning", "AFA", "CSD"
 _EXPECTED = {
     _SOURCE: "Good within VIS, poor within NIR, and it hardly matches NIR probes to a VIS gallery.",
@@ -44,6 +45,7 @@ def demo(
 ) -> None:
     """See it all once without any data: draw faces, adapt a small network, measure, export, write a report."""
     console = Console(highlight=False, soft_wrap=True)
+    _check_settings(settings or [])
     folder = _new_folder(out)
     started = time.monotonic()
     console.print("[bold]What this shows:[/] a face network that was trained in visible light (VIS) is poor in near")
@@ -55,11 +57,11 @@ def demo(
     copy_source(source)
     common = [f"data.manifest={manifest}", f"source.weights={source}", f"seed={seed}", *(settings or [])]
     with _step(console, 2, "Plain fine-tuning on NIR pictures, the usual way: what the others have to beat."):
-        _train("demo-l2", common, folder / "plain")
+        _train(_RECIPES[0], common, folder / "plain")
     with _step(console, 3, "AFA: stage I holds attended positions near the source, stage II attended channels."):
-        _train("demo-afa", common, folder / "afa")
+        _train(_RECIPES[1], common, folder / "afa")
     with _step(console, 4, "CSD: each NIR picture goes where the source puts the VIS picture of the same shot."):
-        _train("demo-csd", common, folder / "csd")
+        _train(_RECIPES[2], common, folder / "csd")
     with _step(console, 5, "Measuring all networks on people that none of them has seen."):
         findings = _measure(folder, source)
         console.print(_as_table(findings))
@@ -76,6 +78,14 @@ def demo(
         _write_page(folder, findings, {"seed": seed, "export": exported, "seconds until the page": round(took)})
     console.print(_files(folder), soft_wrap=True)
     console.print(f"Done in {time.monotonic() - started:.0f} s.")
+
+
+def _check_settings(settings: list[str]) -> None:
+    """Read every recipe, so that a wrong setting is named before anything is drawn."""
+    from facexfer.recipe import read_recipe
+
+    for recipe in _RECIPES:
+        read_recipe(recipe, settings)
 
 
 def _new_folder(out: Path | None) -> Path:

@@ -103,7 +103,7 @@ class Training:
         self._settle(backbone)
         result = self.evaluation.finish(self.step, self.step - self.skipped_steps, backbone, head, self.untouched)
         if result["failure"] is not None:
-            raise DivergedError(f"{result['failure']}; {self.checkpoints.describe_good()}")
+            raise DivergedError(f"{result['failure']}; {self.checkpoints.describe_good(failed_at=self.step)}")
         return result
 
     def _settle(self, backbone: BackboneModule) -> None:

@@ -60,8 +60,14 @@ class Checkpoints:
         """Go on from a state that `save` saved."""
         self._was_wrong, self.good_step = checkpoint["is_wrong"], checkpoint["good_step"]
 
-    def describe_good(self) -> str:
-        """Where the last good state is."""
+    def describe_good(self, failed_at: int | None = None) -> str:
+        """Where the last good state is.
+
+        Args:
+            failed_at: The step of a network that has just been found to be broken.
+        """
+        if self.good_step == failed_at:
+            return "no good checkpoint is left: the last one is of this very network"
         good = f", {self._run.good_file.name}" if self._was_wrong and self.good_step else ""
         return f"the last good checkpoint is of step {self.good_step}{good}"
 

@@ -65,3 +65,10 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
     assert isinstance(result.exception, InputError)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_setting_is_named_before_anything_is_drawn(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo"), "--set", "optimizer.epoch=1"])
+    assert isinstance(refused.exception, InputError)
+    assert "did you mean 'optimizer.epochs'" in str(refused.exception)
+    assert not (tmp_path / "demo").exists()

@@ -48,3 +48,10 @@ def test_a_run_that_recovers_has_one_good_checkpoint_again(run: RunFolder) -> No
         checkpoints.save(step, {}, is_wrong)
         assert not run.good_file.exists()
     assert checkpoints.describe_good() == "the last good checkpoint is of step 6"
+
+
+def test_a_network_that_was_found_broken_is_not_called_good(run: RunFolder) -> None:
+    checkpoints = checkpoints_of(run)
+    checkpoints.save(6, {}, False)
+    assert "is of step 6" in checkpoints.describe_good(failed_at=7)
+    assert checkpoints.describe_good(failed_at=6).startswith("no good checkpoint is left")

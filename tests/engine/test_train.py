@@ -167,6 +167,23 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(
     assert_same_run(tmp_path / "run", finished)
 
 
+@pytest.mark.slow
+def test_in_bfloat16_slow_layers_stay_in_float32_and_a_stopped_run_resumes(
+    make: Callable[..., Any],
+    tmp_path: Path,
+    stop_at: Callable[[int], Any],
+    assert_same_run: Callable[[Path, Path], None],
+) -> None:
+    recipe = make(runtime={"precision": "bf16-mixed"}, optimizer={"iterations": 4}, evaluation={"untouched": False})
+    kinds: set[type] = set()
+    train(recipe, tmp_path / "whole", on_step=lambda step: kinds.update(map(type, step.backbone.modules())))
+    assert "_InFloat32" in {kind.__name__ for kind in kinds}
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", on_step=stop_at(4))
+    train(recipe, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
 def test_adamw_moves_each_weight_by_the_rate_and_resumes(
     make: Callable[..., Any],
     tmp_path: Path,

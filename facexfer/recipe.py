@@ -308,8 +308,8 @@ class EvaluationSection(Section):
 class RuntimeSection(Section):
     """Where and how the run computes; none of it changes what is computed beyond rounding."""
 
-    accelerator: str = "auto"
-    """auto, cpu or cuda."""
+    accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
+    """cuda is NVIDIA's GPUs, mps Apple's (never run), gpu either."""
     devices: int | str = "auto"
     """Processes on this machine, one per GPU."""
     num_nodes: int = Field(default=1, ge=1)

@@ -47,6 +47,10 @@ def make_fabric(settings: RuntimeSection) -> Fabric:
     if devices == "auto" and not torch.cuda.is_available():
         # torchrun says how many processes it has started here.
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    has["gpu"] = any(has.values())
+    if not has.get(settings.accelerator, True):
+        raise InputError(f"runtime.accelerator: expected a GPU for {settings.accelerator}, found none; leave it out")
     if settings.precision == "16-mixed" and not torch.cuda.is_available():
         raise InputError("runtime.precision: expected a GPU for 16-mixed, found none; take bf16-mixed or 32-true")
     if settings.cuda_graphs and not torch.cuda.is_available():

@@ -172,6 +172,19 @@ def test_a_precision_that_is_not_to_be_had_is_an_error(make: Callable[..., Any],
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", ["cuda", "mps", "gpu"])
+def test_a_gpu_that_is_not_there_is_one_line(make: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    if name != "cuda" and torch.backends.mps.is_available():
+        pytest.skip("there is Apple's GPU")
+    recipe = make(runtime={"accelerator": name})
+    with pytest.raises(InputError, match=f"^runtime.accelerator: expected a GPU for {name}, found none; leave it out$"):
+        train(recipe, tmp_path / "run", resume=False)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match=r"runtime.accelerator: Input should be 'auto', .* got 'tpu'"):
+        make(runtime={"accelerator": "tpu"})
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, where steps can be captured")
 def test_cuda_graphs_without_a_gpu_are_refused(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cuda_graphs: expected a GPU, found none; leave it out"):

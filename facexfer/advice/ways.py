@@ -131,7 +131,7 @@ WAYS = (
     Way(
         "CSD, same people", "pictures of the same people in both spectra",
         (_new_pictures, _same_people),
-        {"source": _MEASURED_ANEW, "data": _AS_NIR, "companions": {"match": "identity", "keep": 0.25},
+        {"source": _MEASURED_ANEW, "data": _AS_NIR, "companions": {"match": "identity", **_SHARES},
          "method": {"name": "csd"}, "optimizer": _COSINE},
         6, ("nirsim-csd-people",),
     ),

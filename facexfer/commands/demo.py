@@ -85,7 +85,8 @@ def _check_settings(settings: list[str]) -> None:
     from facexfer.recipe import read_recipe
 
     for recipe in _RECIPES:
-        read_recipe(recipe, settings)
+        # The files are not there yet, and are not looked for.
+        read_recipe(recipe, ["data.manifest=images.csv", "source.weights=source.safetensors", *settings])
 
 
 def _new_folder(out: Path | None) -> Path:

@@ -21,7 +21,7 @@ from facexfer.deploy.doctor import processor_features
 from facexfer.measure.embedder import embed_images
 from facexfer.runtime import best_device, prepare_cpu
 
-teacher, name, steps, out, *manifests = sys.argv[1:]
+teacher, name, steps, out, *manifests = sys.argv[1:] if len(sys.argv) > 5 else sys.exit(__doc__)
 prepare_cpu()
 torch.manual_seed(0)
 device, batch = best_device(), 16

@@ -32,7 +32,7 @@ def angle(alpha: float = 1.0) -> tuple[facexfer.Stage, ...]:
     return (facexfer.Stage("angle", (facexfer.WeightedTerm("angle", alpha, AngleToSource),)),)
 
 
-weights, manifest, out = sys.argv[1:]
+weights, manifest, out = sys.argv[1:] if len(sys.argv) == 4 else sys.exit(__doc__)
 result = facexfer.train(
     {
         "source": {"backbone": "mobilefacenet_slim", "weights": weights},

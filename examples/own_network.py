@@ -14,7 +14,7 @@ network = nn.Sequential(
     nn.Flatten(),
     nn.Linear(256, 64),
 )
-weights, crops, out = sys.argv[1:]
+weights, crops, out = sys.argv[1:] if len(sys.argv) == 4 else sys.exit(__doc__)
 # Pixels 0..255 enter as (pixel - mean) * scale: nobody but you knows how the network was trained.
 backbone = facexfer.create_backbone(network, weights=weights, mean=127.5, scale=1 / 127.5)
 found = facexfer.evaluate(backbone, crops, fars=[1e-1, 1e-2])

@@ -7,7 +7,7 @@ import sys
 
 import facexfer
 
-model, photos, *detector = sys.argv[1:]
+model, photos, *detector = sys.argv[1:] if len(sys.argv) in (3, 4) else sys.exit(__doc__)
 faces = facexfer.embed(model, photos, detector=detector[0] if detector else None)
 for point in facexfer.all_pairs(faces.embeddings, faces.labels, [1e-1, 1e-2, 1e-3]):
     if point.tar is None or point.tar_ci95 is None:

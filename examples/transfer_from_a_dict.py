@@ -4,7 +4,7 @@ import sys
 
 import facexfer
 
-weights, manifest, out = sys.argv[1:]
+weights, manifest, out = sys.argv[1:] if len(sys.argv) == 4 else sys.exit(__doc__)
 recipe = {
     "source": {"backbone": "mobilefacenet_slim", "weights": weights},
     "data": {"manifest": manifest, "modality": "nir"},

@@ -1,6 +1,7 @@
 """The files of examples/ run as a reader runs them, on pictures made here."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,13 @@ def test_every_example_is_run_here_and_read_in_a_minute() -> None:
         assert content.count("\n") <= 50
     code = files["tar_of_a_folder.py"].split('"""', 2)[2]
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.parametrize("name", ["distil", "own_network", "tar_of_a_folder", "transfer_from_a_dict"])
+def test_an_example_without_its_arguments_says_how_it_is_called(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit, match=f"``python {name}.py [A-Z]"):
+        runpy.run_path(str(EXAMPLES / f"{name}.py"))
 
 
 def test_simulation_strength() -> None:

@@ -12,6 +12,9 @@ BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 
 def main() -> None:
     names = sorted(path.stem.replace("_", "-") for path in BENCHMARKS.glob("*.py"))
+    if sys.argv[1:2] in (["--help"], ["-h"]):
+        sys.stdout.write(f"{__doc__.splitlines()[0]}\n\nEach has a --help of its own: {', '.join(names)}\n")
+        sys.exit(0)
     if len(sys.argv) < 2 or sys.argv[1] not in names:
         came = sys.argv[1] if len(sys.argv) > 1 else "nothing"
         sys.stderr.write(f"error: expected a benchmark, got {came}; benchmarks: {', '.join(names)}\n")

@@ -4,6 +4,7 @@ Nothing is measured here and nothing is rounded: rows are copied from the docume
 ``tests/tools/test_measured_table.py`` compares the two.
 """
 
+import argparse
 import csv
 import io
 import re
@@ -121,4 +122,5 @@ def _checked(cell: str, table: Table) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     OUT.write_text(as_csv(measured_rows()), encoding="utf-8")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from facexfer.errors import InputError
+
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="A folder that holds run folders, at any depth.")],
@@ -14,6 +16,9 @@ def runs(
 
     listed = list_runs(folder)
     for run in listed:
+        if run.unreadable is not None:
+            typer.echo(f"{run.name}: cannot be read: {run.unreadable}")
+            continue
         typer.echo(f"{run.name}: {'finished' if run.finished else 'not finished'}, {run.steps} steps")
         if run.failure is not None:
             typer.echo(f"    failed: {run.failure}")
@@ -23,6 +28,11 @@ def runs(
             typer.echo(f"    {pairs:<14} {values}")
     count = f"{len(listed)} run{'s' * (len(listed) != 1)}"
     typer.echo(f"{count}; the settings are those in which their recipes differ; rates in %.")
+    if damaged := [run.name for run in listed if run.unreadable is not None]:
+        raise InputError(
+            f"{folder}: expected runs that can be read, {len(damaged)} of {len(listed)} cannot: {', '.join(damaged)}; "
+            "mend or remove them"
+        )
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from facexfer.comparison.folds import PooledPairs, fold_settings, pool_folds
 from facexfer.comparison.grid import Cell, Grid, alpha_settings, cells_of, check_figures, check_methods, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.files.lock import hold_folder
-from facexfer.recipe import Recipe
+from facexfer.recipe import Recipe, differences, read_recipe
 from facexfer.runs.folder import RunFolder
 
 
@@ -65,14 +65,34 @@ def run_cells(
     """
     check_methods(grid)
     check_figures(grid)
-    for cell, seed in itertools.product(cells_of(grid), grid.seeds):
-        # Of a searched cell alpha is not known yet.
-        if not grid.methods[cell.method].alpha:
-            for folder, recipe in _runs_of(grid, out, cell, seed, None):
-                if (run := RunFolder(folder)).recipe_file.exists():
-                    run.check_resumable(recipe)
+    for cell in cells_of(grid):
+        for _, folder, recipe in _trials_of(grid, out, cell):
+            _check_begun(folder, [recipe])
+        # Of a searched cell alpha is not known yet: it is one of these.
+        alphas = grid.methods[cell.method].alphas if grid.methods[cell.method].alpha else (None,)
+        for seed in grid.seeds:
+            runs = [list(_runs_of(grid, out, cell, seed, alpha)) for alpha in alphas]
+            for one_run in zip(*runs, strict=True):
+                _check_begun(one_run[0][0], [recipe for _, recipe in one_run])
     with RunPool(jobs, say) as pool:
         return _Comparison(grid, out, pool).run(show)
+
+
+def _check_begun(folder: Path, recipes: Sequence[Recipe]) -> None:
+    """Check that a run, if it has been started, is of one of these recipes; the error is about the nearest of them."""
+    run = RunFolder(folder)
+    if run.recipe_file.exists():
+        begun = read_recipe(run.recipe_file)
+        run.check_resumable(min(recipes, key=lambda recipe: len(differences(begun, recipe))))
+
+
+def _trials_of(grid: Grid, out: Path, cell: Cell) -> Iterator[tuple[float, Path, Recipe]]:
+    """The runs that search a cell's alpha, if it is searched: alpha, folder and recipe."""
+    if grid.search is None or not grid.methods[cell.method].alpha:
+        return
+    for alpha in grid.methods[cell.method].alphas:
+        settings = (f"seed={grid.search.seed}", *alpha_settings(grid, cell, alpha), *grid.search.settings)
+        yield alpha, out / "search" / cell.key / f"alpha{alpha:g}", recipe_of(grid, cell, settings)
 
 
 def _runs_of(grid: Grid, out: Path, cell: Cell, seed: int, alpha: float | None) -> Iterator[tuple[Path, Recipe]]:
@@ -132,12 +152,7 @@ class _Comparison:
         future.add_done_callback(lambda done: self._ended.put(lambda: end(done.result())))
 
     def _start_search(self, cell: Cell) -> None:
-        assert self._grid.search is not None
-        for alpha in self._grid.methods[cell.method].alphas:
-            chosen = alpha_settings(self._grid, cell, alpha)
-            settings = (f"seed={self._grid.search.seed}", *chosen, *self._grid.search.settings)
-            folder = self._out / "search" / cell.key / f"alpha{alpha:g}"
-            recipe = recipe_of(self._grid, cell, settings)
+        for alpha, folder, recipe in _trials_of(self._grid, self._out, cell):
             self._start(f"search {cell.key} alpha {alpha:g}", recipe, folder, partial(self._end_trial, cell, alpha))
 
     def _start_run(self, cell: Cell, seed: int, alpha: float | None) -> None:

@@ -12,7 +12,7 @@ from facexfer.engine.companion_targets import CompanionTargets
 from facexfer.engine.companions import ShownCompanions
 from facexfer.engine.setup import Setup
 from facexfer.engine.source_batches import SourceBatches
-from facexfer.runtime import memory_format
+from facexfer.runtime import memory_format, weights_dtype
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Inputs:
     def __init__(self, setup: Setup) -> None:
         recipe, fabric = setup.recipe, setup.fabric
         self._device = fabric.device
-        self._format = memory_format(recipe.runtime)
+        self._format, self._dtype = memory_format(recipe.runtime), weights_dtype(recipe.runtime)
         self._normalize = Normalize(setup.source.info).to(fabric.device)
         self._batches = setup.batches
         spectra = setup.task.spectra
@@ -113,4 +113,4 @@ class Inputs:
     def of(self, images: Tensor) -> Tensor:
         """Make the network's input (N, 3, H, W) of uint8 RGB images."""
         normalised: Tensor = self._normalize(images.to(self._device, non_blocking=True))
-        return normalised.contiguous(memory_format=self._format)
+        return normalised.to(self._dtype).contiguous(memory_format=self._format)

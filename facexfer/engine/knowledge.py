@@ -187,7 +187,8 @@ def channel_rises(source: BackboneModule, task: Task, recipe: Recipe, layers: tu
     batches = [(_input_of(source, images, rows), labels[rows]) for rows in chosen]
 
     def loss(embeddings: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(head(embeddings, labels).float(), labels, reduction="none")
+        # The head was trained in float32, whatever the source computes in.
+        return F.cross_entropy(head(embeddings.float(), labels), labels, reduction="none")
 
     return loss_rises(source, loss, layers, batches)
 

@@ -85,7 +85,11 @@ class RunFolder:
     @property
     def failure(self) -> str | None:
         """What `failure_file` says, if it is there."""
-        return self.failure_file.read_text(encoding="utf-8").strip() if self.failure_file.is_file() else None
+        return (
+            self.failure_file.read_text(encoding="utf-8", errors="replace").strip()
+            if self.failure_file.is_file()
+            else None
+        )
 
     @property
     def best_file(self) -> Path:
@@ -238,19 +242,23 @@ class RunFolder:
         """Read the metrics; half a last line, of a run that is being written or was killed, is left out.
 
         Raises:
-            InputError: If a whole line is no JSON.
+            InputError: If a whole line is no record of a step.
         """
         if not self.metrics_file.exists():
             return []
-        lines = self.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         records: list[dict[str, Any]] = []
         for number, line in enumerate((line for line in lines if line.endswith("\n")), start=1):
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError as error:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                record = None
+            if not isinstance(record, dict) or not isinstance(record.get("step"), int):
                 raise InputError(
-                    f"{self.metrics_file}, line {number}: expected JSON, got '{line[:60].strip()}'; is it a run?"
-                ) from error
+                    f"{self.metrics_file}, line {number}: expected a record with a step, as JSON, got "
+                    f"'{line[:60].strip()}'; is it a run?"
+                )
+            records.append(record)
         return records
 
     def save_model(self, backbone: BackboneModule, recipe: Recipe) -> None:
@@ -282,7 +290,9 @@ class RunFolder:
         """
         try:
             result: dict[str, Any] = json.loads(self.result_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            if not isinstance(result["figures"], dict):
+                raise TypeError(f"figures that are {result['figures']!r}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{self.result_file}: expected the result of a finished run, got: {error}; finish it with --resume"
             ) from error

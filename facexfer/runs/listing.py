@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe, differences, read_recipe
 from facexfer.runs.folder import RunFolder
+
+_Progress: TypeAlias = tuple[bool, int, str | None, dict[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class ListedRun:
         steps: Optimizer steps that its metrics tell of.
         failure: Why it failed, if it did.
         figures: The finished run's metrics by name as fractions, or those of its last evaluation.
+        unreadable: Why nothing is known of it, if one of its files cannot be read.
     """
 
     name: str
@@ -27,6 +31,7 @@ class ListedRun:
     steps: int
     failure: str | None
     figures: dict[str, float | None]
+    unreadable: str | None = None
 
 
 def list_runs(folder: Path) -> list[ListedRun]:
@@ -39,17 +44,30 @@ def list_runs(folder: Path) -> list[ListedRun]:
         The runs by name. What says where to compute and what to measure (``runtime``, ``evaluation``) is no setting.
 
     Raises:
-        InputError: If there is no run, or a run's recipe or metrics cannot be read.
+        InputError: If there is no run.
     """
     files = sorted(folder.rglob("recipe.toml"))
     if not files:
         raise InputError(f"{folder}: expected a folder with runs (recipe.toml in each), found none; check the path")
-    recipes = {file.parent: read_recipe(file) for file in files}
-    keys = _varied(list(recipes.values()))
-    return [
-        ListedRun(run.relative_to(folder).as_posix(), _pick(recipe, keys), *_progress(RunFolder(run)))
-        for run, recipe in recipes.items()
-    ]
+    read = {file.parent: _read(RunFolder(file.parent)) for file in files}
+    keys = _varied([found[0] for found in read.values() if not isinstance(found, InputError)])
+    listed = []
+    for run, found in read.items():
+        name = run.relative_to(folder).as_posix()
+        if isinstance(found, InputError):
+            listed.append(ListedRun(name, {}, False, 0, None, {}, unreadable=str(found)))
+        else:
+            recipe, progress = found
+            listed.append(ListedRun(name, _pick(recipe, keys), *progress))
+    return listed
+
+
+def _read(run: RunFolder) -> tuple[Recipe, _Progress] | InputError:
+    """What a run says of itself; one damaged run does not hide the others."""
+    try:
+        return read_recipe(run.recipe_file), _progress(run)
+    except InputError as error:
+        return error
 
 
 def _varied(recipes: list[Recipe]) -> list[str]:
@@ -67,7 +85,7 @@ def _pick(recipe: Recipe, keys: list[str]) -> dict[str, object]:
     return values
 
 
-def _progress(run: RunFolder) -> tuple[bool, int, str | None, dict[str, float | None]]:
+def _progress(run: RunFolder) -> _Progress:
     steps = 0
     figures: dict[str, float | None] = {}
     for record in run.metrics():

@@ -149,11 +149,12 @@ class ImageEvaluator:
 
     def _scores(self, backbone: nn.Module, head: nn.Module) -> np.ndarray:
         embeddings: Tensor = embed_dataset(backbone, self._dataset)
-        device = next(head.parameters()).device
+        weights = next(head.parameters())
+        labels = torch.from_numpy(self._labels).to(weights.device)
         was_training = head.training
         head.eval()
         with torch.no_grad():
-            scores = head(embeddings.to(device), torch.from_numpy(self._labels).to(device)).float().cpu().numpy()
+            scores = head(embeddings.to(weights), labels).float().cpu().numpy()
         head.train(was_training)
         return np.asarray(scores)
 

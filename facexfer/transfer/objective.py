@@ -245,9 +245,12 @@ def make_terms(stage: Stage, setting: StageSetting) -> dict[str, Term]:
         The terms in the stage's order.
 
     Raises:
-        ValueError: If two terms share a name.
+        InputError: If two terms share a name, or one has that of the classification loss.
     """
     terms = {term.name: term.make(setting) for term in stage.terms}
     if len(terms) != len(stage.terms) or CLASSIFICATION in terms:
-        raise ValueError(f"expected distinct term names, got {[term.name for term in stage.terms]}; rename one")
+        raise InputError(
+            f"stage {stage.name}: expected distinct names of terms, none of them {CLASSIFICATION}, got "
+            f"{', '.join(term.name for term in stage.terms)}; rename one"
+        )
     return terms

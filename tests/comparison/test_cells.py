@@ -10,6 +10,7 @@ from small_grid import write_small_grid
 from facexfer.comparison.cells import run_cells
 from facexfer.comparison.grid import read_grid
 from facexfer.comparison.table import write_tables
+from facexfer.errors import InputError
 
 GRID = """
 title = "Small"
@@ -48,3 +49,15 @@ def test_trials_run_at_once_with_their_own_alphas_and_a_failed_cell_stops_nothin
     again = run_cells(grid, out, 2, said.append)
     assert again[0] == trained
     assert os.stat(trained.folder / "result.json").st_mtime_ns == written
+    # Another recipe is refused before anything runs, in the search and after it.
+    file, text = tmp_path / "grid.toml", (tmp_path / "grid.toml").read_text()
+    file.write_text(text.replace("search_identities=2", "search_identities=3"))
+    with pytest.raises(
+        InputError, match=r"search/DFA/alpha0.001: expected the recipe of the run to resume, data.search"
+    ):
+        run_cells(read_grid(file), out, 2, said.append)
+    for trial in out.glob("search/DFA/*"):
+        trial.rename(tmp_path / trial.name)
+    file.write_text(text.replace("method.name=dfa", "method.name=l2_sp"))
+    with pytest.raises(InputError, match=r"runs/DFA/seed0: expected the recipe of the run to resume, method.name was"):
+        run_cells(read_grid(file), out, 2, said.append)

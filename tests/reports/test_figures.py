@@ -64,6 +64,14 @@ def test_a_run_that_reads_no_label_has_its_total_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_test_images_are_measured_in_double_precision_as_well(root: Path, tmp_path: Path) -> None:
+    runtime = {"accelerator": "cpu", "precision": "64-true"}
+    sections = {"optimizer": {"iterations": 1, "batch_size": 4}, "method": {"name": "delta"}, "runtime": runtime}
+    folder = run(root, tmp_path / "run", **sections)
+    assert [step for step, _ in read_curves(folder)[1]["total"]] == [1]
+
+
+@pytest.mark.slow
 def test_curves_are_of_training_and_testing_and_the_total_has_the_terms(runs) -> None:
     training, testing = read_curves(runs["AFA"])
     assert [step for step, _ in training["total"]] == [step for step, _ in testing["total"]] == [1, 2]

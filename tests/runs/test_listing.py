@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from facexfer.commands.runs import runs
 from facexfer.errors import InputError
 from facexfer.recipe import parse_recipe
 from facexfer.runs.folder import RunFolder
@@ -56,5 +57,31 @@ def test_a_folder_without_runs_and_a_foreign_line_are_errors_and_half_a_line_is_
     assert list_runs(tmp_path)[0].steps == 2
     with run.metrics_file.open("a") as file:
         file.write("\n")
-    with pytest.raises(InputError, match="line 3: expected JSON"):
-        list_runs(tmp_path)
+    (unreadable,) = list_runs(tmp_path)
+    assert "line 3: expected a record with a step, as JSON" in (unreadable.unreadable or "")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("recipe.toml", "task = ", "recipe.toml"),
+        ("metrics.jsonl", "[]\n", "line 1: expected a record with a step"),
+        ("metrics.jsonl", "{}\n", "line 1: expected a record with a step"),
+        ("result.json", "{}", "expected the result of a finished run"),
+        ("result.json", '{"figures": 1}', "expected the result of a finished run"),
+    ],
+)
+def test_a_damaged_run_does_not_hide_the_others(
+    file: str, text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "a", "l2")
+    write_run(tmp_path / "b", "afa")
+    (tmp_path / "b" / file).write_text(text)
+    whole, damaged = list_runs(tmp_path)
+    assert (whole.name, whole.settings, whole.unreadable) == ("a", {}, None)
+    assert said in (damaged.unreadable or "")
+    with pytest.raises(InputError, match="expected runs that can be read, 1 of 2 cannot: b; "):
+        runs(tmp_path)
+    shown = capsys.readouterr().out
+    assert shown.startswith("a: not finished, 2 steps\n")
+    assert "\nb: cannot be read: " in shown

@@ -230,3 +230,13 @@ def test_a_term_that_gives_no_single_number_is_named(loss: object, came: str) ->
     images, labels = torch.randn(2, 3, 112, 112), torch.tensor([0, 1])
     with pytest.raises(InputError, match=f"term mine: expected one number as a tensor, got {came}; take its mean"):
         module(images, labels)
+
+
+def test_two_terms_of_one_name_or_one_that_is_taken_are_refused() -> None:
+    def stage(*names: str) -> Stage:
+        return Stage("own", tuple(WeightedTerm(name, 1.0, lambda _: nn.Identity()) for name in names))  # type: ignore[arg-type,return-value]
+
+    setting = StageSetting(SHAPES, 8, 5, backbone(), backbone())
+    for names in (("pull", "pull"), ("classification",)):
+        with pytest.raises(InputError, match=f"stage own: expected distinct names .* got {', '.join(names)}; rename"):
+            make_terms(stage(*names), setting)

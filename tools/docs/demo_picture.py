@@ -1,7 +1,7 @@
 """Draw ``docs/demo.png`` from a demo's folder: ``python tools/docs/demo_picture.py runs/demo docs/demo.png``."""
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,4 +67,8 @@ def _point(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description="Draw docs/demo.png from a demo's folder.")
+    parser.add_argument("demo", type=Path, help="What facexfer demo has written.")
+    parser.add_argument("out", type=Path, help="The PNG.")
+    arguments = parser.parse_args()
+    draw(arguments.demo, arguments.out)

@@ -18,7 +18,7 @@ from facexfer.engine.companions import companion_rows, lie_over_images, reads_co
 from facexfer.engine.setup import Setup
 from facexfer.errors import InputError
 from facexfer.networks.embedding import embed_dataset
-from facexfer.networks.fingerprint import weights_digest
+from facexfer.networks.fingerprint import network_digest
 from facexfer.runs.state import load_state, save_state
 from facexfer.transfer.taps import FeatureTap, map_shapes
 
@@ -113,7 +113,7 @@ class _See:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self.pictures, self._rows = companion_rows(setup.task)
-        self._network = weights_digest(setup.source)
+        self._network = network_digest(setup.source)
         self._layer: str | None = None
         self._shape: tuple[int, ...] = ()
         if reads_companion_maps(setup.stages):

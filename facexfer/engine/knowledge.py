@@ -15,7 +15,7 @@ from facexfer.engine.schedule import epoch_batches
 from facexfer.errors import InputError
 from facexfer.heads import HEADS, Head, class_means
 from facexfer.networks.embedding import embed_dataset
-from facexfer.networks.fingerprint import weights_digest
+from facexfer.networks.fingerprint import network_digest
 from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runs.state import load_state, save_state
@@ -157,7 +157,7 @@ class SourceKnowledge:
     def _fingerprint(self, layers: tuple[str, ...]) -> str:
         settings = self._recipe.optimizer
         how = (self._recipe.seed, self._recipe.head, settings.learning_rate, settings.momentum, settings.batch_size)
-        what = (layers, sorted(self._task.fingerprints.items()), how, weights_digest(self._source))
+        what = (layers, sorted(self._task.fingerprints.items()), how, network_digest(self._source))
         return hashlib.sha256(repr(what).encode()).hexdigest()
 
 

@@ -13,6 +13,7 @@ from facexfer.data.companions import Pictures, own_companions
 from facexfer.data.datasets import DATASETS
 from facexfer.data.image_dataset import ImageDataset, image_store
 from facexfer.data.image_set import ImageSet, LabelledImage
+from facexfer.data.images import READER
 from facexfer.errors import InputError
 from facexfer.eval.classification import CLASSIFICATION_METRICS, per_class_accuracy
 from facexfer.files.digest import join_digests, picture_digests
@@ -57,7 +58,7 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
                 'expected companions.match = "simulated" in an image recipe, where each image accompanies itself, got '
                 f'"{recipe.companions.match}"; people and shots are known of faces only'
             )
-        companions = own_companions(Pictures(plain, join_digests(digests)))
+        companions = own_companions(Pictures(plain, join_digests([READER, *digests])))
     return Task(
         classes=images.classes,
         training_set=ImageDataset(images.train, size, recipe.data.augmentation, recipe.seed, store),

@@ -49,7 +49,7 @@ def read_source(weights: str | Path, backbone: str | None = None) -> Source:
     if (folder / CONTRACT).is_file():
         weights = folder / MODEL
     elif RunFolder(folder).recipe_file.is_file():
-        weights = RunFolder(folder).model_file
+        weights = RunFolder(folder).trained_file()
     name = backbone or identify(find_weights(str(weights))).network
     if name is None:
         raise InputError(f"{weights}: expected weights that tell their network, got others; give --backbone NAME")

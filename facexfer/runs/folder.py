@@ -106,6 +106,18 @@ class RunFolder:
         """The trained backbone."""
         return self.path / "model.safetensors"
 
+    def trained_file(self) -> Path:
+        """The trained backbone, which must be there.
+
+        Raises:
+            InputError: If the folder holds no finished run.
+        """
+        if not self.model_file.is_file():
+            raise InputError(
+                f"{self.path}: expected a finished run with {self.model_file.name}, found none; finish it with --resume"
+            )
+        return self.model_file
+
     @property
     def result_file(self) -> Path:
         """The metrics of the finished run; its presence says that the run is finished."""
@@ -319,10 +331,7 @@ def load_backbone(run: Path) -> BackboneModule:
     Raises:
         InputError: If the folder holds no finished run or the file is damaged.
     """
-    file = RunFolder(run).model_file
-    if not file.is_file():
-        raise InputError(f"{run}: expected a finished run with {file.name}, found none; finish it with --resume")
-    return load_backbone_file(file)
+    return load_backbone_file(RunFolder(run).trained_file())
 
 
 def load_backbone_file(file: Path) -> BackboneModule:

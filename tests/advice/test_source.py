@@ -27,6 +27,9 @@ def test_weights_that_do_not(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3, 3)}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="expected weights that tell their network, got others; give --backbone NAME"):
         read_source(tmp_path / "other.pt")
+    (tmp_path / "recipe.toml").touch()
+    with pytest.raises(InputError, match="expected a finished run with model.safetensors, found none; finish it with"):
+        read_source(tmp_path)
 
 
 @pytest.mark.slow

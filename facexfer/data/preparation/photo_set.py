@@ -20,7 +20,7 @@ from facexfer.data.protocols import Listed, draw_splits
 from facexfer.errors import InputError
 
 _CHOOSE, _MIN_SCORE = "largest-central", 0.6
-_MIN_EYE_DISTANCE, _MIN_SHARPNESS = 8.0, 0.01
+_MIN_EYE_DISTANCE, _MIN_SHARPNESS = CropOptions.min_eye_distance, CropOptions.min_sharpness
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from facexfer.commands.export import export
 from facexfer.commands.figures import figures
 from facexfer.commands.inspect import inspect
 from facexfer.commands.match import match
+from facexfer.commands.merge import merge
 from facexfer.commands.monitor import monitor
 from facexfer.commands.plan import plan
 from facexfer.commands.prepare import prepare
@@ -39,6 +40,7 @@ _PANELS: dict[str, dict[Callable[..., None], str | None]] = {
         "--protocol identity-disjoint --out nir",
         simulate_nir: "simulate-nir vis --strength mild --out both",
         split: "split nir/images.csv --protocol identity-disjoint --draws 5 --out draws",
+        merge: "merge nir/images.csv vis/images.csv --out both.csv",
         advise: "advise nir/images.csv --visible-manifest vis/images.csv --source buffalo_sc --out recipe.toml",
     },
     "Train": {

@@ -33,7 +33,7 @@ def findings_to_text(findings: Findings) -> str:
 
 def _table(findings: Findings) -> list[str]:
     points = findings.points
-    interval = "(by pair)" if points[0].identities is None else "(by identity)"
+    interval = "(by identity)" if findings.identities is not None else "(by pair)"
     table = Table(box=None, pad_edge=False)
     for name in (
         "FAR",

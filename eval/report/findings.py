@@ -122,6 +122,11 @@ class Findings:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def identities(self) -> int | None:
+        """How many identities have genuine pairs; None where identities are not known, or no target is supported."""
+        return next((point.identities for point in self.points if point.identities is not None), None)
+
+    @property
     def measured(self) -> Measured:
         """What the metrics are computed from."""
         return Measured(self.curve, self.points, self.standard)

@@ -56,7 +56,7 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
     first = findings.points[0]
     lead = (
         f"{first.genuine_pairs:,} genuine and {first.impostor_pairs:,} impostor pairs"
-        + (f" of {first.identities:,} identities with genuine pairs" if first.identities else "")
+        + (f" of {findings.identities:,} identities with genuine pairs" if findings.identities else "")
         + f"; {'distances' if findings.distances else 'cosine similarities'}."
     )
     points: list[Part] = [_points(findings.points, findings.distances), _summary(findings)]
@@ -86,8 +86,9 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
 
 
 def _plots(findings: Findings) -> Plots:
+    of = "Wilson" if findings.identities is None else "by identity"
     drawn = [
-        (draw_roc(findings.curve, findings.band), "ROC; the band is the 95 % CI of TAR (by identity)"),
+        (draw_roc(findings.curve, findings.band), f"ROC; the band is the 95 % CI of TAR ({of})"),
         (draw_det(findings.curve, findings.band), "DET on normal-deviate axes, with the same band"),
         (
             draw_histogram(findings.curve, findings.points, findings.distances),
@@ -108,8 +109,8 @@ def _points(points: Sequence[OperatingPoint], distances: bool) -> Table:
         ]
         for point in points
     ]  # fmt: skip
-    known = points[0].identities is not None
-    of = "(by identity)" if known else "(by pair)"
+    # A target that is not supported says nothing of identities.
+    of = "(by identity)" if any(point.identities is not None for point in points) else "(by pair)"
     head = [
         "FAR",
         "TAR",

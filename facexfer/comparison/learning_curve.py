@@ -22,7 +22,7 @@ from facexfer.comparison.grid import (
 from facexfer.errors import InputError
 from facexfer.files.packaged import read_toml
 from facexfer.recipe import Section
-from facexfer.tasks.face_images import training_size
+from facexfer.tasks.face_images import images_of_each, training_size
 from facexfer.validation import first_problem
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -104,18 +104,20 @@ def comparison_of(curve: CurveGrid) -> Grid:
         title=curve.title, recipe=curve.recipe, figures=(curve.figure,), seeds=curve.seeds, methods=curve.methods,
         datasets={"": DatasetChoice(settings=curve.settings)}, generated=curve.generated,
     )  # fmt: skip
-    sizes = set()
+    sizes, of_each = set(), 0.0
     for cell in cells_of(whole):
         recipe = recipe_of(whole, cell)
         if recipe.task != "face":
             raise InputError(f"expected face recipes for a learning curve, got task {recipe.task} for '{cell.method}'")
         sizes.add(training_size(recipe.data))
+        of_each = images_of_each(recipe.data)
     if len(sizes) > 1:
         raise InputError(
             f"expected methods that train on the same images, got (people, images of each): {sorted(sizes)}; give them "
             "one manifest and modality"
         )
-    parts = _parts(curve, *sizes.pop())
+    ((people, _),) = sizes
+    parts = _parts(curve, people, of_each)
     return whole.model_copy(
         update={
             "datasets": {name: DatasetChoice(settings=(*curve.settings, *settings)) for name, settings in parts.items()}

@@ -18,10 +18,16 @@ import torch
 
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_bytes, write_text
-from facexfer.recipe import DataSection, Recipe, dump_recipe
+from facexfer.recipe import Recipe, dump_recipe
 from facexfer.runs.folder import RunFolder
-from facexfer.tasks.face import picture_fingerprints
+from facexfer.tasks.fingerprints import run_fingerprints
 from facexfer.tasks.keys import idle_keys
+
+# The sections of a recipe that name files, and what is no recipe without; not what a search changes.
+_OF_FILES: dict[str, Any] = {
+    **dict.fromkeys(("task", "source", "data", "source_data", "companions", "pool", "optimizer"), True),
+    "method": {"name"},
+}
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class RunPool:
         if run.finished:
             try:
                 run.check_resumable(recipe)
-                run.check_data(pictures_of(recipe.task, recipe.data.model_dump_json()))
+                run.check_data(_files_of(recipe.model_dump_json(include=_OF_FILES)))
             except InputError as error:
                 return Finished(None, str(error))
             if run.failure is not None:
@@ -148,20 +154,19 @@ class RunPool:
 
 
 @functools.cache
-def pictures_of(task: str, data: str) -> dict[str, str]:
-    """Fingerprint the pictures that a recipe names, once in a process however many runs share them.
+def _files_of(recipe: str) -> dict[str, str]:
+    """Fingerprint what a recipe reads, once in a process however many runs share it.
 
     Args:
-        task: The recipe's.
-        data: Its data section, as JSON.
+        recipe: The sections that decide it, as JSON.
 
     Returns:
-        Fingerprints by part, as in a run's ``data.json``; empty for images of classes.
+        Fingerprints by part, as in a run's ``data.json``.
 
     Raises:
-        InputError: If a picture cannot be read.
+        InputError: If something cannot be read.
     """
-    return picture_fingerprints(DataSection.model_validate_json(data)) if task == "face" else {}
+    return run_fingerprints(Recipe.model_validate_json(recipe))
 
 
 def run_environment(slot: int, jobs: int) -> dict[str, str]:

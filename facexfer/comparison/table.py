@@ -1,5 +1,6 @@
 """The outcome of a comparison: mean and deviation over seeds next to the paper's, as Markdown, CSV and a plot."""
 
+import contextlib
 import csv
 import io
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def paired_test(first: dict[int, float], second: dict[int, float]) -> tuple[floa
     """
     seeds = sorted(first.keys() & second.keys())
     differences = np.array([first[seed] - second[seed] for seed in seeds])
-    if len(seeds) < 2 or np.ptp(differences) == 0:
+    if len(seeds) < 2 or np.ptp(differences) < _LEVEL:
         return float(differences.mean()) if seeds else float("nan"), float("nan"), len(seeds)
     return float(differences.mean()), float(stats.ttest_1samp(differences, 0).pvalue), len(seeds)
 
@@ -184,9 +185,9 @@ def draw_table(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
         if summary.mean is not None:
             spread = 100 * summary.deviation if summary.deviation is not None else None
             axes.errorbar(100 * summary.mean, row, xerr=spread, fmt="o", color="C0", capsize=3)
-        number = summary.paper.split("±")[0].strip()
-        if number:
-            axes.plot(float(number), row, "x", color="C1")
+        # What is no number, such as "-", is shown in the table alone.
+        with contextlib.suppress(ValueError):
+            axes.plot(float(summary.paper.split("±")[0].strip().removesuffix("%")), row, "x", color="C1")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     shown = " or ".join(dict.fromkeys(map(grid.deciding_figure, grid.datasets)))

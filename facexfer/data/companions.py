@@ -65,8 +65,17 @@ def find_companions(
         The candidates that accompany anything, in their order, and for every training image their places in that.
     """
 
+    # Where one name is given to shots of several people, a person's own are meant.
+    people: dict[str, set[str]] = defaultdict(set)
+    for image in (*training.images, *candidates.images):
+        if image.capture is not None:
+            people[f"{image.modality}\0{image.capture}"].add(image.identity)
+    shared = {name.partition("\0")[2] for name, identities in people.items() if len(identities) > 1}
+
     def key(image: FaceImage) -> str | None:
-        return image.capture if by_capture else image.identity
+        if not by_capture:
+            return image.identity
+        return f"{image.identity}\0{image.capture}" if image.capture in shared else image.capture
 
     wanted = {key(image) for image in training.images} - {None}
     own = {image.path for image in training.images} if by_capture else set()

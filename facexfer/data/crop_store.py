@@ -1,6 +1,7 @@
 """Decoded crops as bytes: in memory, or in a memory-mapped file that all processes share."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -99,6 +100,7 @@ class CropStore:
             try:
                 with replacing(path) as temporary:
                     crops = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+                    _take_space(temporary)
                     self._fill(crops)
                     crops.flush()
             except OSError as error:
@@ -133,3 +135,10 @@ class CropStore:
             if (bits := self.depths.usual(image)) is not None:
                 digest.update(f"{bits} bits\n".encode())
         return digest.hexdigest()
+
+
+def _take_space(file: Path) -> None:
+    """Have a file's space taken at once: on a full disk, writing into a mapped file with holes kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)

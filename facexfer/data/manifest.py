@@ -160,7 +160,8 @@ def read_manifest(path: Path) -> Manifest:
             and field.
 
     Warns:
-        DataWarning: If two values of a column differ in capitals or in the width of letters alone.
+        DataWarning: If two values of a column differ in capitals or in the width of letters alone, or a `capture` is of
+            several people in one modality.
     """
     path = Path(path)
     is_parquet = path.suffix == ".parquet"
@@ -169,6 +170,7 @@ def read_manifest(path: Path) -> Manifest:
     if not images:
         raise InputError(f"{path}: expected at least one image, got an empty manifest; add rows")
     _warn_of_likeness(path, images)
+    _warn_of_shared_captures(path, images)
     return Manifest(path, images)
 
 
@@ -265,6 +267,22 @@ def _warn_of_likeness(path: Path, images: Iterable[FaceImage]) -> None:
                     stacklevel=3,
                 )
                 break
+
+
+def _warn_of_shared_captures(path: Path, images: Iterable[FaceImage]) -> None:
+    people: dict[tuple[str, str], set[str]] = {}
+    for image in images:
+        if image.capture is not None:
+            people.setdefault((image.modality, image.capture), set()).add(image.identity)
+    shared = [(capture, len(identities)) for (_, capture), identities in people.items() if len(identities) > 1]
+    if shared:
+        warnings.warn(
+            f"{path}, column capture: '{shared[0][0]}' is of {shared[0][1]} people, and {len(shared) - 1} more are; "
+            "pictures of one capture are never compared with each other, so give each shot a name of its own, such as "
+            "identity/number",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _parse_landmarks(row: dict[str, str], line: int, path: Path) -> Landmarks | None:

@@ -10,6 +10,8 @@ from facexfer.errors import InputError
 from facexfer.registry import Registry
 
 TRAIN, VAL, UNUSED = "train", "val", "unused"
+NOT_SPLIT = "all"
+"""The split of pictures that were prepared without a protocol."""
 _POLYU_PEOPLE, _POLYU_VAL = 335, 80
 _FIFTH = 5
 

@@ -24,6 +24,7 @@ from facexfer.recipe import Recipe, as_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.runtime import Fabric, make_fabric, memory_format, seed_everything, weights_dtype
 from facexfer.tasks import TASKS
+from facexfer.tasks.fingerprints import source_fingerprint
 from facexfer.tasks.keys import check_keys, idle_keys
 from facexfer.tasks.task import Task
 from facexfer.transfer import methods
@@ -74,8 +75,9 @@ def _train_stages(
     source = make_source(recipe.source)
     task = TASKS[recipe.task](recipe, source.info)
     _check_task(recipe, task, stages, source)
+    known = task.fingerprints | source_fingerprint(recipe.source)
     if resume:
-        run.check_data(task.fingerprints)
+        run.check_data(known)
     fabric = make_fabric(recipe.runtime)
     batches = make_batches(recipe, task.mixture, fabric)
     check_batchnorm(source, recipe.optimizer, stages, batches.images_a_pass, fabric.world_size)
@@ -84,7 +86,7 @@ def _train_stages(
     with _held(run, fabric):
         if not resume and fabric.is_global_zero:
             run.start(recipe, idle_keys(recipe.task))
-            run.save_data(task.fingerprints)
+            run.save_data(known)
         fabric.barrier()
         for first in (stage.restarts_after for stage in stages if not run.finished):
             if first is not None:

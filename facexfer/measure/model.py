@@ -162,10 +162,14 @@ class MeasuredModel:
         assert self._comparison is not None
         if _VISIBLE not in there or not there - {_VISIBLE} or self._comparison.name == _VISIBLE:
             return None
-        return (
-            compare(former, self._images, _VISIBLE, None),
-            compare(embedder, self._images, _VISIBLE, None),
-        )
+        old = compare(former, self._images, _VISIBLE, None)
+        try:
+            old.pairs()
+        except InputError as error:
+            # Nobody asked for this section: a gallery of one picture per person has none, and the rest stands.
+            self._say(f"what it cost in visible light cannot be told: {error}")
+            return None
+        return old, compare(embedder, self._images, _VISIBLE, None)
 
     def _lost(self, pairs: tuple[ListedPair, ...]) -> dict[str, int]:
         lost = sum(None in (pair.first, pair.second) for pair in pairs)

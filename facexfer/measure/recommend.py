@@ -49,12 +49,21 @@ class Door:
             )
         if self.gallery_size is not None and self.gallery_size < 1:
             raise InputError(f"expected a gallery of at least 1 person, got {self.gallery_size}; leave it out for 1:1")
+        if self.max_false_accepts_per_year >= self._impostors_per_year:
+            raise InputError(
+                f"expected fewer false accepts per year than attempts by impostors, of which there are "
+                f"{self._impostors_per_year:g}, got {self.max_false_accepts_per_year:g}, which any threshold keeps to; "
+                "tolerate fewer"
+            )
 
     @property
     def rate(self) -> float:
         """The share of impostors' attempts that may be accepted."""
-        yearly = self.daily_attempts * self.impostor_share * _DAYS
-        return min(1.0, self.max_false_accepts_per_year / yearly)
+        return self.max_false_accepts_per_year / self._impostors_per_year
+
+    @property
+    def _impostors_per_year(self) -> float:
+        return self.daily_attempts * self.impostor_share * _DAYS
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ class RunFolder:
         write_text(self.data_file, json.dumps(dict(fingerprints), indent=2) + "\n")
 
     def check_data(self, fingerprints: Mapping[str, str]) -> None:
-        """Check that the images are those with which the run was started; a run that does not say passes.
+        """Check that pictures and weights are those with which the run was started; a run that does not say passes.
 
         Raises:
             InputError: If a part of them differs.
@@ -213,8 +213,8 @@ class RunFolder:
             raise InputError(f"{self.data_file}: expected fingerprints, got: {error}; remove the file") from error
         if changed:
             raise InputError(
-                f"{self.path}: expected the images that the run was started with, those of {', '.join(changed)} have "
-                "changed; put them back, or give another --out"
+                f"{self.path}: expected the files that the run was started with, {', '.join(changed)} changed since; "
+                "put them back, or give another --out"
             )
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:

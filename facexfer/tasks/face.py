@@ -1,6 +1,7 @@
 """Face recognition: crops from a manifest, identities as classes, TAR at FAR on other identities."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.augmentation import training_transform
-from facexfer.data.companions import Companions, Pictures, bytes_fingerprint, match_companions, own_companions
+from facexfer.data.companions import Companions, Pictures, bytes_fingerprint, own_companions
 from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops
@@ -23,8 +24,8 @@ from facexfer.eval.pairwise.inputs import Keys, pairs_that_share
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points
 from facexfer.networks.embedding import embed_dataset
-from facexfer.recipe import DataSection, EvaluationSection, PairsSection, Recipe
-from facexfer.tasks.face_images import training_and_validation
+from facexfer.recipe import EvaluationSection, PairsSection, Recipe
+from facexfer.tasks.face_images import accompanying, pool_of, training_and_validation
 from facexfer.tasks.task import Task, TaskKind
 
 
@@ -92,22 +93,35 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
     )
 
 
-def picture_fingerprints(data: DataSection) -> dict[str, str]:
-    """Identify the training and the validation images of a recipe, as a task of it does.
+def face_fingerprints(recipe: Recipe) -> dict[str, str]:
+    """Identify all pictures of a recipe, and which accompany which, as a task of it does.
 
     Args:
-        data: The recipe's choice of faces.
+        recipe: The run.
 
     Returns:
         Fingerprints by part.
 
     Raises:
-        InputError: If the manifest is missing or damaged, or a picture cannot be read.
+        InputError: If a manifest is missing or damaged, or a picture cannot be read.
     """
-    if data.manifest is None:
+    if recipe.data.manifest is None:
         return {}
-    training, validation = training_and_validation(read_manifest(data.manifest), data)
-    return _fingerprints(training, validation)
+    manifest = read_manifest(recipe.data.manifest)
+    training, validation = training_and_validation(manifest, recipe.data)
+    fingerprints = _fingerprints(training, validation)
+    if recipe.source_data is not None:
+        fingerprints["source"] = _source_images(recipe, manifest, validation).fingerprint()
+    if (found := accompanying(recipe, manifest, training, validation)) is not None:
+        fingerprints |= _of_companions(bytes_fingerprint(found[0].images), found[1])
+    if (pool := pool_of(recipe)) is not None:
+        fingerprints["pool"] = bytes_fingerprint(pool.images)
+    return fingerprints
+
+
+def _of_companions(pictures: str, of_image: Sequence[Sequence[int]]) -> dict[str, str]:
+    mapped = hashlib.sha256(repr([tuple(places) for places in of_image]).encode()).hexdigest()
+    return {"companions": pictures, "which companions belong to an image": mapped}
 
 
 def _fingerprints(training: Manifest, validation: Manifest) -> dict[str, str]:
@@ -149,19 +163,16 @@ def _companions(
         companions = own_companions(pictures)
         more += _parts("companions", training, pictures, recipe, (("flip", chosen.keep),))
     elif chosen is not None:
-        candidates = manifest if chosen.manifest is None else read_manifest(chosen.manifest)
-        candidates = candidates.select(modality=chosen.modality)
-        candidates = candidates.select(identities=set(candidates.identities) - set(held_out[0].identities))
-        by_capture = chosen.match == "capture"
-        images, of_image = match_companions(training, candidates, by_capture)
-        accompanying = Manifest(candidates.path, images)
-        pictures = _as_they_are(accompanying, plain.size, recipe.data.cache, held_out)
-        companions = Companions(pictures, of_image, of_one_shot=by_capture)
+        found = accompanying(recipe, manifest, training, held_out[0])
+        assert found is not None
+        images, of_image = found
+        pictures = _as_they_are(images, plain.size, recipe.data.cache, held_out)
+        companions = Companions(pictures, of_image, of_one_shot=chosen.match == "capture")
         uses = ((chosen.augmentation, chosen.share), ("flip", chosen.keep))
-        more += _parts("companions", accompanying, pictures, recipe, uses)
-        fingerprints["companions"] = pictures.fingerprint
-    if recipe.pool is not None:
-        pool = read_manifest(recipe.pool.manifest).select(split=recipe.pool.split, modality=recipe.pool.modality)
+        more += _parts("companions", images, pictures, recipe, uses)
+        fingerprints |= _of_companions(pictures.fingerprint, of_image)
+    pool = pool_of(recipe)
+    if recipe.pool is not None and pool is not None:
         check_disjoint(pool, held_out[0])
         uses = ((recipe.pool.augmentation, recipe.pool.share), ("flip", recipe.pool.keep))
         photos = _as_they_are(pool, plain.size, recipe.data.cache, held_out)
@@ -225,7 +236,7 @@ class FaceEvaluator:
         settings: The false accept rates and the pairs.
 
     Raises:
-        InputError: If a modality that the pairs name is not there.
+        InputError: If a modality that the pairs name is not there, or some pairs cannot be formed.
     """
 
     def __init__(
@@ -252,6 +263,13 @@ class FaceEvaluator:
             )
             for modality, selected in self._manifests.items()
         }
+        # Before training, whatever the embeddings will be.
+        blank = {modality: np.ones((len(labels), 1), np.float32) for modality, labels in self._labels.items()}
+        for each in settings.pairs:
+            try:
+                self._compare(each, blank)
+            except InputError as error:
+                raise InputError(f"evaluation.pairs, {each.name}: {error}") from error
 
     def dataset(self, modality: str) -> CropDataset:
         """The validation crops of a modality."""
@@ -274,23 +292,24 @@ class FaceEvaluator:
         embeddings = {modality: embed_dataset(backbone, self._datasets[modality]).numpy() for modality in needed}
         figures: dict[str, float | None] = {}
         for each in pairs:
-            probe = embeddings[each.probe]
-            if each.gallery is None:
-                left_out = pairs_that_share(self._keys[each.probe])
-                compared = PairSet.within(probe, self._labels[each.probe], left_out=left_out)
-            else:
-                compared = PairSet.against(
-                    embeddings[each.gallery],
-                    self._labels[each.gallery],
-                    probe,
-                    self._labels[each.probe],
-                    self._manifests[each.gallery].captures(),
-                    self._manifests[each.probe].captures(),
-                    left_out=pairs_that_share(self._keys[each.gallery], self._keys[each.probe]),
-                )
-            for point in operating_points(compared, self.fars):
+            for point in operating_points(self._compare(each, embeddings), self.fars):
                 figures[_figure(each, point.far)] = point.tar if point.supported else None
         return figures
+
+    def _compare(self, pairs: PairsSection, embeddings: Mapping[str, np.ndarray]) -> PairSet:
+        probe = embeddings[pairs.probe]
+        if pairs.gallery is None:
+            left_out = pairs_that_share(self._keys[pairs.probe])
+            return PairSet.within(probe, self._labels[pairs.probe], left_out=left_out)
+        return PairSet.against(
+            embeddings[pairs.gallery],
+            self._labels[pairs.gallery],
+            probe,
+            self._labels[pairs.probe],
+            self._manifests[pairs.gallery].captures(),
+            self._manifests[pairs.probe].captures(),
+            left_out=pairs_that_share(self._keys[pairs.gallery], self._keys[pairs.probe]),
+        )
 
 
 def _figure(pairs: PairsSection, far: float) -> str:
@@ -311,5 +330,6 @@ FACE = TaskKind(
         "evaluation.fars", "evaluation.pairs", "evaluation.best_far", "evaluation.patience",
     ),
     figures=_figures,
+    fingerprints=face_fingerprints,
 )  # fmt: skip
 """The task ``face``."""

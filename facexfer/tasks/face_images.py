@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from facexfer.data.companions import match_companions
 from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.splits import fold_identities, limit_identities, limit_per_identity
 from facexfer.errors import InputError
-from facexfer.recipe import DataSection
+from facexfer.recipe import DataSection, Recipe
 
 
 def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Manifest, Manifest]:
@@ -54,6 +55,54 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     return training, validation
 
 
+def accompanying(
+    recipe: Recipe, manifest: Manifest, training: Manifest, validation: Manifest
+) -> tuple[Manifest, tuple[tuple[int, ...], ...]] | None:
+    """Choose the companions of the training images, of nobody who is measured.
+
+    Args:
+        recipe: The run.
+        manifest: All images.
+        training: The training images.
+        validation: The validation images.
+
+    Returns:
+        The companions, and for every training image their places among them; None where a recipe names none, or each
+        image accompanies itself.
+
+    Raises:
+        InputError: If no image has a companion.
+    """
+    chosen = recipe.companions
+    if chosen is None or chosen.match == "simulated":
+        return None
+    candidates = manifest if chosen.manifest is None else read_manifest(chosen.manifest)
+    candidates = candidates.select(modality=chosen.modality)
+    candidates = candidates.select(identities=set(candidates.identities) - set(validation.identities))
+    images, of_image = match_companions(training, candidates, by_capture=chosen.match == "capture")
+    return Manifest(candidates.path, images), of_image
+
+
+def pool_of(recipe: Recipe) -> Manifest | None:
+    """Choose the photos of a recipe's pool; None where it has none."""
+    if recipe.pool is None:
+        return None
+    return read_manifest(recipe.pool.manifest).select(split=recipe.pool.split, modality=recipe.pool.modality)
+
+
+def images_of_each(data: DataSection) -> float:
+    """How many images a recipe trains on of each person in each modality, on average: see `images_per_identity`.
+
+    Args:
+        data: The recipe's choice of faces.
+
+    Raises:
+        InputError: As `training_size`.
+    """
+    training = _training(data)
+    return len(training.images) / len({(image.identity, image.modality) for image in training.images})
+
+
 def training_size(data: DataSection) -> tuple[int, float]:
     """How many people a recipe trains on, and how many images of each on average.
 
@@ -66,8 +115,12 @@ def training_size(data: DataSection) -> tuple[int, float]:
     Raises:
         InputError: If there is no manifest, or a choice selects nothing.
     """
-    if data.manifest is None:
-        raise InputError("expected data.manifest in a face recipe, got none; name the CSV of the crops")
-    training, _ = training_and_validation(read_manifest(data.manifest), data)
+    training = _training(data)
     people = len(training.identities)
     return people, len(training.images) / people
+
+
+def _training(data: DataSection) -> Manifest:
+    if data.manifest is None:
+        raise InputError("expected data.manifest in a face recipe, got none; name the CSV of the crops")
+    return training_and_validation(read_manifest(data.manifest), data)[0]

@@ -39,17 +39,14 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
     size = info.input_size
     test_set = ImageDataset(images.test, size, "none")
     evaluator = ImageEvaluator(images, test_set)
-    digests, tested = (picture_digests([image.path for image in part]) for part in (images.train, images.test))
+    digests, tested = _digests(images.train), _digests(images.test)
     fingerprints = {"training": _fingerprint(images.train, digests), "test": _fingerprint(images.test, tested)}
     store = image_store(images.train, size)
     source_set = None
     if recipe.source_data is not None:
-        if recipe.source_data.dataset is None or recipe.source_data.root is None:
-            raise InputError("expected source_data.dataset and source_data.root in an image recipe, got neither or one")
-        originals = DATASETS[recipe.source_data.dataset](recipe.source_data.root, recipe.data.draw_seed)
+        originals = _originals(recipe)
         source_set = ImageDataset(originals.train, size, "flip", recipe.seed)
-        looked = picture_digests([image.path for image in originals.train])
-        fingerprints["source"] = _fingerprint(originals.train, looked)
+        fingerprints["source"] = _fingerprint(originals.train, _digests(originals.train))
     plain = ImageDataset(images.train, size, "none", store=store)
     companions = None
     if recipe.companions is not None:
@@ -72,6 +69,36 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
         companions=companions,
         notes=_note_shared(digests, tested),
     )
+
+
+def image_fingerprints(recipe: Recipe) -> dict[str, str]:
+    """Identify all pictures of a recipe, as a task of it does.
+
+    Args:
+        recipe: The run.
+
+    Returns:
+        Fingerprints by part.
+
+    Raises:
+        InputError: As `image_set`, or if a picture cannot be read.
+    """
+    images = image_set(recipe)
+    parts = {"training": images.train, "test": images.test}
+    if recipe.source_data is not None:
+        parts["source"] = _originals(recipe).train
+    return {part: _fingerprint(chosen, _digests(chosen)) for part, chosen in parts.items()}
+
+
+def _originals(recipe: Recipe) -> ImageSet:
+    chosen = recipe.source_data
+    if chosen is None or chosen.dataset is None or chosen.root is None:
+        raise InputError("expected source_data.dataset and source_data.root in an image recipe, got neither or one")
+    return DATASETS[chosen.dataset](chosen.root, recipe.data.draw_seed)
+
+
+def _digests(images: Sequence[LabelledImage]) -> list[str]:
+    return picture_digests([image.path for image in images])
 
 
 def image_set(recipe: Recipe) -> ImageSet:
@@ -181,5 +208,6 @@ IMAGE = TaskKind(
         "source_data.dataset", "source_data.root", "companions.match",
     ),
     figures=lambda recipe: ("top1", "top5", "mean_class", "test/classification"),
+    fingerprints=image_fingerprints,
 )  # fmt: skip
 """The task ``image``."""

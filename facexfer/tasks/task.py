@@ -92,11 +92,13 @@ class TaskKind:
         reads: Dotted keys of the recipe that only tasks read, those that this one does; ``section.*`` for all of a
             section. A recipe of this task that sets a key which only others read is an error.
         figures: Names the figures of a recipe's ``result.json``; none, they are not known before the run.
+        fingerprints: Identifies the data of a recipe as `Task.fingerprints` does, without making the task.
     """
 
     make: Callable[[Recipe, BackboneInfo], Task]
     reads: tuple[str, ...]
     figures: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
+    fingerprints: Callable[[Recipe], dict[str, str]] = lambda recipe: {}
 
     def __call__(self, recipe: Recipe, info: BackboneInfo) -> Task:
         """Make the task of a recipe for the backbone of these facts."""

@@ -44,6 +44,7 @@ def command_lines(folder: Path, recipe_for):
         "prepare": [folder / "faces/nir", "--layout", "folders", "--pre-cropped", "--out", folder / "prepared"],
         "simulate-nir": [folder / "faces", "--strength", "mild", "--out", folder / "simulated"],
         "split": [manifest, "--protocol", "identity-disjoint", "--out", folder / "split", "--draws", "2"],
+        "merge": [manifest, folder / "prepared/images.csv", "--out", folder / "merged.csv"],
         "advise": [manifest, "--source", weights, "--backbone", network],
         "train": [folder / "plain.toml", "--out", folder / "runs/plain"],
         "runs": [folder / "runs"],

@@ -1,5 +1,6 @@
 """Grids: the packaged ones fit, settings reach their cells, mistakes are named; tables from outcomes."""
 
+import math
 from importlib import resources
 from pathlib import Path
 
@@ -115,6 +116,8 @@ def test_tables_have_means_the_paper_links_a_test_and_failures(grid: Grid, tmp_p
     assert (tmp_path / "table.csv").read_text().count("\n") == 7
     assert (tmp_path / "table.png").stat().st_size > 1000
     assert "<svg" in (tmp_path / "table.svg").read_text()
+    for of_paper in ("-", "n/a", "98.1 %"):
+        draw_table(grid.model_copy(update={"paper": {"AFA": (of_paper,)}}), outcomes, tmp_path)
 
 
 def test_a_data_set_can_leave_out_a_method_and_have_its_own_deciding_figure(tmp_path: Path) -> None:
@@ -256,6 +259,9 @@ def test_links_lead_to_folders_of_any_name_and_equal_methods_are_level(grid: Gri
 def test_a_paired_test_needs_two_seeds() -> None:
     assert paired_test({0: 0.5}, {0: 0.25})[::2] == (0.25, 1)
     assert paired_test({}, {0: 1.0})[2] == 0
+    # Equal but for rounding.
+    difference, p, seeds = paired_test({0: 0.9, 1: 0.8}, {0: 0.8, 1: 0.7})
+    assert (round(difference, 9), math.isnan(p), seeds) == (0.1, True, 2)
 
 
 def test_failed_cells_are_shown_and_a_failed_search_fails_its_cells(

@@ -5,15 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import torch
+from small_faces import write_small_set
 from small_grid import write_small_grid
 
+from facexfer.backbones import create_backbone
 from facexfer.comparison.cells import run_cells
 from facexfer.comparison.grid import read_grid
-from facexfer.comparison.processes import RunPool, pictures_of, run_environment
+from facexfer.comparison.processes import RunPool, _files_of, run_environment
 from facexfer.recipe import read_recipe
 from facexfer.runs.folder import RunFolder
 
@@ -78,11 +83,11 @@ def test_a_finished_run_whose_pictures_have_changed_since_is_no_result(tmp_path:
     with RunPool(1, print) as pool:
         assert pool.start("first", recipe, run).result().failure == ""
         assert pool.start("again", recipe, run).result().result is not None
-    pictures_of.cache_clear()
+    _files_of.cache_clear()
     picture = tmp_path / "faces/nir/p0/0.png"
     picture.write_bytes((tmp_path / "faces/nir/p1/1.png").read_bytes())
     with RunPool(1, print) as pool:
-        assert "those of training have changed" in pool.start("changed", recipe, run).result().failure
+        assert "training changed since" in pool.start("changed", recipe, run).result().failure
 
 
 def test_runs_side_by_side_have_different_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,3 +98,38 @@ def test_runs_side_by_side_have_different_gpus(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-7f")
     assert [run_environment(slot, 4)["CUDA_VISIBLE_DEVICES"] for slot in range(2)] == ["3", "GPU-7f"]
     assert int(run_environment(0, 4)["OMP_NUM_THREADS"]) == max(1, (os.cpu_count() or 1) // 4)
+
+
+@pytest.mark.slow
+def test_a_finished_run_whose_weights_or_pool_have_changed_since_is_no_result(
+    recipe_for: Callable[..., Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = create_backbone("mobilefacenet_slim")
+    weights, run = tmp_path / "source.pt", tmp_path / "runs" / "CSD"
+    torch.save(network.state_dict(), weights)
+    photos = write_small_set(tmp_path / "photos", train=3, val=0, modalities=["vis"])
+    photos.write_text(photos.read_text().replace(",p", ",q").replace("train", "pool"))
+    recipe = recipe_for(
+        write_small_set(tmp_path / "faces"),
+        source={"backbone": "mobilefacenet_slim", "weights": str(weights)},
+        data={"augmentation": "nir"},
+        pool={"manifest": str(photos), "share": 0.5},
+        method={"name": "csd"},
+        optimizer={"iterations": 1},
+        evaluation={"pairs": [{"probe": "nir"}]},
+    )
+
+    def changed() -> str:
+        _files_of.cache_clear()
+        with RunPool(1, print) as pool:
+            return pool.start("run", recipe, run).result().failure
+
+    assert (changed(), changed()) == ("", "")
+    before = weights.read_bytes()
+    torch.save({key: value * 2 for key, value in network.state_dict().items()}, weights)
+    assert "the source network changed since" in changed()
+    weights.write_bytes(before)
+    photo = photos.parent / "vis/p0/0.png"
+    photo.write_bytes((photos.parent / "vis/p1/0.png").read_bytes())
+    assert "started with, pool changed since" in changed()

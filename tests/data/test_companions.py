@@ -68,3 +68,16 @@ def test_the_fingerprint_is_of_how_deep_pictures_are_read(tmp_path: Path, monkey
     assert bytes_fingerprint(images) == first
     monkeypatch.setattr("facexfer.data.companions.READER", "another")
     assert bytes_fingerprint(images) != first
+
+
+def test_shots_that_are_numbered_by_person_are_matched_within_the_person() -> None:
+    nir = Manifest(
+        Path("m.csv"), (face("n0", "a", "nir", "0"), face("n1", "b", "nir", "0"), face("n2", "?", "nir", "9"))
+    )
+    vis = Manifest(
+        Path("m.csv"), (face("v0", "b", "vis", "0"), face("v1", "a", "vis", "0"), face("v2", "c", "vis", "9"))
+    )
+    images, of_image = match_companions(nir, vis, by_capture=True)
+    assert [image.path.name for image in images] == ["v0", "v1", "v2"]
+    # A shot that is named once is matched whoever it is said to be.
+    assert of_image == ((1,), (0,), (2,))

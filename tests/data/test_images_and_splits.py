@@ -1,7 +1,9 @@
 """Reading images and crops, and the checks before a training."""
 
+import errno
 import hashlib
 import io
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +187,18 @@ def test_a_mapped_file_is_found_again_and_never_stale(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="expected a folder to keep crops in"):
         CropStore(images, (112, 112), tmp_path / "file").load()
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: int, start: int, size: int) -> None:
+        assert size > 28 * 112 * 112 * 3
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    images = read_manifest(write_small_set(tmp_path / "set")).images
+    with pytest.raises(InputError, match="expected a folder to keep crops in, got: .*No space left.*; free space"):
+        CropStore(images, (112, 112), tmp_path / "cache").load()
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_a_mapped_file_is_not_found_again_for_other_cameras(tmp_path: Path) -> None:

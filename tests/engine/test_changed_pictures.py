@@ -48,7 +48,7 @@ def test_a_run_whose_pictures_have_changed_is_not_resumed(
     assert train(make(), run.path, resume=True) == result
     picture = manifest.parent / "nir/p0/0.png"
     cv2.imwrite(str(picture), 255 - cv2.imread(str(picture)))
-    with pytest.raises(InputError, match="started with, those of training have changed; put them back"):
+    with pytest.raises(InputError, match="started with, training changed since; put them back"):
         train(make(), run.path, resume=True)
     # A run from before there was such a file goes on.
     run.data_file.unlink()
@@ -78,3 +78,39 @@ def test_a_picture_listed_again_counts_once_as_in_an_evaluation(
     rewrite(manifest, lambda rows: [*rows[:56], {**rows[0], "path": f"./{rows[0]['path']}"}])
     with pytest.warns(DataWarning, match="1 of 17 training images are pictures listed before; they are trained on"):
         train(make(), tmp_path / "more")
+
+
+def test_companions_that_belong_to_other_pictures_now_are_no_run_to_resume(
+    recipe_for: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_for(
+        manifest,
+        data={"modality": "nir", "augmentation": "nir"},
+        companions={"match": "capture"},
+        method={"name": "csd"},
+        optimizer={"iterations": 1},
+        evaluation={"pairs": [{"probe": "nir"}]},
+    )
+    train(recipe, tmp_path / "run")
+    other = {"p0/0": "p0/1", "p0/1": "p0/0"}
+
+    def swapped(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [
+            {**row, "capture": other.get(row["capture"], row["capture"])} if row["modality"] == "vis" else row
+            for row in rows
+        ]
+
+    rewrite(manifest, swapped)
+    with pytest.raises(InputError, match="which companions belong to an image changed since"):
+        train(recipe, tmp_path / "run", resume=True)
+
+
+def test_pairs_that_nobody_can_form_are_an_error_before_training(
+    recipe_for: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
+    rewrite(manifest, lambda rows: [row for row in rows if row["modality"] == "nir" or row["path"].endswith("/0.png")])
+    evaluation = {"pairs": [{"probe": "nir"}, {"probe": "vis"}], "untouched": False}
+    recipe = recipe_for(manifest, data={"modality": "nir"}, method={"name": "l2"}, evaluation=evaluation)
+    with pytest.raises(InputError, match="evaluation.pairs, vis: expected at least one genuine pair, got none"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -87,3 +87,5 @@ def test_what_is_no_test_set_and_no_rate() -> None:
     with pytest.raises(InputError, match="expected a FAR between 0 and 1, got 7"):
         describe_design(Design(80, 6), 7, 0.95)
     assert Design(2, 2).smallest_far(30) == 1.0
+    lines = describe_design(Design(100, 2), 1e-13, 0.999999, 0.01)
+    assert "needs 300,000,000,000,000 impostor pairs (more than ten million people)" in lines[4]

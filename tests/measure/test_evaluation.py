@@ -76,6 +76,13 @@ def test_a_network_on_a_manifest_a_folder_and_crops(network: BackboneModule, man
     assert "false accept" in (tmp_path / "report" / "report.html").read_text()
     against = facexfer.evaluate(network, manifest, split="val", probe="nir", gallery="vis", before=network, fars=FARS)
     assert against.findings.before.differences[0].difference == 0
+    # One VIS picture per person, as in the protocol vis-nir-one: what nobody asked for ends nothing.
+    rows = manifest.read_text().splitlines()
+    one = manifest.with_name("one.csv")
+    one.write_text("\n".join(row for row in rows if not row.startswith("vis/") or "/0.png" in row))
+    against = facexfer.evaluate(network, one, split="val", probe="nir", gallery="vis", before=network, fars=FARS)
+    assert against.findings.visible is None
+    assert against.findings.before.differences[0].difference == 0
 
 
 def test_what_cannot_be_asked_is_named_as_in_python(

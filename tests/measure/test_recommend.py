@@ -78,6 +78,8 @@ def test_a_door_that_nobody_can_use(values: tuple[float, float, float]) -> None:
         Door(*values)
     with pytest.raises(InputError, match="expected a gallery of at least 1 person"):
         Door(500, 0.01, 1, gallery_size=0)
+    with pytest.raises(InputError, match=r"of which there are 3\.65, got 4, which any threshold keeps to"):
+        Door(10, 0.001, 4)
 
 
 def test_few_people_tell_nothing_of_galleries() -> None:

@@ -40,6 +40,15 @@ def test_parts_are_measured_on_the_same_people_and_the_whole_is_there_once(tmp_p
     assert [len(training.images) for training, _ in sets] == [8, 8, 12, 12, 20, 10, 10]
 
 
+def test_a_share_of_the_images_is_one_of_each_spectrum(tmp_path: Path) -> None:
+    file = write_small_grid(tmp_path, GRID, iterations=1)
+    file.write_text(file.read_text().replace("title", "settings = [\"data.modality=['nir', 'vis']\"]\ntitle", 1))
+    grid = comparison_of(read_curve_grid(file))
+    chosen = [recipe_of(grid, cell).data for cell in cells_of(grid)]
+    sizes = [len(training_and_validation(read_manifest(data.manifest), data)[0].images) for data in chosen]
+    assert sizes == [16, 16, 24, 24, 40, 20, 20]
+
+
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     return describe_curve(POINTS, 0.005)

@@ -61,6 +61,7 @@ class CropRecord:
         given: The landmarks that the layout had for it, for the same reason.
         bits: By how many bits a photo of more than 8 was read; None for one of 8.
         usual_bits: What its camera's photos were found to use then.
+        crop: The crop's name; empty in journals of older versions.
     """
 
     name: str
@@ -77,6 +78,7 @@ class CropRecord:
     given: tuple[tuple[float, float], ...] = ()
     bits: int | None = None
     usual_bits: int | None = None
+    crop: str = ""
 
 
 @dataclass(frozen=True)

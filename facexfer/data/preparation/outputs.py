@@ -14,6 +14,7 @@ from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.manifest import FaceImage, Landmarks, write_manifest
 from facexfer.data.preparation.crop import CropRecord
 from facexfer.data.preparation.prepare import Prepared
+from facexfer.data.protocols import NOT_SPLIT
 from facexfer.files.atomic import write_text
 
 _FOLDS = 10
@@ -117,7 +118,7 @@ def _image(out: Path, entry: PhotoEntry, record: CropRecord, crop: str) -> FaceI
         "transform": " ".join(repr(value) for value in record.transform),
     }
     return FaceImage(
-        out / crop, entry.identity, entry.modality, entry.split or "all", five, entry.capture, entry.session,
+        out / crop, entry.identity, entry.modality, entry.split or NOT_SPLIT, five, entry.capture, entry.session,
         entry.camera, extra,
     )  # fmt: skip
 

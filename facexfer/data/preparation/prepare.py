@@ -92,6 +92,7 @@ def prepare(
     opened = None if found is None else found.open(min_score)
     settings = {**asdict(options), "detector": found and _fingerprint(found), "min_score": min_score}
     crops = crop_names(ordered)
+    crop_of = {entry.name: crop for entry, crop in zip(ordered, crops, strict=True)}
     ordered = _with_usual_bits(ordered)
     with own_folder(out):
         journal = Journal(out / JOURNAL, settings)
@@ -99,13 +100,13 @@ def prepare(
         waiting = [
             (entry, out / crop)
             for entry, crop in zip(ordered, crops, strict=True)
-            if not _is_done(journal.records.get(entry.name), entry, out / crop)
+            if not _is_done(journal.records.get(entry.name), entry, crop, out)
         ]
         done = len(ordered) - len(waiting)
         try:
             with journal.writing() as file:
                 for records in _work(waiting, options, found, min_score, jobs, opened):
-                    journal.write(file, records)
+                    journal.write(file, [replace(record, crop=crop_of[record.name]) for record in records])
                     done += len(records)
                     advance(done, len(ordered))
         except KeyboardInterrupt:
@@ -183,13 +184,16 @@ def _without_repeats(entries: Iterable[PhotoEntry]) -> Iterator[PhotoEntry]:
         last = entry.name
 
 
-def _is_done(record: CropRecord | None, entry: PhotoEntry, crop: Path) -> bool:
+def _is_done(record: CropRecord | None, entry: PhotoEntry, crop: str, out: Path) -> bool:
     if record is None or entry.problem is not None or record.stamp != file_stamp(entry.source):
         return False
     if record.given != (entry.landmarks or ()) or (record.bits and record.usual_bits != entry.usual_bits):
         return False
+    # Photos that come or go change how crops are named: the file of that name may be another photo's.
+    if record.crop not in ("", crop):
+        return False
     # A file that could not be read, or that the layout refused before, gets another look.
-    return bool(record.bytes_hash) and (bool(record.reason) or crop.is_file())
+    return bool(record.bytes_hash) and (bool(record.reason) or (out / crop).is_file())
 
 
 def _work(

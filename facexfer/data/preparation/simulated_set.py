@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from facexfer.data.layouts import LAYOUTS, LayoutOptions
 from facexfer.data.manifest import FaceImage, read_manifest, write_manifest
 from facexfer.data.nir_simulation import SimulateNIR
 from facexfer.data.pictures.depths import find_depths
+from facexfer.data.protocols import NOT_SPLIT
 from facexfer.errors import InputError
 from facexfer.files.atomic import making_folder
 from facexfer.registry import unknown_name_message
@@ -148,12 +150,13 @@ def _in_folders(root: Path) -> Iterator[FaceImage]:
                 f"{root / entry.name}: expected crops in one folder per person, got {entry.problem[0]}: "
                 f"{entry.problem[1]}; move it, or prepare the photos first (facexfer prepare)"
             )
-        yield FaceImage(entry.source, entry.identity, VIS, "all")
+        yield FaceImage(entry.source, entry.identity, VIS, NOT_SPLIT)
 
 
 def _names(images: tuple[FaceImage, ...]) -> list[PurePosixPath]:
     """Name the copies as the crops are named below the folder that holds them all."""
-    paths = [image.path.absolute() for image in images]
+    # Without "..", by which a copy's name would lead out of the folder, or two names to one file.
+    paths = [Path(os.path.abspath(image.path)) for image in images]
     home = Path(commonpath([path.parent for path in paths]))
     names = [PurePosixPath(path.relative_to(home).as_posix()) for path in paths]
     taken: dict[str, Path] = {}

@@ -281,3 +281,24 @@ def test_a_stopped_run_goes_on_and_leaves_no_process(tmp_path: Path, stop: signa
         write_tables(target, prepare(entries_of(root), target, OPTIONS, None), {})
     assert all((out / "crops" / name).stat().st_mtime_ns == mark for name, mark in marks.items())
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_crop_is_its_own_photos_when_others_come_and_go(tmp_path: Path) -> None:
+    folder, out, options = tmp_path / "set" / "a", tmp_path / "out", replace(OPTIONS, pre_cropped=True)
+    folder.mkdir(parents=True)
+    first, second = (encoded(picture(seed, size=(112, 112))) for seed in (1, 2))
+
+    def pixels() -> dict[str, np.ndarray]:
+        prepared = prepare(LAYOUTS["folders"](tmp_path / "set", LayoutOptions()), out, options, None)
+        pairs = zip(prepared.entries, prepared.crops, strict=True)
+        return {entry.name: cv2.imread(str(out / crop)) for entry, crop in pairs}
+
+    bmp = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR)
+    cv2.imwrite(str(folder / "1.bmp"), bmp)
+    assert list(pixels()) == ["a/1.bmp"]
+    # Now both have longer names, and then the second photo has the name that the first one's crop had.
+    (folder / "1.png").write_bytes(second)
+    assert list(pixels()) == ["a/1.bmp", "a/1.png"]
+    (folder / "1.bmp").unlink()
+    (crop,) = pixels().values()
+    np.testing.assert_array_equal(crop, cv2.imread(str(folder / "1.png")))

@@ -173,3 +173,17 @@ def test_the_command_says_what_it_wrote(manifest: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.exception
     assert "images.csv: 14 crops in VIS and NIR, 7 identities" in result.output
     assert "simulated" in result.output
+
+
+def test_crops_of_several_folders_listed_in_one_of_them_stay_apart(tmp_path: Path) -> None:
+    here, there = (write_small_set(tmp_path / name, train=1, val=0, images=1, modalities=("vis",)) for name in "ab")
+    cv2.imwrite(str(there.parent / "vis/p0/0.png"), 255 - cv2.imread(str(there.parent / "vis/p0/0.png")))
+    listed = here.parent / "both.csv"
+    rows = ["vis/p0/0.png,p0,vis,train", "../b/vis/p0/0.png,p1,vis,train"]
+    listed.write_text("\n".join(["path,identity,modality,split", *rows]))
+    written = read_manifest(write_simulated_set(listed, tmp_path / "deep/out", "mild"))
+    assert all((tmp_path / "deep/out").resolve() in image.path.resolve().parents for image in written.images)
+    assert len({image.path.resolve() for image in written.images}) == 4
+    by_name = {(image.identity, image.modality): read_rgb(image.path) for image in written.images}
+    for identity, folder in (("p0", here.parent), ("p1", there.parent)):
+        np.testing.assert_array_equal(by_name[identity, "vis"], read_rgb(folder / "vis/p0/0.png"))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from facexfer.errors import InputError
 from facexfer.eval.curves import curve_of_scores
 from facexfer.eval.folds import FoldAccuracy
 from facexfer.eval.identification import identify
+from facexfer.eval.report.as_text import findings_to_text
 from facexfer.eval.report.findings import Findings, Slice, WithFailures
 from facexfer.eval.report.page import ShownPair
 from facexfer.eval.report.verification_page import make_page, write_report
+from facexfer.eval.scores import all_pairs
 from facexfer.eval.verification import tar_at_far
 
 
@@ -110,3 +113,17 @@ def test_distances_are_reported_as_distances(findings: Findings) -> None:
     figures = findings_to_json(replace(findings, distances=True))
     assert figures["operating_points"][0]["threshold"] == -findings.points[0].threshold
     assert figures["accept"] == "distance below threshold"
+
+
+def test_intervals_are_called_what_they_are(findings: Findings) -> None:
+    assert "ROC; the band is the 95 % CI of TAR (Wilson)" in make_page(findings, ())
+    embeddings = np.random.default_rng(0).normal(size=(30, 8))
+    # A target that the pairs do not support comes first, and says nothing of identities.
+    points = tuple(all_pairs(embeddings, np.arange(30) // 3, [1e-6, 0.1]))
+    known = replace(findings, points=points, band=points[1:], failures=None)
+    assert known.identities == 10
+    page = make_page(known, ())
+    assert "the 95 % CI of TAR (by identity)" in page
+    assert "of 10 identities with genuine pairs" in page
+    assert "95 % CI (by identity)" in page
+    assert "(by identity)" in findings_to_text(known).splitlines()[2]

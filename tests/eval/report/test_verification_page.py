@@ -120,7 +120,7 @@ def test_intervals_are_called_what_they_are(findings: Findings) -> None:
     embeddings = np.random.default_rng(0).normal(size=(30, 8))
     # A target that the pairs do not support comes first, and says nothing of identities.
     points = tuple(all_pairs(embeddings, np.arange(30) // 3, [1e-6, 0.1]))
-    known = replace(findings, points=points, band=points[1:], failures=None)
+    known = replace(findings, points=points, band=points[1:], failures=None, slices={})
     assert known.identities == 10
     page = make_page(known, ())
     assert "the 95 % CI of TAR (by identity)" in page

@@ -79,5 +79,5 @@ def test_shots_that_are_numbered_by_person_are_matched_within_the_person() -> No
     )
     images, of_image = match_companions(nir, vis, by_capture=True)
     assert [image.path.name for image in images] == ["v0", "v1", "v2"]
-    # A shot that is named once is matched whoever it is said to be.
+    # A shot that is named once is matched, whoever it claims to show.
     assert of_image == ((1,), (0,), (2,))

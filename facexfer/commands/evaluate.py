@@ -57,7 +57,9 @@ def evaluate(
     distances: Annotated[
         bool, typer.Option("--distances", help="The scores are distances: lower means more alike.")
     ] = False,
-    far: Annotated[list[float] | None, typer.Option(help="False accept rates, as fractions.")] = None,
+    far: Annotated[
+        list[float] | None, typer.Option(help="False accept rates, as fractions. Default: 1e-2 1e-3 1e-4.")
+    ] = None,
     extrapolate: Annotated[
         list[float] | None,
         typer.Option(help="False accept rates below what the pairs support: extrapolated, and marked as such."),

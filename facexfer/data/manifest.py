@@ -277,8 +277,8 @@ def _warn_of_shared_captures(path: Path, images: Iterable[FaceImage]) -> None:
     shared = [(capture, len(identities)) for (_, capture), identities in people.items() if len(identities) > 1]
     if shared:
         warnings.warn(
-            f"{path}, column capture: '{shared[0][0]}' is of {shared[0][1]} people, and {len(shared) - 1} more are; "
-            "pictures of one capture are never compared with each other, so give each shot a name of its own, such as "
+            f"{path}, column capture: {len(shared):,} shots are of several people, '{shared[0][0]}' of {shared[0][1]}; "
+            "a VIS and a NIR picture of one capture are never compared, so give each shot a name of its own, such as "
             "identity/number",
             DataWarning,
             stacklevel=3,

@@ -1,13 +1,14 @@
 """The manifest: what is read, what is refused and where, what is written."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from facexfer.data.manifest import LANDMARKS, FaceImage, read_manifest, write_manifest
-from facexfer.errors import InputError
+from facexfer.errors import DataWarning, InputError
 
 HEADER = "path,identity,modality,split"
 
@@ -117,3 +118,15 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({**columns, "capture": ["c1", None]}), tmp_path / "images.parquet")
     assert read_manifest(tmp_path / "images.parquet").fingerprint() == read_manifest(file).fingerprint()
     assert np.array_equal(read_manifest(tmp_path / "images.parquet").captures(), ["c1", None])
+
+
+def test_shots_that_are_numbered_by_person_are_reported(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    rows = ["a.png,a,nir,train,0", "b.png,b,nir,train,0", "c.png,a,vis,train,0", "d.png,a,nir,train,1"]
+    file.write_text("\n".join(["path,identity,modality,split,capture", *rows]))
+    with pytest.warns(DataWarning, match="column capture: 1 shots are of several people, '0' of 2; a VIS and a NIR"):
+        read_manifest(file)
+    file.write_text("\n".join(["path,identity,modality,split,capture", *rows[:1], *rows[2:]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_manifest(file)

@@ -126,6 +126,12 @@ def test_shots_that_are_numbered_by_person_are_reported(tmp_path: Path) -> None:
     file.write_text("\n".join(["path,identity,modality,split,capture", *rows]))
     with pytest.warns(DataWarning, match="column capture: 1 shots are of several people, '0' of 2; a VIS and a NIR"):
         read_manifest(file)
+    # One of many is a mistake of another kind, and one person's own in two spectra is none.
+    more = [f"{number}.png,a,nir,train,a/{number}" for number in range(10)]
+    file.write_text("\n".join(["path,identity,modality,split,capture", *rows, *more]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_manifest(file)
     file.write_text("\n".join(["path,identity,modality,split,capture", *rows[:1], *rows[2:]]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -15,12 +15,14 @@ import torch
 from recipe_files import write_recipe
 from safetensors.torch import load_file
 from small_faces import write_small_set
+from torch import nn
 
 from facexfer import create_backbone
 from facexfer.engine.best import BestMetric
 from facexfer.engine.train import train
 from facexfer.errors import InputError, RunError
 from facexfer.runs.folder import RunFolder
+from facexfer.tasks.face import FaceEvaluator
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = ROOT / "tests" / "programs" / "killed.py"
@@ -94,7 +96,21 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(
     assert folder.finished
 
 
+@pytest.fixture
+def figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each network that is measured the next figure: which is best would else hang on a processor's rounding."""
+    measure, known = FaceEvaluator.evaluate, dict[tuple[float, ...], float]()
+
+    def evaluate(self: FaceEvaluator, backbone: nn.Module, *more: Any) -> dict[str, float | None]:
+        weights = tuple(float(each.detach().sum()) for each in backbone.parameters())
+        figure = known.setdefault(weights, (0.1, 0.2, 0.15, 0.9, 0.8, 0.7)[len(known)])
+        return dict.fromkeys(measure(self, backbone, *more), figure)
+
+    monkeypatch.setattr(FaceEvaluator, "evaluate", evaluate)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("figures_by_hand")
 def test_the_engines_options_work_together(make: Callable[..., Any], tmp_path: Path) -> None:
     recipe = make(
         data={"identities_per_batch": 2},

@@ -99,10 +99,10 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(
 @pytest.fixture
 def figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each network that is measured the next figure: which is best would else hang on a processor's rounding."""
-    measure, known = FaceEvaluator.evaluate, dict[tuple[float, ...], float]()
+    measure, known = FaceEvaluator.evaluate, dict[bytes, float]()
 
     def evaluate(self: FaceEvaluator, backbone: nn.Module, *more: Any) -> dict[str, float | None]:
-        weights = tuple(float(each.detach().sum()) for each in backbone.parameters())
+        weights = b"".join(each.detach().contiguous().numpy().tobytes() for each in backbone.parameters())
         figure = known.setdefault(weights, (0.1, 0.2, 0.15, 0.9, 0.8, 0.7)[len(known)])
         return dict.fromkeys(measure(self, backbone, *more), figure)
 

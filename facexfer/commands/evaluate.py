@@ -162,6 +162,10 @@ def evaluate(
         found.report(report, pictures)
     if into is not None:
         evaluation.recommend_into(into, found)
+        advice = found.findings.facts["recommendation"]
+        typer.echo(f"Written: {into / 'model.json'}. match and monitor go on deciding by the bundle's own threshold")
+        if not advice["is_extrapolated"]:
+            typer.echo(f"To make it this one: facexfer export --far {advice['far']:.2g}")
 
 
 def _door(

@@ -379,7 +379,8 @@ def test_a_recommended_threshold_goes_into_the_bundle(bundle: Path, trained: Pat
         "--far",
         "0.2",
     )
-    run("evaluate", "--model", copy, *measured, *door, "--into", copy)
+    shown = run("evaluate", "--model", copy, *measured, *door, "--into", copy)
+    assert shown.endswith("To make it this one: facexfer export --far 0.22\n")
     contract, before = json.loads((copy / "model.json").read_text()), json.loads((bundle / "model.json").read_text())
     assert contract.pop("recommendation")["far"] == pytest.approx(80 / 365)
     assert contract == before

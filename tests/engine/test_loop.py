@@ -98,7 +98,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_intact(
 
 @pytest.fixture
 def figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each network that is measured the next figure: which is best would else hang on a processor's rounding."""
+    """Each network that is measured gets the next figure: which is best would else hang on a processor's rounding."""
     measure, known = FaceEvaluator.evaluate, dict[bytes, float]()
 
     def evaluate(self: FaceEvaluator, backbone: nn.Module, *more: Any) -> dict[str, float | None]:

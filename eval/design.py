@@ -9,7 +9,6 @@ from facexfer.eval.intervals import fewest_pairs, wilson_interval
 
 _Z95 = 1.959963984540054
 _MOST_PEOPLE = 10_000_000
-_MANY = "more than ten million people"
 _RULES = {"supported": 1, "rule of three": 3, "rule of thirty": 30}
 
 
@@ -177,10 +176,9 @@ def describe_design(design: Design, far: float, tar: float, width: float | None 
     for name, errors in _RULES.items():
         needed = fewest_pairs(far, errors)
         people = people_for(design.images, lambda each, n=needed: each.impostor_pairs >= n)  # type: ignore[misc]
-        people_text = _MANY if people is None else f"{people:,} people"
         verdict = "holds" if design.impostor_pairs >= needed else "does not hold"
         lines.append(
-            f"  {name}: {verdict}; needs {needed:,} impostor pairs ({people_text}); this set's smallest FAR is "
+            f"  {name}: {verdict}; needs {needed:,} impostor pairs ({_count(people)}); this set's smallest FAR is "
             f"{design.smallest_far(errors):.2g}"
         )
     low, high = design.far_interval(far)
@@ -199,13 +197,16 @@ def describe_design(design: Design, far: float, tar: float, width: float | None 
     return lines
 
 
+def _count(people: int | None) -> str:
+    return "more than ten million people" if people is None else f"{people:,} people"
+
+
 def _for_width(design: Design, far: float, tar: float, width: float) -> list[str]:
     known = design.dependence
     lines = []
     for images in dict.fromkeys((design.images, 2 * design.images)):
         people = people_for(images, lambda each: each.tar_width(tar, far) <= width, known)
-        text = _MANY if people is None else f"{people:,} people"
-        lines.append(f"  {100 * width:g} points wide: {text} with {images} images each")
+        lines.append(f"  {100 * width:g} points wide: {_count(people)} with {images} images each")
     floor = min(Design(design.people, images, known).tar_width(tar, far) for images in range(2, 201))
     if floor > width:
         lines.append(

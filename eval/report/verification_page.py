@@ -59,7 +59,7 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
         + (f" of {findings.identities:,} identities with genuine pairs" if findings.identities else "")
         + f"; {'distances' if findings.distances else 'cosine similarities'}."
     )
-    points: list[Part] = [_points(findings.points, findings.distances), _summary(findings)]
+    points: list[Part] = [_points(findings), _summary(findings)]
     sections: list[Section] = [
         ("True accept rate at false accept rates", points),
         ("Curves", [_plots(findings)]),
@@ -100,17 +100,16 @@ def _plots(findings: Findings) -> Plots:
     return Plots(drawn)
 
 
-def _points(points: Sequence[OperatingPoint], distances: bool) -> Table:
+def _points(findings: Findings) -> Table:
     rows = [
         [
             f"{point.far:g}", percent(point.tar), interval(point.tar_ci95), interval(point.tar_ci95_wilson),
-            _number(point.threshold, -1 if distances else 1), _rate(point.achieved_far),
+            _number(point.threshold, -1 if findings.distances else 1), _rate(point.achieved_far),
             _rates(point.far_ci95), _rates(point.far_ci95_wilson),
         ]
-        for point in points
+        for point in findings.points
     ]  # fmt: skip
-    # A target that is not supported says nothing of identities.
-    of = "(by identity)" if any(point.identities is not None for point in points) else "(by pair)"
+    of = "(by pair)" if findings.identities is None else "(by identity)"
     head = [
         "FAR",
         "TAR",
@@ -121,7 +120,7 @@ def _points(points: Sequence[OperatingPoint], distances: bool) -> Table:
         f"95 % CI {of}",
         "95 % CI (Wilson)",
     ]
-    return Table(head, rows, [point.remark for point in points])
+    return Table(head, rows, [point.remark for point in findings.points])
 
 
 def _summary(findings: Findings) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import queue
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -65,15 +66,18 @@ def run_cells(
     """
     check_methods(grid)
     check_figures(grid)
+    recipes: dict[Path, list[Recipe]] = defaultdict(list)
     for cell in cells_of(grid):
-        for _, folder, recipe in _trials_of(grid, out, cell):
-            _check_begun(folder, [recipe])
+        trials = list(_trials_of(grid, out, cell))
+        for _, folder, recipe in trials:
+            recipes[folder].append(recipe)
         # Of a searched cell alpha is not known yet: it is one of these.
-        alphas = grid.methods[cell.method].alphas if grid.methods[cell.method].alpha else (None,)
-        for seed in grid.seeds:
-            runs = [list(_runs_of(grid, out, cell, seed, alpha)) for alpha in alphas]
-            for one_run in zip(*runs, strict=True):
-                _check_begun(one_run[0][0], [recipe for _, recipe in one_run])
+        alphas: list[float | None] = [alpha for alpha, _, _ in trials]
+        for alpha, seed in itertools.product(alphas or [None], grid.seeds):
+            for folder, recipe in _runs_of(grid, out, cell, seed, alpha):
+                recipes[folder].append(recipe)
+    for folder, possible in recipes.items():
+        _check_begun(folder, possible)
     with RunPool(jobs, say) as pool:
         return _Comparison(grid, out, pool).run(show)
 

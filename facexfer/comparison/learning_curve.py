@@ -104,20 +104,19 @@ def comparison_of(curve: CurveGrid) -> Grid:
         title=curve.title, recipe=curve.recipe, figures=(curve.figure,), seeds=curve.seeds, methods=curve.methods,
         datasets={"": DatasetChoice(settings=curve.settings)}, generated=curve.generated,
     )  # fmt: skip
-    sizes, of_each = set(), 0.0
+    sizes = {}
     for cell in cells_of(whole):
         recipe = recipe_of(whole, cell)
         if recipe.task != "face":
             raise InputError(f"expected face recipes for a learning curve, got task {recipe.task} for '{cell.method}'")
-        sizes.add(training_size(recipe.data))
-        of_each = images_of_each(recipe.data)
+        sizes[training_size(recipe.data)] = recipe.data
     if len(sizes) > 1:
         raise InputError(
             f"expected methods that train on the same images, got (people, images of each): {sorted(sizes)}; give them "
             "one manifest and modality"
         )
-    ((people, _),) = sizes
-    parts = _parts(curve, people, of_each)
+    (((people, _), data),) = sizes.items()
+    parts = _parts(curve, people, images_of_each(data))
     return whole.model_copy(
         update={
             "datasets": {name: DatasetChoice(settings=(*curve.settings, *settings)) for name, settings in parts.items()}

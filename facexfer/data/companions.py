@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from facexfer.data.image_set import LabelledImage
 from facexfer.data.images import READER
-from facexfer.data.manifest import FaceImage, Manifest
+from facexfer.data.manifest import FaceImage, Manifest, people_of_captures
 from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.data.training_set import TrainingSet
 from facexfer.errors import InputError
@@ -65,12 +65,9 @@ def find_companions(
         The candidates that accompany anything, in their order, and for every training image their places in that.
     """
 
+    people = people_of_captures((*training.images, *candidates.images))
     # Where one name is given to shots of several people, a person's own are meant.
-    people: dict[str, set[str]] = defaultdict(set)
-    for image in (*training.images, *candidates.images):
-        if image.capture is not None:
-            people[f"{image.modality}\0{image.capture}"].add(image.identity)
-    shared = {name.partition("\0")[2] for name, identities in people.items() if len(identities) > 1}
+    shared = {capture for (_, capture), identities in people.items() if len(identities) > 1}
 
     def key(image: FaceImage) -> str | None:
         if not by_capture:

@@ -272,11 +272,17 @@ def _warn_of_likeness(path: Path, images: Iterable[FaceImage]) -> None:
                 break
 
 
-def _warn_of_shared_captures(path: Path, images: Iterable[FaceImage]) -> None:
+def people_of_captures(images: Iterable[FaceImage]) -> dict[tuple[str, str], set[str]]:
+    """Whom each capture is of, by (modality, capture): several people where shots are numbered by person."""
     people: dict[tuple[str, str], set[str]] = {}
     for image in images:
         if image.capture is not None:
             people.setdefault((image.modality, image.capture), set()).add(image.identity)
+    return people
+
+
+def _warn_of_shared_captures(path: Path, images: Iterable[FaceImage]) -> None:
+    people = people_of_captures(images)
     shared = [(capture, len(identities)) for (_, capture), identities in people.items() if len(identities) > 1]
     # One or two are a picture under two names, which an evaluation reports.
     if len(shared) > _FEW * len(people):

@@ -47,6 +47,8 @@ def merge_manifests(manifests: Sequence[Path], out: Path) -> Merged:
         raise InputError(f"expected two or more manifests to merge, got {len(manifests)}; name them all")
     if out.exists():
         raise InputError(f"{out}: expected a new file, it exists; remove it or give another --out")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: expected a file in a folder that is there; make {out.parent} first")
     parts = [read_manifest(path) for path in manifests]
     _check_once(parts)
     splits: dict[str, str] = {}
@@ -62,8 +64,6 @@ def merge_manifests(manifests: Sequence[Path], out: Path) -> Merged:
         split = UNUSED if image.split == UNUSED else splits.get(image.identity, POOL)
         moved += image.split not in (split, NOT_SPLIT)
         images.append(replace(image, split=split))
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: expected a file in a folder that is there; make {out.parent} first")
     write_manifest(out, images)
     return Merged(Manifest(out, tuple(images)), moved)
 

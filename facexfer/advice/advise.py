@@ -12,6 +12,7 @@ from facexfer.advice.ways import WAYS, Way
 from facexfer.advice.written import recipe_text, recipe_values
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
+from facexfer.files.folders import check_folder_of
 from facexfer.recipe import Recipe
 from facexfer.tasks import TASKS
 from facexfer.tasks.keys import check_keys
@@ -76,8 +77,8 @@ def advise(
     """
     if out is not None and Path(out).exists():
         raise InputError(f"{out}: expected a new file, it already exists; give another --out")
-    if out is not None and not Path(out).parent.is_dir():
-        raise InputError(f"{out}: expected an existing folder, {Path(out).parent} does not exist; make it first")
+    if out is not None:
+        check_folder_of(Path(out))
     network = read_source(source, backbone)
     seen = None if visible_manifest is None else Path(visible_manifest)
     there = read_situation(Path(manifest), network.info.input_size, seen, modality, visible_modality)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from facexfer.errors import InputError
+from facexfer.files.folders import check_folder_of
 
 
 def check_outputs(
@@ -20,8 +21,8 @@ def check_outputs(
     Raises:
         InputError: If either cannot be written as what it is, or an input would be lost.
     """
-    if json_file is not None and not json_file.parent.is_dir():
-        raise InputError(f"{json_file}: expected an existing folder, {json_file.parent} does not exist; make it first")
+    if json_file is not None:
+        check_folder_of(json_file)
     if json_file is not None and json_file.is_dir():
         raise InputError(f"{json_file}: expected a file after --json, got a folder; name a file in it")
     if json_file is not None and any(each is not None and _is_same(each, json_file) for each in inputs):

@@ -7,6 +7,7 @@ from pathlib import Path
 from facexfer.data.manifest import FaceImage, Manifest, read_manifest, write_manifest
 from facexfer.data.protocols import NOT_SPLIT, UNUSED
 from facexfer.errors import InputError
+from facexfer.files.folders import check_folder_of
 
 POOL = "pool"
 """The split of those whom no manifest puts into one: `facexfer.recipe.PoolSection` looks there."""
@@ -47,8 +48,7 @@ def merge_manifests(manifests: Sequence[Path], out: Path) -> Merged:
         raise InputError(f"expected two or more manifests to merge, got {len(manifests)}; name them all")
     if out.exists():
         raise InputError(f"{out}: expected a new file, it exists; remove it or give another --out")
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: expected a file in a folder that is there; make {out.parent} first")
+    check_folder_of(out)
     parts = [read_manifest(path) for path in manifests]
     _check_once(parts)
     splits: dict[str, str] = {}

@@ -11,6 +11,7 @@ from facexfer.deploy.gate import GateRow
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.errors import InputError
+from facexfer.files.folders import check_folder_of
 from facexfer.runs.folder import RunFolder, load_backbone
 
 
@@ -82,8 +83,7 @@ def export(
         model = Path(model)
         if backbone is None and not model.is_dir():
             raise InputError(f"{model}: expected a run folder, or weights with --backbone NAME; check the path")
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: expected an existing folder, {out.parent} does not exist; make it first")
+    check_folder_of(out)
     if isinstance(model, Path) and backbone is None and not even_if_failed:
         RunFolder(model).check_not_failed("train again, or give --even-if-failed to export it all the same")
     if out.suffix == ".onnx":

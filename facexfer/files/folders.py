@@ -1,4 +1,4 @@
-"""Make a folder that a command writes to, or say in one line why that cannot be."""
+"""The folders that commands write to: made, or looked for, and in one line why that cannot be."""
 
 import os
 from pathlib import Path
@@ -35,3 +35,16 @@ def make_folder(folder: Path, wanted: str = "a folder to write to", otherwise: s
         problem = "Permission denied"
     if problem:
         raise InputError(f"{folder}: expected {wanted}, got: {problem}; {otherwise}")
+
+
+def check_folder_of(file: Path) -> None:
+    """Check, before the work, that the folder in which a new file or folder will lie is there.
+
+    Args:
+        file: What will be written.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not file.parent.is_dir():
+        raise InputError(f"{file}: expected an existing folder, {file.parent} does not exist; make it first")

@@ -80,7 +80,7 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_written(both: tuple[Pat
         merge(nir, vis, tmp_path / "copy" / "images.csv", "--out", out)
     with pytest.raises(InputError, match=r"expected a new file, it exists"):
         merge(nir, vis, "--out", vis)
-    with pytest.raises(InputError, match="expected a file in a folder that is there"):
+    with pytest.raises(InputError, match="expected an existing folder"):
         merge(nir, vis, "--out", tmp_path / "absent" / "both.csv")
     images = read_manifest(nir).images
     write_manifest(nir, [replace(images[0], split="val"), *images[1:]])

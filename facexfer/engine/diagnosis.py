@@ -9,7 +9,7 @@ from torch import nn
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.errors import InputError
-from facexfer.recipe import OptimizerSection
+from facexfer.recipe import OptimizerSection, Recipe
 from facexfer.transfer.objective import CLASSIFICATION
 from facexfer.transfer.stages import Stage
 
@@ -203,3 +203,19 @@ def warn_of_sgd(backbone: BackboneModule, settings: OptimizerSection) -> list[st
         f"{backbone.info.name} has no BatchNorm, and SGD at a usual rate can destroy such a network; take "
         "optimizer.name = adamw with optimizer.learning_rate = 1e-4"
     ]
+
+
+def warn_of_idle_head(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
+    """Warn of settings of the head where nothing is classified.
+
+    Args:
+        recipe: The run.
+        stages: Its method.
+
+    Returns:
+        One warning, or none.
+    """
+    idle = [f"head.{name}" for name in recipe.head.options]
+    if not idle or any(stage.classification > 0 for stage in stages):
+        return []
+    return [f"{recipe.method.name} has no classification loss here, so that {' and '.join(idle)} change nothing"]

@@ -1,6 +1,10 @@
 """Metrics that look wrong are reported, others are not."""
 
-from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched
+import pytest
+
+from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched, warn_of_idle_head
+from facexfer.recipe import read_recipe
+from facexfer.transfer.methods import create
 
 
 def warnings_of(*losses: tuple[float, float], stage: str = "ast", part: str = "spatial") -> list[str]:
@@ -66,3 +70,12 @@ def test_figures_behind_the_source_are_listed() -> None:
     assert "nir" not in said
     assert compare_with_untouched({"nir/tar@0.01": 0.896}, untouched) == []
     assert compare_with_untouched({"nir/tar@0.01": 0.1}, {}) == []
+
+
+def test_settings_of_a_head_that_classifies_nothing_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEXFER_DEMO", ".")
+    recipe = read_recipe("demo-csd", ["head.margin=0.3", "head.scale=32"])
+    (said,) = warn_of_idle_head(recipe, create("csd"))
+    assert said == "csd has no classification loss here, so that head.scale and head.margin change nothing"
+    assert warn_of_idle_head(recipe, create("csd", identity_weight=1.0)) == []
+    assert warn_of_idle_head(read_recipe("demo-csd"), create("csd")) == []

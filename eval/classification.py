@@ -17,6 +17,14 @@ CLASSIFICATION_METRICS: Registry[Callable[[np.ndarray, np.ndarray], float]] = Re
 """Name in a run's figures -> (logits (N, K), labels (N,)) -> number; all of them are measured in every image run."""
 
 
+_CROSS_ENTROPY = "test/classification"
+
+
+def is_loss(figure: str) -> bool:
+    """Whether a figure is a loss, better when it is low; the others are rates, shown in percent."""
+    return figure == _CROSS_ENTROPY
+
+
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
     """The fraction of images whose true class is among the k best.
 
@@ -106,4 +114,4 @@ def _mean_class(scores: np.ndarray, labels: np.ndarray) -> float:
 CLASSIFICATION_METRICS.add("top1", partial(top_k_accuracy, k=1))
 CLASSIFICATION_METRICS.add("top5", partial(top_k_accuracy, k=5))
 CLASSIFICATION_METRICS.add("mean_class", _mean_class)
-CLASSIFICATION_METRICS.add("test/classification", cross_entropy)
+CLASSIFICATION_METRICS.add(_CROSS_ENTROPY, cross_entropy)

@@ -135,8 +135,11 @@ class _Sorted:
             allowed = accepted_impostors(impostor_pairs, far) / impostor_pairs * everything
             # The threshold is the first score with which more than the allowed weight would be accepted.
             place = int(np.searchsorted(accepted, allowed * (1 + 1e-9), side="right"))
-            if place >= len(self._tail):
-                place = len(self._tail) - 1
+            if not len(self._tail):
+                # More impostors tie at the highest score than any target lets pass, as where all embeddings are equal.
+                rates.append(0.0)
+                continue
+            place = min(place, len(self._tail) - 1)
             above = int(np.searchsorted(-self._genuine, -self._tail[place], side="left"))
             rates.append(hits[above] / hits[-1] if allowed else 0.0)
         return np.array(rates)

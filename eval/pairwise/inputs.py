@@ -70,18 +70,10 @@ def label_codes(labels: np.ndarray, length: int, what: str) -> Tensor:
 
 def pairs_of_one_capture(gallery: Sequence[Hashable], probe: Sequence[Hashable]) -> Tensor:
     """List the pairs (gallery, probe) that show one capture, (E, 2) int64."""
-    rows, columns = _places_by_key(gallery), _places_by_key(probe)
-    shared = [(rows[key], columns[key]) for key in rows if key in columns]
-    parts = [np.stack([np.repeat(one, len(other)), np.tile(other, len(one))], axis=1) for one, other in shared]
-    return torch.from_numpy(np.concatenate([np.empty((0, 2), dtype=np.int64), *parts]))
-
-
-def _places_by_key(keys: Sequence[Hashable]) -> dict[Hashable, np.ndarray]:
-    places: dict[Hashable, list[int]] = {}
-    for place, key in enumerate(keys):
-        if key is not None:
-            places.setdefault(key, []).append(place)
-    return {key: np.array(each, dtype=np.int64) for key, each in places.items()}
+    rows, columns = _number_keys(gallery, probe)
+    order = np.argsort(columns, kind="stable")
+    first, last = (np.searchsorted(columns[order], rows, side) for side in ("left", "right"))
+    return torch.from_numpy(_spread(np.arange(len(rows)), first, np.where(rows < 0, first, last), order))
 
 
 def pairs_that_share(rows: Keys, columns: Keys | None = None) -> Tensor:
@@ -92,13 +84,51 @@ def pairs_that_share(rows: Keys, columns: Keys | None = None) -> Tensor:
         columns: Those of the other side, list by list; None for the unordered pairs within the one set.
 
     Returns:
-        (E, 2) int64, distinct.
+        (E, 2) int64, distinct and sorted; those of one set have the earlier image first.
     """
-    found = [
-        pairs_of_one_capture(one, other) for one, other in zip(rows, rows if columns is None else columns, strict=True)
-    ]
-    pairs: Tensor = torch.unique(torch.cat([torch.empty((0, 2), dtype=torch.int64), *found]), dim=0)
-    return pairs[pairs[:, 0] < pairs[:, 1]] if columns is None else pairs
+    found = [_pairs_of_one_key(one) for one in rows] if columns is None else [
+        pairs_of_one_capture(one, other) for one, other in zip(rows, columns, strict=True)
+    ]  # fmt: skip
+    width = max((len(each) for each in (rows if columns is None else columns)), default=0)
+    return distinct_pairs(torch.cat([torch.empty((0, 2), dtype=torch.int64), *found]), width)
+
+
+def distinct_pairs(pairs: Tensor, width: int) -> Tensor:
+    """Sort pairs of places (E, 2) and drop repeated ones.
+
+    Args:
+        pairs: (E, 2) int64 of at least 0.
+        width: Larger than every second place.
+
+    Returns:
+        (E', 2) int64. As single numbers they sort in a fraction of the time and memory that rows take.
+    """
+    numbers: Tensor = torch.unique(pairs[:, 0] * width + pairs[:, 1])
+    return torch.stack([numbers // max(width, 1), numbers % max(width, 1)], dim=1)
+
+
+def _pairs_of_one_key(keys: Sequence[Hashable]) -> Tensor:
+    """The pairs (i, j), i < j, of one set that share a key."""
+    (numbers,) = _number_keys(keys)
+    order = np.argsort(numbers, kind="stable")
+    in_order = numbers[order]
+    first = np.arange(1, len(order) + 1)
+    last = np.where(in_order < 0, first, np.searchsorted(in_order, in_order, "right"))
+    return torch.from_numpy(_spread(order, first, last, order))
+
+
+def _number_keys(*sides: Sequence[Hashable]) -> list[np.ndarray]:
+    """Number the keys of all sides alike, from 0; -1 is no key."""
+    known: dict[Hashable, int] = {None: -1}
+    return [np.array([known.setdefault(key, len(known) - 1) for key in side], dtype=np.int64) for side in sides]
+
+
+def _spread(rows: np.ndarray, first: np.ndarray, last: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Pair each of the rows with those places of the order that lie from its first to in front of its last, (E, 2)."""
+    counts = last - first
+    ends = counts.cumsum()
+    within = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+    return np.stack([np.repeat(rows, counts), order[np.repeat(first, counts) + within]], axis=1)
 
 
 def groups_of_identities(*sides: tuple[np.ndarray, Tensor]) -> Tensor:

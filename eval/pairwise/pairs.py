@@ -15,6 +15,7 @@ from torch import Tensor
 from facexfer.errors import InputError
 from facexfer.eval.pairwise.inputs import (
     Vectors,
+    distinct_pairs,
     groups_of_identities,
     label_codes,
     pairs_of_one_capture,
@@ -346,8 +347,7 @@ class PairSet:
         if self.one_set:
             # The block above the diagonal holds them.
             moved = moved.sort(dim=1).values
-        in_order: Tensor = torch.unique(moved, dim=0)
-        return in_order
+        return distinct_pairs(moved, len(self.column_order))
 
     @property
     def identity_groups(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Which pairs of the held-out people can be measured, and down to which false accept rates."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from facexfer.data.manifest import FaceImage, Manifest
@@ -70,12 +70,20 @@ def _within(images: Sequence[FaceImage]) -> tuple[int, int]:
 
 
 def _across(gallery: Sequence[FaceImage], probe: Sequence[FaceImage]) -> tuple[int, int]:
-    def meeting(key: str) -> int:
-        first, second = (Counter(getattr(image, key) for image in side) for side in (gallery, probe))
+    """Count genuine and impostor pairs, those of one capture left out, whoever it shows."""
+
+    def meeting(key: Callable[[FaceImage], Hashable]) -> int:
+        first, second = (Counter(map(key, side)) for side in (gallery, probe))
         return sum(count * second[name] for name, count in first.items() if name is not None)
 
-    same = meeting("identity")
-    return same - meeting("capture"), len(gallery) * len(probe) - same
+    same, of_capture, both = (
+        meeting(key) for key in (lambda image: image.identity, lambda image: image.capture, _person_and_capture)
+    )
+    return same - both, len(gallery) * len(probe) - same - (of_capture - both)
+
+
+def _person_and_capture(image: FaceImage) -> tuple[str, str] | None:
+    return None if image.capture is None else (image.identity, image.capture)
 
 
 def _two(count: int) -> int:

@@ -7,6 +7,7 @@ from facexfer.advice.situation import Situation
 from facexfer.advice.source import Source
 from facexfer.errors import InputError
 from facexfer.transfer import methods
+from facexfer.transfer.partial import batchnorm_layers
 from facexfer.transfer.stages import Need, Stage
 
 # Where the source came without its classifier: prototypes of photos, or of the training pictures (LwF, Soft FT).
@@ -55,8 +56,10 @@ def _of_stages(stages: tuple[Stage, ...], there: Situation, source: Source) -> s
         found.append("nobody has pictures of both spectra in the training split of one manifest")
     if Need.SOURCE_IMAGES in needs and there.photos is None:
         found.append(f"no split of '{there.visible}' photos without a held-out person")
-    if not stages and not source.has_batchnorm:
+    if not source.has_batchnorm and (not stages or any(stage.trained_part is batchnorm_layers for stage in stages)):
         found.append("the source has no BatchNorm")
+    if not source.has_batchnorm and any(stage.make_optimizer is not None for stage in stages):
+        found.append("it is a form of SGD, which destroys a source without BatchNorm")
     if Need.CLASSIFIER in needs and not source.has_classifier:
         found.append("the source came without its classifier")
     return "; ".join(found)

@@ -110,7 +110,7 @@ def read_situation(
     training, validation = training_and_validation(images, data)
     people = Counter(image.identity for image in training.images)
     held_out = set(validation.identities)
-    measurable = measurable_pairs(validation, (new, visible) if has_new else (visible,))
+    measurable = measurable_pairs(validation, (new, visible))
     quality, pictures = look_at(training.images, size)
     sets = [images]
     if visible_manifest is not None and not (visible_manifest.exists() and visible_manifest.samefile(manifest)):

@@ -38,9 +38,13 @@ def _identities(there: Situation) -> str:
     return "" if there.labelled else "no identity with two training pictures"
 
 
+def has_photos(there: Situation) -> bool:
+    """Whether there are photos of two people or more whom no training picture shows."""
+    return there.photos is not None and there.photos.others > 1
+
+
 def _photos(there: Situation) -> str:
-    """Of two people or more whom no training picture shows."""
-    return "" if there.photos is not None and there.photos.others > 1 else _no_photos(there)
+    return "" if has_photos(there) else _no_photos(there)
 
 
 def _photos_of_many(there: Situation) -> str:
@@ -154,8 +158,8 @@ WAYS = (
     Way(
         "CSD, visible-light photos alone", "photos in the source's own spectrum",
         (_nothing_new,),
-        {"data": {"augmentation": "vis-to-nir"}, "companions": {"match": "simulated"}, "method": {"name": "csd"},
-         "optimizer": _COSINE},
+        {"data": {"augmentation": "vis-to-nir"}, "companions": {"match": "simulated"},
+         "pool": {"share": 0.5, "keep": 0.1875}, "method": {"name": "csd"}, "optimizer": _COSINE},
         24, ("nirsim-csd-vis-only", "nirsim-mild-csd-vis-only"),
     ),
     Way(

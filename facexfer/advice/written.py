@@ -8,12 +8,13 @@ import tomli_w
 from facexfer.advice.measured import Measured
 from facexfer.advice.situation import Situation
 from facexfer.advice.source import Source
-from facexfer.advice.ways import Way
+from facexfer.advice.ways import Way, has_photos
 from facexfer.recipe import Recipe, parse_recipe
 
 _EVALUATIONS = 4
-# Measured with EdgeFace: docs/experiments/edgeface.md.
+# Measured with EdgeFace (docs/experiments/edgeface.md): labels alone cost more than they bring at the rate of CSD.
 _WITHOUT_BATCHNORM = {"name": "adamw", "learning_rate": 1e-4}
+_RATE_OF_LABELS_ALONE = 3e-5
 
 
 def recipe_values(way: Way, there: Situation, source: Source, measured: Measured | None) -> dict[str, Any]:
@@ -35,6 +36,8 @@ def recipe_values(way: Way, there: Situation, source: Source, measured: Measured
     if not source.has_batchnorm:
         sections.get("source", {}).pop("recalibrate_batchnorm", None)
         optimizer = {**sections.get("optimizer", {}), **_WITHOUT_BATCHNORM}
+        if way.sections["method"]["name"] == "l2":
+            optimizer["learning_rate"] = _RATE_OF_LABELS_ALONE
         sections["optimizer"] = {name: value for name, value in optimizer.items() if name != "final_batchnorm"}
     data = there.data.model_dump(mode="json", exclude_defaults=True)
     data["modality"] = there.data.modality
@@ -50,6 +53,9 @@ def recipe_values(way: Way, there: Situation, source: Source, measured: Measured
         if there.companions is not None:
             companions["manifest"] = str(there.companions)
         companions |= {"modality": there.visible} if companions["match"] != "simulated" else {}
+    if "pool" in sections and not has_photos(there):
+        # The training pictures themselves are photos then; as many of them stay as they are.
+        sections.setdefault("companions", {})["keep"] = sections.pop("pool")["keep"]
     if (pool := sections.get("pool")) and there.photos is not None:
         pool |= {"manifest": str(there.photos.manifest), "split": there.photos.split, "modality": there.visible}
     values |= sections

@@ -165,7 +165,7 @@ def evaluate(
         advice = found.findings.facts["recommendation"]
         typer.echo(f"Written: {into / 'model.json'}. match and monitor go on deciding by the bundle's own threshold")
         if not advice["is_extrapolated"]:
-            typer.echo(f"To make it this one: facexfer export --far {advice['far']:.2g}")
+            typer.echo(f"To make it this one: facexfer export --far {advice['far']}")
 
 
 def _door(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from facexfer.errors import InputError
+from facexfer.eval.classification import is_loss
 
 
 def runs(
@@ -27,7 +28,7 @@ def runs(
         for pairs, values in _by_pairs(run.figures).items():
             typer.echo(f"    {pairs:<14} {values}")
     count = f"{len(listed)} run{'s' * (len(listed) != 1)}"
-    typer.echo(f"{count}; the settings are those in which their recipes differ; rates in %.")
+    typer.echo(f"{count}; the settings are those in which their recipes differ; rates in %, losses as they are.")
     if damaged := [run.name for run in listed if run.unreadable is not None]:
         raise InputError(
             f"{folder}: expected runs that can be read, {len(damaged)} of {len(listed)} cannot: {', '.join(damaged)}; "
@@ -44,5 +45,6 @@ def _by_pairs(figures: dict[str, float | None]) -> dict[str, str]:
     grouped: dict[str, list[str]] = {}
     for name, value in figures.items():
         pairs, _, figure = name.rpartition("/")
-        grouped.setdefault(pairs, []).append(f"{figure} {'unsupported' if value is None else f'{100 * value:.2f}'}")
+        shown = "unsupported" if value is None else f"{value if is_loss(name) else 100 * value:.2f}"
+        grouped.setdefault(pairs, []).append(f"{figure} {shown}")
     return {pairs: "  ".join(parts) for pairs, parts in grouped.items()}

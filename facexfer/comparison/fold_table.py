@@ -16,8 +16,9 @@ def fold_lines(grid: Grid, outcomes: list[Outcome], dataset: str, network: str) 
     Returns:
         Lines; the difference is to the first method that has a row, with the same seed.
     """
-    first = next(iter(grid.methods))
     known = {(outcome.cell, outcome.seed): outcome for outcome in outcomes if outcome.pooled}
+    there = {cell.method for cell, _ in known if (cell.dataset, cell.network) == (dataset, network)}
+    first = next((method for method in grid.methods if method in there), next(iter(grid.methods)))
     lines = [
         "",
         f"Pooled over {grid.folds} folds of the training identities, 95 % CI by identity. The last two columns compare "

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from facexfer import grids
 from facexfer.errors import InputError, first_of
+from facexfer.eval.classification import is_loss
 from facexfer.files.packaged import read_toml
 from facexfer.heads import check_head
 from facexfer.plugins import load_plugins, resolved_plugins
@@ -249,15 +250,25 @@ def check_figures(grid: Grid) -> None:
         known = TASKS[recipe.task].figures(recipe)
         if not known:
             return
-        decides = {grid.deciding_figure(cell.dataset)}
+        _check_decides(grid.deciding_figure(cell.dataset), known, cell.key)
         if grid.methods[cell.method].alpha and grid.search is not None and grid.search.figure is not None:
-            decides.add(grid.search.figure)
-        for figure in sorted(decides - set(known)):
-            raise InputError(f"{cell.key}: {unknown_name_message('figure', figure, known)}")
+            trial = recipe_of(grid, cell, grid.search.settings)
+            _check_decides(grid.search.figure, TASKS[trial.task].figures(trial), cell.key)
         anywhere.update(dict.fromkeys(known))
     for figure in grid.figures:
         if figure not in anywhere:
             raise InputError(unknown_name_message("figure", figure, anywhere))
+
+
+def _check_decides(figure: str, known: Sequence[str], where: str) -> None:
+    """Check that a figure that methods or alphas are compared by is one that runs have, and no loss."""
+    if figure not in known:
+        raise InputError(f"{where}: {unknown_name_message('figure', figure, known)}")
+    if is_loss(figure):
+        raise InputError(
+            f"{where}: expected a figure to decide by that is better when it is high, got the loss {figure}; take "
+            "another"
+        )
 
 
 def _check(grid: Grid, origin: str) -> None:

@@ -13,6 +13,7 @@ from scipy import stats
 from facexfer.comparison.cells import Outcome
 from facexfer.comparison.fold_table import fold_lines
 from facexfer.comparison.grid import Cell, Grid, cells_of, left_out
+from facexfer.eval.classification import is_loss
 from facexfer.files.atomic import write_text
 
 _LEVEL = 1e-9
@@ -26,10 +27,12 @@ class Summary:
     Attributes:
         values: Of the seeds that have it, as fractions, by seed.
         paper: As the paper prints it, in percent; empty if it does not.
+        is_loss: It is no fraction.
     """
 
     values: dict[int, float]
     paper: str
+    is_loss: bool = False
 
     @property
     def mean(self) -> float | None:
@@ -43,10 +46,11 @@ class Summary:
 
     @property
     def text(self) -> str:
-        """``mean ± deviation`` in percent."""
+        """``mean ± deviation`` in percent, of a loss as they are."""
         if self.mean is None:
             return "-"
-        return f"{100 * self.mean:.1f}" + (f" ± {100 * self.deviation:.1f}" if self.deviation is not None else "")
+        parts = (self.mean,) if self.deviation is None else (self.mean, self.deviation)
+        return " ± ".join(f"{part:.2f}" if self.is_loss else f"{100 * part:.1f}" for part in parts)
 
 
 def summarise(grid: Grid, outcomes: list[Outcome], cell: Cell, figure: str) -> Summary:
@@ -57,7 +61,7 @@ def summarise(grid: Grid, outcomes: list[Outcome], cell: Cell, figure: str) -> S
         if outcome.cell == cell and outcome.result is not None and outcome.result["figures"].get(figure) is not None
     }
     paper = grid.paper.get(cell.key)
-    return Summary(values, paper[grid.figures.index(figure)] if paper else "")
+    return Summary(values, paper[grid.figures.index(figure)] if paper else "", is_loss(figure))
 
 
 def paired_test(first: dict[int, float], second: dict[int, float]) -> tuple[float, float, int]:
@@ -98,7 +102,7 @@ def markdown(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
     """Write the tables, the paired tests, what was chosen and what failed."""
     named = ", ".join(map(str, grid.seeds))
     over = f"mean ± standard deviation over seeds {named}" if len(grid.seeds) > 1 else f"seed {named}"
-    lines = [f"# {grid.title}", "", f"Percent, {over}."]
+    lines = [f"# {grid.title}", "", f"Percent, {'losses as they are, ' * any(map(is_loss, grid.figures))}{over}."]
     runs = len(list(cells_of(grid))) * len(grid.seeds)
     if len(outcomes) < runs:
         lines += ["", f"**Not finished: {len(outcomes)} of {runs} runs so far.**"]

@@ -120,6 +120,11 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
             f"expected a network with BatchNorm for {recipe.method.name}, {source.info.name} has none; take another "
             "method"
         )
+    if any(stage.trained_part is not None and not list(stage.trained_part(source)) for stage in stages):
+        raise InputError(
+            f"expected a network with the layers that {recipe.method.name} trains, {source.info.name} has none of "
+            "them; take another method"
+        )
     if recipe.optimizer.name != "sgd" and any(stage.make_optimizer is not None for stage in stages):
         raise InputError(
             f'expected optimizer.name = "sgd" for {recipe.method.name}, which is a form of SGD, got '

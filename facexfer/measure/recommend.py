@@ -166,12 +166,18 @@ def _extrapolated(far: float, point: OperatingPoint, tail: Tail | None) -> Extra
         raise InputError(
             f"expected pairs that support FAR {far:.2g}, which this door needs; the smallest that "
             f"{point.impostor_pairs:,} impostor pairs support is {point.smallest_far:.2g}; measure more people, or "
-            f"add --extrapolate {far:.1g}"
+            f"add --extrapolate {_rounded_down(far)}"
         )
     (found,) = tail.extrapolate([far])
     if found.threshold is None:
         raise InputError(f"FAR {far:.2g}, which this door needs, cannot be extrapolated: {found.refusal}")
     return found
+
+
+def _rounded_down(far: float) -> str:
+    """One digit of a FAR, below what the pairs support as the FAR itself is."""
+    exponent = math.floor(math.log10(far))
+    return f"{math.floor(far / 10.0**exponent)}e{exponent:03d}"
 
 
 def write_into_bundle(folder: Path, recommendation: dict[str, Any], fingerprint: str) -> None:

@@ -92,5 +92,7 @@ def _progress(run: RunFolder) -> _Progress:
         steps = max(steps, record["step"])
         figures = record.get("figures", figures)
     if run.finished:
-        figures = run.read_result()["figures"]
+        # Training may have ended early, for want of a better figure.
+        result = run.read_result()
+        figures, steps = result["figures"], result["steps"]
     return run.finished, steps, run.failure, figures

@@ -13,8 +13,8 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     """Choose the training images, and the validation images of other identities in every modality.
 
     With `folds`, one fold of the training split's identities is for validation and the others for training. With
-    `search_identities`, the validation identities are drawn from those that are trained on, so that searching options
-    never sees the validation images.
+    `search_identities`, the validation identities are drawn from those that are trained on and have images of
+    the chosen modality, so that searching options never sees the validation images.
 
     Args:
         manifest: All images.
@@ -37,7 +37,8 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
         validation = manifest.select(split=data.val_split)
     training = training_split
     if data.search_identities > 0:
-        names = training_split.identities
+        # People without a picture of the trained modality would show nothing of what was learned.
+        names = training_split.select(modality=data.modality).identities
         if data.search_identities >= len(names):
             raise InputError(
                 f"expected to hold out fewer than the {len(names)} training identities, got search_identities = "
@@ -46,7 +47,7 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
         order = np.random.default_rng(data.draw_seed).permutation(len(names))
         held_out = {names[index] for index in order[: data.search_identities]}
         validation = training_split.select(identities=held_out)
-        training = training_split.select(identities=set(names) - held_out)
+        training = training_split.select(identities=set(training_split.identities) - held_out)
     training = training.select(modality=data.modality)
     if data.train_identities is not None:
         training = limit_identities(training, data.train_identities, data.draw_seed)

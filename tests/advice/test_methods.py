@@ -57,6 +57,13 @@ def test_photos_alone_allow_csd(there: Situation, source: Source) -> None:
     assert SOME - refused(photos, source) == {"csd"}
 
 
+def test_without_batchnorm(there: Situation, source: Source) -> None:
+    needs = method_needs(there, dataclasses.replace(source, has_batchnorm=False))
+    assert needs["adabn"] == needs["dsbn"] == "the source has no BatchNorm"
+    assert needs["spd"] == "it is a form of SGD, which destroys a source without BatchNorm"
+    assert needs["csd"] == needs["l2"] == ""
+
+
 def test_a_method_with_options_of_its_own_is_named_and_ends_nothing(
     there: Situation, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,3 +87,23 @@ def test_pictures_listed_twice_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "nir" / "p0"
     shutil.copyfile(folder / "0.png", folder / "1.png")
     assert read_situation(manifest, SIZE).repeated == 1
+
+
+def test_people_are_held_out_of_whom_there_are_pictures_of_the_new_spectrum(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path, train=10, val=0)
+    images = read_manifest(manifest).images
+    few = {"p0", "p1", "p2", "p3"}
+    mixed = rewritten(manifest, [image for image in images if image.modality == "vis" or image.identity in few])
+    there = read_situation(mixed, SIZE)
+    assert (there.training.people, there.data.search_identities, there.validation.people) == (2, 2, 2)
+    assert [pairs.name for pairs in there.measurable.pairs] == ["nir", "vis-nir", "vis"]
+
+
+def test_pictures_of_the_new_spectrum_are_measured_where_none_are_trained_on(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path)
+    images = read_manifest(manifest).images
+    there = read_situation(
+        rewritten(manifest, [each for each in images if (each.split, each.modality) != ("train", "nir")]), SIZE
+    )
+    assert not there.has_new
+    assert [pairs.name for pairs in there.measurable.pairs] == ["nir", "vis-nir", "vis"]

@@ -27,8 +27,6 @@ def test_settings_are_those_of_the_committed_recipe(way: Way, monkeypatch: pytes
             for name, section in committed.items() if isinstance(section, dict)}  # fmt: skip
     ours.pop("evaluation")
     assert ours["optimizer"].pop("epochs") == way.epochs
-    if way.recipes[0] == "nirsim-csd-vis-only":
-        del ours["pool"]  # the photos are the training images themselves
     assert {name: section for name, section in ours.items() if section} == way.sections
 
 
@@ -126,3 +124,29 @@ def test_a_network_without_batchnorm_gets_another_optimizer(tmp_path: Path) -> N
         InputError, match="expected labelled pictures, or photos in 'vis', since edgeface_xxs has no Batch"
     ):
         facexfer.advise(alone, tmp_path / "source.pt")
+
+
+def test_photos_of_others_join_visible_light_alone_and_some_stay_as_they_are(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(create_backbone(NETWORK).state_dict(), tmp_path / "source.pt")
+    manifest = face_set(tmp_path, lambda image: image if image.modality == "vis" else None)
+    images = read_manifest(manifest).images
+    strangers = {"p3", "p4", "p5"}
+    others = manifest.parent / "others.csv"
+    write_manifest(others, [with_(image, split="pool") for image in images if image.identity in strangers])
+    write_manifest(manifest, [image for image in images if image.identity not in strangers])
+    alone = facexfer.advise(manifest, tmp_path / "source.pt", backbone=NETWORK)
+    assert alone.recipe.pool is None
+    assert (alone.recipe.companions.match, alone.recipe.companions.keep) == ("simulated", 0.1875)
+    more = facexfer.advise(manifest, tmp_path / "source.pt", backbone=NETWORK, visible_manifest=others)
+    assert (more.recipe.pool.manifest, more.recipe.pool.split) == (others, "pool")
+    assert (more.recipe.pool.share, more.recipe.pool.keep, more.recipe.companions.keep) == (0.5, 0.1875, 0)
+
+
+def test_labels_alone_train_a_network_without_batchnorm_gently(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(create_backbone("edgeface_xxs").state_dict(), tmp_path / "source.pt")
+    manifest = face_set(tmp_path, SITUATIONS["plain fine-tuning"])
+    advice = facexfer.advise(manifest, tmp_path / "source.pt")
+    assert advice.possible[0].name == "plain fine-tuning"
+    assert (advice.recipe.optimizer.name, advice.recipe.optimizer.learning_rate) == ("adamw", 3e-5)

@@ -380,7 +380,7 @@ def test_a_recommended_threshold_goes_into_the_bundle(bundle: Path, trained: Pat
         "0.2",
     )
     shown = run("evaluate", "--model", copy, *measured, *door, "--into", copy)
-    assert shown.endswith("To make it this one: facexfer export --far 0.22\n")
+    assert shown.endswith(f"To make it this one: facexfer export --far {80 / 365}\n")
     contract, before = json.loads((copy / "model.json").read_text()), json.loads((bundle / "model.json").read_text())
     assert contract.pop("recommendation")["far"] == pytest.approx(80 / 365)
     assert contract == before

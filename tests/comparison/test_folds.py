@@ -3,17 +3,22 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_faces import write_small_set
 from small_grid import write_small_grid
 
-from facexfer.comparison.cells import run_cells
-from facexfer.comparison.folds import pool_folds
-from facexfer.comparison.grid import check_figures, read_grid
+from facexfer.comparison.cells import Outcome, run_cells
+from facexfer.comparison.fold_table import fold_lines
+from facexfer.comparison.folds import PooledPairs, pool_folds
+from facexfer.comparison.grid import Cell, Grid, check_figures, read_grid
 from facexfer.comparison.table import write_tables
 from facexfer.data.manifest import read_manifest
 from facexfer.errors import InputError
+from facexfer.eval.collect import labelled_scores
+from facexfer.eval.scores import operating_points
 from facexfer.measure.embed import embed
+from facexfer.measure.pair_sets import compare_arrays
 from facexfer.recipe import DataSection
 from facexfer.tasks.face_images import training_and_validation
 
@@ -103,6 +108,28 @@ def test_no_fold_chooses_its_checkpoint_by_those_who_are_measured(tmp_path: Path
     with pytest.raises(InputError, match=message):
         check_figures(grid)
     check_figures(grid.model_copy(update={"folds": None}))
+
+
+def test_differences_are_to_the_first_method_that_was_run() -> None:
+    def pooled(seed: int) -> tuple[PooledPairs, ...]:
+        embeddings = np.random.default_rng(seed).normal(size=(40, 8))
+        pairs = compare_arrays(embeddings, np.repeat(np.arange(10), 4), None, None).pairs()
+        return (
+            PooledPairs("nir", operating_points(pairs, [0.1]), labelled_scores(pairs, [0.1]), pairs.impostor_pairs),
+        )
+
+    methods = {"A": {}, "B": {}, "C": {}}
+    left_out = ({"method": "A", "left_out": "it needs labels"},)
+    grid = Grid.model_validate({"title": "t", "recipe": "r", "figures": ("nir/tar@0.1",), "seeds": (0,), "folds": 2,
+                                "methods": methods, "overrides": left_out})  # fmt: skip
+    outcomes = [
+        Outcome(Cell("", "", name), 0, Path(name), {"figures": {}}, pooled=pooled(seed))
+        for seed, name in enumerate("BC")
+    ]
+    lines = fold_lines(grid, outcomes, "", "")
+    assert "compare each row with B on the same pairs" in lines[1]
+    assert lines[-2].endswith("| - | - |")
+    assert not lines[-1].endswith("| - | - |")
 
 
 def _unit(embeddings):

@@ -8,7 +8,7 @@ import pytest
 
 from facexfer import grids
 from facexfer.comparison.cells import Outcome, only_one_in, run_cells
-from facexfer.comparison.grid import Cell, Grid, cells_of, read_grid, recipe_of
+from facexfer.comparison.grid import Cell, Grid, cells_of, check_figures, read_grid, recipe_of
 from facexfer.comparison.processes import Finished, RunPool
 from facexfer.comparison.table import draw_table, markdown, paired_test, write_tables
 from facexfer.errors import InputError
@@ -47,6 +47,7 @@ def test_every_cell_of_the_packaged_grids_is_a_good_recipe(name: str, monkeypatc
     monkeypatch.setenv("FACEXFER_DEMO", "runs/demo")
     monkeypatch.setenv("T360", "crops")
     grid = read_grid(name.removesuffix(".toml"))
+    check_figures(grid)
     datasets, networks = list(grid.datasets), list(grid.networks)
     for cell in cells_of(grid):
         # All methods once and every data set and network once are enough: settings only add up.
@@ -120,6 +121,22 @@ def test_tables_have_means_the_paper_links_a_test_and_failures(grid: Grid, tmp_p
         draw_table(grid.model_copy(update={"paper": {"AFA": (of_paper,)}}), outcomes, tmp_path)
 
 
+def test_a_loss_is_shown_as_it_is_and_decides_nothing(tmp_path: Path) -> None:
+    words = (
+        'title = "Images"\nrecipe = "cub10-l2"\nfigures = ["top1", "test/classification"]\nseeds = [0, 1]\n[methods.L2]'
+    )
+    (tmp_path / "grid.toml").write_text(words)
+    grid = read_grid(tmp_path / "grid.toml")
+    (cell,) = cells_of(grid)
+    figures = ({"top1": 0.5, "test/classification": 2.5}, {"top1": 0.7, "test/classification": 2.7})
+    outcomes = [Outcome(cell, seed, tmp_path, {"figures": each}) for seed, each in enumerate(figures)]
+    text = markdown(grid, outcomes, tmp_path)
+    assert "| L2 | 60.0 ± 14.1 | 2.60 ± 0.14 | - |" in text
+    assert "Percent, losses as they are, mean" in text
+    with pytest.raises(InputError, match="expected a figure to decide by that is better when it is high, got the loss"):
+        check_figures(grid.model_copy(update={"figures": ("test/classification", "top1")}))
+
+
 def test_a_data_set_can_leave_out_a_method_and_have_its_own_deciding_figure(tmp_path: Path) -> None:
     words = """
 title = "Both ways"
@@ -180,6 +197,11 @@ def test_figures_that_no_run_has_are_refused_before_anything_runs(grid: Grid, tm
         ({"figures": ["nir/tar@0.01", "lwir/tar@0.01"], "paper": {}}, "unknown figure 'lwir/tar@0.01'"),
         ({"figures": ["top1"]}, "L2: unknown figure 'top1'"),
         ({"search": {"settings": grid.search.settings, "figure": "tar"}}, "AFA: unknown figure 'tar'"),
+        # The search measures at its own FARs.
+        (
+            {"search": {"settings": ["evaluation.fars=[0.1]"], "figure": "nir/tar@0.01"}},
+            "unknown figure 'nir/tar@0.01'",
+        ),
     ):
         with pytest.raises(InputError, match=wanted):
             run_cells(Grid.model_validate({**grid.model_dump(), **change}), tmp_path / "out", 1, lambda line: None)

@@ -343,6 +343,9 @@ def test_a_network_without_batchnorm_is_trained_with_adamw(
     alone = {"source": source, "method": {"name": "adabn"}, "optimizer": {"iterations": None, "epochs": 0}}
     with pytest.raises(InputError, match="expected a network with BatchNorm for adabn, edgeface_xxs has none; take"):
         train(make(manifest, companions=None, **alone), tmp_path / "other", resume=False)
+    scales = {"source": source, "method": {"name": "dsbn", "identity_weight": 0, "weight": 20.0}}
+    with pytest.raises(InputError, match="expected a network with the layers that dsbn trains, edgeface_xxs has none"):
+        train(make(manifest, **scales), tmp_path / "another", resume=False)
 
 
 def test_two_spectra_are_trained_on_together_and_kept_apart_in_the_draw(

@@ -57,6 +57,16 @@ def test_a_much_worse_network_is_significant() -> None:
         assert difference.p_value < 0.01
 
 
+def test_a_network_whose_embeddings_are_all_equal_is_compared() -> None:
+    labels, one, _ = two_networks(0, (0.3, 0.6))
+    for difference in compare(labels, one, np.ones_like(one)):
+        assert difference.second == 0
+        assert difference.significant
+    for difference in compare(labels, np.ones_like(one), one):
+        assert difference.first == 0
+        assert difference.ci95[0] > 0
+
+
 def test_the_pairing_narrows_the_interval() -> None:
     labels, one, other = two_networks(0, (0.2, 0.2))
     (difference, _) = compare(labels, one, other)

@@ -8,7 +8,7 @@ import pytest
 
 from facexfer.errors import InputError
 from facexfer.measure.evaluation import evaluate, recommend_into
-from facexfer.measure.recommend import Door
+from facexfer.measure.recommend import Door, _rounded_down
 
 
 def draw(people: int = 80, images: int = 6, seed: int = 0):
@@ -59,6 +59,8 @@ def test_what_the_pairs_do_not_support_is_refused_or_marked(measured) -> None:
         InputError, match=r"expected pairs that support FAR 2\.7e-06, which this door needs.*--extrapolate"
     ):
         advice_for(measured, door)
+    # Rounded up it could be a FAR that the pairs do support.
+    assert [_rounded_down(far) for far in (3.5e-5, 2.7e-6, 9.99e-4)] == ["3e-05", "2e-06", "9e-04"]
     found, advice = advice_for(measured, door, extrapolate=[2.7e-6])
     assert advice["is_extrapolated"] is True
     assert "extrapolated, not measured" in found.table()

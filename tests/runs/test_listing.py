@@ -25,8 +25,8 @@ def write_run(path: Path, method: str, **sections: dict[str, int]) -> RunFolder:
 def test_settings_are_what_differs_and_figures_the_newest(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "l2", runtime={"workers": 1})
     finished = write_run(tmp_path / "deep" / "b", "afa", evaluation={"every_epochs": 2})
-    finished.log({"step": 4, "losses": {"classification": 0.5}})
-    finished.save_result({"figures": {"nir/tar@0.01": 0.75, "nir/tar@1e-06": None}})
+    finished.log({"step": 9, "figures": {"nir/tar@0.01": 0.75}})
+    finished.save_result({"steps": 4, "figures": {"nir/tar@0.01": 0.75, "nir/tar@1e-06": None}})
     first, second = list_runs(tmp_path)
     assert (first.name, first.finished, first.steps, first.figures) == ("a", False, 2, {"nir/tar@0.01": 0.5})
     assert (second.name, second.finished, second.steps) == ("deep/b", True, 4)
@@ -36,6 +36,14 @@ def test_settings_are_what_differs_and_figures_the_newest(tmp_path: Path) -> Non
     finished.save_failure("it diverged")
     assert list_runs(tmp_path)[1].failure == "it diverged"
     assert second.settings == {"method.name": "afa"}
+
+
+def test_a_loss_is_no_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "a", "l2").log({"step": 4, "figures": {"top1": 0.75, "test/classification": 0.31}})
+    runs(tmp_path)
+    said = capsys.readouterr().out
+    assert "top1 75.00" in said
+    assert "classification 0.31" in said
 
 
 def test_options_of_one_run_alone_are_shown_as_missing_in_the_other(tmp_path: Path) -> None:

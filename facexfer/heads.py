@@ -168,7 +168,10 @@ class LinearHead(Head):
 
     @torch.no_grad()
     def start_from_class_means(self, means: Tensor) -> None:
-        """Start as the classifier by the nearest class mean: weight ``mean``, bias ``-||mean||^2 / 2``.
+        """Start at weight ``mean``, bias ``-||mean||^2 / 2``: the nearest mean, for embeddings of the means' own scale.
+
+        Those of a run are means of unit embeddings (`class_means`). Longer embeddings make the bias small against the
+        products; logits of the embeddings' own scale would make the first losses hundreds of times as large.
 
         Args:
             means: (K, D).

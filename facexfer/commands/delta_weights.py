@@ -26,7 +26,7 @@ def delta_weights(
     from facexfer.plugins import load_plugins
     from facexfer.recipe import read_recipe
     from facexfer.runs.folder import RunFolder
-    from facexfer.runtime import make_fabric, memory_format, seed_everything
+    from facexfer.runtime import make_fabric, memory_format, seed_everything, weights_dtype
     from facexfer.tasks import TASKS
     from facexfer.tasks.keys import check_keys
     from facexfer.transfer import methods
@@ -48,7 +48,9 @@ def delta_weights(
     seed_everything(read.seed)
     source = make_source(read.source)
     task = TASKS[read.task](read, source.info)
-    source = source.to(make_fabric(read.runtime).device).to(memory_format=memory_format(read.runtime))
+    # As training has it, or a later run into the same folder would measure the weights again.
+    source = source.to(make_fabric(read.runtime).device, weights_dtype(read.runtime))
+    source = source.to(memory_format=memory_format(read.runtime))
     layers = read.method.layers or source.info.layers(stage.taps)
     map_shapes(source, layers, source.info.input_size)
     make_folder(out)

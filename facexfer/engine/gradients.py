@@ -15,7 +15,7 @@ def compute_gradients(
     wrapped: nn.Module,
     optimizer: torch.optim.Optimizer,
     parts: Sequence[Batch],
-    more: tuple[Tensor, ...],
+    more: Sequence[tuple[Tensor, ...]],
 ) -> dict[str, Tensor]:
     """Run the parts of a step's batch forward and backward.
 
@@ -24,7 +24,7 @@ def compute_gradients(
         wrapped: The objective as fabric has wrapped it; its parameters' gradients are replaced.
         optimizer: Clears them first.
         parts: The batch.
-        more: What the objective takes with each part, such as the source's own images.
+        more: What the objective takes with each part, such as a part of the source's own images; empty for nothing.
 
     Returns:
         The losses by name, means over the batch, detached.
@@ -33,7 +33,8 @@ def compute_gradients(
     total: dict[str, Tensor] = {}
     for number, part in enumerate(parts, start=1):
         with fabric.no_backward_sync(cast(Any, wrapped), enabled=number < len(parts)):
-            losses: dict[str, Tensor] = wrapped(part.images, part.labels, *more, **part.extras)
+            with_it = more[number - 1] if more else ()
+            losses: dict[str, Tensor] = wrapped(part.images, part.labels, *with_it, **part.extras)
             fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
         for name, loss in losses.items():
             share = loss.detach() / len(parts)

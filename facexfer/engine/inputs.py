@@ -105,10 +105,16 @@ class Inputs:
         is_pinned = self._device.type == "cuda" and maps.device.type == "cpu"
         return (maps.pin_memory() if is_pinned else maps).to(self._device, non_blocking=True)
 
-    def of_source(self, step: int, progress: float) -> tuple[Tensor, Tensor, Tensor]:
-        """A step's batch of the source's own images, and its current weight."""
+    def of_source(self, step: int, progress: float, parts: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """A step's batch of the source's own images in as many parts as the target's, each with its current weight."""
         images, labels = self._source_batches.batch(step)
-        return self.of(images), labels.to(self._device), torch.tensor(1 - progress, device=self._device)
+        share = torch.tensor(1 - progress, device=self._device)
+        # So few images are seen with every part.
+        stride = parts if len(labels) >= parts else 1
+        return [
+            (self.of(images[number % stride :: stride]), labels[number % stride :: stride].to(self._device), share)
+            for number in range(parts)
+        ]
 
     def of(self, images: Tensor) -> Tensor:
         """Make the network's input (N, 3, H, W) of uint8 RGB images."""

@@ -172,7 +172,7 @@ class Training:
                 rate = stage_rate(self.recipe.optimizer, stage, progress)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                more = self.inputs.of_source(self.step, progress) if objective.reads_source_images else ()
+                more = self.inputs.of_source(self.step, progress, len(parts)) if objective.reads_source_images else ()
                 losses = compute_gradients(self.fabric, wrapped, optimizer, parts, more)
                 clip_gradients(self.fabric, wrapped, wrapped_optimizer, self.recipe.optimizer.clip_norm)
                 wrapped_optimizer.step()

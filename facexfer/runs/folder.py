@@ -198,8 +198,12 @@ class RunFolder:
         """Write down what the run is trained and measured on, for `check_data`."""
         write_text(self.data_file, json.dumps(dict(fingerprints), indent=2) + "\n")
 
-    def check_data(self, fingerprints: Mapping[str, str]) -> None:
+    def check_data(self, fingerprints: Mapping[str, str], otherwise: str = "give another --out") -> None:
         """Check that pictures and weights are those with which the run was started; a run that does not say passes.
+
+        Args:
+            fingerprints: What they are now, by part.
+            otherwise: What can be done where they cannot be put back.
 
         Raises:
             InputError: If a part of them differs.
@@ -214,7 +218,7 @@ class RunFolder:
         if changed:
             raise InputError(
                 f"{self.path}: expected the files that the run was started with, {', '.join(changed)} changed since; "
-                "put them back, or give another --out"
+                f"put them back, or {otherwise}"
             )
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:

@@ -56,6 +56,24 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     return training, validation
 
 
+def validation_images(manifest: Manifest, data: DataSection) -> Manifest:
+    """Choose the validation images as `training_and_validation` does; a split needs no training image beside it.
+
+    Args:
+        manifest: All images.
+        data: The recipe's choice.
+
+    Returns:
+        Images of all modalities.
+
+    Raises:
+        InputError: If it selects nothing, or more identities are held out than there are.
+    """
+    if data.folds is None and data.search_identities == 0:
+        return manifest.select(split=data.val_split)
+    return training_and_validation(manifest, data)[1]
+
+
 def accompanying(
     recipe: Recipe, manifest: Manifest, training: Manifest, validation: Manifest
 ) -> tuple[Manifest, tuple[tuple[int, ...], ...]] | None:

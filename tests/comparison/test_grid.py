@@ -121,7 +121,8 @@ def test_tables_have_means_the_paper_links_a_test_and_failures(grid: Grid, tmp_p
         draw_table(grid.model_copy(update={"paper": {"AFA": (of_paper,)}}), outcomes, tmp_path)
 
 
-def test_a_loss_is_shown_as_it_is_and_decides_nothing(tmp_path: Path) -> None:
+def test_a_loss_is_shown_as_it_is_and_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEXFER_SHARED", "shared")
     words = (
         'title = "Images"\nrecipe = "cub10-l2"\nfigures = ["top1", "test/classification"]\nseeds = [0, 1]\n[methods.L2]'
     )

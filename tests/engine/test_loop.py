@@ -18,6 +18,7 @@ from small_faces import write_small_set
 from torch import nn
 
 from facexfer import create_backbone
+from facexfer.engine import loop
 from facexfer.engine.best import BestMetric
 from facexfer.engine.train import train
 from facexfer.errors import InputError, RunError
@@ -223,6 +224,33 @@ def test_accumulation_gives_the_same_step(make: Callable[..., Any], tmp_path: Pa
         )
         train(recipe, tmp_path / f"run{parts}", resume=False)
         networks.append(load_file(RunFolder(tmp_path / f"run{parts}").model_file))
+    for name, one in networks[0].items():
+        assert torch.allclose(one.double(), networks[1][name].double(), atol=1e-5), name
+
+
+@pytest.mark.slow
+def test_accumulation_shares_the_images_of_the_source_as_well(
+    make: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, compute = [], loop.compute_gradients
+
+    def watched(fabric: Any, wrapped: Any, optimizer: Any, parts: Any, more: Any) -> Any:
+        seen.append([len(images) for images, _, _ in more])
+        return compute(fabric, wrapped, optimizer, parts, more)
+
+    monkeypatch.setattr(loop, "compute_gradients", watched)
+    method = {"method": {"name": "soft_ft", "old_task": "source_set"}, "source_data": {"modality": "nir"}}
+    networks = []
+    for parts in (1, 2):
+        recipe = make(
+            **method,
+            optimizer={"accumulate": parts, "frozen_batchnorm": True, "iterations": 2},
+            evaluation={"untouched": False},
+            runtime={"precision": "64-true"},
+        )
+        train(recipe, tmp_path / f"run{parts}", resume=False)
+        networks.append(load_file(RunFolder(tmp_path / f"run{parts}").model_file))
+    assert seen == [[4], [4], [2, 2], [2, 2]]
     for name, one in networks[0].items():
         assert torch.allclose(one.double(), networks[1][name].double(), atol=1e-5), name
 

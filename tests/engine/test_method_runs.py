@@ -104,7 +104,8 @@ def test_what_a_method_needs_is_checked_before_the_run(make: Callable[..., Any],
 def test_channel_weights_measured_before_a_run_are_used_by_it(
     make: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = make({"name": "delta"}, source_data={"modality": "vis"})
+    # In another precision than usual, which changes what the source is.
+    recipe = make({"name": "delta"}, source_data={"modality": "vis"}, runtime={"precision": "64-true"})
     write_recipe(recipe, tmp_path / "recipe.toml")
     words = ["facexfer", "delta-weights", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")]
     with pytest.raises(InputError, match="expected a method that taps layers, such as delta, got adabn"):

@@ -33,7 +33,7 @@ MAY = {
                "data", "backbones"},
     "measure": {"errors", "recipe", "runtime", "files", "runs", "data", "eval", "backbones"},
     "deploy": {"errors", "registry", "recipe", "runtime", "files", "measure", "runs", "networks", "data", "eval",
-               "backbones"},
+               "tasks", "backbones"},
     "advice": {"errors", "recipe", "files", "deploy", "tasks", "runs", "transfer", "data", "backbones"},
     "comparison": {"errors", "registry", "plugins", "recipe", "validation", "files", "grids", "heads", "transfer",
                    "runs", "tasks", "measure", "data", "eval"},

@@ -104,7 +104,9 @@ def progress_bar() -> Any:
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:
-    people = summary["per_identity"]
+    from facexfer.data.failures import UNKNOWN
+
+    people = {name: each for name, each in summary["per_identity"].items() if name != UNKNOWN}
     lines = [
         f"{summary['crops']:,} crops of {summary['photos']:,} photos, {summary['identities']:,} identities, "
         f"{len(summary['identities_without_crop'])} without any crop"
@@ -130,6 +132,8 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     if "split" in summary:
         split = summary["split"]
         lines.append(f"split {split['name']}: {split['identities']}, fingerprint {split['fingerprint'][:16]}")
+        if kept := split.get("kept"):
+            lines.append(f"{len(kept):,} identities stay in the split of an earlier run; a new draw would move them")
     if summary["files_not_looked_at"]:
         lines.append(f"not looked at, by suffix: {summary['files_not_looked_at']}")
     return lines

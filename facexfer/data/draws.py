@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from facexfer.data.failures import UNKNOWN, read_failures
-from facexfer.data.manifest import read_manifest, write_manifest
+from facexfer.data.manifest import FaceImage, manifest_text, read_manifest, write_manifest
 from facexfer.data.protocols import Draw, Listed, draw_splits
+from facexfer.data.references import as_listed
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
 from facexfer.files.folders import make_folder
@@ -41,7 +44,7 @@ def write_draws(
             been written then.
     """
     images = read_manifest(manifest).images
-    photos = [Listed(image.extra.get("photo", image.path.name), image.identity, image.modality) for image in images]
+    photos = _listed(images, manifest.parent)
     failed = [] if failures is None else _failed(failures)
     photos += [Listed(row.get("path", ""), _identity(row), clean_name(row.get("modality", ""))) for row in failed]
     drawn = [draw_splits(photos, protocol, number, held_out) for number in range(count)]
@@ -49,16 +52,16 @@ def write_draws(
         raise InputError(f"{manifest}: expected another folder, a draw would take its place; give another --out")
     known = _known_draws(out)
     for draw in drawn:
-        if (out / f"{draw.name}.csv").exists() and known.get(draw.name, {}).get("fingerprint") != draw.fingerprint:
+        recorded = known.get(draw.name, {}).get("fingerprint") == draw.fingerprint
+        if not recorded and _is_another(out / f"{draw.name}.csv", images, draw):
             raise InputError(
                 f"{out}: expected a folder without another {draw.name}.csv, got one that is not this draw; give "
                 "another --out, or remove it"
             )
     make_folder(out)
     for draw in drawn:
-        crops, rest = draw.splits[: len(images)], draw.splits[len(images) :]
-        pairs = zip(images, crops, strict=True)
-        write_manifest(out / f"{draw.name}.csv", [replace(image, split=part) for image, part in pairs])
+        write_manifest(out / f"{draw.name}.csv", _split(images, draw))
+        rest = draw.splits[len(images) :]
         if failures is not None:
             rows = [{**row, "split": part} for row, part in zip(failed, rest, strict=True)]
             write_text(out / f"{draw.name}-failures.csv", _text(rows, failed))
@@ -71,6 +74,32 @@ def write_draws(
     }
     write_text(out / _RECORD, json.dumps(known | record, indent=2) + "\n")
     return tuple(replace(draw, splits=draw.splits[: len(images)]) for draw in drawn)
+
+
+def _listed(images: Sequence[FaceImage], folder: Path) -> list[Listed]:
+    """Name each crop after its photo, or by its path, if the photo is not known or a person has two of that name."""
+
+    def of_photo(image: FaceImage) -> tuple[str, ...]:
+        return (image.identity, image.modality, image.extra.get("photo", ""))
+
+    counts = Counter(map(of_photo, images))
+
+    def name(image: FaceImage) -> str:
+        photo = image.extra.get("photo", "")
+        return photo if photo and counts[of_photo(image)] == 1 else as_listed(image.path, folder)
+
+    return [Listed(name(image), image.identity, image.modality) for image in images]
+
+
+def _split(images: Sequence[FaceImage], draw: Draw) -> list[FaceImage]:
+    return [replace(image, split=part) for image, part in zip(images, draw.splits, strict=False)]
+
+
+def _is_another(file: Path, images: Sequence[FaceImage], draw: Draw) -> bool:
+    """Whether another draw's file is there; an interrupted call has written this one's, and not yet the record."""
+    if not file.exists():
+        return False
+    return not file.is_file() or file.read_bytes() != manifest_text(file, _split(images, draw)).encode()
 
 
 def _known_draws(folder: Path) -> dict[str, dict[str, Any]]:

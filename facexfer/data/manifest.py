@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from facexfer.data.references import as_listed, references
 from facexfer.errors import DataWarning, InputError
 from facexfer.files.atomic import write_text
 from facexfer.files.digest import picture_digests
@@ -25,6 +25,7 @@ OPTIONAL = ("capture", "session", "camera")
 NAMES = ("identity", "modality", "split", *OPTIONAL)
 """The columns whose values are names (`facexfer.files.names`): they are compared."""
 
+_PARQUET = ".parquet"
 # The part of the captures above which those of several people are how a set is numbered, and not a mistake.
 _FEW = 0.1
 
@@ -141,10 +142,11 @@ class Manifest:
         Raises:
             InputError: If a picture cannot be read.
         """
+        paths = [as_listed(image.path, self.path.parent) for image in self.images]
         digests = picture_digests([image.path for image in self.images])
         rows = [
-            json.dumps({**_row(image, self.path.parent), "sha256 of the picture": digest}, sort_keys=True)
-            for image, digest in zip(self.images, digests, strict=True)
+            json.dumps({**_row(image, path), "sha256 of the picture": digest}, sort_keys=True)
+            for image, path, digest in zip(self.images, paths, digests, strict=True)
         ]
         return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
@@ -167,8 +169,7 @@ def read_manifest(path: Path) -> Manifest:
             several people in one modality.
     """
     path = Path(path)
-    is_parquet = path.suffix == ".parquet"
-    rows = _read_parquet(path) if is_parquet else read_rows(path, REQUIRED, "manifest")
+    rows = _read_parquet(path) if path.suffix == _PARQUET else read_rows(path, REQUIRED, "manifest")
     images = tuple(_parse(row, line, surplus, path) for line, row, surplus in rows)
     if not images:
         raise InputError(f"{path}: expected at least one image, got an empty manifest; add rows")
@@ -183,8 +184,29 @@ def write_manifest(path: Path, images: Iterable[FaceImage]) -> None:
     Args:
         path: The file; image paths are written relative to its folder.
         images: The rows; a column appears if any row has it.
+
+    Raises:
+        InputError: If the file's name says Parquet.
     """
-    rows = [_row(image, path.parent) for image in images]
+    check_csv_name(path)
+    write_text(path, manifest_text(path, images))
+
+
+def check_csv_name(path: Path) -> None:
+    """Check that a file can take a manifest that is written, before the work.
+
+    Raises:
+        InputError: If its name says Parquet, as which it would be read.
+    """
+    if path.suffix.lower() == _PARQUET:
+        raise InputError(f"{path}: expected the name of a CSV, got Parquet's; name it {path.stem}.csv")
+
+
+def manifest_text(path: Path, images: Iterable[FaceImage]) -> str:
+    """What `write_manifest` would write into a file, with the same arguments."""
+    images = list(images)
+    paths = references((image.path for image in images), path.parent)
+    rows = [_row(image, place) for image, place in zip(images, paths, strict=True)]
     used = {column for row in rows for column in row}
     known = (*REQUIRED, *LANDMARKS, *OPTIONAL)
     columns = [column for column in known if column in used or column in REQUIRED]
@@ -193,7 +215,7 @@ def write_manifest(path: Path, images: Iterable[FaceImage]) -> None:
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def _read_parquet(path: Path) -> Iterable[Row]:
@@ -314,9 +336,9 @@ def _parse_landmarks(row: dict[str, str], line: int, path: Path) -> Landmarks | 
     return tuple((numbers[index], numbers[index + 1]) for index in range(0, len(numbers), 2))
 
 
-def _row(image: FaceImage, folder: Path) -> dict[str, str]:
+def _row(image: FaceImage, path: str) -> dict[str, str]:
     row = {
-        "path": Path(os.path.relpath(image.path, folder)).as_posix(),
+        "path": path,
         "identity": image.identity,
         "modality": image.modality,
         "split": image.split,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from facexfer.data.manifest import FaceImage, Manifest, read_manifest, write_manifest
+from facexfer.data.manifest import FaceImage, Manifest, check_csv_name, read_manifest, write_manifest
 from facexfer.data.protocols import NOT_SPLIT, UNUSED
 from facexfer.errors import InputError
 from facexfer.files.folders import check_folder_of
@@ -42,12 +42,13 @@ def merge_manifests(manifests: Sequence[Path], out: Path) -> Merged:
 
     Raises:
         InputError: If a manifest is bad, there is no split to follow, a person is in two splits of one manifest, a
-            picture is listed twice, or the file exists.
+            picture is listed twice, the file exists, or its name says Parquet.
     """
     if len(manifests) < 2:
         raise InputError(f"expected two or more manifests to merge, got {len(manifests)}; name them all")
     if out.exists():
         raise InputError(f"{out}: expected a new file, it exists; remove it or give another --out")
+    check_csv_name(out)
     check_folder_of(out)
     parts = [read_manifest(path) for path in manifests]
     _check_once(parts)

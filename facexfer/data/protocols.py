@@ -1,8 +1,8 @@
 """Who is trained on and who is measured on: seeded draws by identity, recorded by name and fingerprint."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ NOT_SPLIT = "all"
 """The split of pictures that were prepared without a protocol."""
 _POLYU_PEOPLE, _POLYU_VAL = 335, 80
 _FIFTH = 5
+_ONE_ENROLLED = "vis-nir-one"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Listed:
     """A photo as a protocol sees it.
 
     Attributes:
-        name: Of the photo.
+        name: Of the photo; no two photos of a person share it, or a fingerprint could not tell which is left out.
         identity: Who it is.
         modality: ``vis``, ``nir`` and the like.
     """
@@ -83,11 +84,47 @@ def draw_splits(photos: Sequence[Listed], protocol: str, number: int = 0, held_o
     assign = PROTOCOLS[protocol]
     if number < 0:
         raise InputError(f"expected the number of a draw, got {number}; draws are 0, 1, 2 and so on")
-    splits = assign(photos, held_out, np.random.default_rng(number))
-    pairs = zip(photos, splits, strict=True)
-    lines = {f"{split}\t{photo.name if split == UNUSED else photo.identity}" for photo, split in pairs}
-    fingerprint = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-    return Draw(protocol, number, tuple(splits), fingerprint)
+    splits = tuple(assign(photos, held_out, np.random.default_rng(number)))
+    return Draw(protocol, number, splits, _fingerprint(photos, splits))
+
+
+def keep_splits(draw: Draw, photos: Sequence[Listed], earlier: Mapping[Listed, str]) -> Draw:
+    """Leave everybody who already has a split in it, so that nobody who was trained on is measured on.
+
+    New people go where the draw puts them among all people. Photos that were left out stay out; where one VIS photo of
+    a person is enrolled, it stays that one, and new ones are left out.
+
+    Args:
+        draw: Of all photos, the new ones too.
+        photos: These.
+        earlier: The splits that photos are in already, of people who may have new ones.
+
+    Returns:
+        The draw with the splits of earlier, and the fingerprint of what it is now.
+
+    Example:
+        >>> photos = [Listed(f"{name}.png", name, "nir") for name in "abcde"]
+        >>> draw = draw_splits(photos, "identity-disjoint")
+        >>> keep_splits(draw, photos, {photos[2]: "train"}).splits
+        ('train', 'train', 'train', 'train', 'train')
+    """
+    people = {photo.identity: split for photo, split in earlier.items() if photo.identity and split != UNUSED}
+    splits = [
+        earlier.get(photo, people.get(photo.identity, drawn)) for photo, drawn in zip(photos, draw.splits, strict=True)
+    ]
+    if draw.protocol == _ONE_ENROLLED:
+        for places in _gallery(photos, splits).values():
+            enrolled = min(places, key=lambda place: (earlier.get(photos[place]) != VAL, splits[place] != VAL))
+            _enroll(splits, places, enrolled)
+    return replace(draw, splits=tuple(splits), fingerprint=_fingerprint(photos, splits))
+
+
+def _fingerprint(photos: Sequence[Listed], splits: Sequence[str]) -> str:
+    lines = {
+        f"{split}\t{photo.identity}\t{photo.name}" if split == UNUSED else f"{split}\t{photo.identity}"
+        for photo, split in zip(photos, splits, strict=True)
+    }
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 @PROTOCOLS.register("polyu-nirfd")
@@ -119,20 +156,30 @@ def _vis_nir(photos: Sequence[Listed], held_out: int | None, generator: np.rando
     return _by_identity(photos, _drawn(both, _count(held_out, both), generator))
 
 
-@PROTOCOLS.register("vis-nir-one")
+@PROTOCOLS.register(_ONE_ENROLLED)
 def _vis_nir_one(photos: Sequence[Listed], held_out: int | None, generator: np.random.Generator) -> list[str]:
     # As in CASIA NIR-VIS 2.0: one VIS photo of everybody in the gallery.
     splits = _vis_nir(photos, held_out, generator)
-    gallery: dict[str, list[int]] = {}
-    for place, photo in sorted(enumerate(photos), key=lambda each: each[1].name):
-        if photo.modality == "vis" and splits[place] == VAL:
-            gallery.setdefault(photo.identity, []).append(place)
+    gallery = _gallery(photos, splits)
     for identity in sorted(gallery):
         places = gallery[identity]
-        enrolled = places[int(generator.integers(len(places)))]
-        for place in places:
-            splits[place] = VAL if place == enrolled else UNUSED
+        _enroll(splits, places, places[int(generator.integers(len(places)))])
     return splits
+
+
+def _gallery(photos: Sequence[Listed], splits: Sequence[str]) -> dict[str, list[int]]:
+    """Where the VIS photos of each person that is measured on are, by name."""
+    measured = {photo.identity for photo, split in zip(photos, splits, strict=True) if split == VAL}
+    gallery: dict[str, list[int]] = {}
+    for place, photo in sorted(enumerate(photos), key=lambda each: each[1].name):
+        if photo.modality == "vis" and photo.identity in measured:
+            gallery.setdefault(photo.identity, []).append(place)
+    return gallery
+
+
+def _enroll(splits: list[str], places: Sequence[int], enrolled: int) -> None:
+    for place in places:
+        splits[place] = VAL if place == enrolled else UNUSED
 
 
 def _people(photos: Sequence[Listed], modality: str | None = None) -> list[str]:

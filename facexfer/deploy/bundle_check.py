@@ -1,20 +1,31 @@
 """Is a bundle here what it was where it was made?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facexfer.data.manifest import read_manifest
-from facexfer.deploy.contract import MODEL, read_contract
-from facexfer.deploy.gate import TOLERANCES, GateData, GateRow, Latency, Tolerance, measure, measure_latencies
-from facexfer.deploy.runtime_files import find_runtime_file, gate_of, open_runtime
+from facexfer.deploy.contract import MODEL, Contract, read_contract
+from facexfer.deploy.gate import (
+    TOLERANCES,
+    GateData,
+    GateRow,
+    Latency,
+    Tolerance,
+    is_usable,
+    measure,
+    measure_latencies,
+)
+from facexfer.deploy.runtime_files import RuntimeFile, find_runtime_file, gate_of, open_runtime
 from facexfer.deploy.runtime_gate import measure_runtime, runtime_latencies
 from facexfer.errors import InputError, RunError
 from facexfer.eval.scores import operating_points
 from facexfer.measure.embedder import Embedder, OnnxEmbedder, load
+from facexfer.measure.pair_sets import Comparison
 from facexfer.recipe import PairsSection, parse_recipe
+from facexfer.tasks.face_images import validation_images
 
 # What is looked up in model.json.
-_RELIED_ON = ("recipe", "pairs", "gate", "precision", "evaluation")
+_RELIED_ON = ("recipe", "pairs", "gate", "precision", "evaluation", "embedding_size")
 
 
 @dataclass(frozen=True)
@@ -25,17 +36,22 @@ class Verified:
         tars: (FAR, TAR as the bundle says, TAR as measured now) of each supported target.
         latencies: Here.
         row: The whole gate, where the run is here too.
+        is_first: Whether the file was converted only, until now; what the bundle says is then of ``model.onnx``.
     """
 
     tars: tuple[tuple[float, float, float], ...]
     latencies: tuple[Latency, ...]
     row: GateRow | None
+    is_first: bool = False
 
 
 def verify_bundle(
     folder: Path, manifest: Path | None = None, run: Path | None = None, runtime: str | None = None
 ) -> Verified:
     """Measure a bundle's file again and compare with what the bundle says.
+
+    A file that could not be measured where it was converted has no figures in the bundle. It may lose as much TAR
+    against ``model.onnx`` as the gate allows against the run; with the run, it has to pass the gate itself.
 
     Args:
         folder: The bundle.
@@ -47,8 +63,9 @@ def verify_bundle(
         What was measured.
 
     Raises:
-        InputError: If the bundle is damaged or the images are others.
-        RunError: If the file has changed, TAR differs by more than 0.1 points, or the run's embeddings do.
+        InputError: If the bundle is damaged, the images are others, or the run's embeddings have another length.
+        RunError: If a file has changed, TAR differs by more than 0.1 points, the run's embeddings do, or the file's are
+            not usable.
     """
     contract = read_contract(folder)
     content = contract.content
@@ -63,38 +80,85 @@ def verify_bundle(
     assert manifest is not None
     if not manifest.is_file():
         raise InputError(f"{manifest}: expected the images that the bundle was measured on; give them by --manifest")
-    images = read_manifest(manifest).select(split=recipe.data.val_split)
+    images = validation_images(read_manifest(manifest), recipe.data)
     if images.fingerprint() != content["evaluation"]["data"]:
         raise InputError(f"{manifest}: expected the images that the bundle was measured on, got others; check the path")
     other = None if runtime is None else find_runtime_file(content, runtime)
     embedder: Embedder = OnnxEmbedder(file) if other is None else open_runtime(folder, other.name)
-    gate = content["gate"][0] if other is None else gate_of(content, other)
-    # Of a runtime's file the gate has the figures; those of the bundle itself are of model.onnx.
-    said = contract.tars if other is None else {each["far"]: each["second"] for each in gate["differences"] if each}
+    said = _figures(contract, other)
     gallery = None if contract.gallery is None else OnnxEmbedder(contract.gallery)
-    data, row = GateData(images, PairsSection.model_validate(content["pairs"]), list(said), gallery), None
+    data, row = GateData(images, PairsSection.model_validate(content["pairs"]), list(said.tars), gallery), None
     if run is None:
-        points = operating_points(data.compare(embedder).pairs(), data.fars)
-        now = {point.far: point.tar or 0.0 for point in points}
+        got = data.compare(embedder)
+        if not is_usable(got):
+            raise RunError(
+                f"{embedder.name}: expected finite embeddings of positive length, got others; do not use it here"
+            )
+        now = {point.far: point.tar or 0.0 for point in operating_points(got.pairs(), data.fars)}
     else:
-        reference, tolerance = data.compare(load(run, flip=contract.flip)), Tolerance(**gate["tolerance"])
+        reference = data.compare(load(run, flip=contract.flip))
+        _check_length(run, reference, content["embedding_size"])
         if other is None:
-            row, _ = measure(content["precision"], file, reference, data, tolerance)
+            row, _ = measure(content["precision"], file, reference, data, said.tolerance)
         else:
-            row = measure_runtime(other, folder, reference, data, tolerance, embedder.input_size).row
+            row = measure_runtime(other, folder, reference, data, said.tolerance, embedder.input_size).row
         assert row is not None  # it was opened above, so it runs here
         if row.problems:
             raise RunError(f"{'; '.join(row.problems)}; do not use it here")
         now = {each.far: each.second for each in row.differences if each is not None}
-    for far, before in said.items():
-        if not abs(now[far] - before) <= TOLERANCES["fp32"].loss:
-            raise RunError(
-                f"expected TAR {100 * before:.2f} % at FAR {far:g}, got {100 * now[far]:.2f} %; do not use it here"
-            )
+    if run is None or not said.is_first:
+        said.check(now)
     if row is not None:
         latencies = row.latencies
     elif other is None:
         latencies = measure_latencies(file, data.crop)
     else:
         latencies = runtime_latencies(other, folder, data.crop, embedder.input_size)
-    return Verified(tuple((far, before, now[far]) for far, before in said.items()), latencies, row)
+    tars = tuple((far, before, now[far]) for far, before in said.tars.items())
+    return Verified(tars, latencies, row, said.is_first)
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What a file is held against.
+
+    Attributes:
+        tars: FAR -> TAR: its own, or those of ``model.onnx``.
+        tolerance: How much worse it may be than the run.
+        is_first: Whether it has no figures of its own.
+    """
+
+    tars: dict[float, float]
+    tolerance: Tolerance
+    is_first: bool = False
+
+    def check(self, now: dict[float, float]) -> None:
+        """Check what was measured; against another file's figures it may be better, not worse."""
+        for far, before in self.tars.items():
+            lost = before - now[far]
+            if not (lost <= self.tolerance.loss if self.is_first else abs(lost) <= TOLERANCES["fp32"].loss):
+                raise RunError(
+                    f"expected TAR {100 * before:.2f} % at FAR {far:g}, got {100 * now[far]:.2f} %; do not use it here"
+                )
+
+
+def _figures(contract: Contract, file: RuntimeFile | None) -> _Figures:
+    """The figures of a runtime's file, or of ``model.onnx``."""
+    shipped = contract.content["gate"][0]
+    if file is None:
+        return _Figures(contract.tars, Tolerance(**shipped["tolerance"]))
+    if (gate := gate_of(contract.content, file)) is not None:
+        tars = {each["far"]: each["second"] for each in gate["differences"] if each}
+        return _Figures(tars, Tolerance(**gate["tolerance"]))
+    usual, loss = TOLERANCES[file.precision], shipped["tolerance"]["loss"]
+    # Another loss than the precision's own is that of --max-loss, which holds for every file.
+    is_usual = loss == TOLERANCES[contract.content["precision"]].loss
+    return _Figures(contract.tars, usual if is_usual else replace(usual, loss=loss), is_first=True)
+
+
+def _check_length(run: Path, reference: Comparison, expected: int) -> None:
+    if (size := reference.probe.embeddings.shape[1]) != expected:
+        raise InputError(
+            f"{run}: expected the run that the bundle was made from, with embeddings of {expected} numbers, got one of "
+            f"{size}; name that run"
+        )

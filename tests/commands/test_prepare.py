@@ -104,6 +104,69 @@ def test_no_crop_at_all_is_a_failure(tmp_path: Path) -> None:
     assert len(read_failures(tmp_path / "out" / "failures.csv")) == 1
 
 
+def test_a_folder_without_any_crop_can_be_continued(tmp_path: Path) -> None:
+    photo = tmp_path / "set" / "a" / "1.png"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(encoded(picture()))
+    words = [tmp_path / "set", "--out", tmp_path / "out", "--layout", "folders", "--pre-cropped"]
+    for _ in range(2):
+        with pytest.raises(RunError, match="expected at least one crop"):
+            run(*words)
+    photo.write_bytes(encoded(picture(size=(112, 112))))
+    assert "1 crops of 1 photos" in run(*words)
+
+
+def test_people_who_stay_where_they_were_are_counted(tmp_path: Path) -> None:
+    table = write_photos(tmp_path / "set", people=5, photos=1)
+    words = [tmp_path / "set", "--out", tmp_path / "out", "--layout", "folders", "--landmarks", table]
+    words += ["--protocol", "identity-disjoint"]
+    assert "a new draw" not in run(*words)
+    before = {image.identity: image.split for image in read_manifest(tmp_path / "out" / "images.csv").images}
+    write_photos(tmp_path / "set", people=9, photos=1)
+    # One of the five leaves val in the draw of nine, and another would come in.
+    assert "2 identities stay in the split of an earlier run; a new draw would move them" in run(*words)
+    after = {image.identity: image.split for image in read_manifest(tmp_path / "out" / "images.csv").images}
+    assert after | before == after
+    with pytest.raises(InputError, match="expected the split that is there, identity-disjoint-0, got identity-disj"):
+        run(*words, "--draw", "3")
+
+
+def test_a_loose_photo_is_nobody(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png", "loose.png"):
+        photo = tmp_path / "set" / name
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        photo.write_bytes(encoded(picture(ord(name[0]), size=(112, 112))))
+    words = [tmp_path / "set", "--out", tmp_path / "out", "--layout", "folders", "--pre-cropped"]
+    shown = run(*words, "--protocol", "identity-disjoint")
+    assert "2 crops of 3 photos, 2 identities, 0 without any crop" in shown
+    assert "failed: 1 no-identity" in shown
+    assert "identities with failures" not in shown
+    assert "{'train': 1, 'val': 1}" in shown
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["identities"], summary["identities_without_crop"]) == (2, [])
+    assert summary["per_identity"]["(unknown)"] == {"photos": 1, "crops": 0}
+
+
+def test_columns_of_a_manifest_come_along(tmp_path: Path) -> None:
+    table = tmp_path / "set" / "mine.csv"
+    table.parent.mkdir()
+    for number in range(2):
+        (table.parent / f"{number}.png").write_bytes(encoded(picture(number, size=(112, 112))))
+    rows = [
+        "path,identity,modality,split,glasses,photo,score",
+        "0.png,a,nir,train,yes,mine,0.5",
+        "1.png,b,nir,val,no,,",
+    ]
+    table.write_text("\n".join(rows) + "\n")
+    run(table, "--layout", "manifest", "--pre-cropped", "--out", tmp_path / "out")
+    images = read_manifest(tmp_path / "out" / "images.csv").images
+    # A column that the command has itself is its own.
+    assert [[image.extra[name] for name in ("glasses", "photo", "score")] for image in images] == [
+        ["yes", "0.png", ""],
+        ["no", "1.png", ""],
+    ]
+
+
 def test_a_published_set_of_pairs(tmp_path: Path) -> None:
     source = shared("data/insightface_small_lfw.bin")
     shown = run(source, "--layout", "insightface-bin", "--pre-cropped", "--modality", "vis", "--out", tmp_path / "out")

@@ -1,6 +1,7 @@
 """Several draws as manifests of their own, failures with them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from small_faces import write_small_set
 from typer.testing import CliRunner
 
 from facexfer.cli import app
+from facexfer.data.draws import write_draws
 from facexfer.data.failures import read_failures
 from facexfer.data.images import read_crop
-from facexfer.data.manifest import read_manifest
+from facexfer.data.manifest import read_manifest, write_manifest
 from facexfer.errors import InputError
 
 
@@ -75,3 +77,43 @@ def test_a_folder_with_files_of_others_is_left_alone(tmp_path: Path) -> None:
             split(manifest, "--protocol", "identity-disjoint", "--out", out)
         assert [file.read_text() for file in out.iterdir()] == ["[1]"]
         (out / name).unlink()
+
+
+def test_an_interrupted_call_can_be_repeated(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path / "set", train=6, val=4, images=1)
+    out, words = tmp_path / "draws", (manifest, "--protocol", "identity-disjoint", "--draws", 3, "--out")
+    split(*words, out)
+    whole = {file.name: file.read_bytes() for file in out.iterdir()}
+    # The record is written last.
+    (out / "draws.json").unlink()
+    (out / "identity-disjoint-2.csv").unlink()
+    split(*words, out)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == whole
+    (out / "draws.json").unlink()
+    with (out / "identity-disjoint-1.csv").open("a") as file:
+        file.write("extra.png,p0,nir,train,\n")
+    with pytest.raises(InputError, match=r"without another identity-disjoint-1\.csv, got one that is not this draw"):
+        split(*words, out)
+
+
+def test_draws_in_a_linked_folder_refer_to_the_pictures(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path / "set", train=6, val=4, images=1)
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er", target_is_directory=True)
+    split(manifest, "--protocol", "identity-disjoint", "--draws", 1, "--out", tmp_path / "link" / "draws")
+    images = read_manifest(tmp_path / "link" / "draws" / "identity-disjoint-0.csv").images
+    assert all(image.path.is_file() for image in images)
+
+
+@pytest.mark.parametrize("photo", [None, "", "0.png"])
+def test_draws_of_photos_have_fingerprints_of_their_own(tmp_path: Path, photo: str | None) -> None:
+    # Everybody's photos have the same names, and no column, an empty one, or one without meaning tells of others.
+    manifest = read_manifest(write_small_set(tmp_path / "set", train=3, val=2))
+    extra = {} if photo is None else {"photo": photo}
+    write_manifest(manifest.path, [replace(image, extra=extra) for image in manifest.images])
+    draws = write_draws(manifest.path, tmp_path / "draws", "vis-nir-one", 60, 2)
+    splits: dict[str, set[tuple[str, ...]]] = {}
+    for draw in draws:
+        splits.setdefault(draw.fingerprint, set()).add(draw.splits)
+    assert {len(each) for each in splits.values()} == {1}
+    assert len(splits) == len({draw.splits for draw in draws})

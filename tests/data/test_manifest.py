@@ -136,3 +136,25 @@ def test_shots_that_are_numbered_by_person_are_reported(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_manifest(file)
+
+
+def test_a_manifest_in_a_linked_folder_refers_to_the_pictures(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er", target_is_directory=True)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "1.png").write_text("1")
+    image = FaceImage(tmp_path / "set" / "1.png", "a", "nir", "train")
+    write_manifest(tmp_path / "link" / "images.csv", [image])
+    linked = read_manifest(tmp_path / "link" / "images.csv")
+    assert linked.images[0].path.read_text() == "1"
+    # Read and written again, e.g. by split; the fingerprint is that of the rows, by whatever way they are reached.
+    write_manifest(tmp_path / "images.csv", linked.images)
+    assert (tmp_path / "images.csv").read_text().splitlines()[1] == "set/1.png,a,nir,train"
+    assert linked.fingerprint() == read_manifest(tmp_path / "deep" / "er" / "images.csv").fingerprint()
+
+
+@pytest.mark.parametrize("name", ["images.parquet", "images.PARQUET"])
+def test_no_csv_is_written_under_the_name_of_parquet(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}: expected the name of a CSV, got Parquet's; name it images.csv"):
+        write_manifest(tmp_path / name, [FaceImage(tmp_path / "1.png", "a", "nir", "train")])
+    assert not list(tmp_path.iterdir())

@@ -50,6 +50,15 @@ def test_pictures_follow_their_person_and_others_go_to_the_pool(both: tuple[Path
     assert [path.read_bytes() for path in both] == before
 
 
+def test_a_linked_folder_gets_a_manifest_that_refers_to_the_pictures(both: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er", target_is_directory=True)
+    merge(*both, "--out", tmp_path / "link" / "both.csv")
+    merge(*both, "--out", tmp_path / "deep" / "er" / "plain.csv")
+    assert all(image.path.is_file() for image in read_manifest(tmp_path / "link" / "both.csv").images)
+    assert (tmp_path / "link" / "both.csv").read_bytes() == (tmp_path / "link" / "plain.csv").read_bytes()
+
+
 def test_the_first_manifest_with_a_split_for_a_person_decides(both: tuple[Path, Path], tmp_path: Path) -> None:
     nir, vis = both
     images = list(read_manifest(vis).images)
@@ -80,6 +89,9 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_written(both: tuple[Pat
         merge(nir, vis, tmp_path / "copy" / "images.csv", "--out", out)
     with pytest.raises(InputError, match=r"expected a new file, it exists"):
         merge(nir, vis, "--out", vis)
+    with pytest.raises(InputError, match=r"both\.parquet: expected the name of a CSV, got Parquet's"):
+        merge(nir, tmp_path / "absent.csv", "--out", tmp_path / "both.parquet")
+    assert not (tmp_path / "both.parquet").exists()
     with pytest.raises(InputError, match="expected an existing folder"):
         merge(nir, vis, "--out", tmp_path / "absent" / "both.csv")
     images = read_manifest(nir).images

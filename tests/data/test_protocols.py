@@ -1,8 +1,10 @@
 """Draws of identities: disjoint, the same twice, and not the same as each other."""
 
+import hashlib
+
 import pytest
 
-from facexfer.data.protocols import Draw, Listed, draw_splits
+from facexfer.data.protocols import Draw, Listed, draw_splits, keep_splits
 from facexfer.errors import InputError
 
 
@@ -69,3 +71,53 @@ def test_one_visible_photo_is_enrolled() -> None:
 def test_what_does_not_fit_is_an_error(protocol: str, people: int, options: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         draw_splits(photos(people), protocol, **options)
+
+
+@pytest.mark.parametrize("protocol", ["polyu-nirfd", "identity-disjoint", "vis-nir"])
+def test_a_fingerprint_is_that_of_people_and_their_splits(protocol: str) -> None:
+    listed = photos(335, ("nir", "vis"), each=1)
+    draw = draw_splits(listed, protocol)
+    lines = {f"{split}\t{photo.identity}" for photo, split in zip(listed, draw.splits, strict=True)}
+    assert draw.fingerprint == hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def test_a_fingerprint_tells_whose_photos_are_left_out() -> None:
+    # Of one photo per name and person: who is enrolled with which differs, and the names left out do not.
+    listed = [Listed(f"{number}.png", who, spectrum) for who in "abc" for spectrum in ("nir", "vis") for number in "01"]
+    draws = [draw_splits(listed, "vis-nir-one", number, 2) for number in range(30)]
+    assert len({draw.fingerprint for draw in draws}) == len({draw.splits for draw in draws}) > 6
+
+
+@pytest.mark.parametrize("protocol", ["identity-disjoint", "vis-nir", "vis-nir-one"])
+def test_those_who_are_in_a_split_stay_when_others_come(protocol: str) -> None:
+    few, many = photos(10, ("nir", "vis"), each=3), photos(30, ("nir", "vis"), each=4)
+    first = draw_splits(few, protocol, 1)
+    drawn = draw_splits(many, protocol, 1)
+    before = dict(zip(few, first.splits, strict=True))
+    assert any(before.get(photo, split) != split for photo, split in zip(many, drawn.splits, strict=True))
+    kept = keep_splits(drawn, many, before)
+    after = dict(zip(many, kept.splits, strict=True))
+    assert {photo: after[photo] for photo in few} == before
+    newcomers = {photo.identity for photo in many} - {photo.identity for photo in few}
+    assert {photo: split for photo, split in after.items() if photo.identity in newcomers} == {
+        photo: split for photo, split in zip(many, drawn.splits, strict=True) if photo.identity in newcomers
+    }
+    assert not {photo.identity for photo in many if after[photo] == "train"} & held_out(many, kept)
+    enrolled = [photo.identity for photo in many if (photo.modality, after[photo]) == ("vis", "val")]
+    assert len(enrolled) == (1 if protocol == "vis-nir-one" else 4) * len(set(enrolled))
+    assert kept.fingerprint not in (first.fingerprint, drawn.fingerprint)
+    assert keep_splits(drawn, many, after) == kept
+    assert keep_splits(first, few, before) == first
+
+
+def test_somebody_whose_enrolled_photo_has_gone_gets_another() -> None:
+    listed = photos(5, ("nir", "vis"), each=3)
+    draw = draw_splits(listed, "vis-nir-one", held_out=2)
+    before = dict(zip(listed, draw.splits, strict=True))
+    left = [photo for photo in listed if (photo.modality, before[photo]) != ("vis", "val")]
+    kept = keep_splits(draw_splits(left, "vis-nir-one", held_out=2), left, before)
+    enrolled = [
+        photo for photo, split in zip(left, kept.splits, strict=True) if (photo.modality, split) == ("vis", "val")
+    ]
+    assert {photo.identity for photo in enrolled} == held_out(listed, draw)
+    assert len(enrolled) == 2

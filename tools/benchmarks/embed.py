@@ -35,6 +35,7 @@ from facexfer.measure.providers import CPU
 from facexfer.recipe import read_recipe
 from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.runtime import prepare_cpu
+from facexfer.tasks.face_images import training_and_validation
 
 OURS = "onnxruntime:fp32"
 Way = Callable[[np.ndarray], object]
@@ -70,7 +71,8 @@ def training_crops(run: Path, size: tuple[int, int]) -> np.ndarray:
     recipe = read_recipe(RunFolder(run).recipe_file)
     if recipe.data.manifest is None:
         raise InputError(f"{run}: expected a run on faces, got task '{recipe.task}'; leave --run out")
-    return calibration_crops(read_manifest(recipe.data.manifest), recipe, size)
+    training, _ = training_and_validation(read_manifest(recipe.data.manifest), recipe.data)
+    return calibration_crops(training, size)
 
 
 def make_crops(count: int, size: tuple[int, int]) -> np.ndarray:

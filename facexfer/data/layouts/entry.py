@@ -1,7 +1,7 @@
 """What every layout gives: one entry per photo, or one problem for what is no photo."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -31,6 +31,7 @@ class PhotoEntry:
         pair: (number, whether of one person) if the set is one of pairs.
         problem: (reason, detail) if it cannot be used already; the bytes are not read then.
         usual_bits: What pictures of its camera use, if they have more than 8; found by `prepare`, no layout gives it.
+        extra: Other columns that the layout has for it; they come into the manifest of the crops.
     """
 
     name: str
@@ -47,6 +48,7 @@ class PhotoEntry:
     pair: tuple[int, bool] | None = None
     problem: tuple[str, str] | None = None
     usual_bits: int | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     def read(self) -> bytes:
         """Read the photo's bytes."""
@@ -165,11 +167,11 @@ def layout_options(name: str, given: Mapping[str, str | None]) -> LayoutOptions:
     Raises:
         InputError: If the layout is unknown, or does not read what is given.
     """
-    chosen = {field: value for field, value in given.items() if value is not None}
-    for field in chosen:
-        if field not in LAYOUTS[name].reads:
-            readers = " and ".join(other for other, layout in LAYOUTS.items() if field in layout.reads)
-            option = f"--{field.replace('_', '-')}"
+    chosen = {key: value for key, value in given.items() if value is not None}
+    for key in chosen:
+        if key not in LAYOUTS[name].reads:
+            readers = " and ".join(other for other, layout in LAYOUTS.items() if key in layout.reads)
+            option = f"--{key.replace('_', '-')}"
             raise InputError(
                 f"expected options that the layout {name} reads, got {option}, which {readers or 'no layout'} would "
                 f"read; leave {option} out"

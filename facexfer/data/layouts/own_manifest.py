@@ -1,11 +1,11 @@
 """A manifest of your own, for photos instead of crops; its landmarks are used where it has them."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.data.manifest import read_manifest
+from facexfer.data.references import as_listed
 
 
 @register_layout("manifest")
@@ -25,7 +25,7 @@ def own_manifest(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     manifest = read_manifest(root / "images.csv" if root.is_dir() else root)
     home = manifest.path.parent.resolve()
     for image in manifest.images:
-        name = Path(os.path.relpath(image.path, manifest.path.parent)).as_posix()
+        name = as_listed(image.path, manifest.path.parent)
         outside = home not in image.path.resolve().parents
         if not outside and name.startswith("../"):
             # An absolute path to the folder that the manifest is reached through a link in.
@@ -35,7 +35,7 @@ def own_manifest(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
             problem = _file_problem(image.path)
         yield PhotoEntry(
             name, image.path, image.identity, image.modality, image.split, landmarks=image.landmarks,
-            capture=image.capture, session=image.session, camera=image.camera, problem=problem,
+            capture=image.capture, session=image.session, camera=image.camera, problem=problem, extra=image.extra,
         )  # fmt: skip
 
 

@@ -110,6 +110,7 @@ def _duplicate(kind: str, group: list[PhotoEntry]) -> Duplicate:
 def _image(out: Path, entry: PhotoEntry, record: CropRecord, crop: str) -> FaceImage:
     five: Landmarks | None = record.landmarks if len(record.landmarks) == _FIVE else None
     extra = {
+        **entry.extra,
         "photo": entry.name,
         "score": "" if record.score is None else f"{record.score:g}",
         "faces": "" if record.faces is None else str(record.faces),
@@ -144,14 +145,16 @@ def _summary(
         person = people.setdefault(entry.identity or UNKNOWN, {"photos": 0, "crops": 0})
         person["photos"] += 1
         person["crops"] += not record.reason
+    # Photos of nobody that is known are counted, but are no person.
+    known = {name: person for name, person in people.items() if name != UNKNOWN}
     records = [record for _, record, _ in triples]
     # In a set of pairs an identity is a pair, and one photo may be in several.
     of_people = all(entry.pair is None for entry, _, _ in triples)
     return {
         "photos": len(records),
         "crops": sum(not record.reason for record in records),
-        "identities": len(people),
-        "identities_without_crop": sorted(name for name, person in people.items() if not person["crops"]),
+        "identities": len(known),
+        "identities_without_crop": sorted(name for name, person in known.items() if not person["crops"]),
         "failures": dict(sorted(Counter(record.reason for record in records if record.reason).items())),
         "retries": dict(sorted(Counter(record.retry for record in records if record.retry).items())),
         "bits": {

@@ -14,9 +14,10 @@ from facexfer.data.pictures.photos import MAX_PIXELS
 from facexfer.data.preparation.choose import CHOICES
 from facexfer.data.preparation.contact_sheet import write_contact_sheet
 from facexfer.data.preparation.crop import CropOptions
+from facexfer.data.preparation.earlier import Earlier, check_draw, check_entries, read_earlier
 from facexfer.data.preparation.outputs import write_tables
 from facexfer.data.preparation.prepare import prepare as make_crops
-from facexfer.data.protocols import Listed, draw_splits
+from facexfer.data.protocols import TRAIN, VAL, Listed, draw_splits, keep_splits
 from facexfer.errors import InputError
 
 _CHOOSE, _MIN_SCORE = "largest-central", 0.6
@@ -84,7 +85,8 @@ def prepare(
 
     Args:
         photos: The folder of photos, or the file of the set.
-        out: A new folder; or the one of a call that was stopped, to go on.
+        out: A new folder; or the one of an earlier call, to continue what was stopped or to add photos that have come
+            since. People who are in a split there stay in it.
         layout: The set's form, one of `facexfer.data.layouts.LAYOUTS`; ``folders`` is a folder per identity.
         detector: A YuNet or InsightFace ONNX file, or the name of an InsightFace pack such as ``buffalo_sc``.
         landmarks: CSV of ``path`` and ``x1,y1 ... x5,y5`` (or two eyes) instead of detection.
@@ -97,7 +99,7 @@ def prepare(
         identity_regex: Takes the identity from the path, such as ``^(\\d+)_``.
         fold: Of casia-nir-vis2: 1 (if left out) to 10, or dev.
         protocol: Split: polyu-nirfd, identity-disjoint, vis-nir, vis-nir-one; None splits as the layout does.
-        draw: Which draw of the protocol; 0 if it is left out.
+        draw: Which draw of the protocol; 0 if it is left out. A folder has one protocol and one draw.
         val_identities: How many to hold out; None holds out a fifth.
         min_score: Fainter detections are no faces, 0..1; 0.6 if it is left out.
         min_eye_distance: In pixels of the photo; below it a face is too small.
@@ -144,9 +146,11 @@ def prepare(
     listed = LAYOUTS[layout](photos, layout_options(layout, given))
     entries = list(with_landmarks(listed, Path(landmarks)) if landmarks is not None else listed)
     facts: dict[str, Any] = {"layout": layout}
+    earlier = read_earlier(out)
     if protocol is not None:
-        entries, facts["split"] = _split(entries, protocol, draw or 0, val_identities)
-    _check_same_set(out, entries)
+        entries, facts["split"] = _split(entries, protocol, draw or 0, val_identities, earlier)
+    if earlier is not None:
+        check_entries(earlier, entries)
     options = CropOptions(size, choose, min_eye_distance, min_sharpness, max_pixels, pre_cropped)
     advance(0, len(entries))
     model = None if detector is None else str(detector)
@@ -167,38 +171,27 @@ def _check_apart(photos: Path, out: Path) -> None:
         )
 
 
-def _check_same_set(out: Path, entries: list[PhotoEntry]) -> None:
-    """Refuse to fill a folder with another modality's crops, or to forget its split: its manifest would be lost."""
-    there = PreparedFolder(out, {})
-    if not there.manifest_file.is_file():
-        return
-    images = there.manifest.images
-    known, got = {image.modality for image in images}, {entry.modality for entry in entries}
-    if known and not known & got:
-        raise InputError(
-            f"{out}: expected photos of the modality that is there, {', '.join(sorted(known))}, got "
-            f"{', '.join(sorted(got))}; choose another --out"
-        )
-    splits = {image.split for image in images}
-    if len(splits) > 1 and len({entry.split for entry in entries}) == 1:
-        raise InputError(
-            f"{out}: expected a split as it is there, {', '.join(sorted(splits))}, got none; repeat --protocol, or "
-            "choose another --out"
-        )
-
-
 def _split(
-    entries: list[PhotoEntry], protocol: str, draw: int, held_out: int | None
+    entries: list[PhotoEntry], protocol: str, draw: int, held_out: int | None, earlier: Earlier | None
 ) -> tuple[list[PhotoEntry], dict[str, Any]]:
-    drawn = draw_splits(
-        [Listed(entry.name, entry.identity, entry.modality) for entry in entries], protocol, draw, held_out
-    )
-    split = [replace(entry, split=part) for entry, part in zip(entries, drawn.splits, strict=True)]
-    people = {part: sorted({entry.identity for entry in split if entry.split == part}) for part in ("train", "val")}
-    facts = {
-        "name": drawn.name,
-        "fingerprint": drawn.fingerprint,
-        "identities": {part: len(names) for part, names in people.items()},
-        "val": people["val"],
+    photos = [Listed(entry.name, entry.identity, entry.modality) for entry in entries]
+    drawn = made = draw_splits(photos, protocol, draw, held_out)
+    if earlier is not None:
+        check_draw(earlier, drawn, photos, held_out)
+        made = keep_splits(drawn, photos, earlier.splits)
+    split = [replace(entry, split=part) for entry, part in zip(entries, made.splits, strict=True)]
+    people = {
+        part: sorted({entry.identity for entry in split if entry.split == part and entry.identity})
+        for part in (TRAIN, VAL)
     }
+    facts: dict[str, Any] = {
+        "name": made.name,
+        "fingerprint": made.fingerprint,
+        "val_identities": held_out,
+        "identities": {part: len(names) for part, names in people.items()},
+        "val": people[VAL],
+    }
+    moves = zip(photos, drawn.splits, made.splits, strict=True)
+    if kept := sorted({photo.identity for photo, new, old in moves if new != old}):
+        facts["kept"] = kept
     return split, facts

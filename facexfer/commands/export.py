@@ -102,7 +102,7 @@ def show_runtime_file(file: Any) -> None:
         file: A `facexfer.deploy.runtime_files.RuntimeFile`.
     """
     if file.row is None:
-        typer.echo(f"{file.name}: converted, not measured; on the device: {file.choice.runtime.on_device}")
+        typer.echo(f"{file.name}: converted, not measured; on the device: {file.on_device}")
     else:
         show_row(file.row)
 

@@ -21,7 +21,7 @@ def match(
     ] = None,
 ) -> None:
     """Compare two photos, or look one up in a folder of people: prints score, threshold and decision."""
-    from facexfer.deploy.matching import Matcher, depths_of, list_people
+    from facexfer.deploy.matching import Matcher, list_people
     from facexfer.errors import InputError
 
     searching = enrol is not None and identify is not None
@@ -31,7 +31,7 @@ def match(
     threshold = matcher.threshold(far)
     if enrol is not None and identify is not None:
         listed = list_people(enrol)
-        depths = depths_of([*(entry.source for entry in listed if entry.problem is None), identify])
+        depths = matcher.depths_of([entry.source for entry in listed if entry.problem is None], [identify])
         probe, enrolled = matcher.embed(identify, depths), matcher.enrol(listed, enrol, depths)
         for line in enrolled.lines():
             typer.echo(" ".join(line.split()))
@@ -40,12 +40,12 @@ def match(
         name = max(scores, key=lambda each: scores[each])
         score, yes, no = scores[name], name, f"nobody of {len(people)} enrolled; closest is {name}"
     else:
-        depths = depths_of(photos or ())
         assert photos is not None
         known, seen = photos
+        depths = matcher.depths_of([known], [seen])
         first, second = matcher.embed(known, depths, enrolled=True), matcher.embed(seen, depths)
         score, yes, no = float(first @ second), "the same person", "two persons"
     if depths.text:
         typer.echo(f"bits per channel: {depths.text}", err=True)
-    decision = yes if score > threshold.score else no
+    decision = yes if threshold.accepts(score) else no
     typer.echo(f"score {score:.4f}, threshold {threshold.score:.4f} (FAR {threshold.far:g}): {decision}")

@@ -28,6 +28,7 @@ def verify_bundle(
         show_row(found.row)
     else:
         typer.echo(show_latencies(found.latencies))
+    who = "model.onnx has" if found.is_first else "the bundle says"
     for far, said, now in found.tars:
-        typer.echo(f"FAR {far:g}: TAR {100 * now:.2f} %, the bundle says {100 * said:.2f} %")
-    typer.echo(f"{folder}: as it was measured")
+        typer.echo(f"FAR {far:g}: TAR {100 * now:.2f} %, {who} {100 * said:.2f} %")
+    typer.echo(f"{folder}: {f'{runtime} passed its first measurement' if found.is_first else 'as it was measured'}")

@@ -46,7 +46,7 @@ from facexfer.measure.pair_sets import Comparison
 from facexfer.measure.providers import CPU
 from facexfer.recipe import PairsSection, Recipe, read_recipe
 from facexfer.runs.folder import RunFolder, load_backbone
-from facexfer.tasks.face_images import training_and_validation
+from facexfer.tasks.face_images import training_and_validation, validation_images
 
 
 @dataclass(frozen=True)
@@ -137,15 +137,17 @@ def make_bundle(
             f"expected a gallery's network that takes {height}x{width} crops as the run's does, got one that takes "
             f"{other_height}x{other_width}; one bundle has one size of crop"
         )
-    pairs = _pairs(run, recipe, order)
-    training, images = training_and_validation(read_manifest(recipe.data.manifest), recipe.data)
+    manifest, pairs = read_manifest(recipe.data.manifest), _pairs(run, recipe, order)
+    images = validation_images(manifest, recipe.data)
     # People who have come into the validation set since may be those that the run was trained on.
     RunFolder(run).check_data({"validation": images.fingerprint()}, "export with the manifest as it was")
     fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))
     data = GateData(images, pairs, fars, None if order.gallery is None else load(order.gallery, flip=order.flip))
     measured = data.compare(load(run, flip=order.flip))
     choose_point(operating_points(measured.pairs(), fars), order.far)  # an unsupported FAR is an error before the work
-    calibration = functools.cache(lambda: calibration_crops(training, network.info.input_size))
+    calibration = functools.cache(
+        lambda: calibration_crops(training_and_validation(manifest, recipe.data)[0], network.info.input_size)
+    )
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         place = Path(name)
         if order.gallery is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from facexfer.data.manifest import read_manifest
 from facexfer.deploy.contract import MODEL, Contract, read_contract
 from facexfer.deploy.gate import (
+    ROUNDING,
     TOLERANCES,
     GateData,
     GateRow,
@@ -136,7 +137,8 @@ class _Figures:
         """Check what was measured; against another file's figures it may be better, not worse."""
         for far, before in self.tars.items():
             lost = before - now[far]
-            if not (lost <= self.tolerance.loss if self.is_first else abs(lost) <= TOLERANCES["fp32"].loss):
+            allowed = (self.tolerance if self.is_first else TOLERANCES["fp32"]).loss + ROUNDING
+            if not (lost if self.is_first else abs(lost)) <= allowed:
                 raise RunError(
                     f"expected TAR {100 * before:.2f} % at FAR {far:g}, got {100 * now[far]:.2f} %; do not use it here"
                 )

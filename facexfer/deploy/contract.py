@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from facexfer.eval.verification import OperatingPoint
 from facexfer.files.digest import file_digest
 
 MODEL, CONTRACT, DETECTOR, GALLERY = "model.onnx", "model.json", "detector.onnx", "gallery.onnx"
+_PACK_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -44,31 +45,51 @@ class Contract:
         return self.folder / GALLERY if self.content.get("gallery") else None
 
     @property
+    def modalities(self) -> tuple[str, str]:
+        """Of those who are enrolled and of the probes, where a bundle compares across two; else empty, both of one."""
+        pairs = self.content.get("pairs") or {}
+        gallery, probe = pairs.get("gallery"), pairs.get("probe")
+        return ("", "") if gallery in (None, probe) else (gallery, probe or "")
+
+    @property
     def flip(self) -> bool:
         """Whether ``model.onnx`` adds the embedding of the mirrored crop."""
         return adds_flip(self.content)
 
-    def check_files(self) -> None:
-        """Check that the ONNX files are those that were measured.
+    def check_files(self, names: Iterable[str] | None = None) -> None:
+        """Check that files are those that were measured; one whose hash an older bundle did not record has to be there.
+
+        Args:
+            names: Of the files; None takes all of the bundle's: the ONNX files, the runtimes' and the detector.
 
         Raises:
-            InputError: If one is missing.
+            InputError: If one is missing, or the manifest with the detector's hash is damaged.
             RunError: If one differs.
         """
-        said = {MODEL: self.content.get("sha256")}
-        if self.gallery is not None:
-            said[GALLERY] = self.content["gallery"]["sha256"]
-        for name, digest in said.items():
-            if not (self.folder / name).is_file():
+        digests = self._digests()
+        for name in digests if names is None else names:
+            file, digest = self.folder / name, digests.get(name)
+            if not file.is_file():
                 raise InputError(f"{self.folder}: expected a bundle with {name}, found none; copy it again")
-            if file_digest(self.folder / name) != digest:
-                raise RunError(f"{self.folder / name}: expected the file that was measured, its SHA-256 differs")
+            if digest is not None and file_digest(file) != digest:
+                raise RunError(f"{file}: expected the file that was measured, its SHA-256 differs; copy it again")
 
     @property
     def far(self) -> float | None:
         """The FAR of the bundle's own operating point; None where the data supports none."""
         far: float | None = self.content["operating_point"]["far"]
         return far
+
+    def _digests(self) -> dict[str, str | None]:
+        """Name of each file -> its SHA-256, or None where that is not recorded."""
+        said: dict[str, str | None] = {MODEL: self.content.get("sha256")}
+        if self.gallery is not None:
+            said[GALLERY] = self.content["gallery"].get("sha256")
+        for entry in self.content.get("runtimes", ()):
+            said |= {each["name"]: each.get("sha256") for each in entry["files"]}
+        if self.content.get("detector"):
+            said[DETECTOR] = _detector_digest(self.folder)
+        return said
 
 
 def adds_flip(content: dict[str, Any]) -> bool:
@@ -99,6 +120,20 @@ def read_contract(folder: Path) -> Contract:
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{wanted}, got: {error}; export it again") from error
     return contract
+
+
+def _detector_digest(folder: Path) -> str | None:
+    """What InsightFace's manifest has of the detector; a bundle of crops that are not square has no manifest."""
+    file = folder / _PACK_MANIFEST
+    if not file.is_file():
+        return None
+    try:
+        digest: str = json.loads(file.read_text(encoding="utf-8"))["tasks"]["detection"]["sha256"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{file}: expected InsightFace's manifest with a detector, got: {error}; copy it again"
+        ) from error
+    return digest
 
 
 def choose_point(points: Sequence[OperatingPoint], far: float | None) -> OperatingPoint | None:
@@ -158,4 +193,4 @@ def write_pack_manifest(name: str, folder: Path, contract: dict[str, Any]) -> di
         "license": "MODEL.LICENSE",
     }
     licence = f"Source of the weights: {contract['source'] or 'none, random weights'}\nLicence: {contract['licence']}\n"
-    return {"manifest.json": json.dumps(manifest, indent=2) + "\n", "MODEL.LICENSE": licence}
+    return {_PACK_MANIFEST: json.dumps(manifest, indent=2) + "\n", "MODEL.LICENSE": licence}

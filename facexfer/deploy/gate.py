@@ -1,5 +1,6 @@
 """The gate of an export: is the file what was measured?"""
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from facexfer.recipe import PairsSection
 BATCHES = (1, 32)
 """How many images a call takes where it is timed."""
 _TIMED, _TIMED_MILLISECONDS = 10, 1000
+# Differences of fractions are not exact in binary.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,10 @@ class GateRow:
         megabytes: Of the file.
         latencies: With 1 and with 32 images on the CPU, on all threads and on one, and on a GPU where onnxruntime can
             use one; a file with a fixed batch takes 32 images in several calls, or fills one up.
-        difference: Largest distance between the run's and the file's unit embeddings of a crop, over all crops.
-        differences: TAR of the file minus that of the run, by FAR; None where the data does not support it.
+        difference: Largest distance between the run's and the file's unit embeddings of a crop, over all crops; NaN
+            where the file's are not usable.
+        differences: TAR of the file minus that of the run, by FAR; None where the data does not support it. Empty where
+            the file's embeddings are not usable.
         tolerance: What was allowed.
         peak_megabytes: Peak resident memory of a process that embeds one crop at a time.
     """
@@ -137,7 +142,7 @@ class GateRow:
             f"expected {self.precision} to lose at most {100 * self.tolerance.loss:g} points of TAR, it loses "
             f"{-100 * each.difference:.2f} at FAR {each.far:g}"
             for each in self.differences
-            if each is not None and not -each.difference <= self.tolerance.loss
+            if each is not None and not -each.difference <= self.tolerance.loss + ROUNDING
         ]
         return tuple(found)
 
@@ -193,8 +198,10 @@ def make_row(
         fars: The targets.
         tolerance: What is allowed.
     """
-    differences = before_and_after(run, got, fars).differences
-    distance = largest_distance(run, got)
+    # Embeddings without a direction have no scores; a distance of NaN is refused by the file's name.
+    usable = is_usable(got)
+    differences = before_and_after(run, got, fars).differences if usable else ()
+    distance = largest_distance(run, got) if usable else math.nan
     return GateRow(name, cost.megabytes, cost.latencies, distance, differences, tolerance, cost.peak_megabytes)
 
 
@@ -217,6 +224,13 @@ def measure_latencies(file: Path, crop: Path) -> tuple[Latency, ...]:
         image = read_crop(crop, embedder.input_size)
         found += [Latency(provider, batch, milliseconds(embedder, image, batch), threads) for batch in BATCHES]
     return tuple(found)
+
+
+def is_usable(comparison: Comparison) -> bool:
+    """Whether all embeddings, in the probes and in the gallery, are finite and of positive length."""
+    sides = [side for side in (comparison.probe, comparison.gallery) if side is not None]
+    lengths = np.concatenate([np.linalg.norm(side.embeddings.astype(np.float64), axis=1) for side in sides])
+    return bool((np.isfinite(lengths) & (lengths > 0)).all())
 
 
 def largest_distance(first: Comparison, second: Comparison) -> float:

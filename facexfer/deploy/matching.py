@@ -13,7 +13,7 @@ from facexfer.data.layouts.walk import count_others
 from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.data.preparation.crop import CropOptions, CropRecord, cut_face, load_photo
 from facexfer.data.preparation.detect import Detector, open_detector
-from facexfer.deploy.contract import MODEL, read_contract
+from facexfer.deploy.contract import DETECTOR, GALLERY, MODEL, read_contract
 from facexfer.deploy.enrolment import Enrolment
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.errors import InputError
@@ -25,6 +25,10 @@ _UNKNOWN = "all"
 _SHOWN = 3
 
 _ADVICE = {"wrong-size": "give --detector, or a crop", "unreadable-file": "check the path"}
+
+
+# Cosines of float32 embeddings, by another order of additions or another number of images at a time.
+_SAME_SCORE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,25 @@ class Threshold:
     score: float
     far: float
 
+    def accepts(self, score: float) -> bool:
+        """Whether a score is above the threshold, by more than two ways of working out one score differ.
+
+        The threshold is the score of an impostor pair, which is not to be accepted.
+
+        Example:
+            >>> line = Threshold(0.2979117, 1e-3)
+            >>> line.accepts(0.29791175), line.accepts(0.29792)
+            (False, True)
+        """
+        return score > self.score + _SAME_SCORE
+
+
+@dataclass(frozen=True)
+class _Camera:
+    """What tells of a photo's camera, for `find_depths`."""
+
+    modality: str
+
 
 class Matcher:
     """A bundle's network (two, where the gallery has its own), its thresholds, and a detector for photos, not crops.
@@ -51,12 +74,14 @@ class Matcher:
 
     Raises:
         InputError: If the bundle or the detector is damaged, or the bundle has no file for the runtime.
+        RunError: If a file of the bundle's that is to be used is not the one that was measured.
     """
 
     def __init__(
         self, bundle: Path, detector: str | None, runtime: str | None = None, threads: int | None = None
     ) -> None:
         self._contract = read_contract(bundle)
+        self._contract.check_files(self._used(detector, runtime))
         self._embedder: Embedder = (
             OnnxEmbedder(bundle / MODEL, threads=threads) if runtime is None else open_runtime(bundle, runtime, threads)
         )
@@ -80,12 +105,25 @@ class Matcher:
             )
         return Threshold(thresholds[chosen], chosen)
 
+    def depths_of(self, enrolled: Iterable[Path], probes: Iterable[Path]) -> Depths:
+        """Find how many bits photos use that are to be compared: those of one camera with more than 8 are read alike.
+
+        Enrolled people and probes are of two cameras where the bundle compares across modalities, and else of one.
+
+        Args:
+            enrolled: The photos of those who are enrolled.
+            probes: The others.
+        """
+        first, second = map(_Camera, self._contract.modalities)
+        known, seen = tuple(enrolled), tuple(probes)
+        return find_depths([*[first] * len(known), *[second] * len(seen)], [*known, *seen])
+
     def embed(self, photo: Path | bytes, depths: Depths | None = None, enrolled: bool = False) -> np.ndarray:
         """Embed a photo's face, found as `facexfer.prepare` finds it.
 
         Args:
             photo: The file, or what would be in it.
-            depths: What the photos that it is compared with use, if they have more than 8 bits.
+            depths: As `depths_of` found them, for photos of more than 8 bits.
             enrolled: Embed it by the gallery's network, where the bundle has one.
 
         Returns:
@@ -94,7 +132,7 @@ class Matcher:
         Raises:
             InputError: If the photo is unreadable, without a face, or no crop where there is no detector.
         """
-        unit, record = self._embed(_entry(photo), depths, self._enrolling if enrolled else self._embedder)
+        unit, record = self._embed(_entry(photo), depths, enrolled)
         if unit is None:
             wanted = "an aligned crop" if self._detector is None else "a face"
             advice = _ADVICE.get(record.reason, "take another photo")
@@ -119,7 +157,7 @@ class Matcher:
         listed: dict[str, int] = defaultdict(int)
         failures = []
         for entry in photos:
-            unit, record = self._embed(entry, depths, self._enrolling)
+            unit, record = self._embed(entry, depths, enrolled=True)
             if entry.identity:
                 listed[entry.identity] += 1
                 found.setdefault(entry.identity, [])
@@ -137,10 +175,20 @@ class Matcher:
         counts = {name: (len(units), listed[name]) for name, units in found.items()}
         return Enrolment(people, counts, tuple(failures), count_others(folder))
 
-    def _embed(
-        self, entry: PhotoEntry, depths: Depths | None, embedder: Embedder
-    ) -> tuple[np.ndarray | None, CropRecord]:
-        entry = replace(entry, usual_bits=None if depths is None else depths.usual(None))
+    def _used(self, detector: str | None, runtime: str | None) -> list[str]:
+        """The bundle's files that are opened, by name; a runtime's are checked where they are opened."""
+        files = [MODEL] if runtime is None else []
+        if self._contract.gallery is not None:
+            files.append(GALLERY)
+        if detector is not None and Path(detector).resolve() == (self._contract.folder / DETECTOR).resolve():
+            files.append(DETECTOR)
+        return files
+
+    def _embed(self, entry: PhotoEntry, depths: Depths | None, enrolled: bool) -> tuple[np.ndarray | None, CropRecord]:
+        embedder = self._enrolling if enrolled else self._embedder
+        if depths is not None:
+            modality = self._contract.modalities[0 if enrolled else 1]
+            entry = replace(entry, usual_bits=depths.usual(_Camera(modality)))
         crop, record = cut_face(entry, load_photo(entry, self._options), self._options, self._detector)
         return None if crop is None else unit_length(embedder.embed(crop[None]))[0], record
 
@@ -160,12 +208,6 @@ def list_people(folder: Path) -> tuple[PhotoEntry, ...]:
     if not _subfolders(folder):
         raise InputError(f"{folder}: expected a subfolder of photos for each person, found none; check the path")
     return tuple(LAYOUTS["folders"](folder, LayoutOptions(_UNKNOWN)))
-
-
-def depths_of(photos: Iterable[Path]) -> Depths:
-    """Find how many bits photos use that are to be compared: those of more than 8 are read alike."""
-    files = tuple(photos)
-    return find_depths([None] * len(files), files)
 
 
 def _entry(photo: Path | bytes) -> PhotoEntry:

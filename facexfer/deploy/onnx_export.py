@@ -26,6 +26,8 @@ TOLERANCE = 1e-4
 """The largest difference between onnxruntime's and torch's embeddings that an export may have."""
 OPSETS = (11, 23)
 """The oldest and the newest set of ONNX operators that a file can be written in."""
+# How many nodes InsightFace looks at for those two.
+_LOOKED_AT = 8
 _METADATA = "facexfer"
 _CONTRACT = "preprocessing"
 _CHECKED_BATCHES = (1, 3)
@@ -77,7 +79,8 @@ def export_onnx(
 
     Raises:
         InputError: If the opset or the batch is out of range.
-        RunError: If that difference is above `TOLERANCE`, or the file cannot be written; then there is no file.
+        RunError: If that difference is above `TOLERANCE`, the normalisation is not found, or the file cannot be
+            written; then there is no file.
     """
     check_form(opset, batch)
     was_training = backbone.training
@@ -202,9 +205,28 @@ def _drop_identities(proto: Any) -> None:
 
 
 def _name_normalisation(proto: Any) -> None:
-    """Name the first subtraction and multiplication as InsightFace expects them."""
+    """Name the first subtraction and multiplication as InsightFace expects them among a graph's first eight nodes.
+
+    The older exporter writes constants as nodes, six before the multiplication of a network that takes BGR; these
+    become initializers.
+    """
+    nodes = list(proto.graph.node)
+    end = next((place for place, node in enumerate(nodes) if node.op_type == NORMALISATION[-1][:3]), 0)
+    for node in nodes[:end]:
+        value = next((each.t for each in node.attribute if each.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            value.name = node.output[0]
+            proto.graph.initializer.append(value)
+            proto.graph.node.remove(node)
     for name in NORMALISATION:
-        next(node for node in proto.graph.node[:8] if node.op_type == name[:3]).name = name
+        found = next((node for node in proto.graph.node[:_LOOKED_AT] if node.op_type == name[:3]), None)
+        if found is None:
+            kinds = ", ".join(node.op_type for node in proto.graph.node[:_LOOKED_AT])
+            raise RunError(
+                f"expected a {name[:3]} for the normalisation among the first {_LOOKED_AT} nodes of the graph, got "
+                f"{kinds}; export it with another --opset"
+            )
+        found.name = name
 
 
 def _largest_difference(network: PixelsToEmbedding, file: Path, batches: tuple[int, ...]) -> float:

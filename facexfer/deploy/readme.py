@@ -1,9 +1,11 @@
 """The README of a bundle, with the lines of code that each runtime needs."""
 
+import math
 from typing import Any
 
 from facexfer.deploy.contract import adds_flip
 from facexfer.deploy.runtimes import Example, choose_runtime
+from facexfer.deploy.runtimes.runtime import on_device
 
 _README = """# {name}
 
@@ -71,7 +73,7 @@ def write_readme(name: str, contract: dict[str, Any]) -> str:
     """
     batch, _, height, width = contract["input"]["shape"]
     point = contract["operating_point"]
-    threshold = "your own threshold" if point["far"] is None else f"{point['threshold']:.4f}"
+    threshold = "your own threshold" if point["far"] is None else f"{math.ceil(point['threshold'] * 1e6) / 1e6:.6f}"
     example = choose_runtime("onnxruntime").runtime.example("model.onnx", contract["precision"])
     assert example is not None
     return _README.format(
@@ -86,7 +88,8 @@ def write_readme(name: str, contract: dict[str, Any]) -> str:
         else f"The threshold belongs to FAR {point['far']:g} on the data that `model.json` names.",
         gallery=_gallery(contract, batch) if contract["gallery"] else "",
         runtimes="".join(
-            _runtime(entry, threshold) + (_AS_ABOVE if contract["gallery"] else "") for entry in contract["runtimes"]
+            _runtime(entry, threshold, (height, width)) + (_AS_ABOVE if contract["gallery"] else "")
+            for entry in contract["runtimes"]
         ),
         insightface=_PACK + (_WITH_DETECTOR if contract["detector"] else _WITHOUT_DETECTOR)
         if height == width
@@ -107,13 +110,14 @@ def _gallery(contract: dict[str, Any], batch: int | str) -> str:
     )
 
 
-def _runtime(entry: dict[str, Any], threshold: str) -> str:
+def _runtime(entry: dict[str, Any], threshold: str, input_size: tuple[int, int]) -> str:
     """What the README says of one runtime's file, with an empty line after it."""
     name = f"{entry['runtime']}:{entry['precision']}"
     runtime = choose_runtime(name).runtime
     example = runtime.example(entry["files"][0]["name"], entry["precision"])
     if example is None:
-        return f"For {name}: {runtime.on_device}.\n\n"
+        batch = entry["input"]["batch"]
+        return f"For {name}: {on_device(runtime, input_size, batch if isinstance(batch, int) else None)}.\n\n"
     installs = f"pip install {example.packages}" if example.packages else runtime.install
     return (
         f"With nothing but {name} (`{installs}`), numpy and opencv:\n\n"

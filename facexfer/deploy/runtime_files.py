@@ -8,8 +8,8 @@ from facexfer.deploy.contract import read_contract
 from facexfer.deploy.gate import GateRow
 from facexfer.deploy.runtimes import Choice, choose_runtime
 from facexfer.deploy.runtimes.embedder import RuntimeEmbedder
-from facexfer.deploy.runtimes.runtime import versions
-from facexfer.errors import InputError, RunError
+from facexfer.deploy.runtimes.runtime import on_device, versions
+from facexfer.errors import InputError
 from facexfer.files.digest import file_digest
 
 _INPUT = {"layout": "NCHW", "channels": "RGB", "range": [0, 255], "dtype": "float32"}
@@ -25,6 +25,7 @@ class RuntimeFile:
         files: Names in the folder of ``model.onnx``, first the one to open.
         batch: The number of images that a call takes; None for any number.
         row: What the gate measured; None for a runtime that cannot run where it was converted.
+        input_size: (height, width) of the crops in pixels; None where that is not known.
     """
 
     runtime: str
@@ -32,6 +33,7 @@ class RuntimeFile:
     files: tuple[str, ...]
     batch: int | None
     row: GateRow | None = None
+    input_size: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -43,14 +45,20 @@ class RuntimeFile:
         """The runtime and the precision."""
         return choose_runtime(self.name)
 
+    @property
+    def on_device(self) -> str:
+        """What measures the files on their device; empty for a runtime that runs here."""
+        runtime = self.choice.runtime
+        return runtime.on_device if self.input_size is None else on_device(runtime, self.input_size, self.batch)
+
     def open(self, folder: Path, input_size: tuple[int, int], threads: int | None = None) -> RuntimeEmbedder:
         """Open the file of a bundle's folder.
 
         Raises:
             InputError: If the runtime's library is missing, cannot run here, or a file is damaged.
         """
-        if on_device := self.choice.runtime.on_device:
-            raise InputError(f"expected a runtime that runs here, got {self.runtime}; on the device: {on_device}")
+        if elsewhere := self.on_device:
+            raise InputError(f"expected a runtime that runs here, got {self.runtime}; on the device: {elsewhere}")
         return RuntimeEmbedder(self.choice, folder, self.files, input_size, self.batch, threads)
 
 
@@ -61,7 +69,6 @@ def describe(file: RuntimeFile, folder: Path) -> dict[str, Any]:
         file: The files.
         folder: Where they lie.
     """
-    runtime = file.choice.runtime
     return {
         "runtime": file.runtime,
         "precision": file.precision,
@@ -70,9 +77,9 @@ def describe(file: RuntimeFile, folder: Path) -> dict[str, Any]:
             for name in file.files
         ],
         "input": {**_INPUT, "batch": file.batch or "N"},
-        "versions": versions(runtime.needs),
+        "versions": versions(file.choice.runtime.needs),
         "status": "measured" if file.row is not None else "converted, not measured",
-        "measure_on_device": runtime.on_device or None,
+        "measure_on_device": file.on_device or None,
         "gate": None if file.row is None else asdict(file.row),
         "peak_megabytes": None if file.row is None else file.row.peak_megabytes,
     }
@@ -86,6 +93,7 @@ def read_runtime_files(contract: dict[str, Any]) -> tuple[RuntimeFile, ...]:
             entry["precision"],
             tuple(each["name"] for each in entry["files"]),
             entry["input"]["batch"] if isinstance(entry["input"]["batch"], int) else None,
+            input_size=tuple(contract["input"]["shape"][2:]),
         )
         for entry in contract.get("runtimes", ())
     )
@@ -115,35 +123,19 @@ def open_runtime(bundle: Path, name: str, threads: int | None = None) -> Runtime
         threads: How many; None lets the library choose.
 
     Raises:
-        InputError: If the bundle has no such file, its library is missing, or it cannot run here.
+        InputError: If the bundle has no such file, it or its library is missing, or it cannot run here.
         RunError: If a file is not the one that was measured.
     """
-    content = read_contract(bundle).content
-    file = find_runtime_file(content, name)
-    _check_digests(content, bundle, file)
-    height, width = content["input"]["shape"][2:]
+    contract = read_contract(bundle)
+    file = find_runtime_file(contract.content, name)
+    contract.check_files(file.files)
+    height, width = contract.content["input"]["shape"][2:]
     return file.open(bundle, (height, width), threads)
 
 
-def gate_of(contract: dict[str, Any], file: RuntimeFile) -> dict[str, Any]:
-    """What the gate measured of a runtime's files when the bundle was made.
-
-    Raises:
-        InputError: If they were converted only.
-    """
-    gate: dict[str, Any] | None = _entry(contract, file)["gate"]
-    if gate is None:
-        raise InputError(f"expected a file that was measured, {file.name} was converted only; measure it on its device")
-    return gate
-
-
-def _entry(contract: dict[str, Any], file: RuntimeFile) -> dict[str, Any]:
+def gate_of(contract: dict[str, Any], file: RuntimeFile) -> dict[str, Any] | None:
+    """What the gate measured of a runtime's files when the bundle was made; None if they were converted only."""
     entries: list[dict[str, Any]] = contract["runtimes"]
-    return next(each for each in entries if (each["runtime"], each["precision"]) == (file.runtime, file.precision))
-
-
-def _check_digests(contract: dict[str, Any], folder: Path, file: RuntimeFile) -> None:
-    for each in _entry(contract, file)["files"]:
-        path = folder / each["name"]
-        if not path.is_file() or file_digest(path) != each["sha256"]:
-            raise RunError(f"{path}: expected the file that was measured, its SHA-256 differs")
+    entry = next(each for each in entries if (each["runtime"], each["precision"]) == (file.runtime, file.precision))
+    gate: dict[str, Any] | None = entry["gate"]
+    return gate

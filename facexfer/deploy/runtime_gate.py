@@ -89,7 +89,7 @@ def convert(choice: Choice, original: Original, folder: Path) -> RuntimeFile:
     """
     files = choice.runtime.convert(original, folder, choice.precision)
     batch = original.batch or choice.runtime.fixed_batch
-    return RuntimeFile(choice.runtime.name, choice.precision, files, batch)
+    return RuntimeFile(choice.runtime.name, choice.precision, files, batch, input_size=original.input_size)
 
 
 def measure_runtime(

@@ -17,11 +17,13 @@ from small_faces import write_small_set
 
 import facexfer
 from facexfer.data.images import read_crop
+from facexfer.data.manifest import read_manifest, write_manifest
 from facexfer.deploy import gate
 from facexfer.deploy.contract import read_contract
 from facexfer.deploy.matching import Matcher, list_people
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.errors import InputError, RunError
+from facexfer.eval.paired import Difference
 from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
 from facexfer.recipe import PairsSection, Recipe, parse_recipe
@@ -95,7 +97,11 @@ def test_the_lines_of_the_readme_run_and_agree_with_match(bundle: Path, trained:
     shown = run("match", first, second, "--bundle", bundle)
     score, threshold = re.search(r"score (-?[\d.]+), threshold (-?[\d.]+) \(FAR 0\.1\)", shown).groups()
     assert float(done.stdout) == pytest.approx(float(score), abs=2e-4)
-    assert f"the same person if above {threshold}" in readme
+    # Rounded up: by the threshold's own pair nobody is accepted.
+    (in_readme,) = map(float, re.findall(r"the same person if above (-?[\d.]+)", readme))
+    exact = read_contract(bundle).content["operating_point"]["threshold"]
+    assert exact <= in_readme <= exact + 1e-6
+    assert float(threshold) == pytest.approx(exact, abs=5.1e-5)
     assert "threshold" in run("match", first, second, "--bundle", bundle, "--far", "0.2")
     with pytest.raises(InputError, match=r"a FAR that the bundle has a threshold for \(0\.2, 0\.1\), got 0\.5"):
         run("match", first, second, "--bundle", bundle, "--far", "0.5")
@@ -147,6 +153,33 @@ def test_every_precision_must_pass(trained: Path, monkeypatch: pytest.MonkeyPatc
     assert not (trained / "c").exists()
     assert not list(trained.glob(".c*"))
     assert len(gate.GateRow("fp32", 1.0, (), float("nan"), (), gate.TOLERANCES["fp32"], 1.0).problems) == 1
+
+
+def test_a_file_that_loses_exactly_what_is_allowed_passes() -> None:
+    allowed = gate.TOLERANCES["int8"]
+    for hits in range(1000, 1201):
+        first, second = hits / 1200, (hits - 12) / 1200
+        difference = Difference(1e-3, first, second, second - first, (0.0, 0.0), 1.0)
+        assert gate.GateRow("int8", 1.0, (), 0.1, (difference,), allowed, 1.0).problems == ()
+    more = Difference(1e-3, 1.0, 1187 / 1200, -13 / 1200, (0.0, 0.0), 1.0)
+    assert len(gate.GateRow("int8", 1.0, (), 0.1, (more,), allowed, 1.0).problems) == 1
+
+
+@pytest.mark.slow
+def test_the_people_whom_the_run_held_out_are_measured_and_no_others(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path, train=12, val=4)
+    settings = recipe(manifest)
+    data = settings.data.model_copy(update={"folds": 3, "fold": 1})
+    facexfer.train(settings.model_copy(update={"data": data}), tmp_path / "run")
+    run("export", tmp_path / "run", "--out", tmp_path / "b", "--opset", "17")
+    evaluation = read_contract(tmp_path / "b").content["evaluation"]
+    # Four of the twelve, each with 4 x 4 pairs but for those of one shot.
+    assert evaluation["pairs"]["genuine"] == 4 * 12
+    run("verify-bundle", tmp_path / "b")
+    images = read_manifest(manifest).images
+    write_manifest(manifest, [image for image in images if image.path.name != "3.png"])
+    with pytest.raises(InputError, match="run: expected the files that the run was started with, validation changed"):
+        facexfer.export(tmp_path / "run", tmp_path / "other")
 
 
 @pytest.mark.slow

@@ -118,7 +118,7 @@ def test_differences_are_to_the_first_method_that_was_run() -> None:
             PooledPairs("nir", operating_points(pairs, [0.1]), labelled_scores(pairs, [0.1]), pairs.impostor_pairs),
         )
 
-    methods = {"A": {}, "B": {}, "C": {}}
+    methods: dict[str, Any] = {"A": {}, "B": {}, "C": {}}
     left_out = ({"method": "A", "left_out": "it needs labels"},)
     grid = Grid.model_validate({"title": "t", "recipe": "r", "figures": ("nir/tar@0.1",), "seeds": (0,), "folds": 2,
                                 "methods": methods, "overrides": left_out})  # fmt: skip

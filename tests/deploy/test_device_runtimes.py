@@ -1,5 +1,6 @@
 """LiteRT, ExecuTorch and the int8 of OpenVINO and ncnn: converted and embedding as the network, by their own tools."""
 
+import platform
 import shutil
 from dataclasses import replace
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from facexfer.backbones import create_backbone
 from facexfer.deploy.doctor import processor_features
 from facexfer.deploy.gate import TOLERANCES
 from facexfer.deploy.onnx_export import PixelsToEmbedding, export_onnx
+from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.deploy.runtime_gate import convert_all, make_original
 from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.deploy.runtimes.embedder import RuntimeEmbedder
@@ -116,7 +118,7 @@ def test_attention_and_layer_normalisation_are_converted(name, crops, tmp_path: 
     embedder = RuntimeEmbedder(choose_runtime(f"{name}:fp32"), tmp_path, files, (112, 112), fixed_batch)
     if name == "executorch":
         # Version 1.5.1 converts it and then does not run it.
-        with pytest.raises(InputError, match="expected a program that ExecuTorch runs, .* ship it for another runtime"):
+        with pytest.raises(InputError, match="expected a network that ExecuTorch runs, .* ship it for another runtime"):
             embedder.embed(crops)
         return
     got = embedder.embed(crops)
@@ -159,6 +161,57 @@ def test_all_that_is_refused_is_said_at_once(original, crops, tmp_path: Path) ->
         convert_all(choices[:2], mirrored, tmp_path, crop)
     (file,) = convert_all([choices[1]], original, tmp_path, crop)
     assert file.name == "onnxruntime:fp16"
+
+
+@pytest.fixture(scope="module")
+def unreadable(crops, tmp_path_factory: pytest.TempPathFactory):
+    """A network that OpenCV reads and then cannot run: the weights of PDT's convolutions are computed."""
+    file = tmp_path_factory.mktemp("pdt") / "fp32.onnx"
+    network = create_backbone("pdt:mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)").eval()
+    export_onnx(network, file, opset=17)
+    return make_original(network, file, None, True, lambda: crops)
+
+
+def test_what_fails_at_the_first_crop_hides_no_other_answer(unreadable, crops, tmp_path: Path) -> None:
+    crop = tmp_path / "crop.png"
+    cv2.imwrite(str(crop), crops[0])
+    choices = [choose_runtime(name) for name in ("opencv", "onnxruntime", "litert:int8")]
+    before = cv2.getNumThreads()
+    with pytest.raises(
+        InputError, match="^opencv:fp32: .*opencv.onnx: expected a network that OpenCV runs, got: "
+    ) as got:
+        convert_all(choices, unreadable, tmp_path, crop)
+    assert "; litert:int8: expected a network without the mirrored crop" in str(got.value)
+    assert "\n" not in str(got.value)
+    session = RUNTIMES["opencv"].open(tmp_path / "model.opencv.onnx", "fp32", before + 1)
+    with pytest.raises(InputError, match="; ship it for another runtime$"):
+        session(np.zeros((1, 3, 112, 112), np.float32))
+    assert cv2.getNumThreads() == before
+
+
+def test_onnxruntime_says_in_one_line_what_it_cannot_run(original, tmp_path: Path) -> None:
+    RUNTIMES["onnxruntime"].convert(original, tmp_path, "fp32")
+    session = RUNTIMES["onnxruntime"].open(tmp_path / "model.fp32.onnx", "fp32", 1)
+    with pytest.raises(InputError, match=r"fp32\.onnx: expected a network that onnxruntime runs, got: .*dimensions"):
+        session(np.zeros((1, 3, 96, 112), np.float32))
+
+
+def test_core_ml_is_measured_on_macos_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = RuntimeFile("coreml", "fp32", ("model.mlpackage/Manifest.json",), 1)
+    assert file.on_device == "on macOS, facexfer verify-bundle BUNDLE --runtime coreml"
+    with pytest.raises(InputError, match="expected a runtime that runs here, got coreml; on the device: on macOS"):
+        file.open(Path(), (112, 112))
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    assert file.on_device == ""
+
+
+def test_trtexec_builds_for_the_networks_own_shapes() -> None:
+    file = RuntimeFile("tensorrt", "fp32", ("model.tensorrt.onnx",), None, input_size=(112, 96))
+    shapes = " --minShapes=input:1x3x112x96 --optShapes=input:32x3x112x96 --maxShapes=input:32x3x112x96"
+    line = "trtexec --onnx=model.tensorrt.onnx --saveEngine=model.plan{}, with --fp16 for half precision"
+    assert file.on_device == line.format(shapes)
+    # Of a fixed batch the shape is in the file, and trtexec takes no other.
+    assert replace(file, batch=4).on_device == line.format("")
 
 
 def test_no_two_operators_share_a_constant_for_openvino(network, crops, tmp_path: Path) -> None:

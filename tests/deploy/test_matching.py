@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -16,10 +17,11 @@ from typer.testing import CliRunner
 from facexfer.backbones import create_backbone
 from facexfer.cli import app
 from facexfer.data.images import read_rgb
-from facexfer.deploy.contract import CONTRACT, MODEL
-from facexfer.deploy.matching import Matcher, depths_of, list_people
+from facexfer.deploy.contract import CONTRACT, DETECTOR, MODEL
+from facexfer.deploy.matching import Matcher, list_people
 from facexfer.deploy.onnx_export import export_onnx
-from facexfer.errors import InputError
+from facexfer.errors import InputError, RunError
+from facexfer.files.digest import file_digest
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def faces(tmp_path: Path) -> Path:
 
 def match(*words: Path | str) -> list[str]:
     result = CliRunner().invoke(app, ["match", *map(str, words)])
-    if isinstance(result.exception, InputError):
+    if isinstance(result.exception, (InputError, RunError)):
         raise result.exception
     assert result.exit_code == 0, (result.output, result.exception)
     return result.stdout.splitlines()
@@ -125,10 +127,70 @@ def test_photos_of_more_than_8_bits_match_as_those_of_8(bundle: Path, faces: Pat
         cv2.imwrite(str(deep[-1]), (grey.astype(np.uint32) * 1023 // 255).astype(np.uint16))
     score = [float(match(*pair, "--bundle", bundle)[-1].split()[1].rstrip(",")) for pair in ((first, second), deep)]
     assert score[0] == pytest.approx(score[1], abs=0.002)
-    assert depths_of(deep).text == "pictures: 2 deep pictures are read as 10-bit"
+    assert Matcher(bundle, None).depths_of(deep, []).text == "pictures: 2 deep pictures are read as 10-bit"
     assert "2 deep pictures are read as 10-bit" in CliRunner().invoke(
         app, ["match", *map(str, deep), "--bundle", str(bundle)]
     ).output  # fmt: skip
+
+
+def grown(bundle: Path, folder: Path, **content: object) -> Path:
+    """A copy of the bundle that says more of itself."""
+    shutil.copytree(bundle, folder)
+    said = json.loads((folder / CONTRACT).read_text())
+    (folder / CONTRACT).write_text(json.dumps(said | content))
+    return folder
+
+
+@pytest.mark.parametrize(("gallery", "alike"), [("vis", False), ("nir", True), (None, True)])
+def test_two_cameras_of_different_depth_are_read_apart_across_modalities_only(
+    bundle: Path, faces: Path, tmp_path: Path, gallery: str | None, alike: bool
+) -> None:
+    of_both = grown(bundle, tmp_path / "b", pairs={"gallery": gallery, "probe": "nir"})
+    people = tmp_path / "people"
+    known, seen, flat = people / "p0" / "14.png", tmp_path / "12.png", []
+    known.parent.mkdir(parents=True)
+    for number, (photo, bits) in enumerate(((known, 14), (seen, 12))):
+        grey = cv2.cvtColor(read_rgb(faces / f"p{number}" / "0.png"), cv2.COLOR_RGB2GRAY)
+        flat.append(tmp_path / f"{bits}-as-8.png")
+        cv2.imwrite(str(flat[-1]), grey)
+        cv2.imwrite(str(photo), (grey.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16))
+
+    def score(*words: Path | str) -> float:
+        return float(match("--bundle", of_both, *words)[-1].split()[1].rstrip(","))
+
+    expected = score(*flat)
+    for got in (score(known, seen), score("--enrol", people, "--identify", seen)):
+        assert (abs(got - expected) < 0.002) is not alike
+    text = Matcher(of_both, None).depths_of([known], [seen]).text
+    if alike:
+        assert text == "pictures: 2 deep pictures are read as 14-bit (1 of them use 12 only)"
+    else:
+        assert text == "nir: 1 deep pictures are read as 12-bit; vis: 1 deep pictures are read as 14-bit"
+
+
+def test_a_network_that_is_not_the_measured_one_decides_nothing(bundle: Path, faces: Path, tmp_path: Path) -> None:
+    photo = faces / "p0" / "0.png"
+    sound = grown(bundle, tmp_path / "a", sha256=file_digest(bundle / MODEL), detector=DETECTOR)
+    # A detector or a runtime's file that is not used here may be missing.
+    assert match(photo, photo, "--bundle", sound)[-1].endswith("the same person")
+    other = grown(sound, tmp_path / "b", sha256="0" * 64)
+    with pytest.raises(RunError, match=r"model\.onnx: expected the file that was measured, its SHA-256 differs"):
+        Matcher(other, None)
+    with pytest.raises(InputError, match=r"expected a bundle with detector\.onnx, found none; copy it again"):
+        Matcher(sound, str(sound / DETECTOR))
+    shutil.copyfile(shared("detectors/yunet_n_dynamic.onnx"), sound / DETECTOR)
+    Matcher(sound, str(sound / DETECTOR))
+    manifest = sound / "manifest.json"
+    manifest.write_text(json.dumps({"tasks": {"detection": {"sha256": file_digest(sound / DETECTOR)}}}))
+    Matcher(sound, str(sound / DETECTOR))
+    manifest.write_text(json.dumps({"tasks": {"detection": {"sha256": "0" * 64}}}))
+    with pytest.raises(RunError, match=r"detector\.onnx: expected the file that was measured"):
+        Matcher(sound, str(sound / DETECTOR))
+    manifest.write_text("{}")
+    with pytest.raises(
+        InputError, match=r"manifest\.json: expected InsightFace's manifest with a detector, got: 'task"
+    ):
+        Matcher(sound, str(sound / DETECTOR))
 
 
 def test_a_face_that_prepare_finds_at_a_second_look_is_found(bundle: Path, faces: Path) -> None:

@@ -154,3 +154,27 @@ def test_the_ir_version_is_no_higher_than_the_operators_need(opset: int, written
     proto.opset_import.add(domain="com.microsoft", version=1)
     lower_ir_version(proto)
     assert proto.ir_version == stays
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_network_in_bgr_is_exported_for_old_operators(tmp_path: Path, flip: bool) -> None:
+    """The older exporter puts six constants and a slice before the normalisation of such a network."""
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 8), torch.nn.Flatten(), torch.nn.Linear(4 * 14 * 14, 8))
+    network = create_backbone(layers.eval(), mean=127.5, scale=1 / 128, color_order="BGR")
+    path = tmp_path / "bgr.onnx"
+    assert export_onnx(network, path, opset=11, flip=flip) <= 1e-4
+    # Where InsightFace looks.
+    first = [node.name for node in onnx.load(path).graph.node[:8]]
+    assert [name for name in first if name.startswith(("Sub", "Mul"))] == list(onnx_export.NORMALISATION)
+    crop = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), dtype=np.uint8)
+    np.testing.assert_allclose(load(path).embed(crop), load(network, flip=flip).embed(crop), atol=1e-4)
+
+
+def test_a_graph_without_normalisation_says_so() -> None:
+    node = onnx.helper.make_node("Sub", ["input", "mean"], ["embedding"])
+    graph = onnx.helper.make_graph([node], "g", [], [])
+    with pytest.raises(
+        RunError, match="expected a Mul for the normalisation among the first 8 nodes .*, got Sub; export"
+    ):
+        onnx_export._name_normalisation(onnx.helper.make_model(graph))

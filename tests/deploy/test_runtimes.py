@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,10 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from command_line import run
+from onnx import numpy_helper
 from small_faces import write_small_set
 
+from facexfer.backbones import create_backbone
 from facexfer.data.images import read_crop
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.deploy.runtimes import RUNTIMES, choose_runtime
@@ -20,8 +24,10 @@ from facexfer.deploy.runtimes.runtime import need
 from facexfer.engine.train import train
 from facexfer.errors import InputError, RunError
 from facexfer.eval.unit_length import unit_length
+from facexfer.files.digest import file_digest
 from facexfer.measure.embedder import load
-from facexfer.recipe import Recipe
+from facexfer.recipe import Recipe, read_recipe
+from facexfer.runs.folder import RunFolder
 
 HERE = ["onnxruntime:fp16", "opencv:fp32"]
 
@@ -54,7 +60,13 @@ def bundle(trained: Path, names) -> Path:
     shown = run("export", trained / "run", "--out", trained / "b", *words)
     for name in names:
         assert f"\n{name}: " in shown
-    assert "\ntensorrt:fp32: converted, not measured; on the device: trtexec --onnx" in shown
+    assert (
+        "\ntensorrt:fp32: converted, not measured; on the device: trtexec, by the line in the bundle's README" in shown
+    )
+    line = (
+        "For tensorrt:fp32: trtexec --onnx=model.tensorrt.onnx --saveEngine=model.plan --minShapes=input:1x3x112x112 "
+    )
+    assert line in (trained / "b" / "README.md").read_text()
     assert "fastest here: " in shown
     return trained / "b"
 
@@ -69,6 +81,7 @@ def test_the_contract_lists_each_runtimes_files_with_what_was_measured(bundle: P
         "converted, not measured",
         None,
     )
+    assert "--optShapes=input:32x3x112x112 " in elsewhere["measure_on_device"]
     for entry in here:
         assert entry["status"] == "measured"
         assert entry["versions"]
@@ -147,6 +160,89 @@ def test_a_changed_file_and_an_absent_runtime_are_refused(bundle: Path, trained:
             open_runtime(bundle, "opencv:fp32")
     finally:
         weights.write_bytes(before)
+
+
+def copied(bundle: Path, folder: Path, change: Callable[[dict], None]) -> Path:
+    """A copy of the bundle that says something else of itself."""
+    shutil.copytree(bundle, folder)
+    content = json.loads((folder / "model.json").read_text())
+    change(content)
+    (folder / "model.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_damaged_file_of_any_runtime_is_no_bundle_as_it_was_measured(bundle: Path, tmp_path: Path) -> None:
+    copy = copied(bundle, tmp_path / "b", lambda content: None)
+    file = copy / "model.opencv.onnx"
+    file.write_bytes(b"damaged")
+    with pytest.raises(RunError, match=r"model\.opencv\.onnx: expected the file that was measured"):
+        run("verify-bundle", copy)
+    file.unlink()
+    with pytest.raises(InputError, match=r"expected a bundle with model\.opencv\.onnx, found none; copy it again"):
+        run("verify-bundle", copy)
+
+
+@pytest.mark.slow
+def test_what_an_older_bundle_did_not_record_is_not_checked(bundle: Path, tmp_path: Path) -> None:
+    def forget(content: dict) -> None:
+        for each in (content, *(file for entry in content["runtimes"] for file in entry["files"])):
+            del each["sha256"]
+
+    copy = copied(bundle, tmp_path / "b", forget)
+    assert "as it was measured" in run("verify-bundle", copy)
+    assert "as it was measured" in run("verify-bundle", copy, "--runtime", "opencv")
+
+
+@pytest.mark.slow
+def test_a_file_that_was_converted_only_is_measured_where_it_runs(bundle: Path, trained: Path, tmp_path: Path) -> None:
+    def forget(content: dict) -> None:
+        for entry in content["runtimes"]:
+            if entry["runtime"] == "onnxruntime":
+                entry |= {"gate": None, "status": "converted, not measured", "peak_megabytes": None}
+
+    def expect(content: dict) -> None:
+        forget(content)
+        content["gate"][0]["tolerance"]["loss"] = 0.001
+        for point in content["evaluation"]["operating_points"]:
+            point["tar"] = 2.0
+
+    words = ["--runtime", "onnxruntime:fp16"]
+    copy = copied(bundle, tmp_path / "b", forget)
+    shown = run("verify-bundle", copy, *words)
+    assert re.search(r"FAR 0.2: TAR \d+\.\d\d %, model.onnx has \d+\.\d\d %\n", shown)
+    assert "onnxruntime:fp16 passed its first measurement" in shown
+    assert "largest embedding difference" in run("verify-bundle", copy, *words, "--run", trained / "run")
+    copy = copied(bundle, tmp_path / "c", expect)
+    with pytest.raises(RunError, match=r"expected TAR 200\.00 % at FAR 0\.2, got .*; do not use it here"):
+        run("verify-bundle", copy, *words)
+
+
+@pytest.mark.slow
+def test_a_file_that_computes_nan_here_is_refused(bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "b"
+    shutil.copytree(bundle, copy)
+    proto = onnx.load(copy / "model.onnx")
+    weights = max(proto.graph.initializer, key=lambda each: len(each.raw_data))
+    weights.CopyFrom(numpy_helper.from_array(np.full_like(numpy_helper.to_array(weights), np.nan), weights.name))
+    onnx.save(proto, copy / "model.onnx")
+    content = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps(content | {"sha256": file_digest(copy / "model.onnx")}))
+    with pytest.raises(RunError, match=r"^model\.onnx: expected finite embeddings .*; do not use it here"):
+        run("verify-bundle", copy)
+
+
+@pytest.mark.slow
+def test_a_run_of_another_length_of_embedding_is_refused(bundle: Path, trained: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(RunFolder(trained / "run").recipe_file)
+    other = create_backbone("mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=16)")
+    source = recipe.source.model_copy(update={"backbone": other.info.name})
+    RunFolder(tmp_path / "run").start(recipe.model_copy(update={"source": source}))
+    RunFolder(tmp_path / "run").save_model(other, recipe.model_copy(update={"source": source}))
+    with pytest.raises(
+        InputError, match=r"run: expected the run that the bundle was made .* of 32 numbers, got one of 16;"
+    ):
+        run("verify-bundle", bundle, "--run", tmp_path / "run")
 
 
 def test_names_of_runtimes_and_precisions() -> None:

@@ -20,6 +20,7 @@ from torch import nn
 from facexfer import create_backbone
 from facexfer.engine import loop
 from facexfer.engine.best import BestMetric
+from facexfer.engine.gradients import compute_gradients
 from facexfer.engine.train import train
 from facexfer.errors import InputError, RunError
 from facexfer.runs.folder import RunFolder
@@ -232,11 +233,11 @@ def test_accumulation_gives_the_same_step(make: Callable[..., Any], tmp_path: Pa
 def test_accumulation_shares_the_images_of_the_source_as_well(
     make: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, compute = [], loop.compute_gradients
+    seen = []
 
     def watched(fabric: Any, wrapped: Any, optimizer: Any, parts: Any, more: Any) -> Any:
         seen.append([len(images) for images, _, _ in more])
-        return compute(fabric, wrapped, optimizer, parts, more)
+        return compute_gradients(fabric, wrapped, optimizer, parts, more)
 
     monkeypatch.setattr(loop, "compute_gradients", watched)
     method = {"method": {"name": "soft_ft", "old_task": "source_set"}, "source_data": {"modality": "nir"}}

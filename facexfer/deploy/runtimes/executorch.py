@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need_quietly
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need_quietly, refusing
 from facexfer.errors import InputError
 
 _FILES = {"fp32": "model.pte", "int8": "model.int8.pte"}
@@ -87,12 +87,8 @@ class ExecuTorch:
             nonlocal network, loaded
             if loaded != (current := pool.take()):
                 network, loaded = load(), current
-            try:
+            with refusing(file, "a network that ExecuTorch runs", RuntimeError):
                 embeddings: np.ndarray = network.execute([torch.from_numpy(images)])[0].numpy().copy()
-            except RuntimeError as error:
-                raise InputError(
-                    f"{file}: expected a program that ExecuTorch runs, got: {error}; ship it for another runtime"
-                ) from error
             return embeddings
 
         return embed

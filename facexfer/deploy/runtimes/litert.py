@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need, need_quietly
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need, need_quietly, refusing
 from facexfer.errors import InputError
 
 _FILES = {
@@ -63,7 +63,8 @@ class LiteRt:
             raise InputError(f"{file}: expected a LiteRT model, got: {error}; export it again") from error
 
         def embed(images: np.ndarray) -> np.ndarray:
-            embeddings: np.ndarray = run(**{_INPUT: images})[_OUTPUT]
+            with refusing(file, "a network that LiteRT runs", RuntimeError, ValueError):
+                embeddings: np.ndarray = run(**{_INPUT: images})[_OUTPUT]
             return embeddings
 
         return embed

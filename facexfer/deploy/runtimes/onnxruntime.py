@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need, refusing
 from facexfer.errors import InputError
 from facexfer.files.onnx_refusals import onnx_refusals
 
@@ -32,14 +32,16 @@ class OnnxRuntime:
         options = onnxruntime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
+        refusals = onnx_refusals()
         try:
             session: Any = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except onnx_refusals() as error:
+        except refusals as error:
             raise InputError(f"{file}: expected an ONNX model, got: {error}; export it again") from error
         name = session.get_inputs()[0].name
 
         def embed(images: np.ndarray) -> np.ndarray:
-            embeddings: np.ndarray = session.run(None, {name: images})[0]
+            with refusing(file, "a network that onnxruntime runs", *refusals):
+                embeddings: np.ndarray = session.run(None, {name: images})[0]
             return embeddings
 
         return embed

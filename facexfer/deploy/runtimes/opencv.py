@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need, refusing
 from facexfer.errors import InputError
 
 _FILE = "model.opencv.onnx"
@@ -39,10 +39,12 @@ class OpenCv:
         def embed(images: np.ndarray) -> np.ndarray:
             before = cv2.getNumThreads()
             cv2.setNumThreads(-1 if threads is None else threads)
-            network.setInput(images)
-            embeddings = np.array(network.forward(), dtype=np.float32)
-            cv2.setNumThreads(before)
-            return embeddings
+            try:
+                with refusing(file, "a network that OpenCV runs", cv2.error):
+                    network.setInput(images)
+                    return np.array(network.forward(), dtype=np.float32)
+            finally:
+                cv2.setNumThreads(before)
 
         return embed
 

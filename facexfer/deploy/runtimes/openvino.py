@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from facexfer.deploy.runtimes.fast_prelu import restore_prelu
-from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need
+from facexfer.deploy.runtimes.runtime import RUNTIMES, Example, Original, Session, need, refusing
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
 from facexfer.files.fixed_batches import CPU_BATCH
@@ -24,6 +24,7 @@ _HINTS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32", "int8-bf1
 # farthest was moved by two to three times that, and the gate allows four.
 _LARGEST_MEAN_DISTANCE = 0.06
 _WATCHED = 32
+_WANTED = "a network that OpenVINO runs"
 _FILES = {
     "fp32": "model.xml",
     "bf16": "model.xml",
@@ -64,7 +65,8 @@ class OpenVino:
         proto = onnx.load(str(original.onnx))
         restore_prelu(proto)
         own_constants(proto)
-        model = openvino.Core().read_model(proto.SerializeToString())
+        with refusing(original.onnx, _WANTED, RuntimeError):
+            model = openvino.Core().read_model(proto.SerializeToString())
         if precision.startswith("int8"):
             model = self._quantize(model, original)
         openvino.save_model(model, file, compress_to_fp16=precision == "fp16")
@@ -91,7 +93,8 @@ class OpenVino:
 
         def embed(images: np.ndarray) -> np.ndarray:
             known = request(len(images) if takes_any and len(images) in _COMPILED_FOR else None)
-            return np.array(next(iter(known.infer([images]).values())), dtype=np.float32)
+            with refusing(file, _WANTED, RuntimeError):
+                return np.array(next(iter(known.infer([images]).values())), dtype=np.float32)
 
         return embed
 

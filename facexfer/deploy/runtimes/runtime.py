@@ -1,12 +1,13 @@
 """What a runtime is: it converts a network with its own converter, and embeds crops from the files it wrote."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -157,7 +158,7 @@ class Runtime(Protocol):
 
     @property
     def on_device(self) -> str:
-        """The command that measures a file on its device, where this machine can only convert; else empty."""
+        """What measures a file on its device, where this machine can only convert; else empty."""
         ...
 
     def convert(self, original: Original, folder: Path, precision: str) -> tuple[str, ...]:
@@ -178,6 +179,20 @@ class Runtime(Protocol):
 
     def example(self, file: str, precision: str) -> Example | None:
         """Lines of code that embed by a file without facexfer, for a bundle's README; None where there is no Python."""
+        ...
+
+
+@runtime_checkable
+class BuiltOnDevice(Protocol):
+    """A runtime besides whose command on the device names the shapes that go in."""
+
+    def command(self, input_size: tuple[int, int], batch: int | None) -> str:
+        """The command for one network.
+
+        Args:
+            input_size: (height, width) of the crops in pixels.
+            batch: A fixed number of images, or None for any number.
+        """
         ...
 
 
@@ -247,6 +262,36 @@ def need_quietly(module: str, runtime: Runtime) -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return need(module, runtime)
+
+
+def on_device(runtime: Runtime, input_size: tuple[int, int], batch: int | None) -> str:
+    """What measures a network's file on its device; empty for a runtime that runs here.
+
+    Args:
+        runtime: Whose file it is.
+        input_size: (height, width) of the crops in pixels.
+        batch: A fixed number of images, or None for any number.
+    """
+    return runtime.command(input_size, batch) if isinstance(runtime, BuiltOnDevice) else runtime.on_device
+
+
+@contextmanager
+def refusing(file: Path, wanted: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn what a runtime's library raises into one line.
+
+    Args:
+        file: What is converted or run.
+        wanted: What was expected of it: "a network that OpenCV runs".
+        errors: The kinds of exception that it raises.
+
+    Raises:
+        InputError: If it raises one of them.
+    """
+    try:
+        yield
+    except errors as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{file}: expected {wanted}, got: {said}; ship it for another runtime") from error
 
 
 def versions(distributions: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,8 @@ from arcface_export import give_statistics
 from onnx import helper
 
 from facexfer.backbones import create_backbone
+from facexfer.backbones.checkpoints.onnx_flip import without_flip
+from facexfer.backbones.checkpoints.onnx_graph import GraphNode
 from facexfer.backbones.identify import identify
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.measure.embedder import load
@@ -52,3 +54,34 @@ def test_another_sum_at_the_end_stays(network, tmp_path: Path) -> None:
     proto.graph.output[0].name = "twice"
     onnx.save(proto, file)
     assert identify(file).network is None
+
+
+def test_a_network_that_slices_its_own_maps_is_known_for_old_operators(tmp_path: Path) -> None:
+    file = tmp_path / "both.onnx"
+    export_onnx(create_backbone("edgeface_xxs").eval(), file, 11, 1, flip=True)
+    facts = identify(file)
+    assert facts.network == "edgeface_xxs"
+    assert facts.remark == "adds the embedding of the mirrored image"
+
+
+def half(start: str, name: str) -> dict[str, GraphNode]:
+    """A convolution and a slice of its map."""
+    return {
+        f"{name}_map": GraphNode("conv", name, (start,)),
+        name: GraphNode("Slice", name, (f"{name}_map",)),
+    }
+
+
+@pytest.mark.parametrize("bgr", [False, True])
+def test_the_mirrored_half_is_the_one_that_slices_the_image_once_more(bgr: bool) -> None:
+    colours = {"colours": GraphNode("Slice", "", ("input",))} if bgr else {}
+    image = {**colours, "image": GraphNode("affine", "", ("colours" if bgr else "input",))}
+    mirror = {"mirror": GraphNode("Slice", "", ("image",))}
+    plain, mirrored = half("image", "plain"), half("mirror", "mirrored")
+    for inputs in (("plain", "mirrored"), ("mirrored", "plain")):
+        nodes = image | mirror | plain | mirrored | {"sum": GraphNode("add", "", inputs)}
+        assert without_flip(nodes, "sum") == (image | plain, "plain")
+    # Two parts of a network, one of which slices its map.
+    second = {"second": GraphNode("conv", "", ("image",))}
+    nodes = image | plain | second | {"sum": GraphNode("add", "", ("plain", "second"))}
+    assert without_flip(nodes, "sum") == (nodes, "sum")

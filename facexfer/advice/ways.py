@@ -102,6 +102,7 @@ class Way:
 
 
 _HEAD = {"name": "arcface", "start": "class_means", "scale": 32.0, "margin": 0.3}
+_HEAD_ALONE = {**_HEAD, "margin": 0.5}
 _MEASURED_ANEW = {"recalibrate_batchnorm": True}
 _AS_NIR = {"augmentation": "nir"}
 _COSINE = {"learning_rate": 0.03, "schedule": "cosine", "batch_size": 64}
@@ -165,13 +166,13 @@ WAYS = (
     Way(
         "plain fine-tuning", "labelled pictures",
         (_new_pictures, _identities),
-        {"source": _MEASURED_ANEW, "head": _HEAD, "method": {"name": "l2"}, "optimizer": _STEPS},
+        {"source": _MEASURED_ANEW, "head": _HEAD_ALONE, "method": {"name": "l2"}, "optimizer": _STEPS},
         6, ("nirsim-l2", "nirsim-mild-l2", "demo-l2"),
     ),
     Way(
         "plain fine-tuning on both spectra", "labelled pictures of the same people in both spectra, in one manifest",
         (_new_pictures, _in_one_split),
-        {"source": _MEASURED_ANEW, "head": _HEAD, "method": {"name": "l2"}, "optimizer": _STEPS},
+        {"source": _MEASURED_ANEW, "head": _HEAD_ALONE, "method": {"name": "l2"}, "optimizer": _STEPS},
         3, ("nirsim-joint", "nirsim-mild-joint"), spectra=2,
     ),
     Way(

@@ -11,7 +11,7 @@ from facexfer.data.companions import find_companions
 from facexfer.data.manifest import FaceImage, Manifest, read_manifest
 from facexfer.errors import InputError
 from facexfer.recipe import DataSection
-from facexfer.tasks.face_images import training_and_validation
+from facexfer.runs.face_images import training_and_validation
 
 _TRAIN, _VAL = "train", "val"
 # Where no validation split is given: this fraction of the people, as `facexfer prepare` does it.

@@ -20,8 +20,8 @@ from facexfer.measure.embedder import load
 from facexfer.measure.pair_sets import compare
 from facexfer.measure.pooled import pool_pairs
 from facexfer.recipe import Recipe, read_recipe
+from facexfer.runs.face_images import training_and_validation
 from facexfer.runs.folder import RunFolder
-from facexfer.tasks.face_images import training_and_validation
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from facexfer.comparison.grid import (
 from facexfer.errors import InputError
 from facexfer.files.packaged import read_toml
 from facexfer.recipe import Section
-from facexfer.tasks.face_images import images_of_each, training_size
+from facexfer.runs.face_images import images_of_each, training_size
 from facexfer.validation import first_problem
 
 Fraction = Annotated[float, Field(gt=0, le=1)]

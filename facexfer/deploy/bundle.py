@@ -45,8 +45,8 @@ from facexfer.measure.evaluate import Request, evaluate_comparison
 from facexfer.measure.pair_sets import Comparison
 from facexfer.measure.providers import CPU
 from facexfer.recipe import PairsSection, Recipe, read_recipe
+from facexfer.runs.face_images import training_and_validation, validation_images
 from facexfer.runs.folder import RunFolder, load_backbone
-from facexfer.tasks.face_images import training_and_validation, validation_images
 
 
 @dataclass(frozen=True)

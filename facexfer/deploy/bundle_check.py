@@ -23,7 +23,7 @@ from facexfer.eval.scores import operating_points
 from facexfer.measure.embedder import Embedder, OnnxEmbedder, load
 from facexfer.measure.pair_sets import Comparison
 from facexfer.recipe import PairsSection, parse_recipe
-from facexfer.tasks.face_images import validation_images
+from facexfer.runs.face_images import validation_images
 
 # What is looked up in model.json.
 _RELIED_ON = ("recipe", "pairs", "gate", "precision", "evaluation", "embedding_size")

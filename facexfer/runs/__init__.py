@@ -1,1 +1,1 @@
-"""A run on disk: its folder, its saved training state, lists of runs."""
+"""A run on disk: its folder, its saved training state, whom it trains on and measures, lists of runs."""

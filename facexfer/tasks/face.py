@@ -25,7 +25,7 @@ from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import EvaluationSection, PairsSection, Recipe
-from facexfer.tasks.face_images import accompanying, pool_of, training_and_validation
+from facexfer.runs.face_images import accompanying, pool_of, training_and_validation
 from facexfer.tasks.task import Task, TaskKind
 
 

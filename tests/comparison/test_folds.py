@@ -20,7 +20,7 @@ from facexfer.eval.scores import operating_points
 from facexfer.measure.embed import embed
 from facexfer.measure.pair_sets import compare_arrays
 from facexfer.recipe import DataSection
-from facexfer.tasks.face_images import training_and_validation
+from facexfer.runs.face_images import training_and_validation
 
 GRID = """
 title = "Small"

@@ -10,7 +10,7 @@ from facexfer.data.manifest import FaceImage, Manifest, read_manifest
 from facexfer.data.splits import limit_identities, limit_per_identity
 from facexfer.errors import InputError
 from facexfer.recipe import DataSection
-from facexfer.tasks.face_images import training_and_validation
+from facexfer.runs.face_images import training_and_validation
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from facexfer.data.manifest import read_manifest
 from facexfer.errors import InputError
 from facexfer.eval.power_law import PowerLaw
 from facexfer.reports.learning_curve import describe_curve, sentence
-from facexfer.tasks.face_images import training_and_validation
+from facexfer.runs.face_images import training_and_validation
 
 GRID = """
 title = "Small"

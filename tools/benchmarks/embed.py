@@ -33,9 +33,9 @@ from facexfer.deploy.runtimes import RUNTIMES, Choice
 from facexfer.errors import InputError
 from facexfer.measure.providers import CPU
 from facexfer.recipe import read_recipe
+from facexfer.runs.face_images import training_and_validation
 from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.runtime import prepare_cpu
-from facexfer.tasks.face_images import training_and_validation
 
 OURS = "onnxruntime:fp32"
 Way = Callable[[np.ndarray], object]

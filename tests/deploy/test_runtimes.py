@@ -60,9 +60,7 @@ def bundle(trained: Path, names) -> Path:
     shown = run("export", trained / "run", "--out", trained / "b", *words)
     for name in names:
         assert f"\n{name}: " in shown
-    assert (
-        "\ntensorrt:fp32: converted, not measured; on the device: trtexec --onnx=model.tensorrt.onnx " in shown
-    )
+    assert "\ntensorrt:fp32: converted, not measured; on the device: trtexec --onnx=model.tensorrt.onnx " in shown
     line = (
         "For tensorrt:fp32: trtexec --onnx=model.tensorrt.onnx --saveEngine=model.plan --minShapes=input:1x3x112x112 "
     )

@@ -72,7 +72,8 @@ def pairs_of_one_capture(gallery: Sequence[Hashable], probe: Sequence[Hashable])
     """List the pairs (gallery, probe) that show one capture, (E, 2) int64."""
     rows, columns = _number_keys(gallery, probe)
     order = np.argsort(columns, kind="stable")
-    first, last = (np.searchsorted(columns[order], rows, side) for side in ("left", "right"))
+    in_order = columns[order]
+    first, last = (np.searchsorted(in_order, rows, side) for side in ("left", "right"))
     return torch.from_numpy(_spread(np.arange(len(rows)), first, np.where(rows < 0, first, last), order))
 
 
@@ -103,8 +104,9 @@ def distinct_pairs(pairs: Tensor, width: int) -> Tensor:
     Returns:
         (E', 2) int64. As single numbers they sort in a fraction of the time and memory that rows take.
     """
+    width = max(width, 1)
     numbers: Tensor = torch.unique(pairs[:, 0] * width + pairs[:, 1])
-    return torch.stack([numbers // max(width, 1), numbers % max(width, 1)], dim=1)
+    return torch.stack([numbers // width, numbers % width], dim=1)
 
 
 def _pairs_of_one_key(keys: Sequence[Hashable]) -> Tensor:

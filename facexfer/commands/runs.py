@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from facexfer.errors import InputError
-from facexfer.eval.classification import is_loss
 
 
 def runs(
@@ -42,6 +41,8 @@ def _text(value: object) -> str:
 
 def _by_pairs(figures: dict[str, float | None]) -> dict[str, str]:
     """Join the figures of the same pairs: ``nir -> tar@0.01 96.1  tar@0.001 90.1``."""
+    from facexfer.eval.classification import is_loss
+
     grouped: dict[str, list[str]] = {}
     for name, value in figures.items():
         pairs, _, figure = name.rpartition("/")

@@ -32,6 +32,8 @@ def findings_to_json(findings: Findings) -> dict[str, Any]:
         "accept": "distance below threshold" if findings.distances else "score above threshold",
         **compute_metrics(findings.measured),
     }
+    if findings.caveats:
+        result["caveats"] = list(findings.caveats)
     if findings.failures is not None:
         result["with_failures"] = _failures(findings.failures)
     if findings.identification is not None:

@@ -28,7 +28,7 @@ def findings_to_text(findings: Findings) -> str:
     remarks = [point.remark for point in points if point.remark]
     metrics = "; ".join(show_metrics(findings.measured))
     parts = [line for column in findings.slices for line in _by_column(findings, column)]
-    return "\n".join([head, *_table(findings), *remarks, metrics, *_lines(findings), *parts])
+    return "\n".join([*findings.caveats, head, *_table(findings), *remarks, metrics, *_lines(findings), *parts])
 
 
 def _table(findings: Findings) -> list[str]:

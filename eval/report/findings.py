@@ -100,6 +100,7 @@ class Findings:
         elsewhere: Thresholds of another set, with the target that they were chosen for, applied here.
         folds: Accuracy on a list of pairs, if given.
         notes: What else a person should read, a line each.
+        caveats: Why the figures may not be taken as they are, a line each.
         beyond: Extrapolated false accept rates, if asked for.
         facts: Model, data, versions.
     """
@@ -119,6 +120,7 @@ class Findings:
     folds: FoldAccuracy | None = None
     beyond: Beyond | None = None
     notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property

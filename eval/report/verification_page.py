@@ -61,6 +61,7 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
     )
     points: list[Part] = [_points(findings), _summary(findings)]
     sections: list[Section] = [
+        *([("Read this first", list(findings.caveats))] if findings.caveats else []),
         ("True accept rate at false accept rates", points),
         ("Curves", [_plots(findings)]),
     ]

@@ -18,6 +18,7 @@ from facexfer.measure.evaluate import Request, evaluate_comparison, show_worst
 from facexfer.measure.listed import evaluate_list, list_defines_pairs, show_worst_listed, without_self_pairs
 from facexfer.measure.pair_sets import Comparison, Side, compare, embed_side
 from facexfer.measure.questions import check_column, listed_accuracy
+from facexfer.measure.trained_on import trained_people
 
 _VISIBLE = "vis"
 
@@ -121,7 +122,7 @@ class MeasuredModel:
             assert side.pictures is not None
             pairs = without_self_pairs(pairs, side.pictures.tolist())
             self._listed = side, pairs
-            return evaluate_list(side, pairs, request, facts)
+            return replace(evaluate_list(side, pairs, request, facts), caveats=self._trained_on(new[0]))
         enrolled = None
         if gallery[0] is not None:
             enrolled = self._open(gallery[0], gallery[1])
@@ -136,6 +137,7 @@ class MeasuredModel:
             before = self._compare(former)
             visible = self._within_visible(former, embedder)
         findings = evaluate_comparison(self._comparison, request, before, visible, facts)
+        findings = replace(findings, caveats=self._trained_on(new[0], old[0], gallery[0]))
         if pairs is None:
             return findings
         places = self._comparison.places
@@ -170,6 +172,24 @@ class MeasuredModel:
             self._say(f"what it cost in visible light cannot be told: {error}")
             return None
         return old, compare(embedder, self._images, _VISIBLE, None)
+
+    def _trained_on(self, *models: Model | None) -> tuple[str, ...]:
+        """Say which of the models has been trained on people that are measured."""
+        choice = self._choice
+        images = [image for image in self._images.images if choice.probe in (None, image.modality)]
+        if choice.gallery is not None:
+            images += [image for image in self._images.images if image.modality == choice.gallery]
+        people = len({image.identity or str(image.path) for image in images})
+        lines = []
+        for model in models:
+            count, split = trained_people(model, images)
+            if count and isinstance(model, str | Path):
+                instead = f"measure the split '{split}'" if split and split != choice.split else "measure others"
+                lines.append(
+                    f"{count:,} of the {people:,} people measured are people that {Path(model).name} was trained on: "
+                    f"such figures are too good for strangers; {instead}"
+                )
+        return tuple(lines)
 
     def _lost(self, pairs: tuple[ListedPair, ...]) -> dict[str, int]:
         lost = sum(None in (pair.first, pair.second) for pair in pairs)

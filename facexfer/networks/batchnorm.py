@@ -1,5 +1,7 @@
 """BatchNorm made to fit a data set: statistics measured again, or restored where an exporter folded them."""
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
@@ -21,6 +23,9 @@ def recalibrate_batchnorm(
     backbone: nn.Module, dataset: TrainingSet, variance_floor: float = VARIANCE_FLOOR, batch_size: int = 128
 ) -> None:
     """Measure the BatchNorm statistics again: the mean over the batches of a data set (AdaBN; Li et al., ICLR-W 2017).
+
+    The batches are drawn at random, the same ones each time: batches of one person's images, as manifests have them one
+    after another, would leave out how people differ.
 
     The weights stay. A network from visible light sees near-infrared images through statistics that do not fit them;
     this alone removes much of the loss, and it provides alignment methods with a better source to align with.
@@ -54,7 +59,8 @@ def recalibrate_batchnorm(
         # Without a momentum, torch keeps the plain mean over the batches.
         layer.momentum = None
         layer.train()
-    embed_alone(backbone, dataset, batch_size)
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
+    embed_alone(backbone, cast(TrainingSet, Subset(cast(Any, dataset), order)), batch_size)
     for layer, momentum, variance in zip(layers, momenta, before, strict=True):
         layer.momentum = momentum
         if variance is not None:

@@ -103,6 +103,17 @@ def test_the_last_images_weigh_no_more_than_others(count: int) -> None:
     torch.testing.assert_close(layer.running_var, means.var(dim=0), atol=0.01, rtol=0)
 
 
+def test_images_in_the_order_of_their_people_count_how_people_differ() -> None:
+    """Of 32 people with 16 images each, a batch in the order of a manifest would show two."""
+    people = (torch.arange(32) * 8).repeat_interleave(16)[:, None, None, None]
+    images = (people + torch.zeros(1, 3, 2, 2)).to(torch.uint8)
+    network = one_layer()
+    recalibrate_batchnorm(network, Rows(images), batch_size=32)
+    (layer,) = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
+    whole = ((images.float() - 127.5) / 127.5).mean(dim=(2, 3)).var(dim=0)
+    torch.testing.assert_close(layer.running_var, whole, atol=0, rtol=0.1)
+
+
 def test_one_image_has_no_statistics() -> None:
     with pytest.raises(InputError, match="expected at least 2 images to measure BatchNorm statistics on, got 1; add"):
         recalibrate_batchnorm(one_layer(), coloured(1, grey=True))

@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class NonFiniteError(InputError):
+    """Embeddings that are not finite, or zero: of pictures that failed, or of a network that training broke."""
+
+
 class DataWarning(UserWarning):
     """Input that can be used but hardly is what was meant; a command shows it as one line."""
 

@@ -263,7 +263,8 @@ class OptimizerSection(Section):
     """Take BatchNorm statistics over the batches of all ranks together."""
     accumulate: int = Field(default=1, ge=1)
     """Passes that a rank's part of the batch is split into, for less memory. BatchNorm, and terms that compare
-    images with each other, see one pass at a time."""
+    images with each other, see one pass at a time; every pass counts alike, however many of its images have a label or
+    a companion."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Scale the gradient down to this L2 norm where it is longer."""
     average_decay: float | None = Field(default=None, gt=0, lt=1)

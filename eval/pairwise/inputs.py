@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facexfer.errors import InputError
+from facexfer.errors import InputError, NonFiniteError
 from facexfer.eval.pairwise.labels import read_labels
 
 Vectors = np.ndarray | Tensor
@@ -25,7 +25,7 @@ def unit_embeddings(embeddings: Vectors, what: str, device: torch.device) -> Ten
         (N, D) float32.
 
     Raises:
-        InputError: If they have no such shape, are no real numbers, or one is zero or not finite.
+        InputError: If they have no such shape, are no real numbers, or one is zero or not finite (`NonFiniteError`).
     """
     tensor = _as_float32(embeddings, what, device)
     lengths = tensor.norm(dim=1)
@@ -42,7 +42,7 @@ def unit_embeddings(embeddings: Vectors, what: str, device: torch.device) -> Ten
         lengths[places] = tensor[places].norm(dim=1)
         bad[places] = False
     if bad.any():
-        raise InputError(
+        raise NonFiniteError(
             f"expected finite {what} of positive length, got {int(bad.sum())} with NaN, infinity or only zeros, "
             f"the first in row {int(bad.nonzero()[0])}; leave failed images out and count them as failures"
         )

@@ -17,6 +17,8 @@ from facexfer.transfer.stages import Stage
 _EXPLODED = 10.0
 # The classification has come apart when its loss is this many times that of a guess, or of the run's start if larger.
 _WORSE_THAN_GUESSES = 1.5
+# On images that are not trained on, a network that is too sure of itself may reach a few times a guess's.
+_FAR_WORSE_THAN_GUESSES = 10.0
 # Classification losses below this are small whatever the head: the head has learnt what there is to learn.
 _LEARNT = 0.5
 # A head whose loss fell by less than this part over a whole stage has not learnt.
@@ -41,6 +43,7 @@ class Diagnosis:
         self._at_start: float | None = None
         self._explosions: dict[str, str] = {}
         self._stage = ""
+        self._records = 0
         self._first: dict[str, float] = {}
         self._last: dict[str, float] = {}
         self._smallest: dict[str, float] = {}
@@ -59,6 +62,7 @@ class Diagnosis:
             return []
         warnings = self.end_stage() if record["stage"] != self._stage else []
         self._stage = record["stage"]
+        self._records += 1
         self._last = dict(record["losses"])
         for part, loss in self._last.items():
             self._first.setdefault(part, loss)
@@ -72,6 +76,10 @@ class Diagnosis:
         """Whether the classification loss of the last record is far above a guess's and the run's start's."""
         return self._last.get(CLASSIFICATION, 0.0) > _WORSE_THAN_GUESSES * max(self._guess, self._at_start or 0.0)
 
+    def is_lost_on_test_images(self, loss: float | None) -> bool:
+        """Whether a classification loss on other images of the classes is beyond what learning by heart explains."""
+        return loss is not None and not loss <= _FAR_WORSE_THAN_GUESSES * max(self._guess, self._at_start or 0.0)
+
     @property
     def is_wrong(self) -> bool:
         """Whether the last record looks like that of a run that fails."""
@@ -83,16 +91,19 @@ class Diagnosis:
         return "; ".join([*self._explosions.values(), *([lost] if self.classification_is_lost else [])])
 
     def end_stage(self) -> list[str]:
-        """Whether the stage that ends has taught the head anything; the stage is forgotten."""
+        """Whether the stage that ends has taught the head anything; the stage is forgotten.
+
+        One record alone, as of a stage of a few steps, says nothing.
+        """
         first, last = self._first.get(CLASSIFICATION, 0.0), self._last.get(CLASSIFICATION, 0.0)
         warnings = []
-        if last > _LEARNT and last > (1 - _UNMOVED) * first:
+        if self._records > 1 and last > _LEARNT and last > (1 - _UNMOVED) * first:
             warnings.append(
                 f"the head does not learn: the classification loss went from {first:.3g} to {last:.3g} in stage "
                 f"'{self._stage}'; raise optimizer.learning_rate, lower head.margin or head.scale, start the head from "
                 "class means, or check that the identities are labelled right"
             )
-        self._stage, self._first, self._last, self._smallest = "", {}, {}, {}
+        self._stage, self._records, self._first, self._last, self._smallest = "", 0, {}, {}, {}
         self._said = set()
         return warnings
 

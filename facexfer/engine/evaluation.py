@@ -12,6 +12,8 @@ from facexfer.heads import Head
 from facexfer.runs.folder import load_backbone_file
 from facexfer.runtime import describe_environment
 
+_TEST_LOSS = "test/classification"
+
 
 class Evaluation:
     """Measures a run's networks and writes down what comes of it.
@@ -105,9 +107,11 @@ class Evaluation:
     def _failure(self, figures: dict[str, float | None]) -> str | None:
         """Why the run failed, or None: a TAR far below the source's, or a loss far above that of guessing."""
         shortfall = self._source.shortfall(figures)
-        if not shortfall and not (self._setup.task.is_closed and self._log.classification_is_lost):
+        test_loss = figures.get(_TEST_LOSS)
+        if not shortfall and not (self._setup.task.is_closed and self._log.classification_is_lost(test_loss)):
             return None
-        symptoms = "; ".join(filter(None, (shortfall, self._log.symptoms())))
+        on_test = "" if test_loss is None else f"the classification loss on test images is {test_loss:.3g}"
+        symptoms = "; ".join(filter(None, (shortfall, self._log.symptoms() or on_test)))
         return (
             f"training broke the network: {symptoms}; lower optimizer.learning_rate, change the method's alpha or set "
             "optimizer.clip_norm"

@@ -1,7 +1,8 @@
 """The training loop, read top to bottom: one loop for every method, network and task."""
 
 import copy
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any, cast
 
 import torch
@@ -26,7 +27,7 @@ from facexfer.engine.setup import Setup
 from facexfer.engine.source import measure_source, revive_source
 from facexfer.engine.stage import choose_reference, make_average, make_head, make_objective, make_optimizer
 from facexfer.engine.step import StepCallback, TrainedStep
-from facexfer.errors import DivergedError, InputError, RunError
+from facexfer.errors import DivergedError, InputError, NonFiniteError, RunError
 from facexfer.heads import Head
 from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.interpolation import interpolate_weights
@@ -56,12 +57,16 @@ class Training:
         self.untouched: dict[str, float | None] = {}
         self.step = 0
         self.skipped_steps = 0
+        self._of_callback: Exception | None = None
 
     def fit(self, resume: bool) -> dict[str, Any]:
         """Train all stages, evaluate, and save the network and the result."""
         if resume and self.run.finished:
             self.fabric.print(f"{self.run.path} is finished; its figures are in {self.run.result_file.name}")
-            return self.run.read_result()
+            result = self.run.read_result()
+            if result.get("failure") is not None:
+                raise DivergedError(f"{self.run.path}: this run is over and has failed: {result['failure']}")
+            return result
         checkpoint = self.run.load_checkpoint() if resume else None
         steps = sum(self.stage_steps)
         resumed_at = checkpoint["step"] if checkpoint else None
@@ -79,6 +84,8 @@ class Training:
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt(str(stop) or f"stopped; {self.checkpoints.describe_good()}") from None
         except OSError as error:
+            if error is self._of_callback:
+                raise
             raise RunError(
                 f"{self.run.path}: expected to write into the run's folder, got: {error}; free some space and continue "
                 f"with --resume; {self.checkpoints.describe_good()}"
@@ -99,9 +106,11 @@ class Training:
         if checkpoint:
             # The run was stopped between the end of its last stage and its result.
             self._restore_networks(checkpoint)
-        backbone, head = self.evaluated
+        backbone, head = self._shared()
         self._settle(backbone)
-        result = self.evaluation.finish(self.step, self.step - self.skipped_steps, backbone, head, self.untouched)
+        trained_steps = self.step - self.skipped_steps
+        with self._measuring():
+            result = self.evaluation.finish(self.step, trained_steps, backbone, head, self.untouched)
         if result["failure"] is not None:
             raise DivergedError(f"{result['failure']}; {self.checkpoints.describe_good(failed_at=self.step)}")
         return result
@@ -184,12 +193,12 @@ class Training:
                 if is_logged:
                     self._log(window)
                 if self.on_step:
-                    self.on_step(TrainedStep(self.step, stage.name, losses, self.backbone, self.head))
+                    self._call_back(TrainedStep(self.step, stage.name, losses, self.backbone, self.head))
                 self._evaluate(stage, objective, end)
+                # After the evaluation: a run killed in between measures again instead of missing a metric.
+                is_stopped = self._is_stopped(stop, is_logged or self.best.is_exhausted)
                 if self.best.is_exhausted:
                     break
-                # After the evaluation: a run killed in between measures again instead of missing a metric.
-                is_stopped = self._is_stopped(stop, is_logged)
                 if self.step != end and (is_stopped or (is_logged and self.checkpoints.are_due())):
                     self._save(index, objective, optimizer, window.state())
                 if is_stopped and self.step != end:
@@ -202,11 +211,20 @@ class Training:
         if is_stopped:
             raise self._stopped()
 
-    def _is_stopped(self, stop: StopRequest, is_logged: bool) -> bool:
+    def _call_back(self, step: TrainedStep) -> None:
+        """Tell the user's function of a step; what it raises is the user's, and no fault of the run's folder."""
+        assert self.on_step is not None
+        try:
+            self.on_step(step)
+        except Exception as error:
+            self._of_callback = error
+            raise
+
+    def _is_stopped(self, stop: StopRequest, is_met: bool) -> bool:
         """Whether the run stops after this step; ranks agree on it where they wait for each other anyway."""
         if self.fabric.world_size == 1:
             return stop.asked
-        if not is_logged:
+        if not is_met:
             return False
         asked = torch.tensor(float(stop.asked), device=self.fabric.device)
         return bool(self.fabric.all_reduce(asked, reduce_op="max"))
@@ -235,7 +253,8 @@ class Training:
         is_due = self.evaluation.is_due(self.step)
         if is_due:
             self._check_weights()
-            self.evaluation.on_the_way(self.step, *self.evaluated)
+            with self._measuring():
+                self.evaluation.on_the_way(self.step, *self._shared())
         if self.recipe.evaluation.test_loss and (is_due or self.step == end):
             losses = mean_losses(objective, cast(TrainingSet, self.setup.task.test_set), self.inputs.of)
             self.log.test_losses(self.step, stage.name, losses)
@@ -253,6 +272,28 @@ class Training:
         """The network and the head that are measured and saved: the averages of the weights, if there are any."""
         modules = cast(nn.ModuleDict, self.average.module) if self.average else self.trained
         return cast(BackboneModule, modules["backbone"]), cast(Head, modules["head"])
+
+    def _shared(self) -> tuple[BackboneModule, Head]:
+        """Give every rank the first one's BatchNorm statistics, which are those that are saved, and what is measured.
+
+        Each rank has seen other images, and the ranks share the images that are measured.
+        """
+        if self.fabric.world_size > 1:
+            for module in self.evaluated:
+                for buffer in module.buffers():
+                    torch.distributed.broadcast(buffer, src=0)
+        return self.evaluated
+
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Tell a network that training broke from pictures that failed."""
+        try:
+            yield
+        except NonFiniteError as error:
+            raise DivergedError(
+                f"the network's embeddings are no longer finite or all zeros after step {self.step}; lower "
+                f"optimizer.learning_rate or the method's alpha; {self.checkpoints.describe_good(failed_at=self.step)}"
+            ) from error
 
     def _check_weights(self) -> None:
         """Neither measure nor keep a network that the last step broke; its loss would show it only in the next."""

@@ -32,9 +32,10 @@ def is_resumed(run: RunFolder, recipe: Recipe, asked: bool) -> bool:
     resume = run.recipe_file.exists() if is_restarted() else asked
     if resume:
         run.check_resumable(recipe)
+        go_on = "" if run.finished else f", or remove {run.failure_file.name} to continue all the same"
         run.check_not_failed(
-            f"the same recipe would fail again: start again with another --out and what it names changed by --set, or "
-            f"remove {run.failure_file.name} to continue all the same"
+            "the same recipe would fail again: start again with another --out and what it names changed by "
+            f"--set{go_on}"
         )
     else:
         run.check_new()
@@ -68,6 +69,8 @@ class Checkpoints:
         """
         if self.good_step == failed_at:
             return "no good checkpoint is left: the last one is of this very network"
+        if not self._run.checkpoint_file.exists():
+            return "no checkpoint has been saved yet"
         good = f", {self._run.good_file.name}" if self._was_wrong and self.good_step else ""
         return f"the last good checkpoint is of step {self.good_step}{good}"
 
@@ -113,5 +116,7 @@ def restore_stage(
     """
     terms.load_state_dict(checkpoint["terms"])
     optimizer.load_state_dict(checkpoint["optimizer"])
-    fabric.strategy.precision.load_state_dict(checkpoint["precision"])
+    if checkpoint["precision"]:
+        # Empty where the run began in another precision, which has nothing to put back.
+        fabric.strategy.precision.load_state_dict(checkpoint["precision"])
     set_random_state(checkpoint["random"][fabric.global_rank % len(checkpoint["random"])])

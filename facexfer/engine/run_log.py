@@ -52,10 +52,9 @@ class RunLog:
         """Whether the last losses look like those of a run that fails."""
         return self._diagnosis.is_wrong
 
-    @property
-    def classification_is_lost(self) -> bool:
-        """Whether the head does far worse than a guess."""
-        return self._diagnosis.classification_is_lost
+    def classification_is_lost(self, test_loss: float | None) -> bool:
+        """Whether the head does far worse than a guess, in the last step or on test images."""
+        return self._diagnosis.classification_is_lost or self._diagnosis.is_lost_on_test_images(test_loss)
 
     def symptoms(self) -> str:
         """What the losses showed of a run that failed."""

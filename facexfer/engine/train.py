@@ -83,20 +83,33 @@ def _train_stages(
     check_batchnorm(source, recipe.optimizer, stages, batches.images_a_pass, fabric.world_size)
     # Every rank has looked whether the folder is free before one fills it.
     fabric.barrier()
+    training = None
     with _held(run, fabric):
         if not resume and fabric.is_global_zero:
             run.start(recipe, idle_keys(recipe.task))
             run.save_data(known)
         fabric.barrier()
-        for first in (stage.restarts_after for stage in stages if not run.finished):
-            if first is not None:
-                before = RunFolder(run.path / first.name)
-                _train_stages(recipe, before, (first,), before.recipe_file.exists(), on_step)
-        source = source.to(fabric.device, weights_dtype(recipe.runtime))
-        source = source.to(memory_format=memory_format(recipe.runtime))
-        knowledge = SourceKnowledge(recipe, run, task, source)
-        setup = Setup(fabric, recipe, run, stages, task, source, batches, best, knowledge)
-        return Training(setup, on_step).fit(resume)
+        try:
+            for first in (stage.restarts_after for stage in stages if not run.finished):
+                if first is not None:
+                    before = RunFolder(run.path / first.name)
+                    _train_stages(recipe, before, (first,), before.recipe_file.exists(), on_step)
+            source = source.to(fabric.device, weights_dtype(recipe.runtime))
+            source = source.to(memory_format=memory_format(recipe.runtime))
+            knowledge = SourceKnowledge(recipe, run, task, source)
+            setup = Setup(fabric, recipe, run, stages, task, source, batches, best, knowledge)
+            training = Training(setup, on_step)
+            return training.fit(resume)
+        except InputError:
+            # What is refused before the first step leaves the folder free for the next try.
+            if not resume and fabric.is_global_zero and (training is None or training.step == 0):
+                run.forget()
+            raise
+
+
+def _length(recipe: Recipe) -> str:
+    settings = recipe.optimizer
+    return f"iterations = {settings.iterations}" if settings.epochs is None else f"{settings.epochs:g}"
 
 
 def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: BackboneModule) -> None:
@@ -107,8 +120,8 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
         )
     if bool(stages) != bool(recipe.optimizer.epochs or recipe.optimizer.iterations):
         raise InputError(
-            f"expected optimizer.epochs = 0 for a method without steps and more for any other, got "
-            f"{recipe.optimizer.epochs} for {recipe.method.name}; change it"
+            f"expected optimizer.epochs = 0 for a method without steps and more for any other, got {_length(recipe)} "
+            f"for {recipe.method.name}; change it"
         )
     if not stages and not (recipe.source.recalibrate_batchnorm or recipe.optimizer.final_batchnorm):
         raise InputError(

@@ -24,6 +24,7 @@ from facexfer.plugins import load_plugins
 from facexfer.recipe import Recipe, differences, dump_recipe, read_recipe
 from facexfer.runs.state import STATE_FORMAT, load_state, save_state, write_safetensors
 
+_EVENTS = "events.out.tfevents.*"
 # How many of a recipe's changes an error lists.
 _SHOWN_CHANGES = 4
 
@@ -166,6 +167,13 @@ class RunFolder:
         self.check_new()
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_text(self.recipe_file, dump_recipe(recipe, idle))
+
+    def forget(self) -> None:
+        """Take back what `start` and `save_data` wrote, of a run that was refused before its first step."""
+        for file in (self.recipe_file, self.data_file, self.metrics_file):
+            file.unlink(missing_ok=True)
+        for event_file in self.path.glob(_EVENTS):
+            event_file.unlink(missing_ok=True)
 
     def check_not_failed(self, way_out: str) -> None:
         """Check that the run in this folder has not failed.

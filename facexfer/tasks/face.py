@@ -236,7 +236,8 @@ class FaceEvaluator:
         settings: The false accept rates and the pairs.
 
     Raises:
-        InputError: If a modality that the pairs name is not there, or some pairs cannot be formed.
+        InputError: If a modality that the pairs name is not there, some pairs cannot be formed, or those that a network is
+            chosen by do not support the FAR that it is chosen at.
     """
 
     def __init__(
@@ -267,9 +268,11 @@ class FaceEvaluator:
         blank = {modality: np.ones((len(labels), 1), np.float32) for modality, labels in self._labels.items()}
         for each in settings.pairs:
             try:
-                self._compare(each, blank)
+                compared = self._compare(each, blank)
             except InputError as error:
                 raise InputError(f"evaluation.pairs, {each.name}: {error}") from error
+            if each is settings.pairs[0] and settings.best_far is not None:
+                _check_best_far(settings.best_far, compared.impostor_pairs, each.name)
 
     def dataset(self, modality: str) -> CropDataset:
         """The validation crops of a modality."""
@@ -309,6 +312,15 @@ class FaceEvaluator:
             self._manifests[pairs.gallery].captures(),
             self._manifests[pairs.probe].captures(),
             left_out=pairs_that_share(self._keys[pairs.gallery], self._keys[pairs.probe]),
+        )
+
+
+def _check_best_far(far: float, impostor_pairs: int, name: str) -> None:
+    """Refuse to choose a network by a rate that has no figure."""
+    if far * impostor_pairs < 1:
+        raise InputError(
+            f"evaluation.best_far: expected a FAR that the validation pairs support, {1 / impostor_pairs:.1e} or more "
+            f"with the {impostor_pairs:,} impostor pairs of {name}, got {far:g}; take a larger one"
         )
 
 

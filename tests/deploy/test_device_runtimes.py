@@ -23,7 +23,7 @@ from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.deploy.runtimes.embedder import RuntimeEmbedder
 from facexfer.deploy.runtimes.ncnn import quantised_layers
 from facexfer.deploy.runtimes.openvino import own_constants
-from facexfer.deploy.runtimes.runtime import choose_runtime, versions
+from facexfer.deploy.runtimes.runtime import choose_runtime, refusing, versions
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
@@ -245,6 +245,26 @@ def test_a_damaged_file_is_refused(converted, runtime, tmp_path: Path) -> None:
     damaged.write_bytes((folder / files[0]).read_bytes()[:1000])
     with pytest.raises(InputError, match=rf"{files[0]}: expected an? .*, got: .*; export it again"):
         RUNTIMES[runtime].open(damaged, "fp32", None)
+
+
+class DependsOnPixels(torch.nn.Module):
+    """What no converter can follow: which way it goes depends on the values."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3)) if images.sum() > 0 else images.amax((2, 3))
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_converted_is_one_line(original, runtime, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a network that .* converts, got: .*; ship it for another") as error:
+        RUNTIMES[runtime].convert(replace(original, network=DependsOnPixels()), tmp_path, "fp32")
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_one_line_already_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="^mine$"), refusing(tmp_path, "a network", Exception):
+        raise InputError("mine")
 
 
 def test_the_layers_that_eight_bits_would_blur(original) -> None:

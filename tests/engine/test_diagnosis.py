@@ -36,9 +36,25 @@ def test_a_head_that_does_not_learn_is_said_at_the_end_of_the_stage() -> None:
     assert "from 20 to 19.9" in said
 
 
+def test_a_single_record_does_not_tell_whether_a_head_learns() -> None:
+    assert warnings_of((20.0, 0.1)) == []
+    diagnosis = Diagnosis(255)
+    for stage in ("ast", "act"):
+        assert diagnosis.see({"stage": stage, "losses": {"classification": 9.0}}) == []
+    assert diagnosis.end_stage() == []
+
+
+def test_a_loss_on_test_images_is_lost_only_far_beyond_a_guess() -> None:
+    diagnosis = Diagnosis(2)
+    diagnosis.see({"stage": "fine_tune", "losses": {"classification": 0.7}})
+    lost = [diagnosis.is_lost_on_test_images(loss) for loss in (None, 0.3, 2.5, 6.9e8, float("nan"))]
+    assert lost == [False, False, False, True, True]
+
+
 def test_the_next_stage_starts_afresh() -> None:
     diagnosis = Diagnosis(255)
-    assert diagnosis.see({"stage": "ast", "losses": {"classification": 9.0}}) == []
+    for _ in range(2):
+        assert diagnosis.see({"stage": "ast", "losses": {"classification": 9.0}}) == []
     assert diagnosis.see({"step": 3, "figures": {}}) == []
     assert len(diagnosis.see({"stage": "act", "losses": {"classification": 9.0, "channel": 50.0}})) == 1
     assert diagnosis.see({"stage": "act", "losses": {"classification": 1.0, "channel": 60.0}}) == []

@@ -26,11 +26,11 @@ SLOW_TO_SAVE = {"checkpoint_seconds": 1000, "log_every_steps": 3}
 def make(recipe_for: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     manifest = write_small_set(tmp_path_factory.mktemp("faces"), train=2, val=2, images=4, modalities=("nir",))
 
-    def make(workers: int = 0):
+    def make(workers: int = 0, **evaluation: float):
         return recipe_for(
             manifest,
             optimizer={"iterations": 6, "batch_size": 4},
-            evaluation={"untouched": False},
+            evaluation={"untouched": False, **evaluation},
             runtime={**SLOW_TO_SAVE, "workers": workers},
         )
 
@@ -73,6 +73,16 @@ def test_a_stopped_run_has_saved_and_goes_on_bit_for_bit(
     assert run.load_checkpoint()["step"] == step
     train(make(), run.path, resume=True)
     assert_same_run(run.path, whole)
+
+
+def test_a_stop_in_the_step_in_which_patience_ends_is_heeded(make: Callable[..., Any], tmp_path: Path) -> None:
+    """The first figure is the best; that of the second step is no better, so that the stage of three steps ends."""
+    recipe = make(best_far=0.1, patience=1, every_epochs=0.5)
+    # Two figures that are equal.
+    recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"learning_rate": 1e-12})})
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 3 of 6"):
+        train(recipe, tmp_path / "run", on_step=send_at(2, signal.SIGINT))
+    assert [row["step"] for row in RunFolder(tmp_path / "run").metrics() if "losses" in row] in ([], [3])
 
 
 @pytest.mark.slow

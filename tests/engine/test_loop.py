@@ -273,6 +273,12 @@ def test_the_best_network_is_never_chosen_by_test_data(make: Callable[..., Any],
         BestMetric(make(evaluation={"patience": 2}))
 
 
+def test_a_far_that_the_pairs_do_not_support_chooses_no_network(make: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"best_far: expected a FAR that the validation pairs support, \d.* got 1e-06"):
+        train(make(evaluation={"fars": [0.1, 1e-6], "best_far": 1e-6}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_best_network_is_not_chosen_among_unlike_ones(make: Callable[..., Any]) -> None:
     options = {"source_share": 0.5, "final_batchnorm": True}
     with pytest.raises(

@@ -29,6 +29,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "synced": {"optimizer": {"sync_batchnorm": True}},
     "csd": {"optimizer": FROZEN, **CSD},
 }
+# What two processes make other networks with than one: each normalises by its own half of the batch.
+APART: dict[str, dict[str, Any]] = {"apart": {"optimizer": {}}, "averaged": {"optimizer": {"average_decay": 0.5}}}
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +56,10 @@ def make(recipe_for: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFac
 def two(make, tmp_path_factory: pytest.TempPathFactory):
     """What two processes of torchrun have made of the recipes, after one was lost and both were restarted."""
     folder = tmp_path_factory.mktemp("two")
-    for name, options in SETTINGS.items():
+    for name, options in (SETTINGS | APART).items():
         write_recipe(make(**options), folder / f"{name}.toml")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["--max-restarts", "1", str(PROGRAMS / "ranks.py"), str(folder), *SETTINGS]
+    command += ["--max-restarts", "1", str(PROGRAMS / "ranks.py"), str(folder), *SETTINGS, *APART]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert "failed (exitcode: -9) local_rank: 1" in done.stderr
     return folder
@@ -95,6 +97,17 @@ def test_all_ranks_hold_the_same_share_the_evaluation_and_one_writes(two, name: 
     assert set(mine["embedded"]) == set(theirs["embedded"]) == {8 // 2}
     records = RunFolder(two / name).metrics()
     assert [record["step"] for record in records if "losses" in record] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS | APART)
+def test_every_rank_measures_the_network_that_is_saved(two, name: str) -> None:
+    saved = load_file(two / name / "model.safetensors")
+    for rank in range(2):
+        measured = torch.load(two / f"{name}-{rank}.pt", weights_only=True)["measured"]
+        assert measured.keys() == saved.keys()
+        for key, tensor in saved.items():
+            torch.testing.assert_close(measured[key], tensor, rtol=0, atol=0)
 
 
 @pytest.mark.slow

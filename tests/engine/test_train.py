@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from facexfer.cli import app
 from facexfer.engine import loop, verdict
+from facexfer.engine.evaluation import Evaluation
 from facexfer.engine.stage import make_objective
 from facexfer.engine.step import TrainedStep
 from facexfer.engine.train import train
@@ -237,6 +238,47 @@ def test_a_run_that_diverges_stops_with_the_cause_and_the_last_checkpoint_stays(
     assert not RunFolder(tmp_path / "run").model_file.exists()
     with pytest.raises(DivergedError, match="no longer finite .*with another --out and what it names changed by --set"):
         train(recipe, tmp_path / "run", resume=True)
+
+
+def test_embeddings_that_training_broke_are_no_bad_input(make: Callable[..., Any], tmp_path: Path) -> None:
+    """The weights are finite after the last step, what they make of pictures is not."""
+    recipe = make(method={"name": "l2"}, optimizer={"learning_rate": 1e6, "iterations": 2})
+    with pytest.raises(DivergedError, match="embeddings are no longer finite or all zeros after step 2; lower"):
+        train(recipe, tmp_path / "run")
+    assert "embeddings" in str(RunFolder(tmp_path / "run").failure)
+
+
+def test_what_is_refused_before_the_first_step_leaves_the_folder_free(make: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    for method in ({"name": "afa", "taps": 99}, {"name": "afa", "taps": 99, "attention": "fixed"}):
+        with pytest.raises(InputError, match="taps"):
+            train(make(method=method), tmp_path / "run")
+        left = {file.name for file in (tmp_path / "run").rglob("*") if file.is_file()}
+        assert left == {"notes.txt", ".lock"}
+    assert train(make(method={"name": "l2"}, optimizer={"iterations": 1}), tmp_path / "run")["steps"] == 1
+
+
+def test_a_finished_run_that_failed_fails_again_even_without_its_mark(
+    make: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Evaluation, "_failure", lambda self, figures: "it broke")
+    recipe, run = make(optimizer={"iterations": 1}), RunFolder(tmp_path / "run")
+    with pytest.raises(DivergedError, match="it broke"):
+        train(recipe, run.path)
+    with pytest.raises(DivergedError, match="changed by --set$"):
+        train(recipe, run.path, resume=True)
+    run.failure_file.unlink()
+    with pytest.raises(DivergedError, match="this run is over and has failed: it broke"):
+        train(recipe, run.path, resume=True)
+
+
+def test_an_error_of_the_users_own_function_is_no_full_disk(make: Callable[..., Any], tmp_path: Path) -> None:
+    def unreachable(step: TrainedStep) -> None:
+        raise ConnectionError("dashboard unreachable")
+
+    with pytest.raises(ConnectionError, match="dashboard unreachable"):
+        train(make(), tmp_path / "run", on_step=unreachable)
 
 
 @pytest.mark.slow

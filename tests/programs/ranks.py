@@ -1,4 +1,4 @@
-"""Runs recipes and keeps what this rank has trained, and how many images it has embedded each time."""
+"""Runs recipes and keeps what this rank has trained, how many images it has embedded each time, and by what."""
 
 import sys
 from pathlib import Path
@@ -19,6 +19,7 @@ from facexfer.transfer.objective import Objective
 embed = embedding.embed_alone
 objectives: list[Objective] = []
 embedded: list[int] = []
+measured: dict[str, torch.Tensor] = {}
 
 
 def make_and_keep(*given: Any) -> Objective:
@@ -28,6 +29,8 @@ def make_and_keep(*given: Any) -> Objective:
 
 def embed_and_count(backbone: nn.Module, dataset: TrainingSet, batch_size: int) -> torch.Tensor:
     embedded.append(len(dataset))
+    measured.clear()
+    measured.update({name: tensor.clone() for name, tensor in backbone.state_dict().items()})
     return embed(backbone, dataset, batch_size)
 
 
@@ -37,5 +40,6 @@ folder = Path(sys.argv[1])
 for name in sys.argv[2:]:
     train(read_recipe(folder / f"{name}.toml"), folder / name, resume=False)
     kept = {"stages": [objective.state_dict() for objective in objectives], "embedded": list(embedded)}
+    kept["measured"] = dict(measured)
     torch.save(kept, folder / f"{name}-{torch.distributed.get_rank()}.pt")
     objectives.clear()

@@ -55,14 +55,14 @@ class ExecuTorch:
         exir = need_quietly("executorch.exir", self)
         xnnpack = need_quietly("executorch.backends.xnnpack.partition.xnnpack_partitioner", self)
         images = (torch.zeros(original.batch or self.fixed_batch, 3, *original.input_size),)
-        with warnings.catch_warnings():
+        file = folder / _FILES[precision]
+        with refusing(file, "a network that ExecuTorch converts", Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exported = torch.export.export(original.network, images)
             if precision == "int8":
                 exported = torch.export.export(self._quantize(exported.module(), original), images)
             lowered = exir.to_edge_transform_and_lower(exported, partitioner=[xnnpack.XnnpackPartitioner()])
             program = lowered.to_executorch()
-        file = folder / _FILES[precision]
         file.write_bytes(program.buffer)
         return (file.name,)
 

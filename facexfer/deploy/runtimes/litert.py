@@ -44,7 +44,8 @@ class LiteRt:
         litert_torch = need_quietly("litert_torch", self)
         litert_torch.config.show_progress = False
         file = folder / _FILES[precision]
-        with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+        converting = refusing(file, "a network that litert-torch converts", Exception)
+        with converting, tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             images = torch.zeros(original.batch or self.fixed_batch, 3, *original.input_size)
             whole = Path(place) / "model.tflite"

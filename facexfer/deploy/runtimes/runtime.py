@@ -282,13 +282,15 @@ def refusing(file: Path, wanted: str, *errors: type[Exception]) -> Iterator[None
     Args:
         file: What is converted or run.
         wanted: What was expected of it: "a network that OpenCV runs".
-        errors: The kinds of exception that it raises.
+        errors: The kinds of exception that it raises; one that is a line for the user already stays as it is.
 
     Raises:
         InputError: If it raises one of them.
     """
     try:
         yield
+    except InputError:
+        raise
     except errors as error:
         said = " ".join(str(error).split())
         raise InputError(f"{file}: expected {wanted}, got: {said}; ship it for another runtime") from error

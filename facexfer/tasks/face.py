@@ -236,8 +236,8 @@ class FaceEvaluator:
         settings: The false accept rates and the pairs.
 
     Raises:
-        InputError: If a modality that the pairs name is not there, some pairs cannot be formed, or those that a network is
-            chosen by do not support the FAR that it is chosen at.
+        InputError: If a modality that the pairs name is not there, some pairs cannot be formed, or those that a network
+            is chosen by do not support the FAR that it is chosen at.
     """
 
     def __init__(

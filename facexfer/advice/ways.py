@@ -101,8 +101,7 @@ class Way:
         return "; ".join(filter(None, (*(check(there) for check in self.needs), network)))
 
 
-_HEAD = {"name": "arcface", "start": "class_means", "scale": 32.0, "margin": 0.3}
-_HEAD_ALONE = {**_HEAD, "margin": 0.5}
+_HEAD = {"name": "arcface", "start": "class_means", "scale": 32.0, "margin": 0.5}
 _MEASURED_ANEW = {"recalibrate_batchnorm": True}
 _AS_NIR = {"augmentation": "nir"}
 _COSINE = {"learning_rate": 0.03, "schedule": "cosine", "batch_size": 64}
@@ -145,9 +144,9 @@ WAYS = (
     Way(
         "CSD, labelled pictures and photos of others", "labelled pictures, and photos of other people",
         (_new_pictures, _identities, _photos),
-        {"source": _MEASURED_ANEW, "data": _AS_NIR, "pool": {"share": 0.375, "keep": 0.125}, "head": _HEAD,
-         "method": {"name": "csd", "identity_weight": 1.0}, "optimizer": _COSINE},
-        24, ("nirsim-csd-nir-only", "nirsim-mild-csd-nir-only"),
+        {"source": _MEASURED_ANEW, "pool": {"share": 0.375, "keep": 0.125}, "head": _HEAD,
+         "method": {"name": "csd", "identity_weight": 1.0}, "optimizer": _STEPS},
+        6, ("nirsim-csd-nir-only", "nirsim-mild-csd-nir-only"),
     ),
     Way(
         "CSD, unlabelled pictures and photos of others", "unlabelled pictures, and photos of other people",
@@ -166,13 +165,13 @@ WAYS = (
     Way(
         "plain fine-tuning", "labelled pictures",
         (_new_pictures, _identities),
-        {"source": _MEASURED_ANEW, "head": _HEAD_ALONE, "method": {"name": "l2"}, "optimizer": _STEPS},
+        {"source": _MEASURED_ANEW, "head": _HEAD, "method": {"name": "l2"}, "optimizer": _STEPS},
         6, ("nirsim-l2", "nirsim-mild-l2", "demo-l2"),
     ),
     Way(
         "plain fine-tuning on both spectra", "labelled pictures of the same people in both spectra, in one manifest",
         (_new_pictures, _in_one_split),
-        {"source": _MEASURED_ANEW, "head": _HEAD_ALONE, "method": {"name": "l2"}, "optimizer": _STEPS},
+        {"source": _MEASURED_ANEW, "head": _HEAD, "method": {"name": "l2"}, "optimizer": _STEPS},
         3, ("nirsim-joint", "nirsim-mild-joint"), spectra=2,
     ),
     Way(

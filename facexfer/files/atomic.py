@@ -1,6 +1,7 @@
 """Write files so that none is ever half there: under a temporary name, then renamed."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be renamed; the old file is intact.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    temporary = _temporary(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -50,10 +51,15 @@ def making_folder(path: Path) -> Iterator[Path]:
         OSError: If it cannot be made or renamed, e.g. because a folder with files has the name by then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    temporary = _temporary(path)
     temporary.mkdir()
     try:
         yield temporary
         os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside a file's that nobody else has; process numbers would not do, which containers share."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.writing")

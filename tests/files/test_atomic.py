@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from facexfer.files.atomic import making_folder
+from facexfer.files.atomic import HALF_WRITTEN, making_folder, replacing
 
 
 def test_a_folder_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
@@ -35,3 +35,33 @@ def test_a_folder_with_files_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not empty"):
         late()
     assert [path.name for path in tmp_path.rglob("*")] == ["made", "theirs"]
+
+
+def test_two_writers_of_one_file_never_share_a_temporary_one(tmp_path: Path) -> None:
+    # As two containers do, whose processes have one number.
+    file = tmp_path / "crops.npy"
+    with replacing(file) as first:
+        first.write_text("half")
+        with replacing(file) as second:
+            second.write_text("whole")
+        assert first.read_text() == "half"
+        assert file.read_text() == "whole"
+        first.write_text("whole, too")
+    assert file.read_text() == "whole, too"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_two_makers_of_one_folder_never_share_a_temporary_one(tmp_path: Path) -> None:
+    def late() -> None:
+        with making_folder(tmp_path / "made"), making_folder(tmp_path / "made") as second:
+            (second / "file").write_text("whole")
+
+    with pytest.raises(OSError, match="not empty"):
+        late()
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "file"]
+
+
+def test_what_a_killed_process_leaves_is_found_by_its_name(tmp_path: Path) -> None:
+    with replacing(tmp_path / "last.safetensors") as file, making_folder(tmp_path / "made") as folder:
+        file.write_bytes(b"half")
+        assert sorted(tmp_path.glob(HALF_WRITTEN)) == sorted([file, folder])

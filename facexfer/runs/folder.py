@@ -27,6 +27,8 @@ from facexfer.runs.state import STATE_FORMAT, load_state, save_state, write_safe
 _EVENTS = "events.out.tfevents.*"
 # How many of a recipe's changes an error lists.
 _SHOWN_CHANGES = 4
+# What only some runs write, or what stays in subfolders when the files of a run are removed.
+_LEFT = ("checkpoints/*.safetensors", "stages/*.safetensors", "best*.safetensors", "head.safetensors", "failure.txt")
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,10 @@ class RunFolder:
         return self.result_file.is_file()
 
     def check_new(self) -> None:
-        """Check that there is no run in this folder yet.
+        """Check that there is no run in this folder yet, nor what is left of one.
 
         Raises:
-            InputError: If there is one, or a file that a run would write.
+            InputError: If there is one, or a file that a run would write over or take for its own.
         """
         if self.recipe_file.exists():
             raise InputError(
@@ -144,6 +146,12 @@ class RunFolder:
                 raise InputError(
                     f"{self.path}: expected a new folder, got one that holds {file.name}; give another --out"
                 )
+        left = next((path for pattern in _LEFT for path in sorted(self.path.glob(pattern))), None)
+        if left is not None:
+            raise InputError(
+                f"{self.path}: expected a new folder, got one with what an earlier run left, "
+                f"{left.relative_to(self.path).as_posix()}; remove it, or give another --out"
+            )
 
     def hold(self) -> AbstractContextManager[object]:
         """Keep other processes from training in this folder; the system lets go of it also when this one is killed.

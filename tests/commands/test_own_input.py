@@ -59,6 +59,26 @@ def test_a_run_is_not_put_over_files_of_others(tmp_path: Path, name: str) -> Non
         RunFolder(tmp_path).check_new()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoints/last.safetensors", "checkpoints/good.safetensors", "stages/sam.safetensors", "best.safetensors",
+        "best-head.safetensors", "head.safetensors", "failure.txt",
+    ],
+)  # fmt: skip
+def test_a_run_is_not_put_over_what_another_left(tmp_path: Path, name: str) -> None:
+    """Removing a run's files keeps its subfolders, whose checkpoint the new run would go on from after --resume."""
+    left = tmp_path / name
+    left.parent.mkdir(exist_ok=True)
+    left.write_text("old")
+    with pytest.raises(InputError, match=f"what an earlier run left, {name}; remove it, or give another --out"):
+        RunFolder(tmp_path).check_new()
+    left.unlink()
+    # Empty subfolders and files of others do no harm.
+    (tmp_path / "notes.txt").write_text("mine")
+    RunFolder(tmp_path).check_new()
+
+
 def test_draws_never_take_the_place_of_the_manifest_that_is_drawn_from(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path).rename(tmp_path / "identity-disjoint-1.csv")
     before = manifest.read_bytes()

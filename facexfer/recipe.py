@@ -113,7 +113,7 @@ class DataSection(Section):
     """Of images: train on this many of a class, drawn by `draw_seed`."""
     search_share: float = Field(default=0, ge=0, lt=1)
     """Of images, for searching options: hold out this part of every class's training images and test on them."""
-    modality: Name | tuple[Name, ...] | None = "nir"
+    modality: Name | tuple[Name, ...] = "nir"
     """Of faces: train on these; several, e.g. ``["nir", "vis"]``, are trained on together."""
     train_split: Name = "train"
     """The manifest's split to train on."""
@@ -148,7 +148,7 @@ class SourceDataSection(Section):
     """Of images: the layout."""
     root: ExpandedPath | None = None
     """Of images: the folder."""
-    modality: Name | None = "vis"
+    modality: Name = "vis"
     """Of faces."""
     split: Name = "train"
     """Of faces: the manifest's split."""

@@ -1,14 +1,16 @@
 """Recipes: reading, settings, errors with suggestions, round trip."""
 
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from facexfer import recipes
 from facexfer.errors import InputError
-from facexfer.recipe import differences, dump_recipe, parse_recipe, read_recipe
+from facexfer.recipe import Recipe, differences, dump_recipe, parse_recipe, read_recipe
 from facexfer.transfer.methods import create
 
 MINIMAL = {
@@ -37,6 +39,27 @@ def test_a_resolved_recipe_reads_as_the_same(tmp_path: Path) -> None:
     file.write_text(dump_recipe(recipe))
     assert read_recipe(file) == recipe
     assert "drop_factor" in file.read_text()
+
+
+def test_what_may_be_none_is_none_by_default() -> None:
+    """TOML has no None: it is left out of a resolved recipe, which then has the default."""
+    fields = [
+        (key, field) for section in _sections(Recipe) for key, field in section.model_fields.items()
+        if type(None) in get_args(field.annotation)
+    ]  # fmt: skip
+    assert {key for key, field in fields if field.default is not None} == set()
+    assert "epochs" in {key for key, _ in fields}
+    for section in ("data", "source_data"):
+        with pytest.raises(InputError, match=f"test: {section}.modality.*got None"):
+            parse_recipe({**MINIMAL, section: {"modality": None}}, "test")
+
+
+def _sections(section: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield section
+    for field in section.model_fields.values():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _sections(part)
 
 
 def test_settings_change_values(monkeypatch: pytest.MonkeyPatch) -> None:

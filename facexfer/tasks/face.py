@@ -128,9 +128,9 @@ def _fingerprints(training: Manifest, validation: Manifest) -> dict[str, str]:
     return {"training": training.fingerprint(), "validation": validation.fingerprint()}
 
 
-def _spectra(training: Manifest, modalities: str | tuple[str, ...] | None) -> tuple[int, ...] | None:
+def _spectra(training: Manifest, modalities: str | tuple[str, ...]) -> tuple[int, ...] | None:
     """Each training image's place in the recipe's list of modalities; None without such a list."""
-    if modalities is None or isinstance(modalities, str) or len(modalities) < 2:
+    if isinstance(modalities, str) or len(modalities) < 2:
         return None
     return tuple(modalities.index(image.modality) for image in training.images)
 

@@ -230,3 +230,16 @@ def test_a_plugin_that_was_mended_is_run_again(tmp_path: Path) -> None:
     file.write_text(text.format("return (Stage('new'),)"))
     load_plugins([file, file])
     assert create("fixed")[0].name == "new"
+
+
+def test_a_plugins_stage_that_would_not_be_trained_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "still.py").write_text(
+        "from facexfer import Stage, register_method\n@register_method('still')\n"
+        "def still(pace: float = 0.0):\n    return (Stage('first'), Stage('second', rate_factor=pace))\n"
+    )
+    load_plugins([tmp_path / "still.py"])
+    with pytest.raises(
+        InputError, match="method still: expected a rate_factor above 0 of every stage, got 0 of second;"
+    ):
+        create("still")
+    assert create("still", pace=0.5)[1].rate_factor == 0.5

@@ -11,6 +11,9 @@ from facexfer.registry import Registry, modules_of, unknown_name_message
 from facexfer.transfer.stages import Stage
 from facexfer.validation import first_problem
 
+# Options without which a stage would not be trained, or the prototypes' answers would all be one.
+_POSITIVE = ("second_rate", "rate_factor", "prototype_scale")
+
 Method = Callable[..., tuple[Stage, ...]]
 M = TypeVar("M", bound=Method)
 
@@ -54,8 +57,8 @@ def create(name: str, **options: object) -> tuple[Stage, ...]:
         The stages in their order.
 
     Raises:
-        InputError: If the name or an option is unknown, an option's value has the wrong type, a weight is negative, or
-            what the method returns is no tuple of stages.
+        InputError: If the name or an option is unknown, an option's value has the wrong type, a weight is negative, a
+            rate or scale is not positive, or what the method returns is no tuple of stages.
 
     Example:
         >>> create("afa", spatal_alpha=0.1)  # doctest: +ELLIPSIS
@@ -76,8 +79,17 @@ def create(name: str, **options: object) -> tuple[Stage, ...]:
             raise InputError(f"expected a number for method.{option}, got {str(value).lower()}; give one")
         if isinstance(value, int | float) and value < 0 and option.endswith(("alpha", "weight", "decay")):
             raise InputError(f"expected method.{option} of at least 0, got {value:g}; 0 leaves the term out")
+        if isinstance(value, int | float) and value <= 0 and option in _POSITIVE:
+            raise InputError(
+                f"expected method.{option} above 0, got {value:g}; the default is {known[option].default:g}"
+            )
     if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
         raise InputError(
             f"method {name}: expected a tuple of stages, got {type(stages).__name__}; let its function return one"
+        )
+    if untrained := next((stage for stage in stages if stage.rate_factor <= 0), None):
+        raise InputError(
+            f"method {name}: expected a rate_factor above 0 of every stage, got {untrained.rate_factor:g} of "
+            f"{untrained.name}; raise it"
         )
     return stages

@@ -75,6 +75,14 @@ def test_bad_options_are_errors() -> None:
         create("afa", variant="spacial")
 
 
+@pytest.mark.parametrize("value", [-1, 0, 0.0])
+def test_a_rate_or_scale_that_would_leave_a_stage_untrained_is_refused_before_the_one_before_it(value: float) -> None:
+    options = [("afa", "second_rate"), ("lwf", "rate_factor"), ("lwf", "prototype_scale"), ("soft_ft", "rate_factor")]
+    for method, option in options:
+        with pytest.raises(InputError, match=rf"expected method.{option} above 0, got {value:g}; the default is \d"):
+            create(method, **{option: value})
+
+
 def channel_term(**options: Any):
     torch.manual_seed(0)
     (stage,) = create("afa", variant="channel", **options)

@@ -14,9 +14,13 @@ from facexfer.recipe import RuntimeSection
 
 try:
     from lightning_fabric import Fabric as Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException as MisconfigurationException
 except ModuleNotFoundError:
     # The same, where a machine has lightning as a whole; it takes longer to load.
     from lightning.fabric import Fabric as Fabric  # type: ignore[no-redef, import-not-found, unused-ignore]
+    from lightning.fabric.utilities.exceptions import (  # type: ignore[no-redef, import-not-found, unused-ignore]
+        MisconfigurationException as MisconfigurationException,
+    )
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -62,10 +66,10 @@ def make_fabric(settings: RuntimeSection) -> Fabric:
             num_nodes=settings.num_nodes,
             precision=cast(Any, settings.precision),
         )
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         raise InputError(
             f"expected runtime settings that this machine has, got accelerator={settings.accelerator}, "
-            f"devices={settings.devices}, precision={settings.precision}: {error}"
+            f"devices={settings.devices}, precision={settings.precision}: {' '.join(str(error).split())}"
         ) from error
     if is_restarted() and not distributed.is_initialized():
         _join_anew("gloo" if fabric.device.type == "cpu" else "nccl")

@@ -285,7 +285,11 @@ class RunFolder:
                 record = json.loads(line)
             except json.JSONDecodeError:
                 record = None
-            if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            if (
+                not isinstance(record, dict)
+                or not isinstance(record.get("step"), int)
+                or not _are_figures(record.get("figures", {}))
+            ):
                 raise InputError(
                     f"{self.metrics_file}, line {number}: expected a record with a step, as JSON, got "
                     f"'{line[:60].strip()}'; is it a run?"
@@ -322,13 +326,24 @@ class RunFolder:
         """
         try:
             result: dict[str, Any] = json.loads(self.result_file.read_text(encoding="utf-8"))
-            if not isinstance(result["figures"], dict):
+            if not _are_figures(result["figures"]):
                 raise TypeError(f"figures that are {result['figures']!r}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if not isinstance(result["steps"], int):
+                raise TypeError(f"steps that are {result['steps']!r}")
+        except KeyError as error:
+            raise InputError(
+                f"{self.result_file}: expected the result of a finished run, got none of its {error.args[0]}; finish "
+                "it with --resume"
+            ) from error
+        except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"{self.result_file}: expected the result of a finished run, got: {error}; finish it with --resume"
             ) from error
         return result
+
+
+def _are_figures(value: object) -> bool:
+    return isinstance(value, dict) and all(each is None or isinstance(each, int | float) for each in value.values())
 
 
 def _metadata(backbone: BackboneModule, recipe: Recipe) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What pydantic refuses, as one line."""
 
 import types
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pydantic
 
@@ -20,10 +20,12 @@ def first_problem(error: pydantic.ValidationError, model: type[pydantic.BaseMode
     """
     errors = error.errors()
     unknown = [each for each in errors if each["type"] == "extra_forbidden"]
-    first = (unknown or errors)[0]
-    place = ".".join(str(part) for part in first["loc"])
     if unknown and model is not None:
-        return unknown_name_message("key", place, _keys_beside(model, first["loc"]))
+        location = unknown[0]["loc"]
+        return unknown_name_message("key", ".".join(map(str, location)), _keys_beside(model, location))
+    place = _place(errors[0]["loc"], model)
+    # Where a value may have several forms, the one that it came closest to.
+    first = max((each for each in errors if _place(each["loc"], model) == place), key=lambda each: len(each["loc"]))
     if first["type"] == "value_error":
         # A check of our own, which says what came where that helps.
         return f"{place}: {first['ctx']['error']}"
@@ -34,12 +36,34 @@ def first_problem(error: pydantic.ValidationError, model: type[pydantic.BaseMode
     return f"{place}: {first['msg']}, got {first['input']!r}"
 
 
+def _place(location: tuple[int | str, ...], model: Any) -> str:
+    """The dotted key; what follows it names the forms that a value may have in pydantic's own words."""
+    known: list[str] = []
+    for part in location:
+        while get_origin(model) is Annotated or (_is_union(model) and len(_sections(model)) == 1):
+            model = _sections(model)[0]
+        if _is_union(model) or (model is None and known):
+            break
+        known.append(str(part))
+        if hasattr(model, "model_fields"):
+            field = model.model_fields.get(part)
+            model = None if field is None else field.annotation
+        else:
+            # The value of a mapping under any key, that of a list at any place.
+            model = (_sections(model) or [None])[-1]
+    return ".".join(known)
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, types.UnionType)
+
+
 def _keys_beside(model: Any, location: tuple[int | str, ...]) -> list[str]:
     *parents, _ = location
     for part in parents:
         # In a mapping or a tuple of sections, any key or place leads to the same section.
         inner = model.model_fields[part].annotation if hasattr(model, "model_fields") else _sections(model)[-1]
-        model = _sections(inner)[0] if get_origin(inner) in (Union, types.UnionType) else inner
+        model = _sections(inner)[0] if _is_union(inner) else inner
     prefix = "".join(f"{part}." for part in parents)
     return [f"{prefix}{name}" for name in model.model_fields]
 

@@ -106,6 +106,10 @@ def test_differences_name_the_keys() -> None:
         ({"optimizer": {"epochs": 1, "iterations": 1}}, "iterations, got both; set one"),
         ({"evaluation": {"pairs": [{"probe": "nir", "gallery": "nir"}]}}, "pairs.0: expected a gallery of another"),
         ({"data": {"manifest": "a\0b"}}, "data.manifest: expected a path, got 'a.x00b' with a zero character"),
+        ({"data": {"modality": 3}}, "^test: data.modality: Input should be a valid string, got 3$"),
+        ({"data": {"modality": ["nir", 3]}}, "^test: data.modality: Input should be a valid string, got 3$"),
+        ({"data": {"modality": " "}}, "^test: data.modality: expected a name, got ' '; write the one of the manifest$"),
+        ({"runtime": {"devices": [1]}}, r"^test: runtime.devices: Input should be a valid .*, got \[1\]$"),
         ({"head": {"start": "zero"}}, "head.start: .* got 'zero'"),
     ],
 )

@@ -49,6 +49,9 @@ def checked_name(text: str) -> str:
     return name
 
 
+# A setting of one takes the file's value of the other out.
+_INSTEAD = {"optimizer.epochs": "optimizer.iterations", "optimizer.iterations": "optimizer.epochs"}
+
 ExpandedPath = Annotated[Path, BeforeValidator(expand_path)]
 Name = Annotated[str, AfterValidator(checked_name)]
 Far = Annotated[float, Field(gt=0, le=1)]
@@ -369,7 +372,9 @@ def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
 
     Args:
         recipe: A path, or the name of a file in ``facexfer/recipes`` without its ending.
-        settings: Changes as ``section.key=value``, the value in TOML or a plain word.
+        settings: Changes as ``section.key=value``, the value in TOML or a plain word. With nothing after the equals
+            sign the key, or the section, is taken out of the recipe; one of two that exclude each other takes the
+            file's other one out.
 
     Returns:
         The checked recipe.
@@ -380,8 +385,7 @@ def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
     values = read_toml(recipe, recipes, "recipe")
     if "plugins" in values:
         values["plugins"] = resolved_plugins(values["plugins"], Path(recipe).parent)
-    for setting in settings:
-        _apply_setting(values, setting)
+    _apply_settings(values, settings)
     return parse_recipe(values, str(recipe))
 
 
@@ -454,22 +458,61 @@ def differences(first: Recipe, second: Recipe) -> dict[str, tuple[object, object
     }
 
 
-def _apply_setting(values: dict[str, Any], setting: str) -> None:
+def _apply_settings(values: dict[str, Any], settings: Sequence[str]) -> None:
+    changes = [_read_setting(setting) for setting in settings]
+    given = {key for key, value in changes if value is not None}
+    for key, value in changes:
+        if value is None:
+            _check_known(key)
+            _take_out(values, key)
+            continue
+        *sections, last = key.split(".")
+        inner = values
+        for section in sections:
+            inner = _section_in(inner.setdefault(section, {}), section, key)
+        inner[last] = value
+        if key in _INSTEAD and _INSTEAD[key] not in given:
+            _take_out(values, _INSTEAD[key])
+
+
+def _read_setting(setting: str) -> tuple[str, object]:
+    """A setting's key and value; None, which TOML does not have, for nothing after the equals sign."""
     key, equals, text = setting.partition("=")
     if not equals or not key.strip():
         raise InputError(f"expected --set section.key=value, got '{setting}'; write it without spaces")
+    if not text.strip():
+        return key.strip(), None
     try:
-        value: object = tomllib.loads(f"value = {text}")["value"]
+        return key.strip(), tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text
-    *sections, last = key.strip().split(".")
+        return key.strip(), text
+
+
+def _check_known(key: str) -> None:
+    """Check a key that is to be taken out, which nobody would miss if it were misspelt."""
+    nested: object = None
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    try:
+        Recipe.model_validate(nested)
+    except pydantic.ValidationError as error:
+        if any(each["type"] == "extra_forbidden" for each in error.errors()):
+            raise InputError(first_problem(error, Recipe)) from error
+
+
+def _take_out(values: dict[str, Any], key: str) -> None:
+    *sections, last = key.split(".")
     for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise InputError(
-                f"expected a section before the last dot of '{key}', '{section}' is a value; check the key"
-            )
-    values[last] = value
+        if section not in values:
+            return
+        values = _section_in(values[section], section, key)
+    values.pop(last, None)
+
+
+def _section_in(value: object, section: str, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"expected a section before the last dot of '{key}', '{section}' is a value; check the key")
+    return value
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:

@@ -70,6 +70,39 @@ def test_settings_change_values(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(recipe.data.manifest) == "/data/data/lfw-nirsim/images.csv"
 
 
+def test_a_setting_of_one_length_takes_the_place_of_the_files_other_one(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(dump_recipe(parse_recipe(MINIMAL, "test")))
+    steps = read_recipe(file, ["optimizer.iterations=4"])
+    assert (steps.optimizer.epochs, steps.optimizer.iterations) == (None, 4)
+    file.write_text(dump_recipe(steps))
+    passes = read_recipe(file, ["optimizer.epochs=0.5"]).optimizer
+    assert (passes.epochs, passes.iterations) == (0.5, None)
+    for both in (["optimizer.iterations=4", "optimizer.epochs=1"], ["optimizer.epochs=1", "optimizer.iterations=4"]):
+        with pytest.raises(InputError, match="optimizer: expected exactly one of epochs and iterations, got both"):
+            read_recipe(file, both)
+
+
+def test_a_setting_without_a_value_takes_the_key_or_the_section_out(tmp_path: Path) -> None:
+    companions = {"match": "identity", "keep": 0.25}
+    recipe = parse_recipe({**MINIMAL, "optimizer": {"epochs": 1, "drops": [0.5]}, "companions": companions}, "test")
+    file = tmp_path / "mine.toml"
+    file.write_text(dump_recipe(recipe))
+    read = read_recipe(file, ["companions.keep=", "optimizer.drops= ", "optimizer.schedule=cosine"])
+    assert (read.companions.match, read.companions.keep) == ("identity", 0)
+    assert (read.optimizer.drops, read.optimizer.schedule) == ((2 / 3,), "cosine")
+    assert read_recipe(file, ["companions="]).companions is None
+    # What is not there stays so, the section of it too; an empty text is written as such.
+    assert read_recipe(file, ["pool.keep=", "method.taps="]) == recipe
+    assert read_recipe(file, ['source.backbone=""']).source.backbone == ""
+    with pytest.raises(InputError, match="source.backbone: expected a value, got none; add it"):
+        read_recipe(file, ["source.backbone="])
+    with pytest.raises(InputError, match=r"unknown key 'companions.kep'; did you mean 'companions.keep'\?"):
+        read_recipe(file, ["companions.kep="])
+    with pytest.raises(InputError, match=r"expected a section before the last dot of 'seed.x', 'seed' is a value"):
+        read_recipe(file, ["seed.x="])
+
+
 def test_differences_name_the_keys() -> None:
     first = parse_recipe(MINIMAL, "test")
     second = parse_recipe({**MINIMAL, "seed": 3, "method": {"name": "afa", "taps": 8}}, "test")

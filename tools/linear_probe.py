@@ -12,7 +12,10 @@ import typer
 def linear_probe(
     recipe: Annotated[str, typer.Argument(help="A TOML file of an image task, or the name of a packaged recipe.")],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one value: section.key=value. May come again.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Change one value: section.key=value, or section.key= to take it out. May come again."
+        ),
     ] = None,
     inverse_strength: Annotated[
         float, typer.Option("--inverse-strength", min=1e-9, help="scikit-learn's C: smaller holds the weights more.")

@@ -14,7 +14,10 @@ def delta_weights(
         Path, typer.Option(help="The folder to write into; a later train into the same folder uses the weights.")
     ],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a value of the recipe: section.key=value. Takes several.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Change a value of the recipe: section.key=value; section.key= takes it out. Takes several."
+        ),
     ] = None,
 ) -> None:
     """Measure DELTA's channel weights: train the head alone, then measure how the loss rises without each channel."""

@@ -40,7 +40,8 @@ def demo(
     shots: Annotated[int, typer.Option(help="Pictures per person and camera.", min=2)] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the faces and of the training.", min=0)] = 0,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a value of every recipe: section.key=value.")
+        list[str] | None,
+        typer.Option("--set", help="Change a value of every recipe: section.key=value; section.key= takes it out."),
     ] = None,
 ) -> None:
     """See it all once without any data: draw faces, adapt a small network, measure, export, write a report."""

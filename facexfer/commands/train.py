@@ -18,7 +18,10 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a packaged recipe such as nir-csd.")],
     out: Annotated[Path, typer.Option(help="The run folder to make, or with --resume the one to continue.")],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a value of the recipe: section.key=value. Takes several.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Change a value of the recipe: section.key=value; section.key= takes it out. Takes several."
+        ),
     ] = None,
     devices: Annotated[
         str | None, typer.Option(help="runtime.devices: processes on this machine, one per GPU.")

@@ -19,9 +19,9 @@ from facexfer.transfer.methods import METHODS
 _HEAD = """# Recipe keys
 
 A recipe is a TOML file: one run, completely described. An unknown key is an error that suggests the nearest known one,
-and so is a key that the run would not read. `--set section.key=value` changes one value on the command line; a run
-folder holds the complete recipe as `recipe.toml`. Paths may contain `~` and environment variables. This page is made
-from `facexfer/recipe.py`.
+and so is a key that the run would not read. `--set section.key=value` changes one value on the command line, and
+`--set section.key=` takes the key out of the recipe; a run folder holds the complete recipe as `recipe.toml`. Paths may
+contain `~` and environment variables. This page is made from `facexfer/recipe.py`.
 """
 
 

@@ -129,7 +129,7 @@ class DataSection(Section):
     search_identities: int = Field(default=0, ge=0)
     """For searching options: hold out this many training identities and validate on them instead of `val_split`."""
     folds: int | None = Field(default=None, ge=2)
-    """Of faces: cut the identities of `train_split` into this many parts, by `draw_seed`."""
+    """Of faces: cut the identities of `train_split` with images of `modality` into this many parts, by `draw_seed`."""
     fold: int | None = Field(default=None, ge=1)
     """Validate on this part of the `folds`, from 1, instead of `val_split`, and train on the others."""
     draw_seed: int = Field(default=0, ge=0, lt=2**32)

@@ -13,8 +13,8 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     """Choose the training images, and the validation images of other identities in every modality.
 
     With `folds`, one fold of the training split's identities is for validation and the others for training. With
-    `search_identities`, the validation identities are drawn from those that are trained on and have images of
-    the chosen modality, so that searching options never sees the validation images.
+    `search_identities`, the validation identities are drawn from those that are trained on, so that searching options
+    never sees the validation images. Both draw from people with images of the chosen modality.
 
     Args:
         manifest: All images.
@@ -30,15 +30,14 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     if (data.fold is None) != (data.folds is None):
         raise InputError("expected both data.folds and data.fold, got one; give the other")
     if data.fold is not None and data.folds is not None:
-        held_out = fold_identities(training_split, data.folds, data.fold, data.draw_seed)
+        held_out = fold_identities(_shown(training_split, data), data.folds, data.fold, data.draw_seed)
         validation = training_split.select(identities=held_out)
         training_split = training_split.select(identities=set(training_split.identities) - held_out)
     elif data.search_identities == 0:
         validation = manifest.select(split=data.val_split)
     training = training_split
     if data.search_identities > 0:
-        # People without a picture of the trained modality would show nothing of what was learned.
-        names = training_split.select(modality=data.modality).identities
+        names = _shown(training_split, data).identities
         if data.search_identities >= len(names):
             raise InputError(
                 f"expected to hold out fewer than the {len(names)} training identities, got search_identities = "
@@ -54,6 +53,11 @@ def training_and_validation(manifest: Manifest, data: DataSection) -> tuple[Mani
     if data.images_per_identity is not None:
         training = limit_per_identity(training, data.images_per_identity, data.draw_seed)
     return training, validation
+
+
+def _shown(images: Manifest, data: DataSection) -> Manifest:
+    """Images of the trained modality; people without one would show nothing of what was learned."""
+    return images.select(modality=data.modality)
 
 
 def validation_images(manifest: Manifest, data: DataSection) -> Manifest:

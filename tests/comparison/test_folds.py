@@ -13,7 +13,7 @@ from facexfer.comparison.fold_table import fold_lines
 from facexfer.comparison.folds import PooledPairs, pool_folds
 from facexfer.comparison.grid import Cell, Grid, check_figures, read_grid
 from facexfer.comparison.table import write_tables
-from facexfer.data.manifest import read_manifest
+from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.errors import InputError
 from facexfer.eval.collect import labelled_scores
 from facexfer.eval.scores import operating_points
@@ -77,6 +77,22 @@ def test_nobody_is_in_two_folds_and_everybody_in_one(tmp_path: Path) -> None:
     searched = training_and_validation(images, DataSection(folds=3, fold=1, search_identities=2))
     assert set(searched[1].identities) <= everybody - set(parts[0][1].identities)
     assert set(searched[0].identities).isdisjoint(searched[1].identities)
+
+
+def test_only_people_with_pictures_of_the_trained_modality_are_held_out(tmp_path: Path) -> None:
+    images = read_manifest(write_small_set(tmp_path / "faces", train=7))
+    everybody = images.select(split="train").identities
+    # Of people who all have such pictures the draw is of all of them.
+    order = np.random.default_rng(0).permutation(7)
+    drawn = training_and_validation(images, DataSection(folds=3, fold=1))[1]
+    assert set(drawn.identities) == {everybody[index] for index in order[::3]}
+    seen_in_vis_alone = set(everybody[:3])
+    kept = [each for each in images.images if each.modality == "vis" or each.identity not in seen_in_vis_alone]
+    fewer = Manifest(images.path, tuple(kept))
+    parts = [training_and_validation(fewer, DataSection(folds=2, fold=fold))[1] for fold in (1, 2)]
+    assert sorted(name for part in parts for name in set(part.identities)) == sorted(everybody[3:])
+    with pytest.raises(InputError, match="at least 2 identities per fold, got 4 for data.folds = 3"):
+        training_and_validation(fewer, DataSection(folds=3, fold=1))
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,10 @@ def recipe_values(way: Way, there: Situation, source: Source, measured: Measured
         "source": {"backbone": source.info.name, "weights": source.weights, **sections.pop("source", {})},
         "data": {**data, **sections.pop("data", {})},
     }
-    if companions := sections.get("companions"):
+    if (companions := sections.get("companions")) and companions["match"] != "simulated":
         if there.companions is not None:
             companions["manifest"] = str(there.companions)
-        companions |= {"modality": there.visible} if companions["match"] != "simulated" else {}
+        companions["modality"] = there.visible
     if "pool" in sections and not has_photos(there):
         # The training pictures themselves are photos then; as many of them stay as they are.
         sections.setdefault("companions", {})["keep"] = sections.pop("pool")["keep"]

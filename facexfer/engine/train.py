@@ -17,6 +17,7 @@ from facexfer.engine.resume import is_resumed
 from facexfer.engine.setup import Setup
 from facexfer.engine.source import make_source
 from facexfer.engine.step import StepCallback
+from facexfer.engine.unread import check_all_is_read
 from facexfer.errors import InputError
 from facexfer.heads import check_head
 from facexfer.plugins import load_plugins
@@ -146,6 +147,7 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
     check_needs(stages, task, source)
     check_head_start(recipe, stages, task)
     check_overlap(recipe, stages)
+    check_all_is_read(recipe, task, stages, source)
     sections = [name for name in ("companions", "pool") if getattr(recipe, name) is not None]
     if sections and not reads_companions(recipe, stages) and not shows_companions(recipe):
         raise InputError(

@@ -23,6 +23,7 @@ WITHOUT_EFFECT_ALONE = {
         "data.images_per_identity", "data.train_identities", "data.search_identities", "data.images_per_class",
         "data.search_share", "data.dataset", "data.folds",
     ),
+    "companions.augmentation": ("companions.share",),
     "evaluation.patience": ("evaluation.best_far",),
     "optimizer.drop_factor": ("optimizer.drops",),
     "source.variance_floor": (
@@ -31,12 +32,20 @@ WITHOUT_EFFECT_ALONE = {
 }  # fmt: skip
 """Key -> keys of which one must say something, or it does nothing."""
 
+WITHOUT_EFFECT_WITH = {
+    "companions.manifest": ("companions.match", "simulated"),
+    "companions.modality": ("companions.match", "simulated"),
+    "runtime.workers": ("runtime.augment", "device"),
+}
+"""Key -> another one and the value of it with which it does nothing."""
+
+_SOMETIMES_IDLE = WITHOUT_EFFECT_ALONE.keys() | WITHOUT_EFFECT_WITH.keys()
+
 
 def all_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
     """Every key of a recipe, dotted: ``seed``, ``data.manifest``; a list of sections counts as one key."""
     for name, field in section.model_fields.items():
-        alternatives = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
-        inner = next((each for each in alternatives if _is_section(each)), None)
+        inner = _section_of(field.annotation)
         if inner is None:
             yield f"{prefix}{name}"
         else:
@@ -81,9 +90,15 @@ def check_keys(recipe: Recipe) -> None:
             others = [name for name in TASKS if is_read(key, name)]
             who = " and ".join(f"the {name} task reads" for name in others) or "no task reads"
             raise InputError(f"expected keys that the {recipe.task} task reads, got {key}, which {who}; leave it out")
-    for key in WITHOUT_EFFECT_ALONE.keys() & given.keys():
-        # A run's own recipe.toml has every default written out, and a default changes nothing.
-        if given[key] != _default(key) and not any(_value(recipe, other) for other in WITHOUT_EFFECT_ALONE[key]):
+    # A run's own recipe.toml has every default written out, and a default changes nothing.
+    changed = sorted(key for key in given if key in _SOMETIMES_IDLE and given[key] != _default(key))
+    for key in changed:
+        other, value = WITHOUT_EFFECT_WITH.get(key, ("", None))
+        if other and _value(recipe, other) == value:
+            raise InputError(
+                f'{key}: expected another {other} with it than "{value}", with which it does nothing; leave it out'
+            )
+        if key in WITHOUT_EFFECT_ALONE and not any(_value(recipe, other) for other in WITHOUT_EFFECT_ALONE[key]):
             known = [other for other in WITHOUT_EFFECT_ALONE[key] if is_read(other, recipe.task)]
             raise InputError(
                 f"{key}: expected {' or '.join(known)} with it, got none; it does nothing alone, leave it out"
@@ -105,9 +120,16 @@ def _set_keys(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, objec
             yield f"{prefix}{name}", value
 
 
+def _section_of(annotation: object) -> type[BaseModel] | None:
+    alternatives = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return next((each for each in alternatives if _is_section(each)), None)
+
+
 def _default(key: str) -> object:
-    section, name = key.split(".")
-    return Recipe.model_fields[section].annotation.model_fields[name].default  # type: ignore[union-attr]
+    name, _, last = key.partition(".")
+    section = _section_of(Recipe.model_fields[name].annotation)
+    assert section is not None
+    return section.model_fields[last].default
 
 
 def _value(recipe: Recipe, key: str) -> Any:

@@ -329,7 +329,7 @@ def test_a_network_without_batchnorm_is_trained_with_adamw(
     make: Callable[..., Any], manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = {"backbone": "edgeface_xxs"}
-    recipe = make(manifest, source=source, optimizer={"name": "adamw", "learning_rate": 1e-5, "final_batchnorm": True})
+    recipe = make(manifest, source=source, optimizer={"name": "adamw", "learning_rate": 1e-5})
     train(recipe, tmp_path / "run", resume=False)
     said = capsys.readouterr().out
     assert "edgeface_xxs has no BatchNorm whose statistics could be measured again" in " ".join(said.split())

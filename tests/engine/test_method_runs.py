@@ -105,7 +105,7 @@ def test_channel_weights_measured_before_a_run_are_used_by_it(
     make: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In another precision than usual, which changes what the source is.
-    recipe = make({"name": "delta"}, source_data={"modality": "vis"}, runtime={"precision": "64-true"})
+    recipe = make({"name": "delta"}, runtime={"precision": "64-true"})
     write_recipe(recipe, tmp_path / "recipe.toml")
     words = ["facexfer", "delta-weights", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")]
     with pytest.raises(InputError, match="expected a method that taps layers, such as delta, got adabn"):

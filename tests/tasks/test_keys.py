@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from collections import defaultdict
+from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,9 +12,10 @@ from pydantic import BaseModel
 from small_faces import write_small_set
 from small_pictures import write_pictures
 
+from facexfer import recipes
 from facexfer.engine.train import train
 from facexfer.errors import InputError
-from facexfer.recipe import Recipe, dump_recipe, parse_recipe
+from facexfer.recipe import Recipe, dump_recipe, parse_recipe, read_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.tasks import TASKS
 from facexfer.tasks.keys import all_keys, check_keys, idle_keys, is_read
@@ -25,6 +27,9 @@ VALUES = {
     "data.train_identities": 2,
     "data.folds": 2,
 }
+PACKAGED = sorted(
+    file.name.removesuffix(".toml") for file in resources.files(recipes).iterdir() if file.name.endswith(".toml")
+)
 COMMON = {
     "optimizer": {"epochs": 2, "batch_size": 4},
     "runtime": {"accelerator": "cpu", "log_every_steps": 1},
@@ -197,6 +202,13 @@ def test_a_key_that_a_task_does_not_read_is_an_error_that_says_who_reads_it(task
         ({"data": {"draw_seed": 1}}, "data.draw_seed: expected .*data.search_identities.* with it, got none"),
         ({"optimizer": {"drops": [], "drop_factor": 0.5}}, "optimizer.drop_factor: expected optimizer.drops with it"),
         ({"evaluation": {"patience": 2}}, "evaluation.patience: expected evaluation.best_far with it"),
+        ({"companions": {"augmentation": "nosuch"}}, "companions.augmentation: expected companions.share with it"),
+        (
+            {"companions": {"match": "simulated", "manifest": "none.csv"}},
+            'companions.manifest: expected another companions.match with it than "simulated", with which it does',
+        ),
+        ({"companions": {"match": "simulated", "modality": "thermal"}}, "companions.modality: expected another"),
+        ({"runtime": {"workers": 2, "augment": "device"}}, "runtime.workers: expected another runtime.augment with"),
     ],
 )
 def test_a_key_that_does_nothing_alone_is_an_error(sections: dict[str, Any], message: str) -> None:
@@ -204,9 +216,17 @@ def test_a_key_that_does_nothing_alone_is_an_error(sections: dict[str, Any], mes
         check_keys(parse_recipe(merged(minimal("face"), sections), "test"))
 
 
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_recipes_set_nothing_that_does_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEXFER_SHARED", "shared")
+    monkeypatch.setenv("FACEXFER_DEMO", "runs/demo")
+    check_keys(read_recipe(name))
+
+
 def test_a_recipe_with_every_default_written_out_is_good(tmp_path: Path) -> None:
-    recipe = parse_recipe(minimal("face"), "test")
-    check_keys(parse_recipe(tomllib.loads(dump_recipe(recipe, idle_keys("face"))), "written"))
+    for sections in ({}, {"companions": {"match": "simulated"}, "runtime": {"augment": "device"}}):
+        recipe = parse_recipe(merged(minimal("face"), sections), "test")
+        check_keys(parse_recipe(tomllib.loads(dump_recipe(recipe, idle_keys("face"))), "written"))
 
 
 def test_a_default_that_is_written_out_is_refused_as_any_other_value() -> None:

@@ -1,0 +1,65 @@
+"""What a recipe sets and its run would not read is refused before training."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_faces import write_small_set
+from small_pictures import write_pictures
+
+from facexfer.engine.train import train
+from facexfer.errors import InputError
+from facexfer.recipe import Recipe, parse_recipe
+
+CSD = {"name": "csd", "map_weight": 0.0}
+
+
+@pytest.fixture(scope="module")
+def refused(recipe_for: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    folder = tmp_path_factory.mktemp("faces")
+    manifest = write_small_set(folder, train=2, val=2, images=4)
+
+    def refused(message: str, **sections: Any) -> None:
+        with pytest.raises(InputError, match=message):
+            train(recipe_for(manifest, **{"source": {"backbone": "mobilefacenet_slim"}, **sections}), folder / "run")
+        assert not (folder / "run").exists()
+
+    return refused
+
+
+def test_source_images_that_no_method_reads(refused: Callable[..., None]) -> None:
+    message = r"expected a method that reads the source's own images with \[source_data\], got l2; take soft_ft, or"
+    refused(message, method={"name": "l2"}, source_data={"modality": "vis"})
+
+
+@pytest.mark.parametrize("name", ["final_batchnorm", "frozen_batchnorm", "sync_batchnorm"])
+def test_treating_batchnorm_where_there_is_none(refused: Callable[..., None], name: str) -> None:
+    message = rf"expected a network with BatchNorm for optimizer.{name}, edgeface_xxs has none; leave it out"
+    optimizer = {"name": "adamw", "iterations": 1, "batch_size": 2, name: True}
+    refused(message, source={"backbone": "edgeface_xxs"}, method={"name": "l2"}, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("section", "part"),
+    [
+        ({"companions": {"modality": "vis", "keep": 0.05}}, r"0.05 of 8 images for companions \(flip\)"),
+        ({"companions": {"modality": "vis", "share": 0.05}}, r"0.05 of 8 images for companions \(vis-to-nir\)"),
+        ({"companions": {"match": "simulated", "keep": 0.05}}, r"0.05 of 8 images for companions \(flip\)"),
+        ({"companions": {"modality": "vis", "keep": 0.95}}, r"0.05 of 8 images for training"),
+    ],
+)
+def test_a_part_of_the_batch_that_is_no_image(refused: Callable[..., None], section: Any, part: str) -> None:
+    message = rf"expected a part of the batch that is at least one image, got {part}; the smallest is 0.125, take that"
+    refused(message, method=CSD, optimizer={"iterations": 1, "batch_size": 8}, **section)
+
+
+def test_test_losses_of_what_reads_companions(tmp_path: Path) -> None:
+    values = {
+        "task": "image", "source": {"backbone": "mobilenet_v2", "input_size": 32},
+        "data": {"dataset": "folders", "root": str(write_pictures(tmp_path / "images"))}, "head": {"name": "linear"},
+        "companions": {"match": "simulated"}, "method": CSD, "evaluation": {"test_loss": True},
+        "optimizer": {"iterations": 1, "batch_size": 4}, "runtime": {"accelerator": "cpu"},
+    }  # fmt: skip
+    with pytest.raises(InputError, match="expected a method without companions for evaluation.test_loss, got csd"):
+        train(parse_recipe(values, "test"), tmp_path / "run")

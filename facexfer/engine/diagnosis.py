@@ -26,6 +26,7 @@ _UNMOVED = 0.05
 # Metrics are compared with the untouched source's beyond what a few pairs decide.
 _LOST = 0.005
 _SMALLEST_BATCH = 16
+_OF_BATCHNORM = ("final_batchnorm", "frozen_batchnorm", "sync_batchnorm")
 
 
 class Diagnosis:
@@ -214,6 +215,22 @@ def warn_of_sgd(backbone: BackboneModule, settings: OptimizerSection) -> list[st
         f"{backbone.info.name} has no BatchNorm, and SGD at a usual rate can destroy such a network; take "
         "optimizer.name = adamw with optimizer.learning_rate = 1e-4"
     ]
+
+
+def warn_of_idle_batchnorm(backbone: BackboneModule, settings: OptimizerSection) -> list[str]:
+    """Warn of settings for BatchNorm where there is none.
+
+    Args:
+        backbone: What is trained.
+        settings: Which a recipe for another network may well have.
+
+    Returns:
+        One warning, or none.
+    """
+    idle = [f"optimizer.{name}" for name in _OF_BATCHNORM if getattr(settings, name)]
+    if not idle or has_batchnorm(backbone):
+        return []
+    return [f"{backbone.info.name} has no BatchNorm, so that {' and '.join(idle)} can change nothing"]
 
 
 def warn_of_idle_head(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:

@@ -14,7 +14,12 @@ from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.data.training_set import TrainingSet
 from facexfer.engine.companion_targets import companion_targets
 from facexfer.engine.companions import ShownCompanions, describe_companions, shows_companions
-from facexfer.engine.diagnosis import warn_of_idle_head, warn_of_sgd, warn_of_small_batches
+from facexfer.engine.diagnosis import (
+    warn_of_idle_batchnorm,
+    warn_of_idle_head,
+    warn_of_sgd,
+    warn_of_small_batches,
+)
 from facexfer.engine.evaluation import Evaluation
 from facexfer.engine.gradients import clip_gradients, compute_gradients
 from facexfer.engine.inputs import Inputs
@@ -143,7 +148,8 @@ class Training:
             sync_batchnorm(self.backbone)
         small = warn_of_small_batches(self.backbone, settings, self.setup.batches.images_a_pass)
         of_head = warn_of_idle_head(self.recipe, self.stages)
-        for warning in [*small, *warn_of_sgd(self.backbone, settings), *of_head]:
+        of_batchnorm = warn_of_idle_batchnorm(self.backbone, settings)
+        for warning in [*small, *warn_of_sgd(self.backbone, settings), *of_batchnorm, *of_head]:
             self.log.say(f"warning: {warning}")
         self.head = make_head(self.setup, None if targets is None else targets.embeddings)
         self.trained = nn.ModuleDict({"backbone": self.backbone, "head": self.head})

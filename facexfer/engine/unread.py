@@ -1,13 +1,11 @@
 """Settings that a run would not read, given its method, network and images, so that nothing set does nothing."""
 
 from facexfer.backbones.parts.info import BackboneModule
-from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe
 from facexfer.tasks.task import Task
 from facexfer.transfer.stages import Need, Stage
 
-_OF_BATCHNORM = ("final_batchnorm", "frozen_batchnorm", "sync_batchnorm")
 # Of a batch; below it is what floating point leaves of parts that sum to 1.
 _SHARE = 1e-9
 
@@ -22,8 +20,8 @@ def check_all_is_read(recipe: Recipe, task: Task, stages: tuple[Stage, ...], sou
         source: The source network.
 
     Raises:
-        InputError: If nothing reads the source images, the network has no BatchNorm to treat, test images have no loss,
-            or a part of the batches is less than an image.
+        InputError: If nothing reads the source images, test images have no loss, or a part of the batches is less than
+            an image.
     """
     needs = {need for stage in stages for need in stage.needs}
     # Folded BatchNorm is revived from pictures of the source's own kind.
@@ -33,11 +31,6 @@ def check_all_is_read(recipe: Recipe, task: Task, stages: tuple[Stage, ...], sou
             f"expected a method that reads the source's own images with [source_data], got {recipe.method.name}; take "
             'soft_ft, or lwf with method.old_task = "source_set", or leave the section out'
         )
-    for name in _OF_BATCHNORM:
-        if getattr(recipe.optimizer, name) and not has_batchnorm(source):
-            raise InputError(
-                f"expected a network with BatchNorm for optimizer.{name}, {source.info.name} has none; leave it out"
-            )
     if recipe.evaluation.test_loss and Need.COMPANIONS in needs:
         raise InputError(
             f"expected a method without companions for evaluation.test_loss, got {recipe.method.name}: test images "

@@ -2,7 +2,13 @@
 
 import pytest
 
-from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched, warn_of_idle_head
+from facexfer.backbones import create_backbone
+from facexfer.engine.diagnosis import (
+    Diagnosis,
+    compare_with_untouched,
+    warn_of_idle_batchnorm,
+    warn_of_idle_head,
+)
 from facexfer.recipe import read_recipe
 from facexfer.transfer.methods import create
 
@@ -95,3 +101,11 @@ def test_settings_of_a_head_that_classifies_nothing_are_said(monkeypatch: pytest
     assert said == "csd has no classification loss here, so that head.scale and head.margin change nothing"
     assert warn_of_idle_head(recipe, create("csd", identity_weight=1.0)) == []
     assert warn_of_idle_head(read_recipe("demo-csd"), create("csd")) == []
+
+
+def test_settings_of_batchnorm_are_idle_where_there_is_none() -> None:
+    settings = read_recipe("nirsim-csd-unlabelled").optimizer
+    (line,) = warn_of_idle_batchnorm(create_backbone("edgeface_xxs"), settings)
+    assert line == "edgeface_xxs has no BatchNorm, so that optimizer.final_batchnorm can change nothing"
+    assert warn_of_idle_batchnorm(create_backbone("mobilefacenet_slim"), settings) == []
+    assert warn_of_idle_batchnorm(create_backbone("edgeface_xxs"), read_recipe("nirsim-csd-pairs").optimizer) == []

@@ -33,13 +33,6 @@ def test_source_images_that_no_method_reads(refused: Callable[..., None]) -> Non
     refused(message, method={"name": "l2"}, source_data={"modality": "vis"})
 
 
-@pytest.mark.parametrize("name", ["final_batchnorm", "frozen_batchnorm", "sync_batchnorm"])
-def test_treating_batchnorm_where_there_is_none(refused: Callable[..., None], name: str) -> None:
-    message = rf"expected a network with BatchNorm for optimizer.{name}, edgeface_xxs has none; leave it out"
-    optimizer = {"name": "adamw", "iterations": 1, "batch_size": 2, name: True}
-    refused(message, source={"backbone": "edgeface_xxs"}, method={"name": "l2"}, optimizer=optimizer)
-
-
 @pytest.mark.parametrize(
     ("section", "part"),
     [

@@ -1,8 +1,9 @@
 """Image classifiers of torchvision and timm as backbones: four with the published taps, any other by discovery."""
 
 import urllib.error
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torchvision
@@ -12,10 +13,35 @@ from facexfer.backbones.parts.info import BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.registry import BACKBONES
 from facexfer.errors import InputError
 
-_IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-_IMAGENET_SCALE = (1 / (0.229 * 255), 1 / (0.224 * 255), 1 / (0.225 * 255))
-_HALF = (127.5, 127.5, 127.5)
 _TRUNK = "trunk."
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What a library's own weights of a network are used with.
+
+    Attributes:
+        mean: Of each channel, in parts of 1.
+        deviation: What each channel is divided by, likewise.
+        size: (height, width) in pixels.
+    """
+
+    mean: Sequence[float] = (0.485, 0.456, 0.406)
+    deviation: Sequence[float] = (0.229, 0.224, 0.225)
+    size: tuple[int, int] = (224, 224)
+
+    def info(
+        self, name: str, embedding_size: int, taps: tuple[Tap, ...] = (), blocks: tuple[Tap, ...] = ()
+    ) -> BackboneInfo:
+        """The facts of a network, in grey levels."""
+        red, green, blue = self.mean
+        mean = (red * 255, green * 255, blue * 255)
+        red, green, blue = self.deviation
+        scale = (1 / (red * 255), 1 / (green * 255), 1 / (blue * 255))
+        return BackboneInfo(name, self.size, "RGB", mean, scale, embedding_size, taps, blocks)
+
+
+_HALF = (0.5, 0.5, 0.5)
 
 
 class ImageNetwork(BackboneModule):
@@ -72,6 +98,8 @@ class ImageNetwork(BackboneModule):
 def library_network(name: str) -> ImageNetwork:
     """Make any torchvision or timm classifier, its taps spread evenly over its stages.
 
+    Its normalisation and input size are those of the library's own weights.
+
     Args:
         name: ``torchvision:NAME`` or ``timm:NAME``.
 
@@ -87,28 +115,21 @@ def library_network(name: str) -> ImageNetwork:
     """
     library, _, model = name.partition(":")
     if library == "torchvision":
-        return _discovered(name, *_torchvision(model), _torchvision_weights(model))
+        network = _make_torchvision(model)
+        return _discovered(name, network, _torchvision_input(model, network), _torchvision_weights(model))
     if library == "timm":
-        return _discovered(name, _timm(model), _IMAGENET_MEAN, _IMAGENET_SCALE, (224, 224), _no_named_weights)
+        network = _timm(model)
+        return _discovered(name, network, _timm_input(network), _no_named_weights)
     raise InputError(f"unknown library '{library}' of backbone '{name}'; write torchvision:NAME or timm:NAME")
 
 
 def _register(
-    name: str, model: str, taps: tuple[Tap, ...], blocks: tuple[Tap, ...], size: int = 224, half: bool = False
+    name: str, model: str, taps: tuple[Tap, ...], blocks: tuple[Tap, ...], used_with: _Input = _Input()
 ) -> None:
     def make() -> ImageNetwork:
         trunk = _make_torchvision(model)
         classifier_name, embedding_size = _cut_classifier(trunk)
-        info = BackboneInfo(
-            name=name,
-            input_size=(size, size),
-            color_order="RGB",
-            mean=_HALF if half else _IMAGENET_MEAN,
-            scale=(1 / 127.5,) * 3 if half else _IMAGENET_SCALE,
-            embedding_size=embedding_size,
-            taps=taps,
-            blocks=blocks,
-        )
+        info = used_with.info(name, embedding_size, taps, blocks)
         return ImageNetwork(info, trunk, classifier_name, _torchvision_weights(model))
 
     BACKBONES.add(name, make)
@@ -141,7 +162,8 @@ _INCEPTION = tuple(
     )
 )  # fmt: skip
 # torchvision's weights come from images scaled to -1..1, which its own transform_input makes of ImageNet's scale.
-_register("inception_v3", "inception_v3", tuple(_INCEPTION[i] for i in (0, 3, 8, 11)), _INCEPTION, 299, half=True)
+_INCEPTION_TAPS = tuple(_INCEPTION[i] for i in (0, 3, 8, 11))
+_register("inception_v3", "inception_v3", _INCEPTION_TAPS, _INCEPTION, _Input(_HALF, _HALF, (299, 299)))
 
 _MOBILENET = tuple(
     Tap(f"{_TRUNK}features.{block}.conv.2", channels, stride)
@@ -154,21 +176,27 @@ _MOBILENET = tuple(
 _MOBILENET_TAPS = tuple(_MOBILENET[i - 2] for i in (5, 9, 13, 17))
 _register("mobilenet_v2", "mobilenet_v2", _MOBILENET_TAPS, _MOBILENET)
 # The same network for weights that were converted from TensorFlow: images scaled to -1..1.
-_register("mobilenet_v2_tf", "mobilenet_v2", _MOBILENET_TAPS, _MOBILENET, half=True)
+_register("mobilenet_v2_tf", "mobilenet_v2", _MOBILENET_TAPS, _MOBILENET, _Input(_HALF, _HALF))
 
 
 def _make_torchvision(model: str) -> nn.Module:
     if model not in torchvision.models.list_models():
         raise InputError(f"unknown torchvision network '{model}'; torchvision.models.list_models() lists them")
-    options = {"aux_logits": False, "init_weights": False} if model in ("inception_v3", "googlenet") else {}
+    has_auxiliary = model.removeprefix("quantized_") in ("inception_v3", "googlenet")
+    options = {"aux_logits": False, "init_weights": False} if has_auxiliary else {}
     network: nn.Module = torchvision.models.get_model(model, weights=None, **options)
     return network
 
 
-def _torchvision(
-    model: str,
-) -> tuple[nn.Module, tuple[float, float, float], tuple[float, float, float], tuple[int, int]]:
-    return _make_torchvision(model), _IMAGENET_MEAN, _IMAGENET_SCALE, (224, 224)
+def _torchvision_input(model: str, network: nn.Module) -> _Input:
+    """Read it from the way of pictures to torchvision's weights; of several sizes the least: every network takes it."""
+    ways = [weights.transforms() for weights in torchvision.models.get_model_weights(model)]
+    ways = [way for way in ways if hasattr(way, "crop_size")]
+    size = min((way.crop_size[0] for way in ways), default=224)
+    if hasattr(network, "transform_input"):
+        # With its own weights torchvision brings ImageNet's scale to -1..1 inside such a network.
+        return _Input(_HALF, _HALF, (size, size))
+    return _Input(ways[0].mean, ways[0].std, (size, size)) if ways else _Input()
 
 
 def _torchvision_weights(model: str) -> Callable[[str], Mapping[str, Tensor]]:
@@ -201,6 +229,11 @@ def _timm(model: str) -> nn.Module:
     return network
 
 
+def _timm_input(network: nn.Module) -> _Input:
+    facts: Any = network.default_cfg
+    return _Input(facts["mean"], facts["std"], tuple(facts["input_size"][1:]))
+
+
 def _no_named_weights(name: str) -> Mapping[str, Tensor]:
     raise InputError(f"expected a file of weights for a timm network, got the name '{name}'; save its state_dict")
 
@@ -219,14 +252,12 @@ def _cut_classifier(network: nn.Module) -> tuple[str, int]:
 def _discovered(
     name: str,
     network: nn.Module,
-    mean: tuple[float, float, float],
-    scale: tuple[float, float, float],
-    size: tuple[int, int],
+    used_with: _Input,
     named_weights: Callable[[str], Mapping[str, Tensor]],
 ) -> ImageNetwork:
     """Find the modules that give feature maps by one forward pass; the last of each size is a tap."""
     classifier_name, embedding_size = _cut_classifier(network)
-    info = BackboneInfo(name, size, "RGB", mean, scale, embedding_size, (), ())
+    info = used_with.info(name, embedding_size)
     made = ImageNetwork(info, network, classifier_name, named_weights)
     seen: list[tuple[str, Tensor, int]] = []
     handles = [
@@ -236,13 +267,13 @@ def _discovered(
     ]
     try:
         with torch.no_grad():
-            made.eval()(torch.zeros(1, 3, *size))
+            made.eval()(torch.zeros(1, 3, *info.input_size))
     finally:
         for handle in handles:
             handle.remove()
     # What a later layer overwrote in place cannot be tapped.
     kept = [(layer, maps) for layer, maps, version in seen if maps._version == version and min(maps.shape[2:]) > 1]
-    blocks = tuple(Tap(layer, maps.shape[1], round(size[0] / maps.shape[2])) for layer, maps in kept)
+    blocks = tuple(Tap(layer, maps.shape[1], round(info.input_size[0] / maps.shape[2])) for layer, maps in kept)
     last_of_size = {tap.stride: tap for tap in blocks}
     taps = tuple(last_of_size[stride] for stride in sorted(last_of_size))[-4:]
     if not taps:

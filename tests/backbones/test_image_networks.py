@@ -8,6 +8,7 @@ import torchvision
 from shared_data import shared
 
 from facexfer.backbones import create_backbone
+from facexfer.backbones.parts.normalize import Normalize
 from facexfer.errors import InputError
 from facexfer.transfer.attention import ChannelAttention, SpatialAttention
 from facexfer.transfer.taps import map_shapes
@@ -89,6 +90,50 @@ def test_any_network_by_discovery_and_unknown_ones() -> None:
         InputError, match="unknown weights 'V9' of mobilenet_v2; torchvision has DEFAULT, IMAGENET1K_V1"
     ):
         create_backbone("mobilenet_v2", "torchvision:V9")
+
+
+@pytest.mark.parametrize("name", ["googlenet", pytest.param("inception_v3", marks=pytest.mark.slow)])
+def test_a_network_that_rescales_its_input_in_torchvision_answers_as_there(name: str, tmp_path: Path) -> None:
+    make = torchvision.models.get_model_builder(name)
+    original = make(num_classes=5, aux_logits=False, init_weights=False, transform_input=True)
+    imagenet = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    images = torch.randint(256, (4, 3, 96, 96))
+    for module in original.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            # The statistics are those of one batch: without any, a fresh network gives next to nothing.
+            module.momentum = 1.0
+    with torch.no_grad():
+        original.train()(imagenet(images / 255))
+        expected = original.eval()(imagenet(images / 255))
+    torch.save(original.state_dict(), tmp_path / "weights.pth")
+    network = create_backbone(f"torchvision:{name}", tmp_path / "weights.pth", input_size=(96, 96)).eval()
+    with torch.no_grad():
+        answers = network.classifier(network(Normalize(network.info)(images)))
+    assert (answers - expected).norm() < 1e-2 * expected.norm()
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "scale", "size"),
+    [
+        ("torchvision:resnet18", 123.675, 1 / (0.229 * 255), 224),
+        ("torchvision:googlenet", 127.5, 1 / 127.5, 224),
+        ("torchvision:efficientnet_b1", 123.675, 1 / (0.229 * 255), 240),
+        pytest.param("torchvision:inception_v3", 127.5, 1 / 127.5, 299, marks=pytest.mark.slow),
+        pytest.param("torchvision:quantized_inception_v3", 127.5, 1 / 127.5, 299, marks=pytest.mark.slow),
+        pytest.param("torchvision:efficientnet_v2_l", 127.5, 1 / 127.5, 480, marks=pytest.mark.slow),
+        # Of its weights one takes 384 pixels, which its position embedding as made here does not.
+        pytest.param("torchvision:vit_b_16", 123.675, 1 / (0.229 * 255), 224, marks=pytest.mark.slow),
+        ("timm:resnet10t", 123.675, 1 / (0.229 * 255), 176),
+        ("timm:vit_tiny_patch16_224", 127.5, 1 / 127.5, 224),
+        pytest.param("timm:inception_v4", 127.5, 1 / 127.5, 299, marks=pytest.mark.slow),
+    ],
+)
+def test_input_as_of_the_library_s_own_weights(name: str, mean: float, scale: float, size: int) -> None:
+    if name.startswith("timm:"):
+        pytest.importorskip("timm")
+    info = create_backbone(name).info
+    assert (info.mean[0], info.scale[0]) == pytest.approx((mean, scale))
+    assert info.input_size == (size, size)
 
 
 def test_the_folded_mobilenet_loads_with_its_own_normalisation() -> None:

@@ -14,6 +14,8 @@ from facexfer.backbones.registry import BACKBONES
 from facexfer.errors import InputError
 
 _TRUNK = "trunk."
+# Inception's auxiliary head and GoogLeNet's two, which only torchvision's own training uses.
+_AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class ImageNetwork(BackboneModule):
         return embeddings
 
     def adapt_entries(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Turn a classifier's entries into ours: its last layer becomes `classifier`, an auxiliary head is left out.
+        """Turn a classifier's entries into ours: its last layer becomes `classifier`, auxiliary heads are left out.
 
         Args:
             entries: As in the library's files; ours pass as they are.
@@ -91,7 +93,7 @@ class ImageNetwork(BackboneModule):
         return {
             f"{_TRUNK}{name}": tensor
             for name, tensor in entries.items()
-            if name not in last and not name.startswith("AuxLogits.")
+            if name not in last and not name.startswith(_AUXILIARY)
         }
 
 

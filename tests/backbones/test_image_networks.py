@@ -92,6 +92,19 @@ def test_any_network_by_discovery_and_unknown_ones() -> None:
         create_backbone("mobilenet_v2", "torchvision:V9")
 
 
+def test_googlenet_s_file_loads_without_its_auxiliary_heads(tmp_path: Path) -> None:
+    original = torchvision.models.googlenet(num_classes=5, aux_logits=True, init_weights=False).eval()
+    assert {name.split(".")[0] for name in original.state_dict()} > {"aux1", "aux2"}
+    torch.save(original.state_dict(), tmp_path / "googlenet.pth")
+    network = create_backbone("torchvision:googlenet", tmp_path / "googlenet.pth", input_size=(96, 96)).eval()
+    assert not any("aux" in name for name in network.state_dict())
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        assert torch.allclose(network.classifier(network(images)), original(images), atol=1e-5)
+        # In training too there is one output, the embedding.
+        assert network.train()(images).shape == (2, 1024)
+
+
 @pytest.mark.parametrize("name", ["googlenet", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_a_network_that_rescales_its_input_in_torchvision_answers_as_there(name: str, tmp_path: Path) -> None:
     make = torchvision.models.get_model_builder(name)

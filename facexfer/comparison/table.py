@@ -137,16 +137,28 @@ def _block(grid: Grid, outcomes: list[Outcome], out: Path, dataset: str, network
         links = [f"{each.seed} failed" if each.failure else f"[{each.seed}]({_link(each, out)})" for each in ours]
         row += [", ".join(alphas) or "-", left_out(grid, cell) or ", ".join(links)]
         lines.append("| " + " | ".join(row) + " |")
-    ranked = sorted((m for m in values if values[m]), key=lambda m: -float(np.mean(list(values[m].values()))))
-    if len(ranked) > 1:
-        difference, p, seeds = paired_test(values[ranked[0]], values[ranked[1]])
-        is_level = abs(difference) < _LEVEL
-        apart = f"and {ranked[1]}, level" if is_level else f"before {ranked[1]} by {100 * difference:.2f} points"
-        told = f"paired t-test over {seeds} seeds: p = {p:.2g}"
-        if np.isnan(p):
-            told = "too few seeds for a test" if seeds < 2 else f"no test: equal differences over {seeds} seeds"
-        lines += ["", f"Best two in {deciding}: {ranked[0]} {apart} ({told})."]
-    return lines
+    return lines + _best_two(deciding, {method: of for method, of in values.items() if of})
+
+
+def _best_two(deciding: str, values: dict[str, dict[int, float]]) -> list[str]:
+    """Name the two methods with the highest means, the better one over the seeds that both have first."""
+    if len(values) < 2:
+        return []
+    first, second = sorted(values, key=lambda method: -float(np.mean(list(values[method].values()))))[:2]
+    if values[first].keys().isdisjoint(values[second]):
+        return ["", f"Best two in {deciding}: {first} and {second}, which have no seed in common (no test)."]
+    difference, p, seeds = paired_test(values[first], values[second])
+    if difference < -_LEVEL:
+        first, second = second, first
+    is_level = abs(difference) < _LEVEL
+    apart = f"and {second}, level" if is_level else f"before {second} by {100 * abs(difference):.2f} points"
+    told = f"paired t-test over {seeds} seeds: p = {p:.2g}"
+    if np.isnan(p):
+        told = "too few seeds for a test" if seeds < 2 else f"no test: equal differences over {seeds} seeds"
+    if values[first].keys() != values[second].keys():
+        common = ", ".join(map(str, sorted(values[first].keys() & values[second].keys())))
+        told = f"over the seeds that both have: {common}; {told}"
+    return ["", f"Best two in {deciding}: {first} {apart} ({told})."]
 
 
 def _link(outcome: Outcome, out: Path) -> str:

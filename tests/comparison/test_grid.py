@@ -110,7 +110,8 @@ def test_tables_have_means_the_paper_links_a_test_and_failures(grid: Grid, tmp_p
     text = markdown(grid, outcomes, tmp_path)
     assert "| L2 | 92.0 ± 2.0 | 94.4 ± 0.3 | - | [0](runs/L2/seed0), [1](runs/L2/seed1), [2](runs/L2/seed2) |" in text
     assert "| AFA | 95.5 ± 0.7 | 98.1 | 0.1 | [0](runs/AFA/seed0), [1](runs/AFA/seed1), 2 failed |" in text
-    assert "AFA before L2 by 4.50 points (paired t-test over 2 seeds: p = 0.07)" in text
+    told = "over the seeds that both have: 0, 1; paired t-test over 2 seeds: p = 0.07"
+    assert f"AFA before L2 by 4.50 points ({told})" in text
     assert "* AFA, seed 2: loss became nan" in text
     write_tables(grid, outcomes, tmp_path)
     draw_table(grid, outcomes, tmp_path)
@@ -277,6 +278,32 @@ def test_links_lead_to_folders_of_any_name_and_equal_methods_are_level(grid: Gri
     assert "L2 before plain [a] by 12.50 points (no test: equal differences over 3 seeds)" in markdown(
         three, of_both, tmp_path
     )
+
+
+@pytest.mark.parametrize(
+    ("of_l2", "of_afa", "sentence"),
+    [
+        # L2 is poor with the seed that AFA lacks: its mean over all its seeds is lower.
+        (
+            {0: 0.90, 1: 0.92, 2: 0.70},
+            {0: 0.88, 1: 0.90},
+            "L2 before AFA by 2.00 points (over the seeds that both have",
+        ),
+        (
+            {0: 0.90, 1: 0.80},
+            {0: 0.88},
+            "L2 before AFA by 2.00 points (over the seeds that both have: 0; too few seeds",
+        ),
+        ({0: 0.90, 1: 0.80}, {0: 0.90}, "AFA and L2, level (over the seeds that both have: 0; too few seeds"),
+        ({0: 0.90}, {1: 0.92}, "AFA and L2, which have no seed in common (no test)."),
+    ],
+)
+def test_the_best_two_are_ordered_by_the_seeds_that_both_have(
+    of_l2: dict[int, float], of_afa: dict[int, float], sentence: str, grid: Grid, tmp_path: Path
+) -> None:
+    outcomes = [outcome("L2", seed, value, tmp_path) for seed, value in of_l2.items()]
+    outcomes += [outcome("AFA", seed, value, tmp_path) for seed, value in of_afa.items()]
+    assert f"Best two in nir/tar@0.01: {sentence}" in markdown(grid, outcomes, tmp_path)
 
 
 def test_a_paired_test_needs_two_seeds() -> None:

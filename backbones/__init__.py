@@ -1,6 +1,7 @@
 """One network per file, with its taps and normalisation, and the readers that bring foreign weights in."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ _ADAPTED: dict[str, type[PrefixedNetwork] | type[ModulatedNetwork]] = {"pdt": Pr
 
 
 def create_backbone(
-    name: str | nn.Module, weights: str | Path | None = None, input_size: tuple[int, int] | None = None, **options: Any
+    name: str | nn.Module, weights: str | Path | None = None, input_size: Sequence[int] | None = None, **options: Any
 ) -> BackboneModule:
     """Make a network, with random weights or from a file.
 
@@ -66,25 +67,27 @@ def create_backbone(
         `facexfer.backbones.revive.revive_batchnorm` comes before training then.
 
     Raises:
-        InputError: If the name or an option is unknown, or the file is missing, damaged or of another network.
+        InputError: If the name or an option is unknown, ``input_size`` is no height and width, or the file is missing,
+            damaged or of another network.
 
     Example:
         >>> create_backbone("mobilefacenett")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         facexfer.errors.InputError: unknown backbone 'mobilefacenett'; did you mean 'mobilefacenet'? backbones: ...
     """
+    size = None if input_size is None else _height_and_width(input_size)
     if isinstance(name, str):
         if weights is not None and "head" not in options and not str(weights).startswith(_NAMED):
             name = complete_name(name, lambda: shapes_in(find_weights(str(weights))))
         kind, _, frozen = name.partition(":")
         if kind in _ADAPTED and frozen:
-            return _make_adapted(_ADAPTED[kind], frozen, weights, input_size, options)
+            return _make_adapted(_ADAPTED[kind], frozen, weights, size, options)
     if isinstance(name, nn.Module):
-        network: BackboneModule = own_network(name, input_size or _CROP, **options)
+        network: BackboneModule = own_network(name, size or _CROP, **options)
     else:
         network = library_network(name) if ":" in name else _make(name, options)
-    if input_size is not None:
-        network.info = replace(network.info, input_size=input_size)
+    if size is not None:
+        network.info = replace(network.info, input_size=size)
     if weights is not None and str(weights).startswith(_NAMED) and isinstance(network, ImageNetwork):
         entries = network.named_weights(str(weights).removeprefix(_NAMED))
         load_entries(network, network.adapt_entries(entries), str(weights))
@@ -119,6 +122,15 @@ def create_backbone(
     if any(said):
         sys.stderr.write(f"{path.name}: {'; '.join(filter(None, said))}\n")
     return network
+
+
+def _height_and_width(given: Sequence[int]) -> tuple[int, int]:
+    size = tuple(given) if isinstance(given, Sequence) else ()
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise InputError(
+            f"expected input_size as (height, width) in pixels, got {given!r}; write (112, 112), for example"
+        )
+    return size
 
 
 def _make(name: str, options: dict[str, Any]) -> BackboneModule:

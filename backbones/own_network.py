@@ -1,7 +1,10 @@
 """Your own torch network as a backbone: wrapped as it is, with the facts that its user knows."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,7 @@ from facexfer.backbones.parts.info import BackboneInfo, BackboneModule
 from facexfer.errors import InputError
 
 _PREFIX = "network."
+_USUAL = {"mean": "127.5", "scale": "1/127.5"}
 
 
 class OwnNetwork(BackboneModule):
@@ -38,8 +42,8 @@ class OwnNetwork(BackboneModule):
 def own_network(
     network: nn.Module,
     input_size: tuple[int, int],
-    mean: float | tuple[float, float, float] | None = None,
-    scale: float | tuple[float, float, float] | None = None,
+    mean: float | Sequence[float] | np.ndarray | Tensor | None = None,
+    scale: float | Sequence[float] | np.ndarray | Tensor | None = None,
     color_order: str = "RGB",
 ) -> OwnNetwork:
     """Wrap a network.
@@ -55,7 +59,8 @@ def own_network(
         The backbone, without taps, in the mode that the network is in.
 
     Raises:
-        InputError: If mean or scale is not given, the colour order is neither, or the network does not give (N, D).
+        InputError: If mean or scale is not given or neither one number nor three, the colour order is neither, or the
+            network does not give (N, D).
     """
     if mean is None or scale is None:
         raise InputError(
@@ -64,10 +69,9 @@ def own_network(
         )
     if color_order not in ("RGB", "BGR"):
         raise InputError(f"expected color_order RGB or BGR, got '{color_order}'; choose one")
+    means, scales = _channels("mean", mean), _channels("scale", scale)
     size = _embedding_size(network, input_size)
-    info = BackboneInfo(
-        type(network).__name__, input_size, color_order, _channels(mean), _channels(scale), size, (), (), "unknown"
-    )
+    info = BackboneInfo(type(network).__name__, input_size, color_order, means, scales, size, (), (), "unknown")
     made = OwnNetwork(info, network)
     return made if network.training else made.eval()
 
@@ -94,5 +98,14 @@ def _embedding_size(network: nn.Module, input_size: tuple[int, int]) -> int:
     return output.shape[1]
 
 
-def _channels(value: float | tuple[float, float, float]) -> tuple[float, float, float]:
-    return value if isinstance(value, tuple) else (value, value, value)
+def _channels(name: str, value: object) -> tuple[float, float, float]:
+    """One number per channel, of whatever kind they are given in."""
+    given = value.tolist() if isinstance(value, np.ndarray | Tensor) else value
+    parts = (given,) * 3 if isinstance(given, Real) else given
+    if isinstance(parts, Sequence) and all(isinstance(part, Real) and math.isfinite(part) for part in parts):
+        numbers = tuple(float(part) for part in parts)
+        if len(numbers) == 3:
+            return numbers
+    raise InputError(
+        f"expected {name} as one number or three, one per channel, got {value!r}; {name}={_USUAL[name]}, for example"
+    )

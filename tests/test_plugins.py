@@ -146,6 +146,33 @@ def test_a_recipe_trains_what_one_file_adds(written: Path) -> None:
 
 
 @pytest.mark.slow
+def test_figures_of_a_run_know_what_one_file_adds(written: Path) -> None:
+    train(written / "recipes" / "mine.toml", written / "run")
+    for words, status, told in (
+        (["activation-maps", "run", "--pictures", "2"], 0, "activation-maps.png"),
+        (["attention", "run"], 2, "expected a run with learned attention, its method has none"),
+    ):
+        # In a process of its own, which has not trained it.
+        command = [sys.executable, "-m", "facexfer", "figures", *words, "--out", "figures"]
+        done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
+        assert (done.returncode, told in done.stdout + done.stderr) == (status, True), done.stderr
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_found_again_behind_a_part_that_is_trained(written: Path) -> None:
+    recipe = written / "recipes" / "mine.toml"
+    recipe.write_text(recipe.read_text().replace('backbone = "mine', 'backbone = "pdt:mine'))
+    train(recipe, written / "run")
+    program = (
+        "from pathlib import Path; from facexfer.runs.folder import load_backbone\n"
+        "print(load_backbone(Path('run')).info.embedding_size)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
+    assert done.stdout == "128\n", done.stderr
+
+
+@pytest.mark.slow
 def test_a_grid_gives_its_plugins_to_the_processes_of_its_runs(written: Path) -> None:
     recipe = written / "recipes" / "mine.toml"
     recipe.write_text(recipe.read_text().replace('plugins = ["mine.py"]', ""))

@@ -30,11 +30,13 @@ def linear_probe(
     from facexfer.engine.source import make_source
     from facexfer.errors import InputError
     from facexfer.networks.embedding import embed_dataset
+    from facexfer.plugins import load_plugins
     from facexfer.recipe import read_recipe
     from facexfer.runtime import make_fabric
     from facexfer.tasks.image import image_set
 
     read = read_recipe(recipe, settings or [])
+    load_plugins(read.plugins)
     if read.task != "image":
         raise InputError(
             f"{recipe}: expected an image recipe, got task {read.task!r}; faces are verified, not classified"

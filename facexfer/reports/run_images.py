@@ -6,21 +6,24 @@ import numpy as np
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.errors import InputError
+from facexfer.plugins import load_plugins
 from facexfer.recipe import Recipe, read_recipe
 from facexfer.runs.folder import RunFolder
 from facexfer.tasks import TASKS
 
 
 def finished_recipe(run: Path) -> Recipe:
-    """Read the recipe of a finished run.
+    """Read the recipe of a finished run, and run its plugins: the names in it are known from then on.
 
     Raises:
-        InputError: If the folder holds no finished run.
+        InputError: If the folder holds no finished run, or a plugin is missing or raises an error.
     """
     folder = RunFolder(run)
     if not folder.finished:
         raise InputError(f"{run}: expected a finished run, found none; finish it with --resume")
-    return read_recipe(folder.recipe_file)
+    recipe = read_recipe(folder.recipe_file)
+    load_plugins(recipe.plugins)
+    return recipe
 
 
 def choose_images(recipe: Recipe, source: BackboneModule, count: int) -> np.ndarray:

@@ -11,8 +11,7 @@ from torch import nn
 from facexfer.backbones.checkpoints.loading import load_entries
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
-from facexfer.errors import InputError
-from facexfer.recipe import read_recipe
+from facexfer.reports.run_images import finished_recipe
 from facexfer.runs.folder import RunFolder, load_backbone
 from facexfer.runs.state import load_state
 from facexfer.runtime import seed_stage
@@ -90,10 +89,7 @@ class _Stage:
 
 
 def _stages(run: Path) -> Iterator[_Stage]:
-    folder = RunFolder(run)
-    if not folder.finished:
-        raise InputError(f"{run}: expected a finished run, found none; finish it with --resume")
-    recipe = read_recipe(folder.recipe_file)
+    recipe, folder = finished_recipe(run), RunFolder(run)
     stages = list(enumerate(methods.create(recipe.method.name, **recipe.method.options)))
     stages += [(0, stage.restarts_after) for _, stage in stages if stage.restarts_after]
     for number, stage in stages:

@@ -405,7 +405,8 @@ def load_backbone_file(file: Path) -> BackboneModule:
 
 def _load_plugins_beside(file: Path, backbone: str) -> None:
     """Run the plugins of the run that a file is of, where they are what knows its backbone."""
-    bare = backbone.partition("(")[0]
+    # A network with a part of its own, as pdt:mine, is as unknown as mine; torchvision and timm know theirs.
+    *kinds, bare = backbone.partition("(")[0].split(":")
     recipe = next((each / "recipe.toml" for each in file.parents[:2] if (each / "recipe.toml").is_file()), None)
-    if recipe is not None and ":" not in bare and bare not in BACKBONES:
+    if recipe is not None and {"torchvision", "timm"}.isdisjoint(kinds) and bare not in BACKBONES:
         load_plugins(read_recipe(recipe).plugins)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from shared_data import shared
+from small_pictures import write_pictures
 
 from facexfer.errors import InputError
 
@@ -25,6 +26,21 @@ def test_ants_and_bees_are_told_apart_without_training(monkeypatch: pytest.Monke
     )
     # By chance alone, two thirds right has p < 1e-4 with 153 pictures of two even classes.
     assert 66 < float(found[1]) < 85
+
+
+@pytest.mark.slow
+def test_a_data_set_of_a_plugin_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    root = write_pictures(tmp_path / "pictures")
+    (tmp_path / "mine.py").write_text(
+        "from facexfer.data.datasets import DATASETS\nDATASETS.add('mine_of_the_probe', DATASETS['folders'])\n"
+    )
+    (tmp_path / "mine.toml").write_text(
+        'task = "image"\nplugins = ["mine.py"]\n[source]\nbackbone = "mobilenet_v2"\ninput_size = 32\n'
+        f'[data]\ndataset = "mine_of_the_probe"\nroot = "{root}"\n[head]\nname = "linear"\n'
+        '[method]\nname = "l2"\n[optimizer]\niterations = 1\nbatch_size = 4\n[runtime]\naccelerator = "cpu"\n'
+    )
+    runpy.run_path(str(TOOL))["linear_probe"](str(tmp_path / "mine.toml"))
+    assert "8 pictures to train on, 4 to test, 2 classes" in capsys.readouterr().out
 
 
 def test_a_face_recipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,7 @@ def revive_on(backbone: BackboneModule, dataset: TrainingSet, images: int = 512,
     """
     device = next(backbone.parameters()).device
     normalize = Normalize(backbone.info).to(device)
-    chosen = Subset(dataset, range(0, len(dataset), max(1, len(dataset) // images)))  # type: ignore[arg-type, var-annotated]
+    step = max(1, -(-len(dataset) // images))
+    chosen = Subset(dataset, range(0, len(dataset), step))  # type: ignore[arg-type, var-annotated]
     batches = (normalize(batch.to(device)) for batch, _ in DataLoader(chosen, batch_size=batch_size))
     balance_scales(backbone, revive_batchnorm(backbone, batches))

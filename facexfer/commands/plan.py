@@ -54,6 +54,8 @@ def plan(
         raise InputError(
             "expected --identities and --images of a test set, or a TOML file of parts to train on; give one of them"
         )
+    if tar is not None and 0 < tar <= 1:
+        raise InputError(f"expected --tar in percent, above 1, got {tar:g}; write 95 for 95 %")
     from facexfer.eval.design import Design, describe_design
 
     found = describe_design(

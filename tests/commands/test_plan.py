@@ -21,7 +21,9 @@ def test_a_test_set_by_its_size() -> None:
         (["parts.toml"], r"expected --out with parts\.toml, got none"),
         (["parts.toml", "--out", "x", "--far", "1e-3"], "expected PARTS alone, or --far without it"),
         (["--identities", "80", "--images", "6", "--out", "x"], "expected PARTS with --out and --jobs"),
-        (["--identities", "80", "--images", "6", "--tar", "100"], "expected a TAR between 0 and 1"),
+        (["--identities", "80", "--images", "6", "--tar", "100"], "expected a TAR between 0 and 100 %, got 100"),
+        (["--identities", "80", "--images", "6", "--tar", "0.95"], "in percent, above 1, got 0.95; write 95 for 95 %"),
+        (["--identities", "80", "--images", "6", "--tar", "1"], "in percent, above 1, got 1; write 95 for 95 %"),
         (["no.toml", "--out", "x"], r"no\.toml"),
     ],
 )

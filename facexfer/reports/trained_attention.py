@@ -51,8 +51,8 @@ def read_attention(run: Path, crops: np.ndarray) -> tuple[AttentionMaps, ...]:
         crops: (N, H, W, 3) uint8, RGB.
 
     Returns:
-        One entry a module, in the order of the stages and, within one, shallow to deep; empty for a method without
-        attention.
+        One entry a module, in the order of the stages and, within one, shallow to deep; of fixed attention the SAM that
+        was trained for it; empty for a method without attention.
 
     Raises:
         InputError: If the run is not there or a stage's file is damaged.
@@ -90,16 +90,19 @@ class _Stage:
 
 def _stages(run: Path) -> Iterator[_Stage]:
     recipe, folder = finished_recipe(run), RunFolder(run)
-    stages = list(enumerate(methods.create(recipe.method.name, **recipe.method.options)))
-    stages += [(0, stage.restarts_after) for _, stage in stages if stage.restarts_after]
-    for number, stage in stages:
-        if not folder.stage_file(stage.name).is_file():
+    stages = methods.create(recipe.method.name, **recipe.method.options)
+    places = [(number, stage, folder.stage_file(stage.name)) for number, stage in enumerate(stages)]
+    # What is run first has a run of its own, in which it is the only stage.
+    firsts = [stage.restarts_after for stage in stages if stage.restarts_after]
+    places += [(0, first, RunFolder(run / first.name).stage_file(first.name)) for first in firsts]
+    for number, stage, file in places:
+        if not file.is_file():
             continue
-        state = load_state(folder.stage_file(stage.name))
+        state = load_state(file)
         if not any(".attentions." in key for key in state["terms"]):
             continue
         network = load_backbone(run)
-        load_entries(network, state["reference"], str(folder.stage_file(stage.name)))
+        load_entries(network, state["reference"], str(file))
         network.eval()
         layers = recipe.method.layers or network.info.layers(stage.taps)
         yield _Stage(number, stage, recipe.seed, layers, network, state["terms"])

@@ -52,6 +52,18 @@ def test_both_stages_of_afa_are_kept_with_what_they_looked_at(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("variant", ["two_stage", "reversed"])
+def test_fixed_attention_shows_the_sam_that_was_trained_before(variant: str, tmp_path: Path) -> None:
+    run = run_of(tmp_path, name="afa", attention="fixed", variant=variant, spatial_alpha=1e-4, channel_alpha=1e-4)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
+    found, before = read_attention(run, crops), untrained_attention(run, crops)
+    assert [(maps.stage, maps.term) for maps in found] == [("attention", "spatial")] * 4
+    for untrained, trained in zip(before, found, strict=True):
+        assert not np.array_equal(untrained.weights, trained.weights)
+        np.testing.assert_allclose(untrained.weights, trained.weights, rtol=0.2)
+
+
+@pytest.mark.slow
 def test_a_method_without_attention_has_none_to_show(tmp_path: Path) -> None:
     run = run_of(tmp_path, name="l2")
     assert read_attention(run, np.zeros((1, 112, 112, 3), np.uint8)) == ()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FARS = (1e-2, 1e-3)
 _RECIPES = ("demo-l2", "demo-afa", "demo-csd")
+_CAMERAS = ("vis", "nir")
 _SOURCE, _PLAIN, _AFA, _CSD = "source, untouched", "plain fine-tuning", "AFA", "CSD"
 _EXPECTED = {
     _SOURCE: "Good within VIS, poor within NIR, and it hardly matches NIR probes to a VIS gallery.",
@@ -46,7 +47,7 @@ def demo(
 ) -> None:
     """See it all once without any data: draw faces, adapt a small network, measure, export, write a report."""
     console = Console(highlight=False, soft_wrap=True)
-    _check_settings(settings or [])
+    _check_recipes(settings or [], train_people, shots)
     folder = _new_folder(out)
     started = time.monotonic()
     console.print("[bold]What this shows:[/] a face network that was trained in visible light (VIS) is poor in near")
@@ -81,13 +82,29 @@ def demo(
     console.print(f"Done in {time.monotonic() - started:.0f} s.")
 
 
-def _check_settings(settings: list[str]) -> None:
-    """Read every recipe, so that a wrong setting is named before anything is drawn."""
+def _check_recipes(settings: list[str], people: int, shots: int) -> None:
+    """Check every recipe as its training will, so that what is wrong is named before anything is drawn."""
+    from facexfer.heads import check_head
+    from facexfer.plugins import load_plugins
     from facexfer.recipe import read_recipe
+    from facexfer.tasks.keys import check_keys
+    from facexfer.transfer import methods
 
-    for recipe in _RECIPES:
+    for name in _RECIPES:
         # The files are not there yet, and are not looked for.
-        read_recipe(recipe, ["data.manifest=images.csv", "source.weights=source.safetensors", *settings])
+        recipe = read_recipe(name, ["data.manifest=images.csv", "source.weights=source.safetensors", *settings])
+        load_plugins(recipe.plugins)
+        check_keys(recipe)
+        methods.create(recipe.method.name, **recipe.method.options)
+        check_head(recipe.head.name, recipe.head.options)
+        data, batch = recipe.data, recipe.optimizer.batch_size
+        cameras = 1 if isinstance(data.modality, str) else len(data.modality or _CAMERAS)
+        images = min(people, data.train_identities or people) * min(shots, data.images_per_identity or shots) * cameras
+        if images < batch:
+            raise InputError(
+                f"expected at least one batch of {batch} images to train on, got {images} ({people} people, {shots} "
+                f"shots each); raise --train-people or --shots, or add --set optimizer.batch_size={images}"
+            )
 
 
 def _new_folder(out: Path | None) -> Path:

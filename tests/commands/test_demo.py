@@ -67,8 +67,26 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_setting_is_named_before_anything_is_drawn(tmp_path: Path) -> None:
-    refused = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo"), "--set", "optimizer.epoch=1"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "optimizer.epoch=1"], "did you mean 'optimizer.epochs'"),
+        (["--set", "method.spatial_alhpa=1"], "unknown l2 option 'spatial_alhpa'"),
+        (["--set", "head.scael=1"], "scael"),
+        (["--set", "data.search_share=0.5"], "got data.search_share, which the image task reads"),
+        (["--set", 'plugins=["none.py"]'], "none.py: expected a Python file"),
+        (
+            ["--train-people", "5", "--shots", "6"],
+            "expected at least one batch of 32 images to train on, got 30 (5 people, 6 shots each); raise "
+            "--train-people or --shots, or add --set optimizer.batch_size=30",
+        ),
+        (["--set", "data.train_identities=3"], "expected at least one batch of 32 images to train on, got 24"),
+    ],
+)
+def test_what_cannot_be_trained_is_named_before_anything_is_drawn(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
+    refused = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo"), *words])
     assert isinstance(refused.exception, InputError)
-    assert "did you mean 'optimizer.epochs'" in str(refused.exception)
+    assert message in str(refused.exception)
     assert not (tmp_path / "demo").exists()

@@ -1,5 +1,7 @@
 """How many of a data set's images folded BatchNorm is revived from."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.utils.data import TensorDataset
@@ -27,5 +29,6 @@ def test_at_the_most_as_many_as_asked_for_evenly_spread(
     backbone = create_backbone("mobilefacenet_slim")
     assert (backbone.info.mean[0], backbone.info.scale[0]) == (127.5, 1 / 128)
     numbers = torch.arange(there, dtype=torch.uint8)
-    revive_on(backbone, TensorDataset(numbers.view(-1, 1, 1, 1).expand(-1, 3, 2, 2), numbers), images=4, batch_size=2)
+    images: Any = TensorDataset(numbers.view(-1, 1, 1, 1).expand(-1, 3, 2, 2), numbers)
+    revive_on(backbone, images, images=4, batch_size=2)
     assert found == seen

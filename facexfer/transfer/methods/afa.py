@@ -41,6 +41,8 @@ def afa(
     """Align attended positions (stage I, AST), then attended channels (stage II, ACT); Algorithm 1.
 
     In stage II the stage-I result replaces the source, the head is carried over and the channel attention is new.
+    The two alphas and ``second_rate`` stay in a recipe whatever its variant, which reads those of its own stages; any
+    other option is refused where it would do nothing.
 
     Args:
         spatial_alpha: The weight of AST; 0.1 is published for ResNet-101 on Dogs (MobileNetV2: 0.09).
@@ -62,8 +64,8 @@ def afa(
         One or two stages.
 
     Raises:
-        InputError: ``first_share`` leaves one of two stages without iterations, or ``temperature`` or
-            ``entropy_floor`` is out of range or set with fixed attention.
+        InputError: ``first_share`` leaves one of two stages without iterations, ``temperature`` or ``entropy_floor``
+            is out of range or set with fixed attention, or an option is set that the variant does not read.
 
     Example:
         >>> [(stage.name, str(stage.reference)) for stage in afa()]
@@ -82,6 +84,11 @@ def afa(
     }
     if not 0 < first_share < 1:
         raise InputError(f"afa: expected first_share between 0 and 1; got {first_share}; 0.5 is published")
+    if variant == "spatial":
+        of_channels = {"attention": attention == "detached", "temperature": temperature != 1}
+        _check_read(of_channels | {"entropy_floor": entropy_floor != 0}, "channel attention", variant)
+    if len(stages[variant]) == 1:
+        _check_read({"keep_source": keep_source, "first_share": first_share != 0.5}, "two stages", variant)
     learns_first = attention == "fixed" and variant != "channel"
     sam = Stage(SAM_STAGE, (WeightedTerm("spatial", spatial_alpha, _make_spatial),), head_decay=head_decay, taps=taps)
     later = Reference.SOURCE if keep_source else Reference.PREVIOUS
@@ -108,6 +115,12 @@ def _check_form(attention: Attention, temperature: float, entropy_floor: float) 
         raise InputError(f"afa: expected entropy_floor from 0 to below 1, got {entropy_floor}; 0 sets none")
     if attention == "fixed" and (temperature, entropy_floor) != (1, 0):
         raise InputError("afa: expected temperature and entropy_floor with learned attention, got fixed; leave them")
+
+
+def _check_read(is_set: dict[str, bool], wanted: str, variant: Variant) -> None:
+    idle = " and ".join(name for name, given in is_set.items() if given)
+    if idle:
+        raise InputError(f'afa: expected a variant with {wanted} for {idle}, got "{variant}"; leave {idle} out')
 
 
 def _make_spatial(setting: StageSetting) -> Term:

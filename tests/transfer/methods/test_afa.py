@@ -40,7 +40,6 @@ def test_variants() -> None:
 
 def test_stage_lengths_and_the_second_stages_rate_are_options() -> None:
     assert [row[3:] for row in summary(first_share=0.75, second_rate=1.0)] == [(0.75, 1.0), (0.25, 1.0)]
-    assert [row[3:] for row in summary(variant="spatial", first_share=0.75)] == [(1.0, 1.0)]
     with pytest.raises(InputError, match="expected first_share between 0 and 1; got 1"):
         create("afa", first_share=1.0)
 
@@ -134,11 +133,30 @@ def test_the_entropy_floor_holds_for_attention_that_has_collapsed() -> None:
         ({"entropy_floor": 1.0}, "expected entropy_floor from 0 to below 1, got 1"),
         ({"temperature": 0.0}, "expected a temperature above 0, got 0"),
         ({"attention": "fixed", "entropy_floor": 0.5}, "with learned attention, got fixed"),
+        ({"variant": "spatial", "temperature": 2.0}, 'a variant with channel attention for temperature, got "spatial"'),
+        ({"variant": "spatial", "entropy_floor": 0.5}, "for entropy_floor, got .*; leave entropy_floor out"),
+        ({"variant": "spatial", "attention": "detached"}, "a variant with channel attention for attention, got"),
+        ({"variant": "spatial", "keep_source": True}, 'a variant with two stages for keep_source, got "spatial"'),
+        ({"variant": "channel", "first_share": 0.75}, 'a variant with two stages for first_share, got "channel"'),
+        (
+            {"variant": "one_stage", "first_share": 0.75, "keep_source": True},
+            "for keep_source and first_share, got .*; leave keep_source and first_share out",
+        ),
     ],
 )
 def test_limits_that_do_not_fit_are_errors(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         create("afa", **options)
+
+
+@pytest.mark.parametrize("variant", ["two_stage", "spatial", "channel", "one_stage", "reversed"])
+@pytest.mark.parametrize("attention", ["learned", "fixed"])
+def test_what_recipes_set_stays_whatever_the_variant(variant: str, attention: str) -> None:
+    alphas = {"spatial_alpha": 1e-4, "channel_alpha": 1e-3}
+    assert create("afa", variant=variant, attention=attention, second_rate=1.0, **alphas)
+    # Written out, as in a run's own recipe, a default is no choice.
+    defaults = {"first_share": 0.5, "keep_source": False, "temperature": 1.0, "entropy_floor": 0.0}
+    assert create("afa", variant=variant, attention=attention, **defaults)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

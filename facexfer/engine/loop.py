@@ -280,7 +280,7 @@ class Training:
         return cast(BackboneModule, modules["backbone"]), cast(Head, modules["head"])
 
     def _shared(self) -> tuple[BackboneModule, Head]:
-        """Give every rank the first one's BatchNorm statistics, which are those that are saved, and what is measured.
+        """What is measured, with the first rank's BatchNorm statistics on every rank: those are saved.
 
         Each rank has seen other images, and the ranks share the images that are measured.
         """

@@ -45,19 +45,19 @@ def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "part"),
+    ("method", "part", "more"),
     [
-        ({"name": "lwf", "old_task": "training_set"}, "old_task"),
-        ({"name": "soft_ft", "old_task": "source_set"}, "source_classification"),
+        ({"name": "lwf", "old_task": "training_set"}, "old_task", {}),
+        ({"name": "soft_ft", "old_task": "source_set"}, "source_classification", {"source_data": {"modality": "vis"}}),
     ],
 )
 def test_runs_give_their_part_of_the_loss(
-    make: Callable[..., Any], method: dict[str, str], part: str, tmp_path: Path
+    make: Callable[..., Any], method: dict[str, str], part: str, more: dict[str, Any], tmp_path: Path
 ) -> None:
-    train(make(method, source_data={"modality": "vis"}), tmp_path / "run", resume=False)
+    train(make(method, **more), tmp_path / "run", resume=False)
     losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]
     assert [set(each) for each in losses] == [{"classification", part}]
-    assert "source" in json.loads(RunFolder(tmp_path / "run").result_file.read_text())["data"]
+    assert ("source" in json.loads(RunFolder(tmp_path / "run").result_file.read_text())["data"]) == bool(more)
 
 
 @pytest.mark.slow

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _FARS = (1e-2, 1e-3)
 _RECIPES = ("demo-l2", "demo-afa", "demo-csd")
-_CAMERAS = ("vis", "nir")
 _SOURCE, _PLAIN, _AFA, _CSD = "source, untouched", "plain fine-tuning", "AFA", "CSD"
 _EXPECTED = {
     _SOURCE: "Good within VIS, poor within NIR, and it hardly matches NIR probes to a VIS gallery.",
@@ -84,21 +83,15 @@ def demo(
 
 def _check_recipes(settings: list[str], people: int, shots: int) -> None:
     """Check every recipe as its training will, so that what is wrong is named before anything is drawn."""
-    from facexfer.heads import check_head
-    from facexfer.plugins import load_plugins
+    from facexfer.engine.train import check_recipe
     from facexfer.recipe import read_recipe
-    from facexfer.tasks.keys import check_keys
-    from facexfer.transfer import methods
 
     for name in _RECIPES:
         # The files are not there yet, and are not looked for.
         recipe = read_recipe(name, ["data.manifest=images.csv", "source.weights=source.safetensors", *settings])
-        load_plugins(recipe.plugins)
-        check_keys(recipe)
-        methods.create(recipe.method.name, **recipe.method.options)
-        check_head(recipe.head.name, recipe.head.options)
+        check_recipe(recipe)
         data, batch = recipe.data, recipe.optimizer.batch_size
-        cameras = 1 if isinstance(data.modality, str) else len(data.modality or _CAMERAS)
+        cameras = 1 if isinstance(data.modality, str) else len(data.modality)
         images = min(people, data.train_identities or people) * min(shots, data.images_per_identity or shots) * cameras
         if images < batch:
             raise InputError(

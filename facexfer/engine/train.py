@@ -60,11 +60,27 @@ def train(
         facexfer.errors.InputError: recipe: unknown key 'methd'; did you mean 'method'? keys: ...
     """
     recipe = as_recipe(recipe)
+    stages = check_recipe(recipe)
+    return _train_stages(recipe, RunFolder(Path(out)), stages, resume, on_step)
+
+
+def check_recipe(recipe: Recipe) -> tuple[Stage, ...]:
+    """Check what a recipe says of itself, before its data and its network are looked at; its plugins are run.
+
+    Args:
+        recipe: The run.
+
+    Returns:
+        The stages of its method.
+
+    Raises:
+        InputError: If its task does not read a key, or a plugin, the method, the head or an option of these is not fit.
+    """
     load_plugins(recipe.plugins)
     check_keys(recipe)
     stages = methods.create(recipe.method.name, **recipe.method.options)
     check_head(recipe.head.name, recipe.head.options)
-    return _train_stages(recipe, RunFolder(Path(out)), stages, resume, on_step)
+    return stages
 
 
 def _train_stages(

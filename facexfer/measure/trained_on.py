@@ -45,7 +45,7 @@ def trained_people(model: Model | None, images: Iterable[FaceImage]) -> tuple[in
 def _recipe_of(path: Path) -> Recipe | None:
     """The recipe that a run folder, a file in one, or a bundle names; None where there is none."""
     try:
-        bundle = next((each for each in (path / "model.json", path.with_name("model.json")) if each.is_file()), None)
+        bundle = next((each for each in (path / "model.json", path.parent / "model.json") if each.is_file()), None)
         if bundle is not None:
             return parse_recipe(json.loads(bundle.read_text(encoding="utf-8"))["recipe"], str(bundle))
         # Checkpoints lie one folder deeper.

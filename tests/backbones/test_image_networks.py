@@ -62,18 +62,26 @@ def test_a_file_in_the_form_of_places365_gives_trunk_and_classifier(zipped: bool
         create_backbone("resnet50", tmp_path / "best.pth.tar")
 
 
-@pytest.mark.slow
-def test_inception_s_file_loads_without_its_auxiliary_head(tmp_path: Path) -> None:
-    original = torchvision.models.inception_v3(num_classes=5, aux_logits=True, init_weights=False).eval()
-    assert any(name.startswith("AuxLogits.") for name in original.state_dict())
-    torch.save(original.state_dict(), tmp_path / "inception.pth")
-    network = create_backbone("inception_v3", tmp_path / "inception.pth", input_size=(96, 96)).eval()
-    assert not any("AuxLogits" in name for name in network.state_dict())
+@pytest.mark.parametrize(
+    ("model", "name", "auxiliary", "size"),
+    [
+        pytest.param("inception_v3", "inception_v3", {"AuxLogits"}, 2048, marks=pytest.mark.slow),
+        ("googlenet", "torchvision:googlenet", {"aux1", "aux2"}, 1024),
+    ],
+)
+def test_a_file_loads_without_its_auxiliary_heads(
+    model: str, name: str, auxiliary: set[str], size: int, tmp_path: Path
+) -> None:
+    original = torchvision.models.get_model(model, num_classes=5, aux_logits=True, init_weights=False).eval()
+    assert {entry.split(".")[0] for entry in original.state_dict()} > auxiliary
+    torch.save(original.state_dict(), tmp_path / "original.pth")
+    network = create_backbone(name, tmp_path / "original.pth", input_size=(96, 96)).eval()
+    assert not any("aux" in entry.lower() for entry in network.state_dict())
     images = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
         assert torch.allclose(network.classifier(network(images)), original(images), atol=1e-5)
         # In training too there is one output, the embedding.
-        assert network.train()(images).shape == (2, 2048)
+        assert network.train()(images).shape == (2, size)
 
 
 def test_any_network_by_discovery_and_unknown_ones() -> None:
@@ -90,19 +98,6 @@ def test_any_network_by_discovery_and_unknown_ones() -> None:
         InputError, match="unknown weights 'V9' of mobilenet_v2; torchvision has DEFAULT, IMAGENET1K_V1"
     ):
         create_backbone("mobilenet_v2", "torchvision:V9")
-
-
-def test_googlenet_s_file_loads_without_its_auxiliary_heads(tmp_path: Path) -> None:
-    original = torchvision.models.googlenet(num_classes=5, aux_logits=True, init_weights=False).eval()
-    assert {name.split(".")[0] for name in original.state_dict()} > {"aux1", "aux2"}
-    torch.save(original.state_dict(), tmp_path / "googlenet.pth")
-    network = create_backbone("torchvision:googlenet", tmp_path / "googlenet.pth", input_size=(96, 96)).eval()
-    assert not any("aux" in name for name in network.state_dict())
-    images = torch.randn(2, 3, 96, 96)
-    with torch.no_grad():
-        assert torch.allclose(network.classifier(network(images)), original(images), atol=1e-5)
-        # In training too there is one output, the embedding.
-        assert network.train()(images).shape == (2, 1024)
 
 
 @pytest.mark.parametrize("name", ["googlenet", pytest.param("inception_v3", marks=pytest.mark.slow)])

@@ -82,6 +82,11 @@ def test_a_bundle_knows_its_recipe(manifest: Path, tmp_path: Path) -> None:
         assert trained_people(model, images_of(manifest).images) == (4, "val")
 
 
+def test_a_run_that_one_stands_in_is_known(manifest: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run)
+    assert trained_people(".", images_of(manifest).images) == (4, "val")
+
+
 def test_vis_pictures_of_people_trained_on_in_nir_count(manifest: Path, run: Path) -> None:
     vis = [image for image in images_of(manifest).images if image.modality == "vis"]
     assert trained_people(run, vis) == (4, "val")

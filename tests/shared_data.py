@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(os.environ.get("FACEXFER_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+SHARED = Path(os.environ.get("FACEXFER_TEST_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
 def shared(relative: str) -> Path:

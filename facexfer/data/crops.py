@@ -16,8 +16,8 @@ from facexfer.errors import InputError
 class CropDataset(Dataset[tuple[Tensor, int]]):
     """Crops and labels, the latter also in `labels`.
 
-    The augmentation of an image depends on the seed, the epoch and its index only: the order of reading and the number
-    of workers change nothing.
+    The augmentation of an image depends on the seed, the epoch, its index and its turn only: the order of reading and
+    the number of workers change nothing.
 
     Args:
         images: The rows.
@@ -60,10 +60,15 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         """The crop (3, H, W) uint8 RGB and its label."""
         return self.draw(index)[:2]
 
-    def draw(self, index: int) -> tuple[Tensor, int, bool]:
-        """The crop (3, H, W) uint8 RGB, its label, and whether it is mirrored."""
-        # Mixed so that neighbouring epochs and indices share nothing.
-        mixed = np.random.SeedSequence((self._seed, self._epoch, index)).generate_state(1)[0]
+    def draw(self, index: int, turn: int = 0) -> tuple[Tensor, int, bool]:
+        """The crop (3, H, W) uint8 RGB, its label, and whether it is mirrored.
+
+        Args:
+            index: The crop.
+            turn: How often it has been drawn before in this epoch.
+        """
+        # Mixed so that neighbouring epochs, indices and turns share nothing.
+        mixed = np.random.SeedSequence((self._seed, self._epoch, index, turn)).generate_state(1)[0]
         self._transform.set_random_seed(int(mixed))
         drawn = self._transform(image=np.array(self.store[index]))
         flips = sum(name == "HorizontalFlip" for name, _ in drawn.get("applied_transforms", ()))

@@ -1,9 +1,9 @@
 """Batches of a data loader whose workers may fail: bad input and a machine's limits come as one line."""
 
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,10 +16,13 @@ _IN_WORKER = "in DataLoader worker process"
 _NO_MEMORY = "shared memory"
 
 
-class Indexed(Protocol):
-    """Images by their place."""
+_Key = TypeVar("_Key", contravariant=True)
 
-    def __getitem__(self, index: int, /) -> Any: ...
+
+class Indexed(Protocol[_Key]):
+    """Images by what a batch lists of them."""
+
+    def __getitem__(self, key: _Key, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,18 @@ class _Failure:
 class _Reporting(Dataset[Any]):
     """The same images, with bad input as a `_Failure` in the place of the image."""
 
-    def __init__(self, images: Indexed) -> None:
+    def __init__(self, images: Indexed[Any]) -> None:
         self._images = images
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, key: Any) -> Any:
         try:
-            return self._images[index]
+            return self._images[key]
         except InputError as error:
             return _Failure(str(error))
 
 
 def load_batches(
-    images: Indexed, batches: list[list[int]], workers: int, seed: int
+    images: Indexed[_Key], batches: Sequence[list[_Key]], workers: int, seed: int
 ) -> Generator[tuple[Tensor, ...], None, None]:
     """Load batches of images in the given order; close the iterator to end its workers.
 

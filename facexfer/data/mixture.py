@@ -1,7 +1,9 @@
 """Several sets of images in the batches of one run, each with its part of every batch."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,6 +38,38 @@ class Part:
         return self.pictures.images if self.is_kept and self.pictures is not None else self.images
 
 
+class Drawn(NamedTuple):
+    """An image of a batch.
+
+    Attributes:
+        place: Its place in the mixture.
+        turn: How often it has been drawn before in its epoch; every turn has its own augmentation.
+    """
+
+    place: int
+    turn: int = 0
+
+
+def number_turns(batches: Iterable[Sequence[int]]) -> list[list[Drawn]]:
+    """Number the turns of each image in an epoch.
+
+    Args:
+        batches: The places of every batch of the epoch.
+
+    Example:
+        >>> [[tuple(drawn) for drawn in batch] for batch in number_turns([[4, 9], [9, 9]])]
+        [[(4, 0), (9, 0)], [(9, 1), (9, 2)]]
+    """
+    seen: Counter[int] = Counter()
+    numbered: list[list[Drawn]] = []
+    for batch in batches:
+        numbered.append([])
+        for place in batch:
+            numbered[-1].append(Drawn(place, seen[place]))
+            seen[place] += 1
+    return numbered
+
+
 class Mixture:
     """Sets one behind the other, as one; an image comes with its place, by which its companion is found.
 
@@ -50,11 +84,11 @@ class Mixture:
     def __len__(self) -> int:
         return self._starts[-1] + len(self.parts[-1].images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int, bool]:
+    def __getitem__(self, drawn: Drawn) -> tuple[Tensor, int, int, bool]:
         """An image (3, H, W) uint8 RGB, its label or -1, its place, and whether it is mirrored."""
-        place, within = self.part_of(index)
-        image, label, is_mirrored = self.parts[place].images.draw(within)
-        return image, label if self.parts[place].is_labelled else -1, index, is_mirrored
+        part, within = self.part_of(drawn.place)
+        image, label, is_mirrored = self.parts[part].images.draw(within, drawn.turn)
+        return image, label if self.parts[part].is_labelled else -1, drawn.place, is_mirrored
 
     def part_of(self, index: int) -> tuple[int, int]:
         """The index of the part that holds an image, and the image's index in it."""

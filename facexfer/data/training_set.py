@@ -30,6 +30,6 @@ class TrainingSet(Protocol):
 class AugmentedSet(TrainingSet, Protocol):
     """A training set that knows how it has turned an image."""
 
-    def draw(self, index: int) -> tuple[Tensor, int, bool]:
-        """As `__getitem__`, and whether the image is mirrored."""
+    def draw(self, index: int, turn: int = 0) -> tuple[Tensor, int, bool]:
+        """As `__getitem__`, and whether the image is mirrored; drawn again in one epoch, it has another turn."""
         ...

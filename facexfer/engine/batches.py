@@ -2,18 +2,19 @@
 
 from collections.abc import Generator
 from contextlib import closing
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from facexfer.data.loading import load_batches
-from facexfer.data.mixture import Mixture
+from facexfer.data.mixture import Mixture, number_turns
 from facexfer.engine.schedule import balanced_batches, epoch_batches
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe
 
 ImageBatch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
+_Image = TypeVar("_Image")
 
 
 class TrainingBatches:
@@ -75,7 +76,8 @@ class TrainingBatches:
             epoch, start = divmod(step, self.steps_per_epoch)
             count = min(self.steps_per_epoch - start, end - step)
             self._images.set_epoch(epoch)
-            passes = [part for batch in self.epoch(epoch)[start : start + count] for part in self.split(batch)]
+            batches = number_turns(self.epoch(epoch))[start : start + count]
+            passes = [part for batch in batches for part in self.split(batch)]
             loader = load_batches(self._images, passes, self._workers, self._seed * 1_000_003 + epoch)
             with closing(loader) as loaded:
                 for _ in range(count):
@@ -93,7 +95,7 @@ class TrainingBatches:
             return epoch_batches(len(self._images), self._batch_size, self._seed, epoch)
         return balanced_batches(self._images.labels, self._identities, self._batch_size, self._seed, epoch)
 
-    def split(self, batch: list[int]) -> list[list[int]]:
+    def split(self, batch: list[_Image]) -> list[list[_Image]]:
         """This rank's share of a batch, split into the parts that gradients are accumulated over."""
         mine = batch[self._rank :: self._ranks]
         return [mine[part :: self._parts] for part in range(self._parts)]

@@ -133,7 +133,7 @@ def test_presets_keep_shape_and_type(preset: str) -> None:
     assert (changed.shape, changed.dtype) == (image.shape, image.dtype)
 
 
-def test_augmentation_depends_on_seed_epoch_and_index_only(tmp_path: Path) -> None:
+def test_augmentation_depends_on_seed_epoch_index_and_turn_only(tmp_path: Path) -> None:
     images = manifest_of(tmp_path, "a", "b").images
     generator = np.random.default_rng(0)
     for image in images:
@@ -147,6 +147,9 @@ def test_augmentation_depends_on_seed_epoch_and_index_only(tmp_path: Path) -> No
         first.set_epoch(epoch)
         seen.add(first[0][0].numpy().tobytes())
     assert len(seen) > 1
+    again = {first.draw(0, turn)[0].numpy().tobytes() for turn in range(8)}
+    assert len(again) > 1
+    np.testing.assert_array_equal(first.draw(0, 0)[0], first[0][0])
     assert first[1][1] == 1
 
 

@@ -103,7 +103,8 @@ def test_settings_of_a_head_that_classifies_nothing_are_said(monkeypatch: pytest
     assert warn_of_idle_head(read_recipe("demo-csd"), create("csd")) == []
 
 
-def test_settings_of_batchnorm_are_idle_where_there_is_none() -> None:
+def test_settings_of_batchnorm_are_idle_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEXFER_SHARED", "shared")
     settings = read_recipe("nirsim-csd-unlabelled").optimizer
     (line,) = warn_of_idle_batchnorm(create_backbone("edgeface_xxs"), settings)
     assert line == "edgeface_xxs has no BatchNorm, so that optimizer.final_batchnorm can change nothing"

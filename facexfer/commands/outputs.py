@@ -5,6 +5,7 @@ from pathlib import Path
 
 from facexfer.errors import InputError
 from facexfer.files.folders import check_folder_of
+from facexfer.files.links import real_path
 
 
 def check_outputs(
@@ -37,8 +38,8 @@ def check_outputs(
 
 
 def _is_inside(place: Path, folder: Path) -> bool:
-    return folder.resolve() in (place.resolve(), *place.resolve().parents)
+    return real_path(folder) in (real_path(place), *real_path(place).parents)
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+    return real_path(one) == real_path(other)

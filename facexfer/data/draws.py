@@ -16,6 +16,7 @@ from facexfer.data.references import as_listed
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
 from facexfer.files.folders import make_folder
+from facexfer.files.links import real_path
 from facexfer.files.names import clean_name
 from facexfer.files.rows import read_rows
 
@@ -48,7 +49,7 @@ def write_draws(
     failed = [] if failures is None else _failed(failures)
     photos += [Listed(row.get("path", ""), _identity(row), clean_name(row.get("modality", ""))) for row in failed]
     drawn = [draw_splits(photos, protocol, number, held_out) for number in range(count)]
-    if any((out / f"{draw.name}.csv").resolve() == manifest.resolve() for draw in drawn):
+    if any(real_path(out / f"{draw.name}.csv") == real_path(manifest) for draw in drawn):
         raise InputError(f"{manifest}: expected another folder, a draw would take its place; give another --out")
     known = _known_draws(out)
     for draw in drawn:

@@ -8,6 +8,7 @@ from facexfer.data.manifest import FaceImage, Manifest, check_csv_name, read_man
 from facexfer.data.protocols import NOT_SPLIT, UNUSED
 from facexfer.errors import InputError
 from facexfer.files.folders import check_folder_of
+from facexfer.files.links import real_path
 
 POOL = "pool"
 """The split of those whom no manifest puts into one: `facexfer.recipe.PoolSection` looks there."""
@@ -73,7 +74,7 @@ def _check_once(parts: Sequence[Manifest]) -> None:
     known: dict[Path, Path] = {}
     for part in parts:
         for image in part.images:
-            picture = image.path.resolve()
+            picture = real_path(image.path)
             if picture in known:
                 raise InputError(
                     f"{part.path}, line {image.line}: expected each picture once, {image.path} is in "

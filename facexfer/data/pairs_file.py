@@ -12,6 +12,7 @@ from facexfer.data.failures import Failure
 from facexfer.data.manifest import Manifest
 from facexfer.data.pair_lines import NamedPhoto, as_number, read_pair_line
 from facexfer.errors import DataWarning, InputError
+from facexfer.files.links import real_path
 from facexfer.files.rows import read_rows
 
 Numbered = tuple[int, "ListedPair"]
@@ -160,9 +161,9 @@ def _read_csv(path: Path, lines: Sequence[str], manifest: Manifest, failures: Se
     home = manifest.path.parent
     # Where the crop of a failed photo would be.
     places: dict[Path, int | None] = dict.fromkeys(
-        (home / "crops" / failure.path).with_suffix(".png").resolve() for failure in failures if failure.path
+        real_path((home / "crops" / failure.path).with_suffix(".png")) for failure in failures if failure.path
     )
-    places.update((image.path.resolve(), place) for place, image in enumerate(manifest.images))
+    places.update((real_path(image.path), place) for place, image in enumerate(manifest.images))
     for line, row, surplus in read_rows(path, ("first", "second", "same", "fold")):
         if surplus:
             raise InputError(
@@ -171,7 +172,7 @@ def _read_csv(path: Path, lines: Sequence[str], manifest: Manifest, failures: Se
             )
         found = []
         for column in ("first", "second"):
-            image = (home / row[column].strip()).resolve() if "\0" not in row[column] else None
+            image = real_path(home / row[column].strip()) if "\0" not in row[column] else None
             if image not in places:
                 raise InputError(
                     f"{path}, line {line}, field {column}: expected an image of the manifest, got "

@@ -12,6 +12,7 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from facexfer.files.links import real_path
 from facexfer.measure.providers import CUDA, working_provider
 from facexfer.networks.half_precision import time_of_bfloat16
 
@@ -201,7 +202,7 @@ def check_writing(folder: Path) -> Finding:
     """
     cure = "give an --out folder that you may write to"
     try:
-        place = next(each for each in (folder, *folder.resolve().parents) if each.exists())
+        place = next(each for each in (folder, *real_path(folder).parents) if each.exists())
         if not place.is_dir():
             return Finding("writing", f"{place} is a file", cure)
         with tempfile.TemporaryFile(dir=place) as file:

@@ -12,6 +12,7 @@ from facexfer.deploy.onnx_export import export_onnx
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.errors import InputError
 from facexfer.files.folders import check_folder_of
+from facexfer.files.links import real_path
 from facexfer.runs.folder import RunFolder, load_backbone
 
 
@@ -95,7 +96,7 @@ def export(
             )
         if out.is_dir():
             raise InputError(f"{out}: expected a file to write, got a folder; name another")
-        if isinstance(model, Path) and out.resolve() == model.resolve():
+        if isinstance(model, Path) and real_path(out) == real_path(model):
             raise InputError(f"{out}: expected another file than {model}, which is read; name another --out")
         return Exported(out, export_onnx(_network(model, backbone), out, opset, batch, flip))
     if isinstance(model, BackboneModule) or backbone is not None:

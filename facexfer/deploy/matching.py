@@ -18,6 +18,7 @@ from facexfer.deploy.enrolment import Enrolment
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
+from facexfer.files.links import real_path
 from facexfer.files.names import clean_name
 from facexfer.measure.embedder import Embedder, OnnxEmbedder
 
@@ -180,7 +181,7 @@ class Matcher:
         files = [MODEL] if runtime is None else []
         if self._contract.gallery is not None:
             files.append(GALLERY)
-        if detector is not None and Path(detector).resolve() == (self._contract.folder / DETECTOR).resolve():
+        if detector is not None and real_path(Path(detector)) == real_path(self._contract.folder / DETECTOR):
             files.append(DETECTOR)
         return files
 

@@ -77,6 +77,15 @@ def test_the_first_manifest_with_a_split_for_a_person_decides(both: tuple[Path, 
     assert splits_of(read_manifest(tmp_path / "other.csv"), "nir")["p4"] == "train"
 
 
+def test_a_link_in_a_circle_is_a_picture_like_another(both: tuple[Path, Path], tmp_path: Path) -> None:
+    nir, vis = both
+    circle = nir.parent / "circle.png"
+    circle.symlink_to(circle.name)
+    write_manifest(nir, [*read_manifest(nir).images, replace(read_manifest(nir).images[0], path=circle)])
+    merge(nir, vis, "--out", tmp_path / "both.csv")
+    assert "circle.png" in {image.path.name for image in read_manifest(tmp_path / "both.csv").images}
+
+
 def test_what_cannot_be_merged_is_refused_and_nothing_is_written(both: tuple[Path, Path], tmp_path: Path) -> None:
     nir, vis = both
     out = tmp_path / "both.csv"

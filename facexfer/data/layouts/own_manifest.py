@@ -6,6 +6,7 @@ from pathlib import Path
 from facexfer.data.layouts.entry import LayoutOptions, PhotoEntry, register_layout
 from facexfer.data.manifest import read_manifest
 from facexfer.data.references import as_listed
+from facexfer.files.links import real_path
 
 
 @register_layout("manifest")
@@ -23,13 +24,13 @@ def own_manifest(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         InputError: If the manifest is bad.
     """
     manifest = read_manifest(root / "images.csv" if root.is_dir() else root)
-    home = manifest.path.parent.resolve()
+    home = real_path(manifest.path.parent)
     for image in manifest.images:
         name = as_listed(image.path, manifest.path.parent)
-        outside = home not in image.path.resolve().parents
+        outside = home not in real_path(image.path).parents
         if not outside and name.startswith("../"):
             # An absolute path to the folder that the manifest is reached through a link in.
-            name = image.path.resolve().relative_to(home).as_posix()
+            name = real_path(image.path).relative_to(home).as_posix()
         problem = ("path-out-of-folder", "the manifest may only name photos below its own folder") if outside else None
         if problem is None:
             problem = _file_problem(image.path)

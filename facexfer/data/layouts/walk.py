@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facexfer.errors import InputError
+from facexfer.files.links import real_path
 
 PICTURES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -27,7 +28,7 @@ def walk_photos(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
     """
     if not root.is_dir():
         raise InputError(f"{root}: expected a folder of photos, found none; check the path")
-    home = root.resolve()
+    home = real_path(root)
     found: list[tuple[Path, tuple[str, str] | None]] = []
 
     def unreadable(error: OSError) -> None:
@@ -69,7 +70,7 @@ def _with_a_writable_name(each: tuple[Path, tuple[str, str] | None]) -> tuple[Pa
 
 
 def _problem(path: Path, home: Path) -> tuple[str, str] | None:
-    if path.is_symlink() and home not in path.resolve().parents:
+    if path.is_symlink() and home not in real_path(path).parents:
         return "link-out-of-folder", "links out of the folder are not followed"
     # A pipe or a device would be waited for without end.
     return None if path.is_file() else ("not-a-file", "expected a regular file, it is something else")
@@ -77,8 +78,8 @@ def _problem(path: Path, home: Path) -> tuple[str, str] | None:
 
 def find_lists(root: Path) -> list[Path]:
     """Find the text files in a folder that no link leads out of it to, sorted."""
-    home = root.resolve()
-    return [path for path in sorted(root.rglob("*.txt")) if path.is_file() and home in path.resolve().parents]
+    home = real_path(root)
+    return [path for path in sorted(root.rglob("*.txt")) if path.is_file() and home in real_path(path).parents]
 
 
 def count_others(root: Path) -> dict[str, int]:

@@ -19,6 +19,7 @@ from facexfer.data.preparation.outputs import write_tables
 from facexfer.data.preparation.prepare import prepare as make_crops
 from facexfer.data.protocols import TRAIN, VAL, Listed, draw_splits, keep_splits
 from facexfer.errors import InputError
+from facexfer.files.links import real_path
 
 _CHOOSE, _MIN_SCORE = "largest-central", 0.6
 _MIN_EYE_DISTANCE, _MIN_SHARPNESS = CropOptions.min_eye_distance, CropOptions.min_sharpness
@@ -165,7 +166,7 @@ def prepare(
 def _check_apart(photos: Path, out: Path) -> None:
     if not photos.exists():
         raise InputError(f"{photos}: expected a folder of photos or the file of a set, found none; check the path")
-    if photos.is_dir() and photos.resolve() in (out.resolve(), *out.resolve().parents):
+    if photos.is_dir() and real_path(photos) in (real_path(out), *real_path(out).parents):
         raise InputError(
             f"{out}: expected a folder outside of {photos}, or crops would be taken for photos; move --out"
         )

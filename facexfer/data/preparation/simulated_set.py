@@ -22,6 +22,7 @@ from facexfer.data.pictures.depths import find_depths
 from facexfer.data.protocols import NOT_SPLIT
 from facexfer.errors import InputError
 from facexfer.files.atomic import making_folder
+from facexfer.files.links import real_path
 from facexfer.registry import unknown_name_message
 
 VIS, NIR = "vis", "nir"
@@ -138,7 +139,7 @@ def _listed(crops: Path, modality: str, out: Path) -> tuple[FaceImage, ...]:
             f"{crops}: expected a manifest with --modality {modality}, got a folder without {MANIFEST}, whose crops "
             f"are taken as {VIS}; leave it out"
         )
-    if crops.resolve() in out.resolve().parents:
+    if real_path(crops) in real_path(out).parents:
         raise InputError(f"{out}: expected a folder outside of {crops}, or it would count as a person; move --out")
     return tuple(_in_folders(crops))
 

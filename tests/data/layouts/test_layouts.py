@@ -176,6 +176,20 @@ def test_no_link_leads_out_and_nothing_is_waited_for(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_links_in_a_circle_end_nothing(tmp_path: Path) -> None:
+    tree(tmp_path, "set/Ann/Ann_0001.jpg")
+    for name in ("Ann/Ann_0002.jpg", "Ann/list.txt"):
+        (tmp_path / "set" / name).symlink_to(Path(name).name)
+    found = {path.as_posix(): problem and problem[0] for path, problem in walk_photos(tmp_path / "set")}
+    assert found == {"Ann/Ann_0001.jpg": None, "Ann/Ann_0002.jpg": "not-a-file"}
+    assert find_lists(tmp_path / "set") == []
+    rows = "".join(f"Ann/{name}.jpg,Ann,vis,train\n" for name in ("Ann_0001", "Ann_0002"))
+    (tmp_path / "set" / "images.csv").write_text(f"path,identity,modality,split\n{rows}")
+    assert problems(listed("manifest", tmp_path / "set")) == {
+        "Ann/Ann_0001.jpg": None, "Ann/Ann_0002.jpg": "missing-file",
+    }  # fmt: skip
+
+
 def test_lists_are_read_inside_only(tmp_path: Path) -> None:
     tree(tmp_path, "set/Ann/Ann_0001.jpg")
     (tmp_path / "list.txt").write_text("1 1\nAnn 1 2\n")

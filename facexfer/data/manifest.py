@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facexfer.data.references import as_listed, references
-from facexfer.errors import DataWarning, InputError
+from facexfer.errors import DataWarning, InputError, first_of
 from facexfer.files.atomic import write_text
 from facexfer.files.digest import picture_digests
 from facexfer.files.names import clean_name, likeness
@@ -317,10 +317,23 @@ def _warn_of_shared_captures(path: Path, images: Iterable[FaceImage]) -> None:
         )
 
 
+def coordinates(columns: Iterable[str]) -> list[str]:
+    """Which columns are named like coordinates of landmarks: ``x1``, ``Y1`` or, of more than five points, ``x68``.
+
+    Example:
+        >>> coordinates(["path", "x1", "y1", "Y68", "x"])
+        ['x1', 'y1', 'Y68']
+    """
+    return [column for column in columns if column[:1] in ("x", "X", "y", "Y") and column[1:].isdecimal()]
+
+
 def _parse_landmarks(row: dict[str, str], line: int, path: Path) -> Landmarks | None:
-    some = [column for column in LANDMARKS if column in row]
-    if some and len(some) != len(LANDMARKS):
-        raise InputError(f"{path}, line 1: expected all of {', '.join(LANDMARKS)} or none, got {', '.join(some)}")
+    some = coordinates(row)
+    if some and sorted(some) != sorted(LANDMARKS):
+        raise InputError(
+            f"{path}, line 1: expected all of {', '.join(LANDMARKS)} or none, got {first_of(some, len(LANDMARKS))}; "
+            "choose five points"
+        )
     texts = [row.get(column, "").strip() for column in LANDMARKS]
     if not any(texts):
         return None

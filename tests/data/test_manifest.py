@@ -53,6 +53,8 @@ def test_labels_select_and_captures(tmp_path: Path) -> None:
         ([HEADER, "1,,nir,train"], "line 2, field identity: expected a value"),
         ([HEADER, "1,a,nir,train", "2,a,nir"], "line 3: expected 4 fields, got 3"),
         ([f"{HEADER},x1", "1,a,nir,train,3"], "expected all of x1, y1"),
+        # The first five of 68 points are those of the jaw.
+        ([f"{HEADER},{','.join(LANDMARKS)},x6", f"1,a,nir,train{',1' * 11}"], "y5 and 1 more; choose five points"),
         (
             [f"{HEADER},{','.join(LANDMARKS)}", "1,a,nir,train,1,2,3,4,5,six,7,8,9,10"],
             "line 2, field y3: expected a number in pixels, got 'six'",

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from facexfer.data.layouts.entry import PhotoEntry
-from facexfer.data.manifest import LANDMARKS, Landmarks
-from facexfer.errors import InputError
+from facexfer.data.manifest import LANDMARKS, Landmarks, coordinates
+from facexfer.errors import InputError, first_of
 from facexfer.files.rows import read_rows
 
 _EYES = LANDMARKS[:4]
@@ -26,7 +26,8 @@ def with_landmarks(entries: Iterable[PhotoEntry], path: Path) -> Iterator[PhotoE
         The entries; a photo that the file does not name keeps what it had.
 
     Raises:
-        InputError: If the file is damaged, or names a photo that is not in the layout.
+        InputError: If the file is damaged, has some of the columns of five points, or names a photo that is not in the
+            layout.
     """
     landmarks = _read(path)
     for entry in entries:
@@ -43,14 +44,27 @@ def _read(path: Path) -> dict[str, Landmarks]:
     found: dict[str, Landmarks] = {}
     called = "path and x1,y1 ... x5,y5 (or x1,y1,x2,y2)"
     for line, row, surplus in read_rows(path, ("path", *_EYES), called=called):
+        columns = _columns(row, path)
         if row["path"] in found or surplus > 0:
             came = "another line for it" if row["path"] in found else "more fields than columns"
             raise InputError(
                 f"{path}, line {line}: expected one line of landmarks for '{row['path']}', got {came}; fix the file"
             )
-        columns = LANDMARKS if row.keys() >= set(LANDMARKS) else _EYES
         found[row["path"]] = _points(row, columns, f"{path}, line {line}")
     return found
+
+
+def _columns(row: dict[str, str], path: Path) -> tuple[str, ...]:
+    """Which of the two forms a file has; faces are aligned otherwise by five points than by the eyes alone."""
+    some = coordinates(row)
+    if sorted(some) == sorted(LANDMARKS):
+        return LANDMARKS
+    if len(some) > len(_EYES):
+        raise InputError(
+            f"{path}, line 1: expected all of {', '.join(LANDMARKS)}, or {', '.join(_EYES)} alone for the eyes, got "
+            f"{first_of(some, len(LANDMARKS))}; choose five points, in small letters, or the eyes"
+        )
+    return _EYES
 
 
 def _points(row: dict[str, str], columns: tuple[str, ...], place: str) -> Landmarks:

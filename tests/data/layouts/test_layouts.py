@@ -225,6 +225,11 @@ def test_landmarks_from_a_file(tmp_path: Path) -> None:
     assert second.points().shape == (2, 2)
 
 
+def points(count: int) -> str:
+    """The columns of landmarks."""
+    return ",".join(f"x{number},y{number}" for number in range(1, count + 1))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -233,6 +238,10 @@ def test_landmarks_from_a_file(tmp_path: Path) -> None:
         ("path,x1,y1,x2,y2\na/1.png,1,2,3,4\na/1.png,1,2,3,4\n", "line 3: .* got another line for it"),
         ("path,x1,y1,x2,y2\na/1.png,1,2,3,4,5\n", "line 2: .* got more fields than columns"),
         ("path,x1,y1,x2,y2\nb.png,1,2,3,4\n", "1 are not there, such as 'b.png'"),
+        # Two eyes would be taken of four points and of a misspelled fifth one, and of 68 points the jaw.
+        (f"path,{points(4)}\na/1.png,{'1,2,' * 4}\n", "line 1: expected all of x1, .* or x1, y1, x2, y2 alone"),
+        (f"path,{points(5).replace('y5', 'Y5')}\na/1.png,{'1,2,' * 5}\n", "x5, Y5; choose five points"),
+        (f"path,{points(68)}\na/1.png,{'1,2,' * 68}\n", "x5, y5 and 126 more; choose five points"),
     ],
 )
 def test_bad_landmark_files_are_errors(tmp_path: Path, text: str, message: str) -> None:

@@ -22,7 +22,8 @@ class Exported:
 
     Attributes:
         path: The ONNX file, or the bundle's folder.
-        difference: Of a file: the largest difference between onnxruntime's and torch's embeddings of random images.
+        difference: Of a file: the largest distance of onnxruntime's from torch's embedding of a random image, as a
+            share of its length.
         gate: Of a bundle: what was measured of each precision.
     """
 
@@ -75,8 +76,8 @@ def export(
         What was written.
 
     Raises:
-        InputError: If the model is no run, network or weights, what is asked does not fit the kind of `out`, or `out`
-            would take the place of what is read.
+        InputError: If the model is no run, network or weights, what is asked does not fit the kind of `out`, `out`
+            would take the place of what is read, or the network cannot be written as ONNX.
         RunError: If the exported file differs from torch, or is worse than the gate allows; there is no file then.
     """
     out = Path(out)

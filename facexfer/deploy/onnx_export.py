@@ -3,6 +3,8 @@
 import json
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ INPUT, OUTPUT = "input", "embedding"
 NORMALISATION = ("Sub_normalize", "Mul_normalize")
 """The names of the two nodes by which InsightFace sees that a file takes pixels, in their order."""
 TOLERANCE = 1e-4
-"""The largest difference between onnxruntime's and torch's embeddings that an export may have."""
+"""How far onnxruntime's embeddings of an export may be from torch's, as a share of an embedding's length."""
 OPSETS = (11, 23)
 """The oldest and the newest set of ONNX operators that a file can be written in."""
 # How many nodes InsightFace looks at for those two.
@@ -75,10 +77,11 @@ def export_onnx(
         flip: Whether the file adds the embedding of the mirrored image, for twice the time.
 
     Returns:
-        The largest difference between onnxruntime's and torch's embeddings of random images.
+        The largest distance of onnxruntime's from torch's embedding of a random image, as a share of its length.
 
     Raises:
-        InputError: If the opset or the batch is out of range.
+        InputError: If the opset or the batch is out of range, torch cannot write the network, or onnxruntime cannot
+            run what it wrote; then there is no file.
         RunError: If that difference is above `TOLERANCE`, the normalisation is not found, or the file cannot be
             written; then there is no file.
     """
@@ -87,7 +90,8 @@ def export_onnx(
     device = next(backbone.parameters()).device
     network = PixelsToEmbedding(backbone, flip).cpu().eval()
     try:
-        proto = _to_onnx(network, opset, batch)
+        with _refusing(path, "a network that torch writes as ONNX", "try another --opset, such as 17, or --batch 1"):
+            proto = _to_onnx(network, opset, batch)
         _drop_identities(proto)
         _name_normalisation(proto)
         rewrite_prelu(proto)
@@ -98,7 +102,7 @@ def export_onnx(
         try:
             with replacing(path) as temporary:
                 temporary.write_bytes(proto.SerializeToString())
-                difference = _largest_difference(network, temporary, (batch,) if batch else _CHECKED_BATCHES)
+                difference = _largest_difference(network, temporary, path, (batch,) if batch else _CHECKED_BATCHES)
         except OSError as error:
             raise RunError(f"expected to write {path}, got: {error}; check free space and permissions") from error
     finally:
@@ -229,18 +233,50 @@ def _name_normalisation(proto: Any) -> None:
         found.name = name
 
 
-def _largest_difference(network: PixelsToEmbedding, file: Path, batches: tuple[int, ...]) -> float:
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+def _largest_difference(network: PixelsToEmbedding, file: Path, path: Path, batches: tuple[int, ...]) -> float:
+    """The largest distance between the two embeddings of an image, as a share of torch's length: scores have no scale.
+
+    Args:
+        network: In torch.
+        file: The same as ONNX, under a temporary name.
+        path: Its name, for errors.
+        batches: How many images are tried at a time.
+    """
     height, width = network.backbone.info.input_size
     generator = np.random.default_rng(0)
     largest = 0.0
+    with _refusing(path, "a network that onnxruntime runs", "try another --opset"):
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     for batch in batches:
         images = generator.integers(0, 256, (batch, 3, height, width)).astype(np.float32)
         with torch.no_grad():
             expected = network(torch.from_numpy(images)).numpy()
-        got = session.run([OUTPUT], {INPUT: images})[0]
-        largest = max(largest, float(np.abs(expected - got).max()))
+        with _refusing(path, f"a network that onnxruntime runs on {batch} images at a time", "try --batch 1"):
+            got = session.run([OUTPUT], {INPUT: images})[0]
+        if got.shape != expected.shape:
+            raise RunError(
+                f"{path}: expected embeddings {expected.shape} of {batch} images, got {got.shape}; try --batch 1"
+            )
+        expected = expected.reshape(batch, -1)
+        lengths = np.linalg.norm(expected, axis=1)
+        distances = np.linalg.norm(expected - got.reshape(batch, -1), axis=1)
+        # Not max() of Python, which may lose NaN.
+        largest = float(np.max([largest, *distances / np.maximum(lengths, np.finfo(np.float32).tiny)]))
     # Written so that NaN is refused too.
     if not largest <= TOLERANCE:
         raise RunError(f"expected onnxruntime within {TOLERANCE:g} of torch, got {largest:g}; the export is not used")
     return largest
+
+
+@contextmanager
+def _refusing(path: Path, wanted: str, advice: str) -> Iterator[None]:
+    """Turn what torch's exporter and onnxruntime raise, which is of all kinds and of many lines, into one line."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        # The exporter's own words are how to debug it; why it failed is in the error before.
+        lines = str(error.__cause__ or error).split("\n")
+        said = next((line.strip() for line in lines if line.strip()), type(error).__name__)
+        raise InputError(f"{path}: expected {wanted}, got: {said}; {advice}") from error

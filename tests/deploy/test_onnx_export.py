@@ -93,6 +93,53 @@ def test_a_file_that_differs_is_not_written(network, tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+class Own(torch.nn.Module):
+    """A network of somebody's own: four means of each channel, and what one likes to do with them."""
+
+    def __init__(self, embed) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Linear(12, 8)
+        self.embed = embed
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.embed(self.layer, torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1))
+
+
+def own_network(embed):
+    return create_backbone(Own(embed), mean=127.5, scale=1 / 127.5, input_size=(112, 112))
+
+
+@pytest.mark.parametrize("factor", [1e-5, 1e5])
+def test_the_length_of_embeddings_does_not_matter(tmp_path: Path, factor: float) -> None:
+    assert export_onnx(own_network(lambda layer, x: factor * layer(x)), tmp_path / "model.onnx", opset=17) < 1e-5
+    (tmp_path / "model.onnx").unlink()
+    # Tracing keeps the branch that it happens to see: embeddings of other images are others.
+    branching = own_network(lambda layer, x: factor * layer(x if x.shape[0] == 2 else -x))
+    with pytest.raises(RunError, match="expected onnxruntime within 0.0001 of torch"):
+        export_onnx(branching, tmp_path / "model.onnx", opset=17)
+    assert list(tmp_path.iterdir()) == []
+
+
+def attention(layer, x):
+    tokens = layer(x)[:, None]
+    return torch.nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("embed", "opset", "message"),
+    [
+        (attention, 13, "a network that torch writes as ONNX, got: Exporting the operator .* added in version 14"),
+        (lambda layer, x: torch.stack([layer(each) for each in x]), 17, "runs on 1 images at a time.*; try --batch 1"),
+    ],
+)
+def test_a_network_that_cannot_be_written_is_one_line(tmp_path: Path, embed, opset: int, message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        export_onnx(own_network(embed), tmp_path / "model.onnx", opset=opset)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_wants_normalised_pixels_is_no_embedder_by_itself() -> None:
     file = shared("weights/mobilefacenet-relu6.onnx")
     with pytest.raises(InputError, match="expected an ONNX file that normalises pixels itself.* or --backbone NAME"):

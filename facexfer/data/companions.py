@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from facexfer.data.image_set import LabelledImage
 from facexfer.data.images import READER
-from facexfer.data.manifest import FaceImage, Manifest, people_of_captures
+from facexfer.data.manifest import FaceImage, Manifest, captures_of_several
 from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.data.training_set import TrainingSet
 from facexfer.errors import InputError
@@ -65,9 +65,8 @@ def find_companions(
         The candidates that accompany anything, in their order, and for every training image their places in that.
     """
 
-    people = people_of_captures((*training.images, *candidates.images))
     # Where one name is given to shots of several people, a person's own are meant.
-    shared = {capture for (_, capture), identities in people.items() if len(identities) > 1}
+    shared = captures_of_several((*training.images, *candidates.images))
 
     def key(image: FaceImage) -> str | None:
         if not by_capture:

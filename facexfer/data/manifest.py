@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -294,22 +294,50 @@ def _warn_of_likeness(path: Path, images: Iterable[FaceImage]) -> None:
                 break
 
 
-def people_of_captures(images: Iterable[FaceImage]) -> dict[tuple[str, str], set[str]]:
-    """Whom each capture is of, by (modality, capture): several people where shots are numbered by person."""
+def captures_of_several(images: Iterable[FaceImage]) -> dict[str, set[str]]:
+    """The captures that tell no shot by themselves, each with the people whom it is of.
+
+    They are of several people in one modality, where shots are numbered by person, or of two people who have pictures
+    in two modalities, where every camera counts by itself. A capture that is of a person in one modality and of a name
+    without pictures in any other is a shot: pictures without identities have names that are made up.
+
+    Args:
+        images: All of them; those of one modality tell less.
+
+    Example:
+        >>> def row(identity, modality):
+        ...     return FaceImage(Path("a.png"), identity, modality, "train", capture="0001")
+        >>> bert = FaceImage(Path("b.png"), "bert", "nir", "train", capture="0002")
+        >>> captures_of_several([row("anna", "nir"), row("bert", "vis"), row("anna", "vis"), bert])["0001"] == {
+        ...     "anna", "bert"
+        ... }
+        True
+    """
     people: dict[tuple[str, str], set[str]] = {}
+    spectra: dict[str, set[str]] = {}
     for image in images:
+        spectra.setdefault(image.identity, set()).add(image.modality)
         if image.capture is not None:
             people.setdefault((image.modality, image.capture), set()).add(image.identity)
-    return people
+    of_all: dict[str, set[str]] = {}
+    several = set()
+    for (_, capture), identities in people.items():
+        of_all.setdefault(capture, set()).update(identities)
+        if len(identities) > 1:
+            several.add(capture)
+    for capture, identities in of_all.items():
+        if sum(len(spectra[identity]) > 1 for identity in identities) > 1:
+            several.add(capture)
+    return {capture: of_all[capture] for capture in of_all if capture in several}
 
 
-def _warn_of_shared_captures(path: Path, images: Iterable[FaceImage]) -> None:
-    people = people_of_captures(images)
-    shared = [(capture, len(identities)) for (_, capture), identities in people.items() if len(identities) > 1]
+def _warn_of_shared_captures(path: Path, images: Sequence[FaceImage]) -> None:
+    shared = captures_of_several(images)
     # One or two are a picture under two names, which an evaluation reports.
-    if len(shared) > _FEW * len(people):
+    if len(shared) > _FEW * len({image.capture for image in images} - {None}):
+        capture, identities = next(iter(shared.items()))
         warnings.warn(
-            f"{path}, column capture: {len(shared):,} shots are of several people, '{shared[0][0]}' of {shared[0][1]}; "
+            f"{path}, column capture: {len(shared):,} shots are of several people, '{capture}' of {len(identities)}; "
             "a VIS and a NIR picture of one capture are never compared, so give each shot a name of its own, such as "
             "identity/number",
             DataWarning,

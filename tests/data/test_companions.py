@@ -81,3 +81,16 @@ def test_shots_that_are_numbered_by_person_are_matched_within_the_person() -> No
     assert [image.path.name for image in images] == ["v0", "v1", "v2"]
     # A shot that is named once is matched, whoever it claims to show.
     assert of_image == ((1,), (0,), (2,))
+
+
+def test_shots_that_every_camera_numbers_by_itself_are_matched_within_the_person() -> None:
+    nir = Manifest(
+        Path("m.csv"), (face("n0", "a", "nir", "0"), face("n1", "b", "nir", "1"), face("n2", "b", "nir", "2"))
+    )
+    vis = Manifest(
+        Path("m.csv"), (face("v0", "b", "vis", "0"), face("v1", "a", "vis", "1"), face("v2", "b", "vis", "2"))
+    )
+    images, of_image = match_companions(nir, vis, by_capture=True)
+    # Not the first of one person and the first of the other.
+    assert [image.path.name for image in images] == ["v2"]
+    assert of_image == ((), (), (0,))

@@ -140,6 +140,19 @@ def test_shots_that_are_numbered_by_person_are_reported(tmp_path: Path) -> None:
         read_manifest(file)
 
 
+def test_shots_that_every_camera_numbers_by_itself_are_reported(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    rows = ["a.png,a,nir,train,0", "b.png,b,nir,train,1", "c.png,b,vis,train,0", "d.png,a,vis,train,1"]
+    file.write_text("\n".join(["path,identity,modality,split,capture", *rows]))
+    with pytest.warns(DataWarning, match="column capture: 2 shots are of several people, '0' of 2; a VIS and a NIR"):
+        read_manifest(file)
+    # A name that is in one modality alone may be made up, of pictures without identities.
+    file.write_text("\n".join(["path,identity,modality,split,capture", rows[0].replace(",a,", ",?,"), *rows[2:]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_manifest(file)
+
+
 def test_a_manifest_in_a_linked_folder_refers_to_the_pictures(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "deep" / "er", target_is_directory=True)

@@ -11,6 +11,7 @@ from facexfer.data.layouts.landmarks_file import with_landmarks
 from facexfer.data.layouts.walk import count_others
 from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.pictures.photos import MAX_PIXELS
+from facexfer.data.preparation.align import template
 from facexfer.data.preparation.choose import CHOICES
 from facexfer.data.preparation.contact_sheet import write_contact_sheet
 from facexfer.data.preparation.crop import CropOptions
@@ -142,6 +143,7 @@ def prepare(
     if protocol is None and idle:
         raise InputError(f"expected --protocol with {' and '.join(idle)}, got none; name one or leave them out")
     CHOICES[choose]
+    template(size)  # another size is an error before the work
     _check_apart(photos, out)
     given = {"modality": modality, "identity_regex": identity_regex, "fold": fold}
     listed = LAYOUTS[layout](photos, layout_options(layout, given))

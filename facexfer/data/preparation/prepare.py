@@ -127,7 +127,8 @@ def _check_same_photos(journal: Journal, entries: Sequence[PhotoEntry]) -> None:
 
 def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
     """Name the crops after the photos: ``crops/a/b.png`` for ``a/b.jpg``; ``b.jpg.png`` where several would be one."""
-    short = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
+    # A row of a manifest may name the manifest's own folder, ".", which has no suffix to leave out.
+    short = [str(path.with_suffix("")) if (path := PurePosixPath(entry.name)).name else entry.name for entry in entries]
     counts = Counter(name.casefold() for name in short)
     # A photo 1.jpg.bmp would take the name that 1.jpg has where there is a 1.png.
     counts.update({entry.name.casefold() for entry in entries})

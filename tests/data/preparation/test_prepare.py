@@ -19,6 +19,7 @@ import pytest
 from photo_files import POINTS, encoded, picture, write_photos
 from PIL import Image
 
+import facexfer
 from facexfer.data.failures import read_failures
 from facexfer.data.layouts import LAYOUTS, LayoutOptions
 from facexfer.data.layouts.entry import PhotoEntry
@@ -118,6 +119,25 @@ def test_crops_have_names_of_their_own() -> None:
         "crops/a/1.jpg.png", "crops/a/1.png.png", "crops/a/1.jpg.bmp.png", "crops/a/2.png.png", "crops/A/2.bmp.png",
         "crops/a/3.png", "crops/b.png/4.png", "crops/b.jpg.png",
     )  # fmt: skip
+
+
+def test_a_row_that_names_a_folder_is_one_failure(tmp_path: Path) -> None:
+    write_photos(tmp_path / "set", people=1, photos=1)
+    rows = "".join(f"{name},a,nir,train\n" for name in (".", "p0/0.png", "p0", "..", "p0/.."))
+    (tmp_path / "set" / "images.csv").write_text(f"path,identity,modality,split\n{rows}")
+    entries = LAYOUTS["manifest"](tmp_path / "set", LayoutOptions())
+    found = reasons(prepare(entries, tmp_path / "out", replace(OPTIONS, pre_cropped=True, size=(240, 320)), None))
+    assert found == {
+        ".": "path-out-of-folder", ".#2": "listed-twice", "..": "path-out-of-folder", "p0": "missing-file",
+        "p0/0.png": "wrong-size",
+    }  # fmt: skip
+
+
+def test_another_size_is_refused_before_the_work(tmp_path: Path) -> None:
+    write_photos(tmp_path / "set", people=1, photos=1)
+    with pytest.raises(InputError, match=r"expected crops of 112x112 or 112x96 \(height x width\), got 160x160"):
+        facexfer.prepare(tmp_path / "set", tmp_path / "out", pre_cropped=True, size=(160, 160))
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:

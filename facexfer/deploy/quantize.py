@@ -4,6 +4,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ def write_int8_dynamic(source: Path, out: Path) -> None:
         source: The float32 file.
         out: The file to write.
     """
-    logging.getLogger().setLevel(logging.ERROR)
-    quantize_dynamic(str(source), str(out), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"])
+    with _quiet():
+        quantize_dynamic(str(source), str(out), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"])
     _save_normalisation_first(onnx.load(str(out)), out)
 
 
@@ -81,7 +82,6 @@ def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
         out: The file to write.
         images: (N, H, W, 3) uint8 RGB crops of the kind that the network will see.
     """
-    logging.getLogger().setLevel(logging.ERROR)
     version = opset(onnx.load(str(source)))
     per_channel = version >= PER_CHANNEL_OPSET
     if not per_channel:
@@ -89,15 +89,16 @@ def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
             f"int8 at opset {version}: one scale per layer; from opset {PER_CHANNEL_OPSET} on, one per channel\n"
         )
     noise = rounding_noise(source, images[:MEASURED_IMAGES])
-    quantize_static(
-        str(source),
-        str(out),
-        _Crops(source, images),
-        op_types_to_quantize=list(_INTEGER),
-        per_channel=per_channel,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=[node for node, share in noise.items() if not share <= LARGEST_NOISE],
-    )
+    with _quiet():
+        quantize_static(
+            str(source),
+            str(out),
+            _Crops(source, images),
+            op_types_to_quantize=list(_INTEGER),
+            per_channel=per_channel,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[node for node, share in noise.items() if not share <= LARGEST_NOISE],
+        )
     _save_normalisation_first(onnx.load(str(out)), out)
 
 
@@ -133,6 +134,18 @@ def rounding_noise(file: Path, images: np.ndarray) -> dict[str, float]:
     maps = dict(zip(names, session.run(names, {session.get_inputs()[0].name: pixels}), strict=True))
     shares = {name: _noise_share(values) for name, values in maps.items()}
     return {node.name: max(shares[node.input[0]], shares[node.output[0]]) for node in nodes}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what onnxruntime's quantiser says by the root logger, which is the caller's and goes on as it was."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 def _noise_share(values: np.ndarray) -> float:

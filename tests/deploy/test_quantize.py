@@ -1,6 +1,7 @@
 """Eight bits: convolutions around a map with a few far values stay in float32."""
 
 import copy
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,13 @@ def test_far_values_keep_their_convolutions_in_float(
 
 
 def test_other_forms_of_a_fixed_batch(network: BackboneModule, crops: np.ndarray, tmp_path: Path) -> None:
+    before = logging.getLogger().level
     export_onnx(network, tmp_path / "fp32.onnx", opset=17, batch=3)
     for precision, limit in (("fp32", 1e-6), ("fp16", 1e-2), ("int8", 0.25), ("int8-dynamic", 0.25)):
         write_precision(precision, tmp_path / "fp32.onnx", tmp_path / "m.onnx", lambda: crops)
         assert distance(tmp_path / "fp32.onnx", tmp_path / "m.onnx", crops) < limit
+    # What the caller's program logs is not to be silenced.
+    assert logging.getLogger().level == before
 
 
 @pytest.mark.parametrize("opset", [11, 13])

@@ -12,6 +12,9 @@ from facexfer.eval.verification import OperatingPoint
 from facexfer.files.digest import file_digest
 
 MODEL, CONTRACT, DETECTOR, GALLERY = "model.onnx", "model.json", "detector.onnx", "gallery.onnx"
+SAME_SCORE = 1e-6
+"""How far apart two ways of working out one score may be: cosines of float32 embeddings, by another order of additions
+or another number of images at a time. A bundle's README rounds its threshold up by no more."""
 _PACK_MANIFEST = "manifest.json"
 
 

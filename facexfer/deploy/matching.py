@@ -13,7 +13,7 @@ from facexfer.data.layouts.walk import count_others
 from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.data.preparation.crop import CropOptions, CropRecord, cut_face, load_photo
 from facexfer.data.preparation.detect import Detector, open_detector
-from facexfer.deploy.contract import DETECTOR, GALLERY, MODEL, read_contract
+from facexfer.deploy.contract import DETECTOR, GALLERY, MODEL, SAME_SCORE, read_contract
 from facexfer.deploy.enrolment import Enrolment
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.errors import InputError
@@ -26,10 +26,6 @@ _UNKNOWN = "all"
 _SHOWN = 3
 
 _ADVICE = {"wrong-size": "give --detector, or a crop", "unreadable-file": "check the path"}
-
-
-# Cosines of float32 embeddings, by another order of additions or another number of images at a time.
-_SAME_SCORE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Threshold:
             >>> line.accepts(0.29791175), line.accepts(0.29792)
             (False, True)
         """
-        return score > self.score + _SAME_SCORE
+        return score > self.score + SAME_SCORE
 
 
 @dataclass(frozen=True)

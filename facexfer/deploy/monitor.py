@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facexfer.deploy.contract import read_contract
+from facexfer.deploy.contract import SAME_SCORE, read_contract
 from facexfer.deploy.score_log import ScoreLog, read_log
 from facexfer.deploy.score_summary import measured_scores
 from facexfer.errors import InputError
@@ -151,10 +151,14 @@ def _remarks(seen: ScoreLog, users: np.ndarray, above: np.ndarray, unit: str) ->
 
 
 def _misdecided(seen: ScoreLog, threshold: float) -> list[str]:
-    """Compare the device's decisions with the bundle's threshold, as far as the digits written tell."""
+    """Compare the device's decisions with the bundle's threshold, as far as the digits written tell.
+
+    A device that decides as `facexfer match` or by the line of the bundle's README rejects the score of the threshold
+    and those that cannot be told from it.
+    """
     if seen.accepted is None:
         return []
-    sure = np.abs(seen.scores - threshold) > seen.rounding
+    sure = np.abs(seen.scores - threshold) > seen.rounding + SAME_SCORE
     wrong = int(np.count_nonzero(sure & (seen.accepted != (seen.scores > threshold))))
     if not wrong:
         return []

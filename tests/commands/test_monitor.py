@@ -14,6 +14,7 @@ import facexfer
 from facexfer.commands.generated_faces import copy_source
 from facexfer.data.generated.demo_set import draw_shots, write_demo_set
 from facexfer.deploy.contract import read_contract
+from facexfer.deploy.matching import Threshold
 from facexfer.errors import InputError
 from facexfer.reports.monitor_page import write_monitor_page
 
@@ -91,6 +92,20 @@ def test_another_camera_is_an_alarm_with_a_reason_and_status_1(
     assert found.accept_rate.observed < found.accept_rate.expected[0]
     write_monitor_page(folder / "alarm", found)
     assert "Alarm: accept" in (folder / "alarm" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_score_that_cannot_be_told_from_the_threshold_may_be_rejected(folder: Path, tmp_path: Path) -> None:
+    threshold = read_contract(folder / "bundle").thresholds[0.1]
+    line = Threshold(threshold, 0.1)
+    scores = [threshold, threshold + 7e-7, threshold + 3e-6, threshold - 3e-6]
+    decided = [line.accepts(score) for score in scores]
+    assert decided == [False, False, True, False]
+    rows = [f"{score:.9f},{int(said)}\n" for score, said in zip(scores, decided, strict=True)]
+    (tmp_path / "log.csv").write_text("score,accepted\n" + "".join(rows))
+    assert facexfer.monitor(tmp_path / "log.csv", folder / "bundle").reasons == ()
+    (tmp_path / "log.csv").write_text("score,accepted\n" + rows[0] + rows[2].replace(",1", ",0"))
+    assert "1 of 2 decisions" in facexfer.monitor(tmp_path / "log.csv", folder / "bundle").reasons[0]
 
 
 @pytest.mark.slow

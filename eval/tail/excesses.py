@@ -92,8 +92,8 @@ def collect_excesses(pairs: PairSet) -> Excesses:
         The 1,000 highest impostor scores, or the highest hundredth where that is fewer.
 
     Raises:
-        InputError: If there are fewer than 60 people, the highest hundredth is fewer than 100, or the tail would begin
-            at a cosine below 0.
+        InputError: If there are fewer than 60 people, the highest hundredth is fewer than 100, the tail would begin at
+            a cosine below 0, or so many pairs tie where it begins that fewer than 100 lie above.
     """
     pairs_of = pairs.identity_counts()[0]
     people = int((pairs_of > 0).sum())
@@ -113,6 +113,12 @@ def collect_excesses(pairs: PairSet) -> Excesses:
         raise InputError(
             f"expected the {count:,} most similar impostor pairs to have cosines above 0, the lowest is "
             f"{cut.threshold:.3f}; these do not look like face embeddings"
+        )
+    if cut.accepted < LEAST:
+        raise InputError(
+            f"expected few impostor pairs of exactly equal cosine to extrapolate from, got so many at "
+            f"{cut.threshold:.3f} that {cut.accepted} of the {count:,} most similar ones lie above; look for pictures "
+            "that are listed under several people"
         )
     scores = cut.above.scores.double().cpu().numpy()
     return Excesses(

@@ -151,3 +151,11 @@ def test_too_few_pairs_and_vectors_that_are_no_faces() -> None:
     embeddings = (corners[labels] + 1e-4 * generator.normal(size=(len(labels), 61))).astype(np.float32)
     with pytest.raises(InputError, match="these do not look like face embeddings"):
         collect_excesses(PairSet.within(embeddings, labels))
+
+
+def test_pairs_that_tie_at_the_base_leave_no_tail() -> None:
+    """One picture under 46 people is 1,035 impostor pairs of cosine 1, more than a tail has room for."""
+    embeddings, labels = draw(np.random.default_rng(9), people=150)
+    embeddings[: 46 * 6 : 6] = embeddings[0]
+    with pytest.raises(InputError, match=r"got so many at 1\.000 that 0 of the 1,000 most similar ones lie above"):
+        collect_excesses(PairSet.within(embeddings, labels))

@@ -9,7 +9,7 @@ from facexfer.errors import InputError
 from facexfer.eval.intervals import identity_interval
 from facexfer.eval.pairwise.labels import join_labels, read_captures, read_labels
 from facexfer.eval.unit_length import unit_length
-from facexfer.eval.verification import OperatingPoint, tar_at_far
+from facexfer.eval.verification import OperatingPoint, check_fars, highest_scores, points_from_tail, tail_length
 
 _CHUNK = 4096
 
@@ -156,8 +156,8 @@ def identify(
     _, people = np.unique(probe_labels[mated], return_inverse=True)
     first = rank[mated] == 1
     cmc = np.cumsum(np.bincount(np.minimum(rank[mated], len(names)), minlength=len(names) + 1)[1:]) / mated.sum()
-    # A wrong first entry is never a right answer, whatever the threshold.
-    right = np.where(first, best[mated], -2.0)
+    # A wrong first entry is never a right answer, whatever the threshold; that of a target of 1 is minus infinity.
+    right = np.where(first, best[mated], -np.inf)
     return Identification(
         rank1=float(first.mean()),
         rank1_ci95=identity_interval(np.bincount(people, weights=first), np.bincount(people)),
@@ -174,7 +174,9 @@ def _open_set(
     """Find the open set's points, with intervals by identity: a person's probes are not independent."""
     _, others = np.unique(their_labels, return_inverse=True)
     points = []
-    for point in tar_at_far(right, strangers, fars):
+    check_fars(fars)
+    tail = highest_scores(strangers, tail_length(len(strangers), fars))
+    for point in points_from_tail(right, tail, len(strangers), fars):
         if point.threshold is None:
             points.append(point)
             continue

@@ -39,6 +39,13 @@ def test_against_brute_force() -> None:
     assert not found.open_set[2].supported
 
 
+def test_a_wrong_answer_is_wrong_also_where_every_alarm_is_tolerated() -> None:
+    gallery, probes = np.eye(3), np.array([[1.0, 0.5, 0], [1.0, 0.5, 0], [0, 0, 1.0]])
+    found = identify(gallery[:2], np.array([0, 1]), probes, np.array([0, 1, 2]), [1.0])
+    assert found.rank1 == found.open_set[0].tar == 0.5
+    assert found.open_set[0].achieved_far == 1
+
+
 def test_ties_count_against_the_system() -> None:
     gallery, probe = np.array([[1.0, 0], [1.0, 0]]), np.array([[1.0, 0]])
     assert identify(gallery, np.array([0, 1]), probe, np.array([0]), [0.1]).rank1 == 0

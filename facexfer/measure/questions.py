@@ -13,6 +13,7 @@ from facexfer.eval.collect import labelled_scores
 from facexfer.eval.folds import FoldAccuracy, fold_accuracy
 from facexfer.eval.identification import Identification, identify, make_templates
 from facexfer.eval.paired import paired_differences
+from facexfer.eval.pairwise.labels import join_labels
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.report.findings import BeforeAfter, Slice, WithFailures
 from facexfer.eval.scores import operating_points, points_at_thresholds
@@ -134,7 +135,8 @@ def search(comparison: Comparison, fars: Sequence[float], templates: bool) -> Id
         templates: Enrol the mean of half of the captures instead of one capture.
 
     Returns:
-        The metrics of the closed set, with the open set's points.
+        The metrics of the closed set, with the open set's points; none where nobody who is looked up is in the half
+        that stays enrolled.
 
     Raises:
         InputError: If no one can be looked up.
@@ -144,7 +146,10 @@ def search(comparison: Comparison, fars: Sequence[float], templates: bool) -> Id
     entries, names = make_templates(parts.gallery.embeddings, parts.gallery.labels)
     closed = identify(entries, names, parts.probe.embeddings, parts.probe.labels, fars)
     known = np.sort(np.random.default_rng(0).permutation(len(names))[: (len(names) + 1) // 2])
-    if len(known) == len(names):
+    enrolled, looked_up = join_labels(
+        (names[known], len(known), "gallery labels"), (parts.probe.labels, len(parts.probe.labels), "probe labels")
+    )
+    if len(known) == len(names) or not np.isin(looked_up, enrolled).any():
         return closed
     half = identify(entries[known], names[known], parts.probe.embeddings, parts.probe.labels, fars)
     return Identification(

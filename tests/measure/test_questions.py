@@ -102,6 +102,16 @@ def test_search_never_meets_an_enrolled_shot(templates: bool, gallery: bool) -> 
         assert found.rank1 >= search(comparison, [0.1], False).rank1 - 0.1
 
 
+@pytest.mark.parametrize("person", ["p00", "p01", "p02"])
+def test_search_of_one_person_alone(person: str) -> None:
+    """Whether that person stays enrolled in the open set's half or not: rank 1 has an answer."""
+    everybody = side(identities=3, noise=0.2)
+    chosen = [place for place, name in enumerate(everybody.labels) if place % 4 == 0 or name == person]
+    found = search(Comparison("x", everybody.take(np.array(chosen))), [0.1], templates=False)
+    assert (found.enrolled, found.mated_probes, found.rank1) == (3, 3, 1)
+    assert found.open_set == ()
+
+
 def test_templates_compare_one_entry_an_identity() -> None:
     pairs = Comparison("x", side()).with_templates().pairs()
     assert (pairs.genuine_pairs, pairs.impostor_pairs) == (24, 24 * 11)

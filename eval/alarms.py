@@ -56,7 +56,8 @@ def measure_dependence(
         seed: Of the draws.
 
     Returns:
-        The dependence; None if there are too few people or alarms to measure it.
+        The dependence; None if there are too few people or alarms to measure it: so few with probes, for example, that
+        a gallery that is drawn holds them all.
     """
     people = len(names)
     sizes = sorted({size for size in (people // 8, people // 4, people // 2) if size >= 3})
@@ -74,6 +75,8 @@ def measure_dependence(
         for _ in range(_DRAWS):
             drawn = generator.permutation(people)[:size]
             is_stranger = ~own[:, drawn].any(axis=1)
+            if not is_stranger.any():
+                return None
             alarms.append(float((strangers[is_stranger][:, drawn].max(axis=1) > threshold).mean()))
         rates.append(float(np.mean(alarms)))
     if far <= 0 or min(rates) * len(probes) < _LEAST_ALARMS or max(rates) >= 1:

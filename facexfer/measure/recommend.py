@@ -214,8 +214,9 @@ def _dependence(comparison: Comparison) -> GalleryDependence:
     found = measure_dependence(entries, names, probes, parts.probe.labels[places])
     if found is None:
         raise InputError(
-            f"expected enough people and alarms to measure how they grow with the gallery, got {len(names)} people; "
-            "measure more people, or leave --gallery-size out"
+            f"expected enough people and alarms to measure how they grow with the gallery, got {len(names)} enrolled "
+            f"people and {len(np.unique(parts.probe.labels))} who are looked up; measure more people, or leave "
+            "--gallery-size out"
         )
     return found
 

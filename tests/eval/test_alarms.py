@@ -41,3 +41,9 @@ def test_the_rates_are_inverse() -> None:
 
 def test_too_few_people() -> None:
     assert measure_dependence(*people(np.random.default_rng(2), count=8)) is None
+
+
+def test_probes_of_too_few_people() -> None:
+    entries, names, probes, whose = people(np.random.default_rng(3), count=30, images=60)
+    assert measure_dependence(entries, names, probes, whose) is not None
+    assert measure_dependence(entries, names, probes[whose < 2], whose[whose < 2]) is None

@@ -53,6 +53,17 @@ def test_a_gallery_needs_a_stricter_threshold(measured) -> None:
     assert "a gallery of N counts as N^" in found.table()
 
 
+def test_how_a_gallery_counts_is_not_told_from_two_people(measured) -> None:
+    embeddings, labels = measured
+    whose = np.repeat(labels[labels < 2], 20)
+    probes = embeddings[6 * whose] + 0.5 * np.random.default_rng(5).normal(size=(len(whose), embeddings.shape[1]))
+    with pytest.raises(InputError, match="enough people and alarms .*, got 80 enrolled people and 2 who are looked up"):
+        evaluate(
+            embeddings=probes, labels=whose, gallery_embeddings=embeddings, gallery_labels=labels, fars=[1e-2],
+            door=Door(500, 0.01, 100, gallery_size=50),
+        )  # fmt: skip
+
+
 def test_what_the_pairs_do_not_support_is_refused_or_marked(measured) -> None:
     door = Door(500, 0.01, 0.005)
     with pytest.raises(

@@ -28,13 +28,11 @@ def read_array(source: np.ndarray | str | Path) -> np.ndarray:
             start = file.read(6)
     except OSError as error:
         raise InputError(f"{wanted}, got: {error.strerror}; save it with numpy.save") from error
-    if start != b"\x93NUMPY" and not start.startswith(b"PK"):
+    if start.startswith(b"PK"):
+        raise InputError(f"{path}: expected one array (.npy), got an archive; save each array with numpy.save")
+    if start != b"\x93NUMPY":
         raise InputError(f"{wanted}, got another kind; save it with numpy.save")
     try:
-        array = np.load(path, allow_pickle=False)
+        return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{wanted}, got: {error}; save it with numpy.save") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputError(f"{path}: expected one array (.npy), got an archive; save each array with numpy.save")
-    return array

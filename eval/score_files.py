@@ -45,12 +45,12 @@ def read_scores(
         The scores.
 
     Raises:
-        InputError: If a file is damaged, a score is not finite, a kind is missing, or genuine pairs score below
-            impostor pairs, as they do when distances are taken for similarities.
+        InputError: If a file is damaged, a row has too many fields, a score is not finite, a kind is missing, or
+            genuine pairs score below impostor pairs, as they do when distances are taken for similarities.
     """
     if impostor is not None:
         kinds = _read_kind(genuine, "genuine"), _read_kind(impostor, "impostor")
-    elif isinstance(genuine, np.ndarray):
+    elif not isinstance(genuine, str | Path):
         raise InputError("expected genuine and impostor scores, got one array; give both, genuine first")
     else:
         kinds = _read_csv(Path(genuine))
@@ -67,13 +67,13 @@ def read_scores(
 
 
 def _read_kind(source: np.ndarray | str | Path, kind: str) -> np.ndarray:
-    if isinstance(source, np.ndarray) or Path(source).suffix not in (".csv", ".txt"):
+    if not isinstance(source, str | Path) or Path(source).suffix not in (".csv", ".txt"):
         return _checked(read_array(source), _called(source, kind))
     return _checked(_read_lines(Path(source)), _called(source, kind))
 
 
 def _called(source: np.ndarray | str | Path, kind: str) -> str:
-    return kind if isinstance(source, np.ndarray) else str(source)
+    return str(source) if isinstance(source, str | Path) else kind
 
 
 def _read_lines(path: Path) -> np.ndarray:
@@ -106,7 +106,12 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: expected two .npy files, genuine and impostor scores, got one; give both, or one CSV"
         )
     kinds: tuple[list[float], list[float]] = ([], [])
-    for line, row, _ in read_rows(path, ("score", "same")):
+    for line, row, surplus in read_rows(path, ("score", "same")):
+        if surplus > 0:
+            raise InputError(
+                f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; write numbers with a "
+                "point, and quote text with commas"
+            )
         same = row["same"].strip().lower()
         if same not in _GENUINE | _IMPOSTOR:
             raise InputError(f"{path}, line {line}, field same: expected 1 or 0, got '{same}'")

@@ -45,16 +45,21 @@ def read_failures(path: Path) -> tuple[Failure, ...]:
         One per row that counts.
 
     Raises:
-        InputError: If the file is damaged, the column is missing, or an identity is empty.
+        InputError: If the file is damaged, the column is missing, an identity is empty, or a row has too many fields.
     """
     failures = []
-    for line, row, _ in read_rows(path, ("identity",)):
+    for line, row, surplus in read_rows(path, ("identity",)):
         names = {key: _name(row.get(key), key, line, path) for key in ("identity", "modality", "split", "capture")}
         identity = names.pop("identity")
         if identity is None:
             raise InputError(
                 f"{path}, line {line}, field identity: expected a value, got nothing; a failure that belongs to nobody "
                 "cannot be counted as a reject"
+            )
+        if surplus > 0:
+            raise InputError(
+                f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; quote values that hold a "
+                "comma"
             )
         if identity != UNKNOWN and row.get("reason") not in NO_ATTEMPT:
             failures.append(Failure(identity, **names, reason=row.get("reason", ""), path=row.get("path", "")))

@@ -23,6 +23,9 @@ def test_failures(tmp_path: Path) -> None:
     path.write_text("identity\n\n,\n")
     with pytest.raises(InputError, match="field identity"):
         read_failures(path)
+    path.write_text("identity,split\nSmith, Anna,val\n")
+    with pytest.raises(InputError, match="line 2: expected 2 fields, got 3; quote values that hold a comma"):
+        read_failures(path)
     path.write_text("who\nanna\n")
     with pytest.raises(InputError, match="expected the column identity, got who"):
         read_failures(path)

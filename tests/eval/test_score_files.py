@@ -69,6 +69,7 @@ def test_distances_taken_for_similarities_are_noticed(files: Callable[..., Any])
         ("score,same\nnan,1\n", "line 2, field score: expected a finite number, got 'nan'"),
         ("score,same\n0.1,1\n,0\n", "line 3, field score: expected a finite number, got ''"),
         ("score,same\n0.1,1\n", "got 1 genuine and 0 impostor"),
+        ("same,score\n1,0,9\n0,0,1\n", "line 2: expected 2 fields, got 3; write numbers with a point"),
     ],
 )
 def test_a_bad_csv_is_named_by_line_and_field(tmp_path: Path, text: str, message: str) -> None:
@@ -76,6 +77,13 @@ def test_a_bad_csv_is_named_by_line_and_field(tmp_path: Path, text: str, message
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_scores(path)
+
+
+def test_lists_are_arrays_too() -> None:
+    found = read_scores([0.9, 0.8], [0.1])
+    assert (found.genuine.tolist(), found.impostor.tolist()) == ([0.9, 0.8], [0.1])
+    with pytest.raises(InputError, match="got one array; give both, genuine first"):
+        read_scores([0.9, 0.8])
 
 
 def test_bad_arrays_are_errors(files: Callable[..., Any], tmp_path: Path) -> None:
@@ -88,5 +96,8 @@ def test_bad_arrays_are_errors(files: Callable[..., Any], tmp_path: Path) -> Non
         read_scores(files("g.npy", ["x"]), good)
     with pytest.raises(InputError, match=r"expected two \.npy files"):
         read_scores(good)
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04" + bytes(40))
+    with pytest.raises(InputError, match=r"cut\.npz: expected one array \(\.npy\), got an archive; save each array"):
+        read_scores(tmp_path / "cut.npz", good)
     with pytest.raises(InputError, match="readable CSV"):
         read_scores(tmp_path / "absent.csv")

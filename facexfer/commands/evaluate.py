@@ -136,13 +136,13 @@ def evaluate(
     evaluation.check_arguments(arguments, _as_option)
     if not pictures and report is None:
         raise InputError("expected --report with --no-pictures; leave --no-pictures out")
+    models = [each for each in (model, before, gallery_model) if each is not None]
     read = (
-        model, manifest, gallery_model, embeddings, labels, gallery_embeddings, gallery_labels, failures, before,
-        thresholds, pairs, *(scores or ()), *(plugin or ()),
-        *(() if model is None else (model / "model.json", *RunFolder(model).own_files)),
+        manifest, embeddings, labels, gallery_embeddings, gallery_labels, failures, thresholds, pairs,
+        *(scores or ()), *(plugin or ()), *models,
+        *(file for each in models for file in (each / "model.json", *RunFolder(each).own_files)),
     )  # fmt: skip
-    is_bundle = model is not None and (model / "model.json").is_file()
-    check_outputs(json_file, report, read, model if is_bundle else None)
+    check_outputs(json_file, report, read, [each for each in models if (each / "model.json").is_file()])
     if into is not None:
         _check_into(into, flip, gallery_model)
     if runtime is not None:

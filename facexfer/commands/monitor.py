@@ -31,7 +31,7 @@ def monitor(
     from facexfer.files.atomic import write_text
     from facexfer.reports.monitor_page import write_monitor_page
 
-    check_outputs(json_file, report, [scores, bundle / "model.json"], bundle)
+    check_outputs(json_file, report, [scores, bundle / "model.json"], [bundle])
     found = look(scores, bundle, far, impostor_share)
     if json_file is not None:
         write_text(json_file, json.dumps(monitored_to_json(found), indent=2, allow_nan=False) + "\n")

@@ -9,7 +9,7 @@ from facexfer.files.links import real_path
 
 
 def check_outputs(
-    json_file: Path | None, report: Path | None, inputs: Iterable[Path | None] = (), bundle: Path | None = None
+    json_file: Path | None, report: Path | None, inputs: Iterable[Path | None] = (), bundles: Iterable[Path] = ()
 ) -> None:
     """Check the options ``--json`` and ``--report``.
 
@@ -17,7 +17,7 @@ def check_outputs(
         json_file: The file to write.
         report: The folder to write into; it need not be there.
         inputs: Files that the command reads; None is none.
-        bundle: A folder of which every file is kept as it was exported; None is none.
+        bundles: Folders of which every file is kept as it was exported.
 
     Raises:
         InputError: If either cannot be written as what it is, or an input would be lost.
@@ -29,7 +29,7 @@ def check_outputs(
     if json_file is not None and any(each is not None and _is_same(each, json_file) for each in inputs):
         raise InputError(f"{json_file}: expected a new file after --json, got one that the command reads; name another")
     for option, written in (("--json", json_file), ("--report", report)):
-        if bundle is not None and written is not None and written.exists() and _is_inside(written, bundle):
+        if written is not None and written.exists() and any(_is_inside(written, each) for each in bundles):
             raise InputError(f"{written}: expected a new place after {option}, got a part of the bundle; name another")
     if json_file is not None and report is not None and _is_same(json_file, report):
         raise InputError(f"{json_file}: expected a file after --json and a folder after --report, got one for both")

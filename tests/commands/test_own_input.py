@@ -131,3 +131,17 @@ def test_an_option_of_one_value_takes_no_second_and_leaves_arguments_alone(
     ):
         assert status_of(monkeypatch, words) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--model", "--before", "--gallery-model"])
+@pytest.mark.parametrize("name", ["recipe.toml", "model.safetensors", "model.json"])
+def test_json_never_takes_the_place_of_a_models_file(tmp_path: Path, option: str, name: str) -> None:
+    """Neither of the model that is measured nor of those that it is measured with."""
+    (tmp_path / "run").mkdir()
+    file = tmp_path / "run" / name
+    file.write_text("kept")
+    models = {"--model": tmp_path / "other", "--gallery": "vis"} | {option: tmp_path / "run"}
+    given = [str(word) for each in models.items() for word in each]
+    with pytest.raises(InputError, match="got one that the command reads|got a part of the bundle"):
+        run("evaluate", *given, "--manifest", str(tmp_path / "images.csv"), "--json", str(file))
+    assert file.read_text() == "kept"

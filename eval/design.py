@@ -62,6 +62,10 @@ class Design:
         """All pairs of images of two people."""
         return self.people * (self.people - 1) // 2 * self.images**2
 
+    def supports(self, far: float) -> bool:
+        """Whether TAR can be measured at this FAR at all."""
+        return self.impostor_pairs >= fewest_pairs(far, 1)
+
     def smallest_far(self, errors: int) -> float:
         """The smallest FAR at which so many false accepts are expected.
 
@@ -186,15 +190,22 @@ def describe_design(design: Design, far: float, tar: float, width: float | None 
         f"  95 % CI of FAR to expect: {low:.2g} to {high:.2g} (by identity; the pairs are worth "
         f"{design.impostor_pairs / design.far_effect(far):,.0f} independent ones)"
     )
-    low, high = design.tar_interval(tar, far)
-    independent = wilson_interval(tar * design.genuine_pairs, design.genuine_pairs)
-    lines.append(
-        f"TAR {100 * tar:g} %: 95 % CI to expect {100 * low:.1f} to {100 * high:.1f} %, {100 * (high - low):.1f} "
-        f"points wide (if pairs were independent: {100 * (independent[1] - independent[0]):.1f})"
-    )
+    if design.supports(far):
+        lines.append(_expected_tar(design, far, tar))
+    else:
+        lines.append(f"TAR: not measured at FAR {far:g} with so few impostor pairs")
     if width is not None:
         lines += _for_width(design, far, tar, width)
     return lines
+
+
+def _expected_tar(design: Design, far: float, tar: float) -> str:
+    low, high = design.tar_interval(tar, far)
+    independent = wilson_interval(tar * design.genuine_pairs, design.genuine_pairs)
+    return (
+        f"TAR {100 * tar:g} %: 95 % CI to expect {100 * low:.1f} to {100 * high:.1f} %, {100 * (high - low):.1f} "
+        f"points wide (if pairs were independent: {100 * (independent[1] - independent[0]):.1f})"
+    )
 
 
 def _count(people: int | None) -> str:
@@ -205,10 +216,13 @@ def _for_width(design: Design, far: float, tar: float, width: float) -> list[str
     known = design.dependence
     lines = []
     for images in dict.fromkeys((design.images, 2 * design.images)):
-        people = people_for(images, lambda each: each.tar_width(tar, far) <= width, known)
+        people = people_for(images, lambda each: each.supports(far) and each.tar_width(tar, far) <= width, known)
         lines.append(f"  {100 * width:g} points wide: {_count(people)} with {images} images each")
-    floor = min(Design(design.people, images, known).tar_width(tar, far) for images in range(2, 201))
-    if floor > width:
+    larger = [each for images in range(2, 201) if (each := Design(design.people, images, known)).supports(far)]
+    floor = min((each.tar_width(tar, far) for each in larger), default=1.0)
+    if not larger:
+        lines.append(f"  more images of the same {design.people:,} people cannot do it: FAR {far:g} is not supported")
+    elif floor > width:
         lines.append(
             f"  more images of the same {design.people:,} people cannot do it: {100 * floor:.1f} points at best"
         )

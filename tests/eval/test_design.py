@@ -79,6 +79,17 @@ def test_the_lines_say_what_is_claimable_and_what_a_width_takes() -> None:
     assert "more images of the same 80 people cannot do it" in lines[-1]
 
 
+def test_no_width_is_promised_at_a_rate_that_the_pairs_do_not_support() -> None:
+    lines = describe_design(Design(80, 2), 1e-9, 0.95, 0.2)
+    assert "needs 1,000,000,000 impostor pairs (22,362 people)" in lines[2]
+    assert lines[-4:] == [
+        "TAR: not measured at FAR 1e-09 with so few impostor pairs",
+        "  20 points wide: 22,362 people with 2 images each",
+        "  20 points wide: 11,181 people with 4 images each",
+        "  more images of the same 80 people cannot do it: FAR 1e-09 is not supported",
+    ]
+
+
 def test_what_is_no_test_set_and_no_rate() -> None:
     with pytest.raises(InputError, match="expected at least 2 people with at least 2 images each, got 80 and 1"):
         Design(80, 1)

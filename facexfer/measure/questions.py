@@ -235,11 +235,21 @@ def _with_failures(side: Side, failures: Sequence[Failure]) -> Side:
     """Labels and captures of all photos, with placeholders for embeddings, so that pairs can be counted."""
     labels = np.concatenate([side.labels.astype(str), np.array([failure.identity for failure in failures], dtype=str)])
     captures = np.concatenate([side.captures, np.array([failure.capture for failure in failures], dtype=object)])
-    nothing = np.full(len(failures), None, dtype=object)
+    nothing, own = np.full(len(failures), None, dtype=object), np.empty(len(failures), dtype=object)
+    own[:] = [_shot(failure, side) for failure in failures]
     pictures, shots = (
-        None if each is None else np.concatenate([each, nothing]) for each in (side.pictures, side.shots)
+        None if each is None else np.concatenate([each, theirs])
+        for each, theirs in ((side.pictures, nothing), (side.shots, own))
     )
     return Side(np.ones((len(labels), 1), dtype=np.float32), labels, captures, (), pictures, shots)
+
+
+def _shot(failure: Failure, side: Side) -> tuple[str, str, str] | None:
+    """What a failed photo shares with the images of its shot (`Side.shots`); None without a capture or a modality."""
+    modalities = {failure.modality} if failure.modality else {image.modality for image in side.images}
+    if failure.capture is None or len(modalities) != 1:
+        return None
+    return failure.identity, modalities.pop(), failure.capture
 
 
 def _value(image: FaceImage, column: str) -> str | None:

@@ -1,5 +1,6 @@
 """What users ask, against slow answers on small sets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,21 @@ def test_failures_are_rejects() -> None:
     # Each person has 4 * 4 - 4 pairs; the failed probe meets 3 of its gallery, the failed gallery photo 4 probes.
     assert counted.genuine_pairs == 12 * 12 + 3 + 4
     assert counted.failures == (1, 1)
+
+
+@pytest.mark.parametrize("modality", ["nir", None])
+def test_a_failed_photo_forms_no_pair_with_its_own_shot(modality: str | None) -> None:
+    """As two images of one shot and modality form none; here the shot is of two images and one failed photo."""
+    given = side()
+    shots = np.empty(len(given.labels), dtype=object)
+    shots[:] = [(image.identity, image.modality, image.capture) for image in given.images]
+    shots[1] = shots[0]
+    whole = Comparison("nir", replace(given, shots=shots))
+    points = operating_points(whole.pairs(), [0.2])
+    assert points[0].genuine_pairs == 12 * 6 - 1
+    failed = Failure("p00", modality, capture="p00/0")
+    assert count_failures(whole, points, [failed], []).genuine_pairs == points[0].genuine_pairs + 2
+    assert count_failures(whole, points, [failed, failed], []).genuine_pairs == points[0].genuine_pairs + 4
 
 
 @pytest.mark.parametrize("templates", [False, True])

@@ -96,8 +96,8 @@ def _is_hit(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     if k < 1:
         raise ValueError(f"expected k of 1 or more, got {k}")
     true = scores[np.arange(len(labels)), labels]
-    # The true class itself is among those that score as high.
-    return np.asarray((scores >= true[:, None]).sum(axis=1) - 1 < k)
+    # The true class itself is among those that do not score lower; NaN is not lower than anything.
+    return np.asarray((~(scores < true[:, None])).sum(axis=1) - 1 < k)
 
 
 def _check(scores: np.ndarray, labels: np.ndarray) -> None:

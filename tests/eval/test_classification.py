@@ -20,6 +20,11 @@ def test_equal_scores_are_no_accuracy() -> None:
     assert top_k_accuracy(np.zeros((4, 10)), np.arange(4), 5) == 0
 
 
+def test_scores_that_are_no_numbers_are_no_accuracy() -> None:
+    assert top_k_accuracy(np.full((3, 4), np.nan), np.array([0, 1, 2]), 1) == 0
+    assert top_k_accuracy(np.array([[0.5, np.nan]]), np.array([0]), 1) == 0
+
+
 def test_per_class_and_a_class_without_images() -> None:
     assert per_class_accuracy(SCORES, LABELS).tolist() == [1, 1, 0]
     found = per_class_accuracy(SCORES[:2], LABELS[:2])

@@ -61,15 +61,17 @@ class TorchEmbedder:
         backbone: The network; it is put into eval mode and moved.
         name: For reports.
         fingerprint: Of its weights.
+        path: What they were read from, a file or a run; None for a network in memory.
 
     Attributes:
         network: The network, for further work in torch.
     """
 
-    def __init__(self, backbone: BackboneModule, name: str, fingerprint: str) -> None:
+    def __init__(self, backbone: BackboneModule, name: str, fingerprint: str, path: Path | None = None) -> None:
         prepare_cpu()
         self.name = name
         self.fingerprint = fingerprint
+        self.path = path
         self.input_size = backbone.info.input_size
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = backbone.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -109,6 +111,7 @@ class OnnxEmbedder:
         normalisation: np.ndarray | None = None,
     ) -> None:
         self.name = path.name
+        self.path = path
         self._session = OnnxSession(path, [provider or choose_provider()], threads)
         self.fingerprint = onnx_digest(path, self._session.model)
         height, width = self._session.input_shape[2:]
@@ -160,6 +163,7 @@ class FlipEmbedder:
 
     def __init__(self, embedder: Embedder) -> None:
         self.name = f"{embedder.name}, with flip"
+        self.path = path_of(embedder)
         self.fingerprint = embedder.fingerprint
         self.input_size = embedder.input_size
         self._embedder = embedder
@@ -211,6 +215,16 @@ def load(
     normalisation = _normalisation(input_mean, input_std)
     embedder = _open(model, backbone) if normalisation is None else _open_raw(model, backbone, normalisation)
     return FlipEmbedder(embedder) if flip else embedder
+
+
+def path_of(model: Model) -> Path | None:
+    """Where a model was read from, also one that is open already; None for a network in memory.
+
+    Args:
+        model: As for `load`; an embedder of the user's own need not know.
+    """
+    path = model if isinstance(model, str | Path) else getattr(model, "path", None)
+    return Path(path) if isinstance(path, str | Path) else None
 
 
 def gallery_of(model: Model) -> Path | None:
@@ -292,16 +306,16 @@ def _open_file(model: Path, backbone: str | None) -> Embedder:
     if (model / "model.json").is_file():
         return OnnxEmbedder(model / "model.onnx")
     if model.is_dir():
-        return TorchEmbedder(load_backbone(model), model.name, file_digest(RunFolder(model).model_file))
+        return TorchEmbedder(load_backbone(model), model.name, file_digest(RunFolder(model).model_file), model)
     if backbone is not None:
         model = find_weights(str(model))
     if not model.is_file():
         raise InputError(f"{model}: expected a run folder, an ONNX file or weights, found none; check the path")
     if backbone is not None:
-        return TorchEmbedder(create_backbone(backbone, weights=model), model.name, weights_digest(model))
+        return TorchEmbedder(create_backbone(backbone, weights=model), model.name, weights_digest(model), model)
     form = file_form(model)
     if form == "safetensors":
-        return TorchEmbedder(load_backbone_file(model), model.name, file_digest(model))
+        return TorchEmbedder(load_backbone_file(model), model.name, file_digest(model), model)
     if form == "onnx":
         return OnnxEmbedder(model)
     raise InputError(f"{model}: expected --backbone NAME with foreign weights, got none; mobilefacenet, for example")

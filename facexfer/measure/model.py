@@ -13,7 +13,7 @@ from facexfer.errors import InputError
 from facexfer.eval.report.findings import Findings
 from facexfer.eval.report.page import ShownPair
 from facexfer.files.names import clean_name
-from facexfer.measure.embedder import Embedder, Model, load
+from facexfer.measure.embedder import Embedder, Model, load, path_of
 from facexfer.measure.evaluate import Request, evaluate_comparison, show_worst
 from facexfer.measure.listed import evaluate_list, list_defines_pairs, show_worst_listed, without_self_pairs
 from facexfer.measure.pair_sets import Comparison, Side, compare, embed_side
@@ -183,10 +183,11 @@ class MeasuredModel:
         lines = []
         for model in models:
             count, split = trained_people(model, images)
-            if count and isinstance(model, str | Path):
+            path = None if model is None else path_of(model)
+            if count and path is not None:
                 instead = f"measure the split '{split}'" if split and split != choice.split else "measure others"
                 lines.append(
-                    f"{count:,} of the {people:,} people measured are people that {Path(model).name} was trained on: "
+                    f"{count:,} of the {people:,} people measured are people that {path.name or path.resolve().name} was trained on: "
                     f"such figures are too good for strangers; {instead}"
                 )
         return tuple(lines)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from facexfer.data.manifest import FaceImage, read_manifest
 from facexfer.errors import DataWarning, InputError
-from facexfer.measure.embedder import Model
+from facexfer.measure.embedder import Model, path_of
 from facexfer.recipe import Recipe, parse_recipe, read_recipe
 from facexfer.runs.face_images import pool_of, training_and_validation
 from facexfer.runs.folder import RunFolder
@@ -20,14 +20,15 @@ def trained_people(model: Model | None, images: Iterable[FaceImage]) -> tuple[in
     Pictures are told by their place, so that equal names in two sets are two people.
 
     Args:
-        model: As for `facexfer.load`; a run, a file in one, or a bundle tells its recipe.
+        model: As for `facexfer.load`; a run, a file in one, or a bundle tells its recipe, also once it is open.
         images: Those that are measured.
 
     Returns:
         How many of the images' people were trained on, and the split that the run held out, empty where it did not
         choose by split. 0 where nothing is known: the model is of no run, or its run's pictures are not here.
     """
-    recipe = None if not isinstance(model, str | Path) else _recipe_of(Path(model))
+    path = None if model is None else path_of(model)
+    recipe = None if path is None else _recipe_of(path)
     if recipe is None or recipe.data.manifest is None:
         return 0, ""
     try:

@@ -137,6 +137,8 @@ def test_the_commands_use_a_runtime(bundle: Path, trained: Path) -> None:
     words = ["--manifest", manifest, "--split", "val", "--probe", "nir", "--far", "0.2"]
     shown = run("evaluate", "--model", bundle, "--runtime", "opencv", *words)
     assert shown.splitlines()[-1] == run("evaluate", "--model", trained / "run", *words).splitlines()[-1]
+    everybody = run("evaluate", "--model", bundle, "--runtime", "opencv", *words[:2], *words[4:])
+    assert re.search(r"people measured are people that b was trained on", everybody)
     assert "the same person" in run("match", photo, photo, "--bundle", bundle, "--runtime", "opencv")
     assert "as it was measured" in run("verify-bundle", bundle, "--runtime", "opencv")
     whole = run("verify-bundle", bundle, "--runtime", "onnxruntime:fp16", "--run", trained / "run")

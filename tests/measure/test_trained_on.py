@@ -10,6 +10,7 @@ from small_faces import write_small_set
 
 from facexfer.backbones import create_backbone
 from facexfer.data.manifest import Manifest, read_manifest
+from facexfer.measure.embedder import load
 from facexfer.measure.evaluation import evaluate
 from facexfer.measure.trained_on import trained_people
 from facexfer.recipe import Recipe, parse_recipe
@@ -64,6 +65,17 @@ def test_nothing_is_said_of_the_people_held_out(manifest: Path, run: Path) -> No
 
 def test_the_older_network_counts_too(manifest: Path, run: Path) -> None:
     found = evaluate(create_backbone(SMALL), manifest, probe="nir", fars=[0.1], before=run)
+    assert [line.split(":")[0] for line in found.findings.caveats] == [
+        "4 of the 7 people measured are people that run was trained on"
+    ]
+
+
+def test_a_model_that_is_open_knows_its_run(manifest: Path, run: Path) -> None:
+    images = images_of(manifest).images
+    assert trained_people(load(run), images) == (4, "val")
+    assert trained_people(load(run / "checkpoints" / "last.safetensors", flip=True), images) == (4, "val")
+    assert trained_people(load(create_backbone(SMALL)), images) == (0, "")
+    found = evaluate(load(run), manifest, probe="nir", fars=[0.1])
     assert [line.split(":")[0] for line in found.findings.caveats] == [
         "4 of the 7 people measured are people that run was trained on"
     ]

@@ -35,6 +35,7 @@ class RuntimeEmbedder:
         threads: int | None = None,
     ) -> None:
         self.name = f"{folder.name}, {choice.name}"
+        self.path = folder
         self.fingerprint = files_digest([folder / name for name in files])
         self.input_size = input_size
         self._batch = batch

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from facexfer.errors import InputError
 
 
-def read_array(source: np.ndarray | str | Path) -> np.ndarray:
+def read_array(source: ArrayLike | Path) -> np.ndarray:
     """Read a ``.npy`` file; no pickle inside it is ever run.
 
     Args:

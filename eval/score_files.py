@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from facexfer.errors import InputError
 from facexfer.eval.arrays import read_array
@@ -31,7 +32,7 @@ class ScoreSet:
 
 
 def read_scores(
-    genuine: np.ndarray | str | Path, impostor: np.ndarray | str | Path | None = None, distances: bool = False
+    genuine: ArrayLike | Path, impostor: ArrayLike | Path | None = None, distances: bool = False
 ) -> ScoreSet:
     """Read scores.
 
@@ -66,13 +67,13 @@ def read_scores(
     return ScoreSet(*kinds, distances)
 
 
-def _read_kind(source: np.ndarray | str | Path, kind: str) -> np.ndarray:
+def _read_kind(source: ArrayLike | Path, kind: str) -> np.ndarray:
     if not isinstance(source, str | Path) or Path(source).suffix not in (".csv", ".txt"):
         return _checked(read_array(source), _called(source, kind))
     return _checked(_read_lines(Path(source)), _called(source, kind))
 
 
-def _called(source: np.ndarray | str | Path, kind: str) -> str:
+def _called(source: ArrayLike | Path, kind: str) -> str:
     return str(source) if isinstance(source, str | Path) else kind
 
 

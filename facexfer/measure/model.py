@@ -186,8 +186,9 @@ class MeasuredModel:
             path = None if model is None else path_of(model)
             if count and path is not None:
                 instead = f"measure the split '{split}'" if split and split != choice.split else "measure others"
+                name = path.name or path.resolve().name
                 lines.append(
-                    f"{count:,} of the {people:,} people measured are people that {path.name or path.resolve().name} was trained on: "
+                    f"{count:,} of the {people:,} people measured are people that {name} was trained on: "
                     f"such figures are too good for strangers; {instead}"
                 )
         return tuple(lines)

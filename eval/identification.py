@@ -9,7 +9,7 @@ from facexfer.errors import InputError
 from facexfer.eval.intervals import identity_interval
 from facexfer.eval.pairwise.labels import join_labels, read_captures, read_labels
 from facexfer.eval.unit_length import unit_length
-from facexfer.eval.verification import OperatingPoint, check_fars, highest_scores, points_from_tail, tail_length
+from facexfer.eval.verification import OperatingPoint, points_of
 
 _CHUNK = 4096
 
@@ -174,9 +174,7 @@ def _open_set(
     """Find the open set's points, with intervals by identity: a person's probes are not independent."""
     _, others = np.unique(their_labels, return_inverse=True)
     points = []
-    check_fars(fars)
-    tail = highest_scores(strangers, tail_length(len(strangers), fars))
-    for point in points_from_tail(right, tail, len(strangers), fars):
+    for point in points_of(right, strangers, fars):
         if point.threshold is None:
             points.append(point)
             continue

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from facexfer.errors import InputError
 from facexfer.eval.arrays import read_array
 from facexfer.eval.curves import area_under_roc, curve_of_scores
-from facexfer.files.rows import read_rows
+from facexfer.files.rows import POINTS, read_rows, wrong_width
 
 _GENUINE = {"1", "true", "genuine", "same"}
 _IMPOSTOR = {"0", "false", "impostor", "different"}
@@ -109,10 +109,7 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     kinds: tuple[list[float], list[float]] = ([], [])
     for line, row, surplus in read_rows(path, ("score", "same")):
         if surplus > 0:
-            raise InputError(
-                f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; write numbers with a "
-                "point, and quote text with commas"
-            )
+            raise wrong_width(path, line, row, surplus, POINTS)
         same = row["same"].strip().lower()
         if same not in _GENUINE | _IMPOSTOR:
             raise InputError(f"{path}, line {line}, field same: expected 1 or 0, got '{same}'")

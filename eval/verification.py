@@ -112,7 +112,24 @@ def tar_at_far(genuine: np.ndarray, impostor: np.ndarray, fars: Sequence[float])
         >>> point.threshold, point.achieved_far, round(point.tar, 3)
         (0.3, 0.25, 0.667)
     """
-    genuine, impostor = _checked(genuine, "genuine"), _checked(impostor, "impostor")
+    return points_of(_checked(genuine, "genuine"), impostor, fars)
+
+
+def points_of(genuine: np.ndarray, impostor: np.ndarray, fars: Sequence[float]) -> tuple[OperatingPoint, ...]:
+    """Measure TAR at FAR as `tar_at_far` does, also where some genuine pairs are never to be accepted.
+
+    Args:
+        genuine: (P,) scores; minus infinity is below every threshold, also that of a target of 1.
+        impostor: (N,) scores.
+        fars: The targets, each above 0 and at most 1.
+
+    Returns:
+        One point a target, in their order.
+
+    Raises:
+        InputError: If the impostor scores are empty, not one-dimensional or not finite, or a target is out of range.
+    """
+    impostor = _checked(impostor, "impostor")
     check_fars(fars)
     tail = highest_scores(impostor, tail_length(len(impostor), fars))
     return points_from_tail(genuine, tail, len(impostor), fars)

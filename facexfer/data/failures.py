@@ -5,7 +5,7 @@ from pathlib import Path
 
 from facexfer.errors import InputError
 from facexfer.files.names import clean_name
-from facexfer.files.rows import read_rows
+from facexfer.files.rows import read_rows, wrong_width
 
 UNKNOWN = "(unknown)"
 """The identity of a photo that nothing tells the identity of: it belongs to no pair."""
@@ -57,10 +57,7 @@ def read_failures(path: Path) -> tuple[Failure, ...]:
                 "cannot be counted as a reject"
             )
         if surplus > 0:
-            raise InputError(
-                f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; quote values that hold a "
-                "comma"
-            )
+            raise wrong_width(path, line, row, surplus)
         if identity != UNKNOWN and row.get("reason") not in NO_ATTEMPT:
             failures.append(Failure(identity, **names, reason=row.get("reason", ""), path=row.get("path", "")))
     return tuple(failures)

@@ -17,7 +17,7 @@ from facexfer.errors import DataWarning, InputError, first_of
 from facexfer.files.atomic import write_text
 from facexfer.files.digest import picture_digests
 from facexfer.files.names import clean_name, likeness
-from facexfer.files.rows import Row, check_columns, read_rows
+from facexfer.files.rows import Row, check_columns, read_rows, wrong_width
 
 REQUIRED = ("path", "identity", "modality", "split")
 LANDMARKS = tuple(f"{axis}{number}" for number in range(1, 6) for axis in "xy")
@@ -248,9 +248,7 @@ def _as_text(value: object) -> str:
 
 def _parse(row: dict[str, str], line: int, surplus: int, path: Path) -> FaceImage:
     if surplus:
-        raise InputError(
-            f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; quote values that hold a comma"
-        )
+        raise wrong_width(path, line, row, surplus)
     names = {column: _name(row[column], column, line, path) for column in NAMES if column in row}
     for column in REQUIRED:
         if not names.get(column, row[column].strip()):

@@ -13,7 +13,7 @@ from facexfer.data.manifest import Manifest
 from facexfer.data.pair_lines import NamedPhoto, as_number, read_pair_line
 from facexfer.errors import DataWarning, InputError
 from facexfer.files.links import real_path
-from facexfer.files.rows import read_rows
+from facexfer.files.rows import read_rows, wrong_width
 
 Numbered = tuple[int, "ListedPair"]
 
@@ -166,10 +166,7 @@ def _read_csv(path: Path, lines: Sequence[str], manifest: Manifest, failures: Se
     places.update((real_path(image.path), place) for place, image in enumerate(manifest.images))
     for line, row, surplus in read_rows(path, ("first", "second", "same", "fold")):
         if surplus:
-            raise InputError(
-                f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; quote values that hold a "
-                "comma"
-            )
+            raise wrong_width(path, line, row, surplus)
         found = []
         for column in ("first", "second"):
             image = real_path(home / row[column].strip()) if "\0" not in row[column] else None

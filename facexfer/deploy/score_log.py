@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from facexfer.errors import InputError
-from facexfer.files.rows import read_rows
+from facexfer.files.rows import POINTS, read_rows, wrong_width
 
 _USER = ("user", "claimed_identity", "identity")
 _DECISION = ("accepted", "decision")
@@ -59,10 +59,7 @@ def read_log(path: Path) -> ScoreLog:
     digits = 0
     for line, row, surplus in read_rows(path, ("score",), "log"):
         if surplus > 0:
-            raise InputError(
-                f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; write numbers with a "
-                "point, and quote text with commas"
-            )
+            raise wrong_width(path, line, row, surplus, POINTS)
         if not scores:
             user, decision = (next((name for name in known if name in row), None) for known in (_USER, _DECISION))
         scores.append(_score(row["score"].strip(), path, line))

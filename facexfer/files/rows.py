@@ -7,6 +7,8 @@ from pathlib import Path
 
 from facexfer.errors import InputError
 
+POINTS = "write numbers with a point, and quote text with commas"
+"""What to do where a row has too many fields: numbers may be written with a comma."""
 Row = tuple[int, dict[str, str], int]
 """A line's number, its value in each column of the file, and how many fields it has too many (too few: below 0)."""
 
@@ -41,6 +43,21 @@ def read_rows(path: Path, required: Sequence[str], what: str = "CSV", called: st
         ) from error
     except (OSError, csv.Error) as error:
         raise InputError(f"{path}: expected a readable {what}, got: {error}; check the path") from error
+
+
+def wrong_width(
+    path: Path, line: int, row: dict[str, str], surplus: int, advice: str = "quote values that hold a comma"
+) -> InputError:
+    """Make the error of a row that has more or fewer fields than the heading.
+
+    Args:
+        path: The file.
+        line: The row's.
+        row: Its value in each column.
+        surplus: As `read_rows` counts it.
+        advice: What to do.
+    """
+    return InputError(f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; {advice}")
 
 
 def check_columns(path: Path, columns: Sequence[str], required: Sequence[str], called: str = "") -> None:

@@ -217,11 +217,11 @@ def load(
     return FlipEmbedder(embedder) if flip else embedder
 
 
-def path_of(model: Model) -> Path | None:
+def path_of(model: Model | None) -> Path | None:
     """Where a model was read from, also one that is open already; None for a network in memory.
 
     Args:
-        model: As for `load`; an embedder of the user's own need not know.
+        model: As for `load`; an embedder of the user's own need not know. None has no path.
     """
     path = model if isinstance(model, str | Path) else getattr(model, "path", None)
     return Path(path) if isinstance(path, str | Path) else None

@@ -12,6 +12,7 @@ from facexfer.data.pictures.depths import find_depths
 from facexfer.errors import InputError
 from facexfer.eval.report.findings import Findings
 from facexfer.eval.report.page import ShownPair
+from facexfer.files.links import real_path
 from facexfer.files.names import clean_name
 from facexfer.measure.embedder import Embedder, Model, load, path_of
 from facexfer.measure.evaluate import Request, evaluate_comparison, show_worst
@@ -183,10 +184,10 @@ class MeasuredModel:
         lines = []
         for model in models:
             count, split = trained_people(model, images)
-            path = None if model is None else path_of(model)
+            path = path_of(model)
             if count and path is not None:
                 instead = f"measure the split '{split}'" if split and split != choice.split else "measure others"
-                name = path.name or path.resolve().name
+                name = path.name or real_path(path).name
                 lines.append(
                     f"{count:,} of the {people:,} people measured are people that {name} was trained on: "
                     f"such figures are too good for strangers; {instead}"

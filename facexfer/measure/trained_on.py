@@ -27,7 +27,7 @@ def trained_people(model: Model | None, images: Iterable[FaceImage]) -> tuple[in
         How many of the images' people were trained on, and the split that the run held out, empty where it did not
         choose by split. 0 where nothing is known: the model is of no run, or its run's pictures are not here.
     """
-    path = None if model is None else path_of(model)
+    path = path_of(model)
     recipe = None if path is None else _recipe_of(path)
     if recipe is None or recipe.data.manifest is None:
         return 0, ""

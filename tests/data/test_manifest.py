@@ -122,6 +122,12 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
     assert np.array_equal(read_manifest(tmp_path / "images.parquet").captures(), ["c1", None])
 
 
+def read_without_a_warning(file: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_manifest(file)
+
+
 def test_shots_that_are_numbered_by_person_are_reported(tmp_path: Path) -> None:
     file = tmp_path / "m.csv"
     rows = ["a.png,a,nir,train,0", "b.png,b,nir,train,0", "c.png,a,vis,train,0", "d.png,a,nir,train,1"]
@@ -131,13 +137,9 @@ def test_shots_that_are_numbered_by_person_are_reported(tmp_path: Path) -> None:
     # One of many is a mistake of another kind, and one person's own in two spectra is none.
     more = [f"{number}.png,a,nir,train,a/{number}" for number in range(10)]
     file.write_text("\n".join(["path,identity,modality,split,capture", *rows, *more]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        read_manifest(file)
+    read_without_a_warning(file)
     file.write_text("\n".join(["path,identity,modality,split,capture", *rows[:1], *rows[2:]]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        read_manifest(file)
+    read_without_a_warning(file)
 
 
 def test_shots_that_every_camera_numbers_by_itself_are_reported(tmp_path: Path) -> None:
@@ -148,9 +150,7 @@ def test_shots_that_every_camera_numbers_by_itself_are_reported(tmp_path: Path) 
         read_manifest(file)
     # A name that is in one modality alone may be made up, of pictures without identities.
     file.write_text("\n".join(["path,identity,modality,split,capture", rows[0].replace(",a,", ",?,"), *rows[2:]]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        read_manifest(file)
+    read_without_a_warning(file)
 
 
 def test_a_manifest_in_a_linked_folder_refers_to_the_pictures(tmp_path: Path) -> None:

@@ -262,6 +262,8 @@ class OptimizerSection(Section):
     """At the end, interpolate the backbone's weights with the source's, of which this part remains (WiSE-FT)."""
     final_batchnorm: bool = False
     """Measure the trained network's BatchNorm statistics again on the images of `data`, before it is saved."""
+    final_keep: float = Field(default=0, ge=0, lt=1)
+    """The part of what `final_batchnorm` measures that is pictures of the source's own spectrum, as they are."""
     sync_batchnorm: bool = False
     """Take BatchNorm statistics over the batches of all ranks together."""
     accumulate: int = Field(default=1, ge=1)

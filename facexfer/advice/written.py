@@ -15,6 +15,7 @@ _EVALUATIONS = 4
 # Measured with EdgeFace (docs/experiments/edgeface.md): labels alone cost more than they bring at the rate of CSD.
 _WITHOUT_BATCHNORM = {"name": "adamw", "learning_rate": 1e-4}
 _RATE_OF_LABELS_ALONE = 3e-5
+_OF_BATCHNORM = ("final_batchnorm", "final_keep")
 
 
 def recipe_values(way: Way, there: Situation, source: Source, measured: Measured | None) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def recipe_values(way: Way, there: Situation, source: Source, measured: Measured
         optimizer = {**sections.get("optimizer", {}), **_WITHOUT_BATCHNORM}
         if way.sections["method"]["name"] == "l2":
             optimizer["learning_rate"] = _RATE_OF_LABELS_ALONE
-        sections["optimizer"] = {name: value for name, value in optimizer.items() if name != "final_batchnorm"}
+        sections["optimizer"] = {name: value for name, value in optimizer.items() if name not in _OF_BATCHNORM}
     data = there.data.model_dump(mode="json", exclude_defaults=True)
     data["modality"] = there.data.modality
     if way.spectra > 1:

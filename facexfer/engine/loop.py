@@ -127,7 +127,8 @@ class Training:
             interpolate_weights(backbone, self.source, settings.source_share)
         if (settings.source_share > 0 or settings.final_batchnorm) and has_batchnorm(backbone):
             self.log.say("measuring the trained network's BatchNorm statistics on the training images")
-            recalibrate_batchnorm(backbone, self.setup.task.plain_training_set, self.recipe.source.variance_floor)
+            images = self.setup.task.at_the_end(settings.final_keep)
+            recalibrate_batchnorm(backbone, images, self.recipe.source.variance_floor)
 
     def _start(self, checkpoint: dict[str, Any] | None) -> None:
         """Settle the source, and make of it and a head what is trained."""

@@ -26,6 +26,7 @@ WITHOUT_EFFECT_ALONE = {
     "companions.augmentation": ("companions.share",),
     "evaluation.patience": ("evaluation.best_far",),
     "optimizer.drop_factor": ("optimizer.drops",),
+    "optimizer.final_keep": ("optimizer.final_batchnorm", "optimizer.source_share"),
     "source.variance_floor": (
         "source.recalibrate_batchnorm", "optimizer.final_batchnorm", "optimizer.source_share",
     ),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, Subset
 
@@ -11,6 +12,7 @@ from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.companions import Companions
 from facexfer.data.mixture import Mixture, Part
 from facexfer.data.training_set import AugmentedSet, TrainingSet
+from facexfer.errors import InputError
 from facexfer.recipe import PairsSection, Recipe
 
 _BATCH = 128
@@ -66,6 +68,30 @@ class Task:
         steps = max(1, len(self.plain_training_set) // _BATCH)
         places = [place for batch in mixture.batches(_BATCH, 0, steps, seed=0) for place in batch]
         return cast(TrainingSet, Subset(ConcatDataset(cast(Any, sets)), places))
+
+    def at_the_end(self, keep: float) -> TrainingSet:
+        """The training images, as they are, and pictures of the source's own kind.
+
+        Args:
+            keep: The part of the latter in the whole, 0 to 1; those of a small set come several times.
+
+        Raises:
+            InputError: If it is more than 0, and the recipe names no such pictures.
+        """
+        if keep == 0:
+            return self.plain_training_set
+        own = self.of_source
+        if own is None:
+            raise InputError(
+                "optimizer.final_keep: expected pictures of the source's own spectrum in addition to the training "
+                "images, got none; name them in [companions], [pool] or [source_data], or leave it out"
+            )
+        new = [place for place, spectrum in enumerate(self.spectra or ()) if spectrum == 0]
+        images = cast(TrainingSet, Subset(cast(Any, self.plain_training_set), new)) if new else self.plain_training_set
+        wanted, generator = round(len(images) * keep / (1 - keep)), torch.Generator().manual_seed(0)
+        rounds = [torch.randperm(len(own), generator=generator) for _ in range(-(-wanted // len(own)))]
+        places = torch.cat(rounds)[:wanted].tolist() if rounds else []
+        return cast(TrainingSet, ConcatDataset(cast(Any, [images, Subset(cast(Any, own), places)])))
 
     @property
     def of_source(self) -> TrainingSet | None:

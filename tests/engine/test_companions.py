@@ -449,3 +449,53 @@ def test_of_two_spectra_the_second_is_the_sources(make: Callable[..., Any], mani
     assert len(task.of_source) == len(known)
     first, _ = task.of_source[0]
     np.testing.assert_array_equal(first.permute(1, 2, 0), read_crop(known[0], (112, 112)))
+
+
+def test_the_end_s_batchnorm_sees_the_new_pictures_and_a_part_of_the_sources(
+    make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path
+) -> None:
+    """Simulated pictures stay out of it; a set that is too small comes again."""
+    recipe = make(manifest, companions={"share": 0.25, "keep": 0.25})
+    task = TASKS["face"](recipe, create_backbone("mobilefacenet_slim").info)
+    assert task.companions is not None
+    pictures, training = task.companions.pictures.images, task.plain_training_set
+    kept = {bytes(pictures[place][0].numpy()) for place in range(len(pictures))}
+    assert task.at_the_end(0) is training
+    for keep, expected in ((0.25, 4), (0.8, 48)):
+        shown = [bytes(image.numpy()) for image, _ in (task.at_the_end(keep)[place] for place in range(12 + expected))]
+        assert len(task.at_the_end(keep)) == 12 + expected
+        assert shown[:12] == [bytes(training[place][0].numpy()) for place in range(12)]
+        assert set(shown[12:]) <= kept
+    assert set(shown[12:]) == kept
+
+    both = make(manifest, data={"modality": ["nir", "vis"]}, companions=None, method={"name": "l2"})
+    of_both = TASKS["face"](both, create_backbone("mobilefacenet_slim").info)
+    assert of_both.spectra is not None
+    assert len(of_both.at_the_end(0.25)) == 16
+
+
+@pytest.mark.slow
+def test_what_the_end_keeps_changes_statistics_alone(make: Callable[..., Any], manifest: Path, tmp_path: Path) -> None:
+    for name, settings in (("plain", {}), ("kept", {"final_batchnorm": True, "final_keep": 0.5})):
+        source = {"variance_floor": 0}
+        recipe = make(manifest, source=source, companions={"keep": 0.25}, optimizer={"iterations": 2, **settings})
+        train(recipe, tmp_path / name, resume=False)
+    plain, kept = (load_file(RunFolder(tmp_path / name).model_file) for name in ("plain", "kept"))
+    unlike = {key for key in plain if not torch.equal(plain[key], kept[key])}
+    assert any(key.endswith("running_mean") for key in unlike)
+    assert all(key.endswith(("running_mean", "running_var", "num_batches_tracked")) for key in unlike), unlike
+
+
+def test_nothing_to_keep_at_the_end_is_said_before_training(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
+    recipe = make(
+        manifest,
+        companions=None,
+        method={"name": "l2"},
+        head={"name": "arcface"},
+        optimizer={"final_batchnorm": True, "final_keep": 0.25},
+    )
+    with pytest.raises(InputError, match="final_keep: expected pictures of the source's own spectrum in addition to"):
+        train(recipe, tmp_path / "run", resume=False)
+    assert not (tmp_path / "run").exists()

@@ -105,6 +105,7 @@ _HEAD = {"name": "arcface", "start": "class_means", "scale": 32.0, "margin": 0.5
 _MEASURED_ANEW = {"recalibrate_batchnorm": True}
 _AS_NIR = {"augmentation": "nir"}
 _COSINE = {"learning_rate": 0.03, "schedule": "cosine", "batch_size": 64}
+_SETTLED = {**_COSINE, "final_batchnorm": True, "final_keep": 0.25}
 _STEPS = {"learning_rate": 0.01, "batch_size": 64}
 _SHARES = {"share": 0.4375, "keep": 0.1875}
 
@@ -136,7 +137,7 @@ WAYS = (
         "CSD, same people", "pictures of the same people in both spectra",
         (_new_pictures, _same_people),
         {"source": _MEASURED_ANEW, "data": _AS_NIR, "companions": {"match": "identity", **_SHARES},
-         "method": {"name": "csd"}, "optimizer": _COSINE},
+         "method": {"name": "csd"}, "optimizer": _SETTLED},
         6, ("nirsim-csd-people",),
     ),
     # On simulated NIR labels bring nothing to this; on thermal pictures, which nothing here simulates, 13 points
@@ -152,7 +153,7 @@ WAYS = (
         "CSD, unlabelled pictures and photos of others", "unlabelled pictures, and photos of other people",
         (_new_pictures, _photos),
         {"source": _MEASURED_ANEW, "data": _AS_NIR, "pool": {"share": 1.0}, "method": {"name": "csd"},
-         "optimizer": {**_COSINE, "final_batchnorm": True}},
+         "optimizer": _SETTLED},
         24, ("nirsim-csd-unlabelled", "nirsim-mild-csd-unlabelled"),
     ),
     Way(

@@ -126,7 +126,8 @@ class Training:
         if settings.source_share > 0:
             interpolate_weights(backbone, self.source, settings.source_share)
         if (settings.source_share > 0 or settings.final_batchnorm) and has_batchnorm(backbone):
-            self.log.say("measuring the trained network's BatchNorm statistics on the training images")
+            kept = " and pictures of the source's own spectrum" if settings.final_keep else ""
+            self.log.say(f"measuring the trained network's BatchNorm statistics on the training images{kept}")
             images = self.setup.task.at_the_end(settings.final_keep)
             recalibrate_batchnorm(backbone, images, self.recipe.source.variance_floor)
 

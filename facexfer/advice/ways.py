@@ -153,7 +153,7 @@ WAYS = (
         "CSD, unlabelled pictures and photos of others", "unlabelled pictures, and photos of other people",
         (_new_pictures, _photos),
         {"source": _MEASURED_ANEW, "data": _AS_NIR, "pool": {"share": 1.0}, "method": {"name": "csd"},
-         "optimizer": _SETTLED},
+         "optimizer": {**_COSINE, "final_batchnorm": True}},
         24, ("nirsim-csd-unlabelled", "nirsim-mild-csd-unlabelled"),
     ),
     Way(

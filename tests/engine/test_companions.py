@@ -452,7 +452,7 @@ def test_of_two_spectra_the_second_is_the_sources(make: Callable[..., Any], mani
 
 
 def test_the_end_s_batchnorm_sees_the_new_pictures_and_a_part_of_the_sources(
-    make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path
+    make: Callable[..., Any], manifest: Path
 ) -> None:
     """Simulated pictures stay out of it; a set that is too small comes again."""
     recipe = make(manifest, companions={"share": 0.25, "keep": 0.25})

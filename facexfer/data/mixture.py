@@ -133,13 +133,18 @@ class Mixture:
         for number, (part, start, count) in enumerate(
             zip(self.parts, self._starts, self.counts(batch_size), strict=True)
         ):
-            turns = _Turns(len(part.images), seed * 1_009 + number)
+            turns = Turns(len(part.images), seed * 1_009 + number)
             columns.append([[start + turns[step * count + n] for n in range(count)] for step in range(first, end)])
         return [[place for column in step for place in column] for step in zip(*columns, strict=True)]
 
 
-class _Turns:
-    """An endless sequence of places, in which every place has its turn before any has a second one."""
+class Turns:
+    """An endless sequence of places, in which every place has its turn before any has a second one.
+
+    Args:
+        length: How many places there are.
+        seed: Of their order, which is another one in every round.
+    """
 
     def __init__(self, length: int, seed: int) -> None:
         self._length, self._seed = length, seed

@@ -140,8 +140,11 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
             f"expected optimizer.epochs = 0 for a method without steps and more for any other, got {_length(recipe)} "
             f"for {recipe.method.name}; change it"
         )
-    # Raises where there are no such pictures.
-    task.at_the_end(recipe.optimizer.final_keep)
+    if recipe.optimizer.final_keep > 0 and task.of_source is None:
+        raise InputError(
+            "optimizer.final_keep: expected pictures of the source's own spectrum in addition to the training "
+            "images, got none; name them in [companions], [pool] or [source_data], or leave it out"
+        )
     if not stages and not (recipe.source.recalibrate_batchnorm or recipe.optimizer.final_batchnorm):
         raise InputError(
             f"expected source.recalibrate_batchnorm = true for {recipe.method.name}, which does nothing else, got "

@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, Subset
 
 from facexfer.backbones.parts.info import BackboneInfo
 from facexfer.data.companions import Companions
-from facexfer.data.mixture import Mixture, Part
+from facexfer.data.mixture import Mixture, Part, Turns
 from facexfer.data.training_set import AugmentedSet, TrainingSet
-from facexfer.errors import InputError
 from facexfer.recipe import PairsSection, Recipe
 
 _BATCH = 128
@@ -73,24 +71,16 @@ class Task:
         """The training images, as they are, and pictures of the source's own kind.
 
         Args:
-            keep: The part of the latter in the whole, 0 to 1; those of a small set come several times.
-
-        Raises:
-            InputError: If it is more than 0, and the recipe names no such pictures.
+            keep: The part of the latter in the whole, 0 to 1; those of a small set come several times. Where there are
+                none (`of_source`), the training images are all.
         """
-        if keep == 0:
-            return self.plain_training_set
         own = self.of_source
-        if own is None:
-            raise InputError(
-                "optimizer.final_keep: expected pictures of the source's own spectrum in addition to the training "
-                "images, got none; name them in [companions], [pool] or [source_data], or leave it out"
-            )
+        if keep == 0 or own is None:
+            return self.plain_training_set
         new = [place for place, spectrum in enumerate(self.spectra or ()) if spectrum == 0]
         images = cast(TrainingSet, Subset(cast(Any, self.plain_training_set), new)) if new else self.plain_training_set
-        wanted, generator = round(len(images) * keep / (1 - keep)), torch.Generator().manual_seed(0)
-        rounds = [torch.randperm(len(own), generator=generator) for _ in range(-(-wanted // len(own)))]
-        places = torch.cat(rounds)[:wanted].tolist() if rounds else []
+        turns = Turns(len(own), seed=0)
+        places = [turns[number] for number in range(round(len(images) * keep / (1 - keep)))]
         return cast(TrainingSet, ConcatDataset(cast(Any, [images, Subset(cast(Any, own), places)])))
 
     @property

@@ -462,8 +462,9 @@ def test_the_end_s_batchnorm_sees_the_new_pictures_and_a_part_of_the_sources(
     kept = {bytes(pictures[place][0].numpy()) for place in range(len(pictures))}
     assert task.at_the_end(0) is training
     for keep, expected in ((0.25, 4), (0.8, 48)):
-        shown = [bytes(image.numpy()) for image, _ in (task.at_the_end(keep)[place] for place in range(12 + expected))]
-        assert len(task.at_the_end(keep)) == 12 + expected
+        images = task.at_the_end(keep)
+        assert len(images) == 12 + expected
+        shown = [bytes(images[place][0].numpy()) for place in range(len(images))]
         assert shown[:12] == [bytes(training[place][0].numpy()) for place in range(12)]
         assert set(shown[12:]) <= kept
     assert set(shown[12:]) == kept

@@ -73,6 +73,8 @@ class Training:
                 raise DivergedError(f"{self.run.path}: this run is over and has failed: {result['failure']}")
             return result
         checkpoint = self.run.load_checkpoint() if resume else None
+        if checkpoint:
+            self.checkpoints.restore(checkpoint)
         steps = sum(self.stage_steps)
         resumed_at = checkpoint["step"] if checkpoint else None
         self.log = RunLog(self.fabric, self.run, steps, len(self.setup.task.classes), resumed_at)
@@ -159,7 +161,6 @@ class Training:
         if checkpoint:
             self.step, self.skipped_steps = checkpoint["step"], checkpoint["skipped_steps"]
             self.best.load_state(checkpoint["best"])
-            self.checkpoints.restore(checkpoint)
             self.evaluation.is_behind = checkpoint["is_behind"]
             if self.average:
                 self.average.load_state_dict(checkpoint["average"])

@@ -67,11 +67,13 @@ class Checkpoints:
         Args:
             failed_at: The step of a network that has just been found to be broken.
         """
-        if self.good_step == failed_at:
-            return "no good checkpoint is left: the last one is of this very network"
         if not self._run.checkpoint_file.exists():
             return "no checkpoint has been saved yet"
-        good = f", {self._run.good_file.name}" if self._was_wrong and self.good_step else ""
+        if self.good_step == failed_at:
+            return "no good checkpoint is left: the last one is of this very network"
+        if self.good_step == 0:
+            return "there is no good checkpoint: the run looked wrong before the first one"
+        good = f", {self._run.good_file.name}" if self._was_wrong else ""
         return f"the last good checkpoint is of step {self.good_step}{good}"
 
     def are_due(self) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from recipe_files import write_recipe
 from small_faces import write_small_set
 
-from facexfer.engine import interrupt
+from facexfer.engine import interrupt, loop
 from facexfer.engine.interrupt import StopRequest
 from facexfer.engine.train import train
 from facexfer.runs.folder import RunFolder
@@ -83,6 +83,17 @@ def test_a_stop_in_the_step_in_which_patience_ends_is_heeded(make: Callable[...,
     with pytest.raises(KeyboardInterrupt, match="stopped after step 3 of 6"):
         train(recipe, tmp_path / "run", on_step=send_at(2, signal.SIGINT))
     assert [row["step"] for row in RunFolder(tmp_path / "run").metrics() if "losses" in row] in ([], [3])
+
+
+def test_a_stop_at_the_start_of_a_resumed_run_names_the_checkpoint_that_is_there(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(make(), tmp_path / "run", on_step=send_at(2, signal.SIGINT))
+    # Before what the checkpoint holds is put back, as while a large set's companions are embedded.
+    monkeypatch.setattr(loop, "make_head", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match="stopped; the last good checkpoint is of step 2"):
+        train(make(), tmp_path / "run", resume=True)
 
 
 @pytest.mark.slow

@@ -55,3 +55,12 @@ def test_a_network_that_was_found_broken_is_not_called_good(run: RunFolder) -> N
     checkpoints.save(6, {}, False)
     assert "is of step 6" in checkpoints.describe_good(failed_at=7)
     assert checkpoints.describe_good(failed_at=6).startswith("no good checkpoint is left")
+
+
+def test_no_good_checkpoint_is_named_where_the_run_looked_wrong_before_the_first_one(run: RunFolder) -> None:
+    checkpoints = checkpoints_of(run)
+    assert checkpoints.describe_good() == checkpoints.describe_good(failed_at=0) == "no checkpoint has been saved yet"
+    checkpoints.save(4, {}, True)
+    assert checkpoints.describe_good().startswith("there is no good checkpoint")
+    checkpoints.save(6, {}, False)
+    assert checkpoints.describe_good() == "the last good checkpoint is of step 6"

@@ -30,7 +30,7 @@ MAY = {
     "runs": {"errors", "plugins", "recipe", "heads", "files", "data", "backbones"},
     "tasks": {"errors", "registry", "recipe", "files", "networks", "runs", "data", "eval", "backbones"},
     "engine": {"errors", "plugins", "recipe", "runtime", "heads", "files", "tasks", "runs", "networks", "transfer",
-               "data", "backbones"},
+               "data", "eval", "backbones"},
     "measure": {"errors", "recipe", "runtime", "files", "runs", "data", "eval", "backbones"},
     "deploy": {"errors", "registry", "recipe", "runtime", "files", "measure", "runs", "networks", "data", "eval",
                "backbones"},

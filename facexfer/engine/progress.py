@@ -7,6 +7,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from facexfer.eval.classification import is_loss
+
 
 class TrainingProgress:
     """A progress bar with loss parts, rate and time left, and one line an evaluation.
@@ -56,8 +58,10 @@ class TrainingProgress:
 
     def figures(self, step: int, figures: Mapping[str, float | None]) -> None:
         """Print the metrics of an evaluation."""
-        shown = "  ".join(
-            f"{name} {100 * value:.2f} %" if value is not None else f"{name} unsupported"
-            for name, value in figures.items()
-        )
-        self.say(f"step {step}: {shown}")
+        self.say(f"step {step}: {'  '.join(_shown(name, value) for name, value in figures.items())}")
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return f"{name} unsupported"
+    return f"{name} {value:.4f}" if is_loss(name) else f"{name} {100 * value:.2f} %"

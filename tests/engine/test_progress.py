@@ -19,3 +19,11 @@ def test_an_evaluation_is_one_line_however_long(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr()
     (line,) = [line for line in (shown.out + shown.err).splitlines() if "step 3" in line]
     assert line.endswith("[nir]/tar@0.0001 50.00 %  eer unsupported")
+
+
+def test_a_loss_is_no_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingProgress(total=1, shown=True) as progress:
+        progress.figures(3, {"top1": 0.5, "test/classification": 0.693})
+    shown = capsys.readouterr()
+    (line,) = [line for line in (shown.out + shown.err).splitlines() if "step 3" in line]
+    assert line == "step 3: top1 50.00 %  test/classification 0.6930"

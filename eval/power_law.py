@@ -57,6 +57,29 @@ class PowerLaw:
         return self.scale * math.pow(people, -self.by_people) * math.pow(images, -self.by_images)
 
 
+def check_sizes(people: np.ndarray, images: np.ndarray) -> int:
+    """Check that runs of these sizes can tell noise from the law.
+
+    Args:
+        people: (R,) of each run.
+        images: (R,) images per person; all equal, they are no parameter.
+
+    Returns:
+        The law's parameters.
+
+    Raises:
+        InputError: If there are too few runs, or fewer than three different numbers of people.
+    """
+    parameters = 3 + (len(np.unique(images)) > 1)
+    if len(people) <= parameters:
+        raise InputError(
+            f"expected more than {parameters} finished runs for a law with {parameters} parameters, got {len(people)}; "
+            "add draws or fractions"
+        )
+    _check_people(people)
+    return parameters
+
+
 def fit_power_law(
     people: np.ndarray, images: np.ndarray, errors: np.ndarray, starts: tuple[float, ...] = (0.2, 0.5, 1.0)
 ) -> PowerLaw:
@@ -77,9 +100,7 @@ def fit_power_law(
     from scipy import optimize
 
     people, images, errors = (np.asarray(each, dtype=np.float64) for each in (people, images, errors))
-    sizes = len(np.unique(people))
-    if sizes < 3:
-        raise InputError(f"expected runs with at least 3 different numbers of people, got {sizes}; add fractions")
+    _check_people(people)
     varied = len(np.unique(images)) > 1
     # Around the means, so that scale and exponents are not one valley.
     middle = float(np.exp(np.log(people).mean())), float(np.exp(np.log(images).mean()))
@@ -118,12 +139,7 @@ def bootstrap_laws(people: np.ndarray, images: np.ndarray, errors: np.ndarray, d
     Raises:
         InputError: If there are too few runs to tell noise from the law.
     """
-    parameters = 3 + (len(np.unique(images)) > 1)
-    if len(errors) <= parameters:
-        raise InputError(
-            f"expected more than {parameters} finished runs for a law with {parameters} parameters, got {len(errors)}; "
-            "add draws or fractions"
-        )
+    parameters = check_sizes(people, images)
     law = fit_power_law(people, images, errors)
     fitted = np.array([law.error(*size) for size in zip(people, images, strict=True)])
     residuals = (np.asarray(errors) - fitted) * math.sqrt(len(errors) / (len(errors) - parameters))
@@ -133,3 +149,9 @@ def bootstrap_laws(people: np.ndarray, images: np.ndarray, errors: np.ndarray, d
         fit_power_law(people, images, np.clip(fitted + generator.choice(residuals, len(errors)), 0, 1), start)
         for _ in range(draws)
     ]
+
+
+def _check_people(people: np.ndarray) -> None:
+    sizes = len(np.unique(people))
+    if sizes < 3:
+        raise InputError(f"expected runs with at least 3 different numbers of people, got {sizes}; add fractions")

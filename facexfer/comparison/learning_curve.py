@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pydantic
 from pydantic import Field
 
@@ -20,6 +21,7 @@ from facexfer.comparison.grid import (
     recipe_of,
 )
 from facexfer.errors import InputError
+from facexfer.eval.power_law import check_sizes
 from facexfer.files.packaged import read_toml
 from facexfer.recipe import Section
 from facexfer.runs.face_images import images_of_each, training_size
@@ -98,7 +100,8 @@ def comparison_of(curve: CurveGrid) -> Grid:
         A grid for `run_cells`.
 
     Raises:
-        InputError: If a method's recipe does not fit, is not of faces, or trains on too few people.
+        InputError: If a method's recipe does not fit, is not of faces, or trains on too few people, or if the parts are
+            too few, or too alike in size, to tell noise from the law.
     """
     whole = Grid(
         title=curve.title, recipe=curve.recipe, figures=(curve.figure,), seeds=curve.seeds, methods=curve.methods,
@@ -117,11 +120,19 @@ def comparison_of(curve: CurveGrid) -> Grid:
         )
     (((people, _), data),) = sizes.items()
     parts = _parts(curve, people, images_of_each(data))
-    return whole.model_copy(
+    grid = whole.model_copy(
         update={
             "datasets": {name: DatasetChoice(settings=(*curve.settings, *settings)) for name, settings in parts.items()}
         }
     )
+    method = next(iter(grid.methods))
+    drawn = [training_size(recipe_of(grid, cell).data) for cell in cells_of(grid) if cell.method == method]
+    # Of fewer people there are all images of each, whatever their mean.
+    of_each = [images for count, images in drawn if count == people]
+    more = len(drawn) - len(of_each)
+    runs = len(grid.seeds)
+    check_sizes(np.array([count for count, _ in drawn] * runs), np.array([*of_each, *of_each[:1] * more] * runs))
+    return grid
 
 
 def points_of(grid: Grid, outcomes: Sequence[Outcome], method: str) -> list[CurvePoint]:

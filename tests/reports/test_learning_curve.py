@@ -49,6 +49,23 @@ def test_a_share_of_the_images_is_one_of_each_spectrum(tmp_path: Path) -> None:
     assert sizes == [16, 16, 24, 24, 40, 20, 20]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        # Of 5 people, and at least 2 are trained on.
+        ("[0.4, 0.6, 1]", "[0.2, 0.4, 1]", "at least 3 different numbers of people, got 2; add fractions"),
+        ("images =", "draws = 1\nimages =", "more than 4 finished runs for a law with 4 parameters, got 4; add draws"),
+        ("images = [0.5]", "draws = 1", "more than 3 finished runs for a law with 3 parameters, got 3; add draws"),
+    ],
+)
+def test_parts_that_cannot_show_a_law_are_refused_before_anything_is_trained(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    curve = read_curve_grid(write_small_grid(tmp_path, GRID.replace(old, new), iterations=1))
+    with pytest.raises(InputError, match=expected):
+        comparison_of(curve)
+
+
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     return describe_curve(POINTS, 0.005)

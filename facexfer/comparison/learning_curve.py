@@ -41,7 +41,7 @@ class CurveGrid(Section):
     people: tuple[Fraction, ...] = Field(min_length=3)
     """Fractions of the training people, all images of each."""
     images: tuple[Fraction, ...] = ()
-    """Fractions of the images per person, of all people."""
+    """Fractions of the images per person, of all people; with all images of each for comparison: 1 among `people`."""
     draws: int = Field(default=2, ge=1)
     """How many parts are drawn of each size; the whole is one."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
@@ -87,6 +87,11 @@ def read_curve_grid(name: str | Path) -> CurveGrid:
             )
     if len(set(grid.people)) < 3:
         raise InputError(f"{name}: people: expected at least 3 different fractions, got {list(grid.people)}; add some")
+    if grid.images and 1 not in (*grid.people, *grid.images):
+        raise InputError(
+            f"{name}: people: expected 1 among the fractions where parts of the images are trained on too, which are "
+            f"of all people, got {list(grid.people)}; add it"
+        )
     return grid
 
 

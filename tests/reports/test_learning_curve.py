@@ -96,6 +96,7 @@ def test_without_parts_of_the_images_nothing_is_said_of_them() -> None:
     ("change", "expected"),
     [
         ("people = [0.4, 0.4, 1]", "people: expected at least 3 different fractions"),
+        ("people = [0.4, 0.6, 0.8]", "people: expected 1 among the fractions .*, got .0.4, 0.6, 0.8.; add it"),
         ("people = [0.4, 0.6, 2]", "people.2: .*less than or equal to 1"),
         ("people = [0.4, 0.6, 1]\nfractions = 3", "unknown key 'fractions'"),
         ("people = [0.4, 0.6, 1]\nseeds = [0, 0]", "expected each seed once, got 0 twice; leave one out"),

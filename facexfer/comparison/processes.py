@@ -123,8 +123,7 @@ class RunPool:
             return Finished(None, "stopped")
         write_text(folder.with_name(f"{folder.name}.log"), output + errors)
         if status != 0 or not run.result_file.is_file():
-            lines = [line for line in errors.strip().splitlines() if line.strip()]
-            failure = lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
+            failure = _reason(status, errors)
             self._say(f"{name}: failed: {failure}")
             return Finished(None, failure)
         result = run.read_result()
@@ -151,6 +150,15 @@ class RunPool:
         finally:
             self._free_slots.put(slot)
         return child.returncode, output, errors
+
+
+def _reason(status: int, errors: str) -> str:
+    """Why a run failed, in one line."""
+    if status < 0:
+        # What it said before is not why: a killed process has no last word.
+        return f"its process was ended by signal {-status}, as by 9 where memory is short; lower --jobs, or free some"
+    lines = [line for line in errors.strip().splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
 
 
 @functools.cache

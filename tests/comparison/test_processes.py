@@ -90,6 +90,19 @@ def test_a_finished_run_whose_pictures_have_changed_since_is_no_result(tmp_path:
         assert "training changed since" in pool.start("changed", recipe, run).result().failure
 
 
+@pytest.mark.slow
+def test_a_killed_run_is_not_explained_by_what_it_had_warned_of(tmp_path: Path) -> None:
+    write_small_grid(tmp_path, GRID, iterations=1)
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(
+        "import os, sys\nprint('warning: a capture is shared', file=sys.stderr)\nos.kill(os.getpid(), 9)\n"
+    )
+    recipe = read_recipe(tmp_path / "recipe.toml").model_copy(update={"plugins": (plugin,)})
+    with RunPool(1, print) as pool:
+        failure = pool.start("run", recipe, tmp_path / "runs" / "L2").result().failure
+    assert failure.startswith("its process was ended by signal 9")
+
+
 def test_runs_side_by_side_have_different_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

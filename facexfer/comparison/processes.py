@@ -96,6 +96,9 @@ class RunPool:
     def _run(self, name: str, recipe: Recipe, folder: Path) -> Finished:
         try:
             return self._run_or_read(name, recipe, folder)
+        except BrokenPipeError:
+            # Nobody reads the progress any more: the comparison's end, and no fault of the run.
+            raise
         except (OSError, ValueError) as error:
             return Finished(None, f"{folder}: {error}")
 

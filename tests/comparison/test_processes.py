@@ -103,6 +103,16 @@ def test_a_killed_run_is_not_explained_by_what_it_had_warned_of(tmp_path: Path) 
     assert failure.startswith("its process was ended by signal 9")
 
 
+@pytest.mark.slow
+def test_output_that_nobody_reads_makes_no_run_a_failed_one(command, tmp_path: Path) -> None:
+    """As with ``facexfer compare ... | head -1``."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.close()
+    assert process.wait(timeout=120) == 1
+    assert (tmp_path / "out" / "runs" / "L2" / "seed0" / "result.json").is_file()
+    assert not (tmp_path / "out" / "table.md").exists()
+
+
 def test_runs_side_by_side_have_different_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -58,8 +58,11 @@ class Checkpoints:
         self.good_step = 0
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from a state that `save` saved."""
+        """Go on from a state that `save` saved, from within a stage or between two: with the precision's loss scale."""
         self._was_wrong, self.good_step = checkpoint["is_wrong"], checkpoint["good_step"]
+        if checkpoint["precision"]:
+            # Empty where the run began in another precision, which has nothing to put back.
+            self._fabric.strategy.precision.load_state_dict(checkpoint["precision"])
 
     def describe_good(self, failed_at: int | None = None) -> str:
         """Where the last good state is.
@@ -114,11 +117,8 @@ def restore_stage(
         checkpoint: As `Checkpoints.save` wrote it.
         terms: The stage's, in place.
         optimizer: In place.
-        fabric: Its precision, in place, and whose random numbers are put back.
+        fabric: Whose random numbers are put back.
     """
     terms.load_state_dict(checkpoint["terms"])
     optimizer.load_state_dict(checkpoint["optimizer"])
-    if checkpoint["precision"]:
-        # Empty where the run began in another precision, which has nothing to put back.
-        fabric.strategy.precision.load_state_dict(checkpoint["precision"])
     set_random_state(checkpoint["random"][fabric.global_rank % len(checkpoint["random"])])

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from lightning_fabric.plugins import MixedPrecision
 
 from facexfer.engine.resume import Checkpoints
 from facexfer.recipe import parse_recipe
@@ -64,3 +66,21 @@ def test_no_good_checkpoint_is_named_where_the_run_looked_wrong_before_the_first
     assert checkpoints.describe_good().startswith("there is no good checkpoint")
     checkpoints.save(6, {}, False)
     assert checkpoints.describe_good() == "the last good checkpoint is of step 6"
+
+
+def test_the_loss_scale_comes_back_also_between_two_stages(run: RunFolder) -> None:
+    """Fabric's own precision for float16, with its scaler on the CPU."""
+
+    def scaled() -> tuple[Checkpoints, torch.amp.GradScaler]:
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        precision = MixedPrecision("16-mixed", "cpu", scaler)
+        return Checkpoints(Fabric(accelerator="cpu", devices=1, plugins=precision), run, 0), scaler
+
+    first, scaler = scaled()
+    scaler.scale(torch.ones(1))
+    scaler.update(64.0)
+    first.save(2, {"terms": None, "optimizer": None}, False)
+    second, resumed = scaled()
+    second.restore(run.load_checkpoint())
+    resumed.scale(torch.ones(1))
+    assert resumed.get_scale() == scaler.get_scale() == 64

@@ -14,7 +14,7 @@ from facexfer.comparison.cells import Outcome
 from facexfer.comparison.fold_table import fold_lines
 from facexfer.comparison.grid import Cell, Grid, cells_of, left_out
 from facexfer.eval.classification import is_loss
-from facexfer.files.atomic import write_text
+from facexfer.files.atomic import replacing, write_text
 
 _LEVEL = 1e-9
 """Methods whose means differ by less, as rounding makes them, are level."""
@@ -210,4 +210,5 @@ def draw_table(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
     axes.set_xlabel(f"{shown}, %: measured with deviation over seeds (dot), the paper's (cross)")
     axes.set_title(grid.title)
     for ending in ("png", "svg"):
-        figure.savefig(out / f"table.{ending}", dpi=150)
+        with replacing(out / f"table.{ending}") as picture:
+            figure.savefig(picture, format=ending, dpi=150)

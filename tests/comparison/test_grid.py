@@ -1,6 +1,7 @@
 """Grids: the packaged ones fit, settings reach their cells, mistakes are named; tables from outcomes."""
 
 import math
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -118,8 +119,11 @@ def test_tables_have_means_the_paper_links_a_test_and_failures(grid: Grid, tmp_p
     assert (tmp_path / "table.csv").read_text().count("\n") == 7
     assert (tmp_path / "table.png").stat().st_size > 1000
     assert "<svg" in (tmp_path / "table.svg").read_text()
+    os.link(tmp_path / "table.png", tmp_path / "first.png")
     for of_paper in ("-", "n/a", "98.1 %"):
         draw_table(grid.model_copy(update={"paper": {"AFA": (of_paper,)}}), outcomes, tmp_path)
+    # The new picture takes the place of the old one, which is never half written over.
+    assert not (tmp_path / "table.png").samefile(tmp_path / "first.png")
 
 
 def test_a_loss_is_shown_as_it_is_and_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

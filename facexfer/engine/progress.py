@@ -57,8 +57,9 @@ class TrainingProgress:
         self._bar.update(self._task, losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
 
     def figures(self, step: int, figures: Mapping[str, float | None]) -> None:
-        """Print the metrics of an evaluation."""
-        self.say(f"step {step}: {'  '.join(_shown(name, value) for name, value in figures.items())}")
+        """Print the metrics of an evaluation; nothing where there are none, as of classes without a head."""
+        if figures:
+            self.say(f"step {step}: {'  '.join(_shown(name, value) for name, value in figures.items())}")
 
 
 def _shown(name: str, value: float | None) -> str:

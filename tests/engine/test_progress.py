@@ -23,7 +23,9 @@ def test_an_evaluation_is_one_line_however_long(capsys: pytest.CaptureFixture[st
 
 def test_a_loss_is_no_rate(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingProgress(total=1, shown=True) as progress:
+        # Of a source that has no classes yet.
+        progress.figures(0, {})
         progress.figures(3, {"top1": 0.5, "test/classification": 0.693})
     shown = capsys.readouterr()
-    (line,) = [line for line in (shown.out + shown.err).splitlines() if "step 3" in line]
+    (line,) = [line for line in (shown.out + shown.err).splitlines() if "step " in line]
     assert line == "step 3: top1 50.00 %  test/classification 0.6930"

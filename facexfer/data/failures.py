@@ -1,8 +1,11 @@
 """Photos without a crop: they take part in the evaluation as rejects, or an easy set would look good."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from facexfer.data.manifest import FaceImage
+from facexfer.data.protocols import NOT_SPLIT, UNUSED
 from facexfer.errors import InputError
 from facexfer.files.names import clean_name
 from facexfer.files.rows import read_rows, wrong_width
@@ -68,6 +71,33 @@ def _name(text: str | None, column: str, line: int, path: Path) -> str | None:
         return clean_name(text or "") or None
     except InputError as error:
         raise InputError(f"{path}, line {line}, field {column}: {error}") from error
+
+
+def follow_people(failures: tuple[Failure, ...], images: Iterable[FaceImage]) -> tuple[Failure, ...]:
+    """Put photos that were prepared without a protocol into the split of their person, as a merge does with pictures.
+
+    Args:
+        failures: All of them.
+        images: The manifest's; a person who is in several splits, or in none, moves no failure.
+
+    Returns:
+        The failures, in their order.
+
+    Example:
+        >>> vis = [FaceImage(Path("a.png"), "anna", "vis", "val")]
+        >>> follow_people((Failure("anna", "vis", "all"), Failure("bert", "vis", "all")), vis)[0].split
+        'val'
+    """
+    splits: dict[str, set[str]] = {}
+    for image in images:
+        if image.split != UNUSED:
+            splits.setdefault(image.identity, set()).add(image.split)
+    return tuple(
+        replace(failure, split=next(iter(splits[failure.identity])))
+        if failure.split == NOT_SPLIT and len(splits.get(failure.identity, ())) == 1
+        else failure
+        for failure in failures
+    )
 
 
 def select_failures(failures: tuple[Failure, ...], split: str | None, modality: str | None) -> tuple[Failure, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facexfer.data.failures import Failure, read_failures, select_failures
+from facexfer.data.failures import Failure, follow_people, read_failures, select_failures
 from facexfer.data.manifest import Manifest
 from facexfer.data.pairs_file import ListedPair, read_pairs
 from facexfer.data.pictures.depths import find_depths
@@ -68,7 +68,8 @@ class MeasuredModel:
         """Read the photos without a crop, of the probes and of the gallery; None where none are counted."""
         if path is None:
             return None, ()
-        everything, choice = read_failures(path), self._choice
+        choice = self._choice
+        everything = follow_people(read_failures(path), choice.manifest.images)
         return (
             select_failures(everything, choice.split, choice.probe),
             select_failures(everything, choice.split, choice.gallery) if choice.gallery is not None else (),

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import facexfer
 from facexfer.cli import app
+from facexfer.commands.generated_faces import copy_source
 from facexfer.data.manifest import Manifest, read_manifest, write_manifest
 from facexfer.errors import InputError
 
@@ -111,6 +112,27 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_written(both: tuple[Pat
     with pytest.raises(InputError, match="expected a manifest with splits among .* split one first"):
         merge(nir, vis, "--out", out)
     assert not out.exists()
+
+
+@pytest.mark.slow
+def test_failures_of_photos_without_a_split_count_with_their_person(tmp_path: Path) -> None:
+    images = read_manifest(write_small_set(tmp_path / "set")).images
+    nir, vis = tmp_path / "set" / "nir.csv", tmp_path / "set" / "vis.csv"
+    write_manifest(nir, [image for image in images if image.modality == "nir"])
+    write_manifest(vis, [replace(image, split="all") for image in images if image.modality == "vis"])
+    merge(nir, vis, "--out", tmp_path / "both.csv")
+    copy_source(tmp_path / "source.safetensors")
+    # One of a person who is measured, one of a person who is trained on, one of nobody who is known.
+    rows = "".join(f"{name}/x.jpg,{name},vis,all,no-face\n" for name in ("p4", "p1", "p8"))
+    (tmp_path / "failures.csv").write_text(f"path,identity,modality,split,reason\n{rows}")
+    found = facexfer.evaluate(
+        tmp_path / "source.safetensors", tmp_path / "both.csv", backbone="mobilefacenet_slim", split="val",
+        gallery="vis", probe="nir", fars=[0.1], failures=tmp_path / "failures.csv",
+    )  # fmt: skip
+    counted = found.findings.failures
+    assert counted is not None
+    assert counted.failures == (1, 0)
+    assert counted.genuine_pairs == found.findings.points[0].genuine_pairs + 4
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="Weights, an MXNet symbol, an ONNX file, a run or a bundle.")],
 ) -> None:
     """Identify the network in a file, without running any code in it."""
+    from facexfer.deploy.contract import CONTRACT
     from facexfer.deploy.inspection import inspect_path
 
     facts = inspect_path(file)
@@ -24,7 +25,7 @@ def inspect(
         "licence": facts.licence or "unknown",
         "remark": facts.remark,
         "load with": f'create_backbone("{facts.network}", weights="{file.name}")'
-        if facts.network and "symbol" not in facts.format and file.is_file()
+        if facts.network and "symbol" not in facts.format and file.is_file() and file.name != CONTRACT
         else "",
     }
     typer.echo(file)

@@ -84,6 +84,13 @@ def test_a_bundle_says_everything(bundle: Path, trained: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_contract_of_a_bundle_has_no_line_that_loads_it_as_weights(bundle: Path) -> None:
+    shown = run("inspect", bundle / "model.json")
+    assert "a bundle, fp16" in shown
+    assert "load with" not in shown
+
+
+@pytest.mark.slow
 def test_the_lines_of_the_readme_run_and_agree_with_match(bundle: Path, trained: Path, tmp_path: Path) -> None:
     readme = (bundle / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)

@@ -129,7 +129,7 @@ WAYS = (
         "pictures of the same people in both spectra, and photos of many others",
         (_new_pictures, _same_people, _photos_of_many),
         {"source": _MEASURED_ANEW, "data": _AS_NIR, "companions": {"match": "identity"}, "pool": _SHARES,
-         "method": {"name": "csd"}, "optimizer": _COSINE},
+         "method": {"name": "csd"}, "optimizer": _SETTLED},
         24, ("nirsim-csd-identity", "nirsim-mild-csd-identity"), ("nirsim-csd", "nirsim-mild-csd"),
         "pictures of the same shots, not of the same people in other shots",
     ),

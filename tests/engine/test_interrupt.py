@@ -90,8 +90,12 @@ def test_a_stop_at_the_start_of_a_resumed_run_names_the_checkpoint_that_is_there
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(make(), tmp_path / "run", on_step=send_at(2, signal.SIGINT))
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
     # Before what the checkpoint holds is put back, as while a large set's companions are embedded.
-    monkeypatch.setattr(loop, "make_head", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(loop, "make_head", stop)
     with pytest.raises(KeyboardInterrupt, match="stopped; the last good checkpoint is of step 2"):
         train(make(), tmp_path / "run", resume=True)
 

@@ -1,5 +1,6 @@
 """Learning curves as a comparison: parts of the people and of the images per person in the place of data sets."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,11 +133,9 @@ def comparison_of(curve: CurveGrid) -> Grid:
     )
     method = next(iter(grid.methods))
     drawn = [training_size(recipe_of(grid, cell).data) for cell in cells_of(grid) if cell.method == method]
-    # Of fewer people there are all images of each, whatever their mean.
-    of_each = [images for count, images in drawn if count == people]
-    more = len(drawn) - len(of_each)
-    runs = len(grid.seeds)
-    check_sizes(np.array([count for count, _ in drawn] * runs), np.array([*of_each, *of_each[:1] * more] * runs))
+    # What the runs will find is not known yet, and does not matter here.
+    counts, of_each, _ = columns_of([CurvePoint(*size, error=math.nan) for size in drawn] * len(grid.seeds))
+    check_sizes(counts, of_each)
     return grid
 
 
@@ -159,6 +158,22 @@ def points_of(grid: Grid, outcomes: Sequence[Outcome], method: str) -> list[Curv
             size = training_size(recipe_of(grid, outcome.cell).data)
             points.append(CurvePoint(*size, 1 - float(value)))
     return points
+
+
+def columns_of(points: Sequence[CurvePoint]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Put points as the law is fitted to them, one column for each of their values.
+
+    Args:
+        points: Of one method.
+
+    Returns:
+        (R,) float64 people, images of each and errors. On fewer people than the most, all images of each were trained
+        on: parts of equal design differ a little in their mean, which as one number is not a second axis.
+    """
+    rows = np.array([(point.people, point.images, point.error) for point in points], dtype=np.float64).reshape(-1, 3)
+    most = rows[:, 0].max(initial=0)
+    rows[rows[:, 0] < most, 1] = rows[rows[:, 0] == most, 1].max(initial=0)
+    return rows[:, 0], rows[:, 1], rows[:, 2]
 
 
 def _parts(curve: CurveGrid, people: int, images: float) -> dict[str, tuple[str, ...]]:

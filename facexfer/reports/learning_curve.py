@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from facexfer.comparison.learning_curve import CurvePoint
+from facexfer.comparison.learning_curve import CurvePoint, columns_of
 from facexfer.errors import InputError
 from facexfer.eval.power_law import PowerLaw, bootstrap_laws, fit_power_law
 from facexfer.eval.report.plots import make_axes
@@ -30,7 +30,7 @@ def describe_curve(points: Sequence[CurvePoint], worth: float) -> dict[str, Any]
     Raises:
         InputError: If there are too few runs or sizes.
     """
-    people, images, errors = _columns(points)
+    people, images, errors = columns_of(points)
     law, laws = fit_power_law(people, images, errors), bootstrap_laws(people, images, errors, _LAWS, 0)
     whole = max((point.people, point.images) for point in points)
     varied = len(np.unique(images)) > 1
@@ -93,14 +93,6 @@ def draw_learning_curves(found: Mapping[str, Mapping[str, Any]], figure: str) ->
     return drawing
 
 
-def _columns(points: Sequence[CurvePoint]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rows = np.array([(point.people, point.images, point.error) for point in points], dtype=np.float64).reshape(-1, 3)
-    # Parts of equal design differ a little in their images per person: as one number, they are not a second axis.
-    most = rows[:, 0].max(initial=0)
-    rows[rows[:, 0] < most, 1] = rows[rows[:, 0] == most, 1].max(initial=0)
-    return rows[:, 0], rows[:, 1], rows[:, 2]
-
-
 def _with_interval(law: PowerLaw, laws: Sequence[PowerLaw], gain: Any) -> dict[str, float]:
     low, high = np.quantile([gain(each) for each in laws], (0.025, 0.975))
     return {"gain": gain(law), "low": float(low), "high": float(high)}
@@ -109,7 +101,7 @@ def _with_interval(law: PowerLaw, laws: Sequence[PowerLaw], gain: Any) -> dict[s
 def _backtest(points: Sequence[CurvePoint], whole: tuple[int, float]) -> dict[str, float] | None:
     """Predict the largest part from those of at most half its people; None where they are too few."""
     smaller = [point for point in points if point.people <= 0.51 * whole[0]]
-    people, images, errors = _columns(smaller)
+    people, images, errors = columns_of(smaller)
     try:
         predicted = fit_power_law(people, images, errors).error(*whole)
         laws = bootstrap_laws(people, images, errors, _LAWS, 0)

@@ -20,6 +20,7 @@ def compare(
     from facexfer.comparison.grid import read_grid
     from facexfer.comparison.table import draw_table, write_tables
     from facexfer.errors import RunError
+    from facexfer.reports.saving import save_figure
 
     read = read_grid(grid)
     known: list[Outcome] = []
@@ -35,7 +36,7 @@ def compare(
             outcomes = run_cells(read, out, jobs, typer.echo, show)
         finally:
             if known:
-                draw_table(read, known, out)
+                save_figure(draw_table(read, known), out, "table")
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
     failed = sum(bool(outcome.failure) for outcome in outcomes)
     if failed:

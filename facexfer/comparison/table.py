@@ -8,13 +8,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy import stats
 
 from facexfer.comparison.cells import Outcome
 from facexfer.comparison.fold_table import fold_lines
 from facexfer.comparison.grid import Cell, Grid, cells_of, left_out
 from facexfer.eval.classification import is_loss
-from facexfer.files.atomic import replacing, write_text
+from facexfer.files.atomic import write_text
 
 _LEVEL = 1e-9
 """Methods whose means differ by less, as rounding makes them, are level."""
@@ -182,16 +183,16 @@ def _csv(grid: Grid, outcomes: list[Outcome], out: Path) -> str:
     return text.getvalue()
 
 
-def draw_table(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
-    """Draw the deciding figure of every cell as ``table.png`` and ``table.svg``, which takes a second or two.
+def draw_table(grid: Grid, outcomes: list[Outcome]) -> Figure:
+    """Draw the deciding figure of every cell, which takes a second or two.
 
     Args:
         grid: The comparison.
         outcomes: Of its runs so far.
-        out: Its folder.
-    """
-    from matplotlib.figure import Figure
 
+    Returns:
+        The picture.
+    """
     figure = Figure(figsize=(8, 0.28 * len(list(cells_of(grid))) + 1.2), layout="constrained")
     axes = figure.add_subplot()
     labels = []
@@ -209,6 +210,4 @@ def draw_table(grid: Grid, outcomes: list[Outcome], out: Path) -> None:
     shown = " or ".join(dict.fromkeys(map(grid.deciding_figure, grid.datasets)))
     axes.set_xlabel(f"{shown}, %: measured with deviation over seeds (dot), the paper's (cross)")
     axes.set_title(grid.title)
-    for ending in ("png", "svg"):
-        with replacing(out / f"table.{ending}") as picture:
-            figure.savefig(picture, format=ending, dpi=150)
+    return figure

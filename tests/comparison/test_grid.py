@@ -14,6 +14,7 @@ from facexfer.comparison.processes import Finished, RunPool
 from facexfer.comparison.table import draw_table, markdown, paired_test, write_tables
 from facexfer.errors import InputError
 from facexfer.recipe import dump_recipe
+from facexfer.reports.saving import save_figure
 from facexfer.transfer.methods import create
 
 PACKAGED = sorted(file.name for file in resources.files(grids).iterdir() if file.name.endswith(".toml"))
@@ -115,13 +116,13 @@ def test_tables_have_means_the_paper_links_a_test_and_failures(grid: Grid, tmp_p
     assert f"AFA before L2 by 4.50 points ({told})" in text
     assert "* AFA, seed 2: loss became nan" in text
     write_tables(grid, outcomes, tmp_path)
-    draw_table(grid, outcomes, tmp_path)
+    save_figure(draw_table(grid, outcomes), tmp_path, "table")
     assert (tmp_path / "table.csv").read_text().count("\n") == 7
     assert (tmp_path / "table.png").stat().st_size > 1000
     assert "<svg" in (tmp_path / "table.svg").read_text()
     os.link(tmp_path / "table.png", tmp_path / "first.png")
     for of_paper in ("-", "n/a", "98.1 %"):
-        draw_table(grid.model_copy(update={"paper": {"AFA": (of_paper,)}}), outcomes, tmp_path)
+        save_figure(draw_table(grid.model_copy(update={"paper": {"AFA": (of_paper,)}}), outcomes), tmp_path, "table")
     # The new picture takes the place of the old one, which is never half written over.
     assert not (tmp_path / "table.png").samefile(tmp_path / "first.png")
 
@@ -194,7 +195,7 @@ def test_a_search_goes_by_the_data_sets_own_deciding_figure(
         "there/AFA": 0.2,
         "back/AFA": 0.1,
     }
-    draw_table(both, outcomes, tmp_path)
+    save_figure(draw_table(both, outcomes), tmp_path, "table")
     assert "nir/tar@0.01 or vis/tar@0.01, %" in (tmp_path / "table.svg").read_text()
 
 

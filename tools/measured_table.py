@@ -49,7 +49,7 @@ TABLES = (
     Table("RESULTS.md", "Weak shift", _WEAK, _THREE, "untouched source", {}),
     Table("RESULTS.md", "Strong shift", _STRONG, _THREE, "untouched source", {}),
     Table(
-        "docs/experiments/csd.md", "The search", _SEARCH, _THREE, "untouched source", {},
+        "docs/experiments/csd-settings.md", "The search", _SEARCH, _THREE, "untouched source", {},
     ),
     Table(
         "docs/experiments/generated.md", "From VIS to NIR", _GENERATED, (1e-2, 1e-3), "source, untouched",

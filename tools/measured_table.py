@@ -47,7 +47,6 @@ _GENERATED = "generated faces, drawn by formulas: 60 people trained on, 60 other
 TABLES = (
     Table("RESULTS.md", "Cross-spectral distillation", _STRONG, _THREE, "untouched source", {}),
     Table("RESULTS.md", "Weak shift", _WEAK, _THREE, "untouched source", {}),
-    Table("RESULTS.md", "Strong shift", _STRONG, _THREE, "untouched source", {}),
     Table(
         "docs/experiments/csd-settings.md", "The search", _SEARCH, _THREE, "untouched source", {},
     ),

@@ -71,8 +71,8 @@ class Task:
         """The training images, as they are, and pictures of the source's own kind.
 
         Args:
-            keep: The part of the latter in the whole, 0 to 1; those of a small set come several times. Where there are
-                none (`of_source`), the training images are all.
+            keep: The part of the latter in the whole, 0 to 1; above 0 at least one of them, and those of a small set
+                several times. Where there are none (`of_source`), the training images are all.
         """
         own = self.of_source
         if keep == 0 or own is None:
@@ -80,7 +80,7 @@ class Task:
         new = [place for place, spectrum in enumerate(self.spectra or ()) if spectrum == 0]
         images = cast(TrainingSet, Subset(cast(Any, self.plain_training_set), new)) if new else self.plain_training_set
         turns = Turns(len(own), seed=0)
-        places = [turns[number] for number in range(round(len(images) * keep / (1 - keep)))]
+        places = [turns[number] for number in range(max(1, round(len(images) * keep / (1 - keep))))]
         return cast(TrainingSet, ConcatDataset(cast(Any, [images, Subset(cast(Any, own), places)])))
 
     @property

@@ -5,6 +5,7 @@ import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,3 +41,25 @@ def test_variants_of_a_recipe_are_left_out_and_a_damaged_cell_is_named(tmp_path:
     page.write_text(re.sub(r"97\.3 / 92\.4 / 83\.1", "97.3 / 92.4", page.read_text()))
     with pytest.raises(ValueError, match="expected 3 figures per cell, got '97.3 / 92.4'"):
         TOOL["measured_rows"](tmp_path)
+
+
+@pytest.mark.parametrize("direction", ["VIS to NIR", "NIR to VIS"])
+def test_the_generated_page_has_the_means_of_its_runs(direction: str) -> None:
+    """``docs/experiments/generated.csv`` is what ``facexfer compare generated`` wrote."""
+    folder = ROOT / "docs" / "experiments"
+    figures: dict[str, dict[str, list[float]]] = {}
+    for run in csv.DictReader((folder / "generated.csv").read_text().splitlines()):
+        if run["dataset"] == direction and run["value"]:
+            figures.setdefault(run["method"], {}).setdefault(run["figure"], []).append(100 * float(run["value"]))
+    section = (folder / "generated.md").read_text().split(f"## From {direction}\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if " / " in line]
+    page = {row[0]: row[1:] for row in rows if len(row) == 5}
+    names = {"L2-FE": "source, untouched (L2-FE)", "L2": "plain fine-tuning (L2)"}
+    assert page.keys() == {names.get(method, method) for method in figures}
+    for method, of_method in figures.items():
+        *cells, seeds = page[names.get(method, method)]
+        pairs = [
+            [of_method[f"{pair}/tar@{far}"] for far in ("0.01", "0.001")] for pair in ("nir", "vis-nir", "vis")
+        ]
+        assert cells == [" / ".join(f"{np.mean(values):.1f}" for values in pair) for pair in pairs], method
+        assert seeds == str(len(pairs[0][0])), method

@@ -58,8 +58,6 @@ def test_the_generated_page_has_the_means_of_its_runs(direction: str) -> None:
     assert page.keys() == {names.get(method, method) for method in figures}
     for method, of_method in figures.items():
         *cells, seeds = page[names.get(method, method)]
-        pairs = [
-            [of_method[f"{pair}/tar@{far}"] for far in ("0.01", "0.001")] for pair in ("nir", "vis-nir", "vis")
-        ]
+        pairs = [[of_method[f"{pair}/tar@{far}"] for far in ("0.01", "0.001")] for pair in ("nir", "vis-nir", "vis")]
         assert cells == [" / ".join(f"{np.mean(values):.1f}" for values in pair) for pair in pairs], method
         assert seeds == str(len(pairs[0][0])), method

@@ -3,6 +3,7 @@
 import csv
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,9 @@ def test_the_generated_page_has_the_means_of_its_runs(direction: str) -> None:
     for run in csv.DictReader((folder / "generated.csv").read_text().splitlines()):
         if run["dataset"] == direction and run["value"]:
             figures.setdefault(run["method"], {}).setdefault(run["figure"], []).append(100 * float(run["value"]))
-    section = (folder / "generated.md").read_text().split(f"## From {direction}\n")[1].split("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if " / " in line]
-    page = {row[0]: row[1:] for row in rows if len(row) == 5}
+    table = replace(TOOL["TABLES"][-1], heading=f"From {direction}")
+    _, (_, _, *rows) = TOOL["_section"](table, (folder / "generated.md").read_text())
+    page = {name: cells for name, *cells in rows}
     names = {"L2-FE": "source, untouched (L2-FE)", "L2": "plain fine-tuning (L2)"}
     assert page.keys() == {names.get(method, method) for method in figures}
     for method, of_method in figures.items():

@@ -155,7 +155,8 @@ def _make_adapted(
     """Add the trained part to a network; the file is the network's own, or holds both."""
     path = None if weights is None or str(weights).startswith(_NAMED) else find_weights(str(weights))
     if path is None or not kind.is_in(path):
-        return kind(create_backbone(name, weights, input_size, **options))
+        network = kind(create_backbone(name, weights, input_size, **options))
+        return network.eval() if network.folded else network
     network = kind(create_backbone(name, input_size=input_size, **options))
     said = load_torch(network, path)
     network.info = facts_from_metadata(replace(network.info, licence="unknown", source=path.name), read_metadata(path))

@@ -32,6 +32,8 @@ class AdaptedNetwork(BackboneModule):
         )
         super().__init__(replace(info, name=f"{kind}:{info.name}", taps=taps, blocks=blocks))
         self.network = network.eval()
+        # Revived from images like any other network's, which needs the whole.
+        self.folded, network.folded = tuple(f"{_NETWORK}.{name}" for name in network.folded), ()
         self._classifier = network._classifier
 
     def train(self, mode: bool = True) -> "AdaptedNetwork":

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
+from facexfer.backbones.parts.layers import FixedScaleBatchNorm1d
+from facexfer.errors import InputError
+
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """A BatchNorm layer whose statistics in training are those of the whole batch, not of this rank's part.
@@ -53,11 +56,23 @@ def sync_batchnorm(network: nn.Module) -> None:
 
     Args:
         network: Changed in place.
+
+    Raises:
+        InputError: If a layer is derived from BatchNorm and may do more than it does; nothing has been changed.
     """
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            # The state is the same; only what forward does with it changes.
-            module.__class__ = SyncedBatchNorm
+    layers = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for layer in layers:
+        if type(layer) not in _SYNCED:
+            raise InputError(
+                f"optimizer.sync_batchnorm: expected BatchNorm of torch, got {type(layer).__name__}, which may do more; "
+                "set optimizer.frozen_batchnorm = true instead, or make the batches of each rank larger"
+            )
+    for layer in layers:
+        # The state is the same; only what forward does with it changes.
+        layer.__class__ = SyncedBatchNorm
+
+
+_SYNCED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, FixedScaleBatchNorm1d, SyncedBatchNorm)
 
 
 class _SumOverRanks(torch.autograd.Function):

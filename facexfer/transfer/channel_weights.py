@@ -153,7 +153,7 @@ class _Tracer(fx.Tracer):
 class _Graph:
     """A network as a graph of operations, of which a part can run again.
 
-    Each BatchNorm is folded into the convolution before it, unless that one is tapped: in eval mode the function is
+    Each BatchNorm is folded into the convolution before it, unless one of the two is tapped: in eval mode the function is
     the same, and much of a forward pass on a CPU is reading and writing maps.
     """
 
@@ -161,7 +161,7 @@ class _Graph:
         network = copy.deepcopy(network).to(memory_format=torch.channels_last)
         try:
             self._module = fx.GraphModule(network, _Tracer(layers).trace(network))
-        except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
+        except Exception as error:  # noqa: BLE001, fx raises whatever the network's own code does with its proxies
             raise InputError(
                 f"expected a network that torch.fx can trace, got: {error}; DELTA's weights need a plain forward pass"
             ) from error
@@ -232,7 +232,8 @@ class _Graph:
         modules = dict(self._module.named_modules())
         for node in self._nodes:
             first = node.args[0] if node.args else None
-            if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
+            # Only torch's own layer: those derived from it may do more, such as timm's, which has an activation inside.
+            if node.op != "call_module" or type(modules[node.target]) is not nn.BatchNorm2d or node in self.taps:
                 continue
             if not isinstance(first, fx.Node) or first in self.taps or len(first.users) > 1:
                 continue

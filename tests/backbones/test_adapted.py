@@ -8,13 +8,16 @@ import pytest
 import torch
 from arcface_export import give_statistics
 from safetensors.torch import save_file
+from shared_data import shared
 from torch import nn
 
 from facexfer.backbones import create_backbone
 from facexfer.backbones.modulated import ModulatedNetwork, StyleModulation
 from facexfer.backbones.parts.carried import facts_to_metadata
 from facexfer.backbones.prefixed import PrefixedNetwork
+from facexfer.backbones.revive import revive_batchnorm
 from facexfer.deploy.onnx_export import export_onnx
+from facexfer.errors import InputError
 
 KINDS = {"pdt": PrefixedNetwork, "caim": ModulatedNetwork}
 # The layer that is zero at first, the numbers that are trained, and the tensors that the plain network leaves out.
@@ -124,3 +127,20 @@ def test_a_modulation_scales_and_shifts_each_channel_by_its_own_statistics() -> 
     expected = first + (first - first.mean()) / first.var(correction=0).add(1e-5).sqrt()
     assert torch.allclose(changed[0, 0], expected, atol=1e-6)
     assert torch.allclose(changed[0, 1], maps[0, 1] + 5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_with_folded_batchnorm_is_revived_before_training(kind: str) -> None:
+    adapted = create_backbone(f"{kind}:mobilefacenet_relu6", shared("weights/mobilefacenet-relu6.onnx"))
+    assert adapted.folded and not adapted.training
+    with pytest.raises(InputError, match="expected BatchNorm with statistics before training"):
+        adapted.train()
+    with torch.no_grad():
+        before = adapted(images(adapted))
+        revive_batchnorm(adapted, [images(adapted, 8)])
+        torch.testing.assert_close(adapted(images(adapted)), before, rtol=1e-3, atol=1e-3)
+    statistics = adapted.get_submodule("network.conv1.1").running_mean
+    measured = statistics.clone()
+    assert measured.abs().max() > 0
+    adapted.train()(images(adapted)).sum().backward()
+    assert adapted.folded == () and torch.equal(statistics, measured)

@@ -28,6 +28,16 @@ class Residual(nn.Module):
         return self.last(self.relu(out)).mean(dim=(2, 3))
 
 
+class Untraceable(nn.Sequential):
+    """Its forward pass asks how many images there are, which fx answers with a RuntimeError."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 6, 3))
+
+    def forward(self, images):
+        return self[0](images).view(len(images), -1)
+
+
 def per_sample(embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(embeddings, labels, reduction="none")
 
@@ -75,6 +85,23 @@ def test_silencing_is_setting_the_filter_to_zero(
     assert rises[2].item() == pytest.approx((after - before).item(), abs=1e-5)
 
 
+def test_batchnorm_that_does_more_or_is_tapped_is_not_folded() -> None:
+    layers = pytest.importorskip("timm.layers")
+    torch.manual_seed(0)
+    acting = layers.BatchNormAct2d(6, act_layer=nn.Hardswish)
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 3), acting, nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    batches = [(torch.randn(5, 3, 9, 9), torch.randint(0, 4, (5,)))]
+    network(batches[0][0] * 2 + 1)
+    network.eval()
+    for layer in ("1", "3"):
+        (plain,) = plain_loss_rises(network, per_sample, (layer,), batches, [range(6)])
+        (fast,) = loss_rises(network, per_sample, (layer,), batches)
+        assert plain.abs().max() > 0.01
+        assert torch.allclose(fast, plain, atol=1e-5), layer
+
+
 def test_some_channels_only(network: Residual, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
     (whole,) = loss_rises(network, per_sample, ("block",), batches)
     (part,) = loss_rises(network, per_sample, ("block",), batches, channels=[[1, 4]])
@@ -95,3 +122,5 @@ def test_errors(network: Residual, batches: list[tuple[torch.Tensor, torch.Tenso
         loss_rises(network, per_sample, ("block",), [])
     with pytest.raises(InputError, match="expected layer 'relu' to run once, it runs 2 times"):
         loss_rises(network, per_sample, ("relu",), batches)
+    with pytest.raises(InputError, match="expected a network that torch.fx can trace"):
+        loss_rises(Untraceable(), per_sample, ("0",), batches)

@@ -194,7 +194,7 @@ def class_means(embeddings: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Average the unit embeddings of every class.
 
     Args:
-        embeddings: (N, D).
+        embeddings: (N, D); a row of zeros, of an image without a companion, does not count.
         labels: (N,) int64 in 0..K-1.
         classes: K.
 
@@ -205,7 +205,8 @@ def class_means(embeddings: Tensor, labels: Tensor, classes: int) -> Tensor:
         >>> class_means(torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0]), 1)
         tensor([[0.5000, 0.5000]])
     """
-    units = F.normalize(embeddings)
+    known = embeddings.any(dim=1)
+    units, labels = F.normalize(embeddings[known]), labels[known]
     sums = torch.zeros(classes, units.shape[1]).index_add_(0, labels, units)
     return sums / torch.bincount(labels, minlength=classes).clamp(min=1).unsqueeze(1)
 

@@ -97,3 +97,8 @@ def test_options_out_of_range_are_errors() -> None:
 def test_an_unknown_head_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(InputError, match=r"unknown head 'arcfac'; did you mean 'arcface'\?"):
         HEADS["arcfac"]
+
+
+def test_an_image_without_an_embedding_does_not_count_in_its_class_mean() -> None:
+    embeddings = torch.tensor([[3.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
+    assert class_means(embeddings, torch.tensor([0, 0, 1, 1]), 3).tolist() == [[1, 0], [0, 1], [0, 0]]

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,19 @@ accelerator = "cpu"
 log_every_steps = 1
 """
 
+UNTAPPED = """
+from torch import nn
+
+from facexfer import create_backbone
+from facexfer.backbones import BACKBONES
+
+
+@BACKBONES.register("untapped")
+def untapped():
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    return create_backbone(layers, mean=127.5, scale=1 / 127.5)
+"""
+
 LAYOUT = """
 from facexfer.data.layouts import PhotoEntry, register_layout
 
@@ -143,6 +157,17 @@ def test_a_recipe_trains_what_one_file_adds(written: Path) -> None:
     assert [set(each) for each in losses] == [{"classification", "confidence"}]
     train(written / "recipes" / "mine.toml", written / "run", resume=True)
     assert load_backbone(written / "run").info.embedding_size == 128
+
+
+def test_a_network_without_layers_to_tap_is_trained_by_what_taps_none(written: Path) -> None:
+    recipe = written / "recipes" / "mine.toml"
+    (written / "recipes" / "mine.py").write_text(UNTAPPED)
+    recipe.write_text(re.sub(r"(?m)^(scale|alpha) = .*$", "", recipe.read_text()))
+    settings = ["source.backbone=untapped", "data.augmentation=none", "head.name=linear"]
+    for method in (["method.name=l2"], ["method.name=l2_sp", "method.alpha=0.001"]):
+        assert train(read_recipe(recipe, settings + method), written / method[0])["steps"] == 1
+    with pytest.raises(InputError, match="expected 1 to 0 taps for Sequential, got 4; it has 0 blocks"):
+        train(read_recipe(recipe, [*settings, "method.name=dfa", "method.alpha=0.001"]), written / "dfa")
 
 
 @pytest.mark.slow

@@ -61,12 +61,16 @@ class BackboneInfo:
         """
         if count == len(self.taps):
             return self.taps
-        if not 1 <= count <= len(self.blocks):
+        if not self.has_taps(count):
             raise InputError(
                 f"expected 1 to {len(self.blocks)} taps for {self.name}, got {count}; it has {len(self.blocks)} blocks"
             )
         step = len(self.blocks) / count
         return tuple(self.blocks[round((i + 1) * step) - 1] for i in range(count))
+
+    def has_taps(self, count: int) -> bool:
+        """Whether the network has ``count`` layers to tap."""
+        return count == len(self.taps) or 1 <= count <= len(self.blocks)
 
     def layers(self, count: int) -> tuple[str, ...]:
         """The names of `even_taps`."""

@@ -1,5 +1,6 @@
 """Which network of a run is the best by a validation metric, and when to stop looking for a better one."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,9 @@ class BestMetric:
                 f"evaluation.best_far: expected one of evaluation.fars {list(settings.fars)}, got "
                 f"{settings.best_far:g}; add it there"
             )
-        if settings.best_far is not None and recipe.data.search_identities == 0 and "test" in recipe.data.val_split:
+        words = re.split(r"[\W_]+", recipe.data.val_split.lower())
+        is_test = recipe.data.folds is None and any(word.startswith("test") for word in words)
+        if settings.best_far is not None and recipe.data.search_identities == 0 and is_test:
             raise InputError(
                 f"evaluation.best_far: expected a validation split to choose by, got data.val_split = "
                 f"'{recipe.data.val_split}'; name another split, or hold out training identities with "

@@ -109,8 +109,8 @@ class Inputs:
         """A step's batch of the source's own images in as many parts as the target's, each with its current weight."""
         images, labels = self._source_batches.batch(step)
         share = torch.tensor(1 - progress, device=self._device)
-        # So few images are seen with every part.
-        stride = parts if len(labels) >= parts else 1
+        # So few images are seen with every part: BatchNorm needs two at a time.
+        stride = parts if len(labels) >= 2 * parts else 1
         return [
             (self.of(images[number % stride :: stride]), labels[number % stride :: stride].to(self._device), share)
             for number in range(parts)

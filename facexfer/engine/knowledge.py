@@ -41,7 +41,7 @@ def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -
         source: The source network.
 
     Raises:
-        InputError: If source images or the source's classifier are needed and missing.
+        InputError: If source images or the source's classifier are needed and missing, or do not fit together.
     """
     needs = {need for stage in stages for need in stage.needs}
     if Need.SOURCE_IMAGES in needs and task.source_set is None:
@@ -49,11 +49,24 @@ def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -
             "expected images of the source's own kind for this method, got none; name them in [source_data] "
             '(faces: modality = "vis")'
         )
+    if Need.SOURCE_IMAGES in needs and task.source_set is not None and len(task.source_set) < 2:
+        raise InputError(
+            f"expected at least two images in [source_data], got {len(task.source_set)}; add some, or change its selection"
+        )
     if Need.CLASSIFIER in needs and source.classifier is None:
         raise InputError(
             f"expected a source network with its own classifier, {source.info.name} came without one; set "
             'method.old_task = "source_set" with images in [source_data], or for lwf "training_set"'
         )
+    if {Need.CLASSIFIER, Need.SOURCE_IMAGES} <= needs and task.source_set is not None and source.classifier is not None:
+        embedding = next(source.classifier.parameters()).new_zeros(1, source.info.embedding_size)
+        with torch.no_grad():
+            classes = source.classifier(embedding).shape[1]
+        if max(task.source_set.labels) >= classes:
+            raise InputError(
+                f"expected source images of the {classes} classes that {source.info.name} was trained on, got labels "
+                f'up to {max(task.source_set.labels)}; set method.old_task = "source_set", which needs no classifier'
+            )
     if Need.COMPANIONS in needs and task.companions is None and not any(part.pictures for part in task.more):
         raise InputError(
             "expected companions of the training images for this method, got none; add [companions] with the modality "
@@ -121,7 +134,7 @@ class SourceKnowledge:
             if self._source.classifier is None:
                 raise InputError("expected a source network with its own classifier, got none; choose another old_task")
             return copy.deepcopy(self._source.classifier).to(self._device)
-        images = self._task.source_set if old_task == "source_set" else self._task.plain_training_set
+        images = self._task.plain_source_set if old_task == "source_set" else self._task.plain_training_set
         if images is None:
             raise InputError("expected source images, got none; name them in [source_data]")
         prototypes = _means_of(self._source, images)

@@ -213,6 +213,8 @@ class Training:
                 if is_stopped and self.step != end:
                     raise self._stopped()
                 self.log.advance(self.step, rate)
+        if self.step != end and not window.is_empty:
+            self._log(window)
         self._skip_to(end)
         if self.fabric.is_global_zero and any(True for _ in objective.terms.parameters()):
             self.run.save_stage(stage.name, dict(objective.terms.state_dict()), dict(self.reference.state_dict()))

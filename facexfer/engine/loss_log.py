@@ -31,6 +31,11 @@ class LossWindow:
         self._names = list(losses)
         self._losses.append(torch.stack([loss.detach().float() for loss in losses.values()]))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether every step so far is in a record."""
+        return not self._steps
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold of the steps that are not yet in any record."""
         losses = [loss.cpu() for loss in self._losses]

@@ -50,5 +50,8 @@ class SourceBatches:
             self._images.set_epoch(epoch)
             self._batches = epoch_batches(len(self._images), self._batch_size, self._seed, epoch)
             self._epoch = epoch
-        rows = [self._images[row] for row in self._batches[index][self._rank :: self._ranks]]
+        batch = self._batches[index]
+        # So few images are seen by every rank: BatchNorm needs two at a time.
+        own = batch[self._rank :: self._ranks] if len(batch) >= 2 * self._ranks else batch
+        rows = [self._images[row] for row in own]
         return torch.stack([image for image, _ in rows]), torch.tensor([label for _, label in rows])

@@ -84,12 +84,16 @@ def make_objective(
 
     Returns:
         All that the stage trains.
+
+    Raises:
+        InputError: If the terms read maps and the network has too few layers.
     """
     recipe, info, stage = setup.recipe, setup.source.info, setup.stages[index]
-    layers = recipe.method.layers or info.layers(stage.taps)
+    # A network may have too few layers to tap: that only matters to terms that read maps.
+    layers = recipe.method.layers or (info.layers(stage.taps) if info.has_taps(stage.taps) else ())
     seed_stage(recipe.seed, index)
     setting = StageSetting(
-        map_shapes=map_shapes(reference, layers, info.input_size) if stage.terms else (),
+        map_shapes=map_shapes(reference, layers, info.input_size) if stage.terms and layers else (),
         embedding_size=info.embedding_size,
         classes=len(setup.task.classes),
         source=reference,
@@ -98,6 +102,8 @@ def make_objective(
         knowledge=setup.knowledge,
     )
     terms = make_terms(stage, setting)
+    if not layers and any(term.reads_maps or term.reads_companion_maps for term in terms.values()):
+        info.layers(stage.taps)  # It says what is missing.
     for term in terms.values():
         term.to(setup.fabric.device)
     seed_everything(recipe.seed, 1 + index, setup.fabric.global_rank)

@@ -95,9 +95,12 @@ def revive_on(backbone: BackboneModule, dataset: TrainingSet, images: int = 512,
         images: How many at the most.
         batch_size: Images at a time.
     """
-    device = next(backbone.parameters()).device
-    normalize = Normalize(backbone.info).to(device)
+    parameter = next(backbone.parameters())
+    normalize = Normalize(backbone.info).to(parameter.device)
     step = max(1, -(-len(dataset) // images))
     chosen = Subset(dataset, range(0, len(dataset), step))  # type: ignore[arg-type, var-annotated]
-    batches = (normalize(batch.to(device)) for batch, _ in DataLoader(chosen, batch_size=batch_size))
+    batches = (
+        normalize(batch.to(parameter.device)).to(parameter.dtype)
+        for batch, _ in DataLoader(chosen, batch_size=batch_size)
+    )
     balance_scales(backbone, revive_batchnorm(backbone, batches))

@@ -85,6 +85,7 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         evaluate=evaluator.evaluate,
         fingerprints=fingerprints,
         source_set=source_set,
+        plain_source_set=source_set,
         test_set=evaluator.dataset(recipe.evaluation.pairs[0].probe),
         companions=companions,
         more=more,

@@ -42,10 +42,11 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
     digests, tested = _digests(images.train), _digests(images.test)
     fingerprints = {"training": _fingerprint(images.train, digests), "test": _fingerprint(images.test, tested)}
     store = image_store(images.train, size)
-    source_set = None
+    source_set = plain_source_set = None
     if recipe.source_data is not None:
         originals = _originals(recipe)
         source_set = ImageDataset(originals.train, size, "flip", recipe.seed)
+        plain_source_set = ImageDataset(originals.train, size, "none")
         fingerprints["source"] = _fingerprint(originals.train, _digests(originals.train))
     plain = ImageDataset(images.train, size, "none", store=store)
     companions = None
@@ -63,6 +64,7 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
         evaluate=evaluator.evaluate,
         fingerprints=fingerprints,
         source_set=source_set,
+        plain_source_set=plain_source_set,
         details=evaluator.details,
         test_set=test_set,
         is_closed=True,

@@ -26,7 +26,8 @@ class Task:
         plain_training_set: The same images as they are, for class means and the like.
         evaluate: (backbone, head or None for the untouched source, which of the recipe's pairs) -> metrics by name.
         fingerprints: What identifies the data, for the run folder.
-        source_set: Labelled images of the source's own kind, for the methods that ask for them.
+        source_set: Labelled images of the source's own kind, as the methods that ask for them train on them.
+        plain_source_set: The same images as they are, for prototypes and statistics.
         details: (backbone, head) -> what else the result should hold.
         test_set: Images that no run trains on, as they are, to be shown and measured.
         is_closed: Whether the test images are of the training classes, so that the objective is defined on them.
@@ -42,6 +43,7 @@ class Task:
     evaluate: Callable[[nn.Module, nn.Module | None, Sequence[PairsSection]], dict[str, float | None]]
     fingerprints: dict[str, str]
     source_set: TrainingSet | None = None
+    plain_source_set: TrainingSet | None = None
     details: Callable[[nn.Module, nn.Module], dict[str, Any]] | None = None
     test_set: TrainingSet | None = None
     is_closed: bool = False
@@ -89,8 +91,8 @@ class Task:
 
         Of training images in two spectra or more, those of all but the first, which is the new one.
         """
-        if self.source_set is not None:
-            return self.source_set
+        if self.plain_source_set is not None:
+            return self.plain_source_set
         pictures = [self.companions.pictures] if self.companions is not None else []
         pictures += [part.pictures for part in self.more if part.pictures is not None]
         if pictures:

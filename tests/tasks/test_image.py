@@ -82,6 +82,19 @@ def test_reviving_the_folded_network_leaves_its_embeddings(root: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_sources_own_images_are_measured_as_they_are(root: Path) -> None:
+    recipe = image_recipe(root, source_data={"dataset": "folders", "root": str(root)})
+    task = image_task(recipe, create_backbone("mobilenet_v2", input_size=(32, 32)).info)
+    assert task.source_set is not None and task.of_source is task.plain_source_set
+    seen = []
+    for epoch in range(4):
+        task.source_set.set_epoch(epoch)
+        task.of_source.set_epoch(epoch)
+        seen.append((task.source_set[0][0], task.of_source[0][0]))
+    assert all(torch.equal(plain, seen[0][1]) for _, plain in seen)
+    assert not all(torch.equal(augmented, seen[0][0]) for augmented, _ in seen)
+
+
 def test_an_image_accompanies_itself(root: Path, tmp_path: Path) -> None:
     method = {"name": "csd", "weight": 5.0, "identity_weight": 1.0}
     with pytest.raises(InputError, match="got flip, which also moves them; take none, or set method.map_weight = 0"):

@@ -51,7 +51,7 @@ def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -
         )
     if Need.SOURCE_IMAGES in needs and task.source_set is not None and len(task.source_set) < 2:
         raise InputError(
-            f"expected at least two images in [source_data], got {len(task.source_set)}; add some, or change its selection"
+            f"expected at least two images in [source_data], got {len(task.source_set)}; add some, or select others"
         )
     if Need.CLASSIFIER in needs and source.classifier is None:
         raise InputError(

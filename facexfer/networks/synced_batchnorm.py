@@ -64,8 +64,8 @@ def sync_batchnorm(network: nn.Module) -> None:
     for layer in layers:
         if type(layer) not in _SYNCED:
             raise InputError(
-                f"optimizer.sync_batchnorm: expected BatchNorm of torch, got {type(layer).__name__}, which may do more; "
-                "set optimizer.frozen_batchnorm = true instead, or make the batches of each rank larger"
+                f"optimizer.sync_batchnorm: expected BatchNorm of torch, got {type(layer).__name__}, which may do "
+                "more; set optimizer.frozen_batchnorm = true instead, or make the batches of each rank larger"
             )
     for layer in layers:
         # The state is the same; only what forward does with it changes.

@@ -153,15 +153,15 @@ class _Tracer(fx.Tracer):
 class _Graph:
     """A network as a graph of operations, of which a part can run again.
 
-    Each BatchNorm is folded into the convolution before it, unless one of the two is tapped: in eval mode the function is
-    the same, and much of a forward pass on a CPU is reading and writing maps.
+    Each BatchNorm is folded into the convolution before it, unless one of the two is tapped: in eval mode the function
+    is the same, and much of a forward pass on a CPU is reading and writing maps.
     """
 
     def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
         network = copy.deepcopy(network).to(memory_format=torch.channels_last)
         try:
             self._module = fx.GraphModule(network, _Tracer(layers).trace(network))
-        except Exception as error:  # noqa: BLE001, fx raises whatever the network's own code does with its proxies
+        except Exception as error:  # fx raises whatever the network's own code does with its proxies
             raise InputError(
                 f"expected a network that torch.fx can trace, got: {error}; DELTA's weights need a plain forward pass"
             ) from error

@@ -132,7 +132,8 @@ def test_a_modulation_scales_and_shifts_each_channel_by_its_own_statistics() -> 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_network_with_folded_batchnorm_is_revived_before_training(kind: str) -> None:
     adapted = create_backbone(f"{kind}:mobilefacenet_relu6", shared("weights/mobilefacenet-relu6.onnx"))
-    assert adapted.folded and not adapted.training
+    assert adapted.folded
+    assert not adapted.training
     with pytest.raises(InputError, match="expected BatchNorm with statistics before training"):
         adapted.train()
     with torch.no_grad():
@@ -143,4 +144,5 @@ def test_a_network_with_folded_batchnorm_is_revived_before_training(kind: str) -
     measured = statistics.clone()
     assert measured.abs().max() > 0
     adapted.train()(images(adapted)).sum().backward()
-    assert adapted.folded == () and torch.equal(statistics, measured)
+    assert adapted.folded == ()
+    assert torch.equal(statistics, measured)

@@ -85,7 +85,8 @@ def test_reviving_the_folded_network_leaves_its_embeddings(root: Path) -> None:
 def test_the_sources_own_images_are_measured_as_they_are(root: Path) -> None:
     recipe = image_recipe(root, source_data={"dataset": "folders", "root": str(root)})
     task = image_task(recipe, create_backbone("mobilenet_v2", input_size=(32, 32)).info)
-    assert task.source_set is not None and task.of_source is task.plain_source_set
+    assert task.source_set is not None
+    assert task.of_source is task.plain_source_set
     seen = []
     for epoch in range(4):
         task.source_set.set_epoch(epoch)

@@ -105,11 +105,11 @@ def read_thresholds(path: Path, distances: bool) -> tuple[tuple[float, float], .
         raise InputError(
             f"{path}: expected thresholds that are numbers, got NaN; write it with facexfer evaluate --json"
         )
-    if any(not 0 < far <= 1 for far, _ in known):
-        raise InputError(
-            f"{path}: expected FARs above 0 and at most 1, got {max(far for far, _ in known):g}; write it with "
-            "facexfer evaluate --json"
-        )
+    for far, _ in known:
+        if not 0 < far <= 1:
+            raise InputError(
+                f"{path}: expected FARs above 0 and at most 1, got {far:g}; write it with facexfer evaluate --json"
+            )
     if theirs != distances:
         kinds = ("similarities", "distances")
         raise InputError(

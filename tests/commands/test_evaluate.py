@@ -192,6 +192,10 @@ def test_thresholds_of_another_kind_of_score_are_refused(arrays: dict[str, Path]
     (tmp_path / "nan.json").write_text('{"operating_points": [{"far": 0.1, "threshold": NaN}]}')
     with pytest.raises(InputError, match="got NaN"):
         run(*scores, "--thresholds", tmp_path / "nan.json")
+    points = [{"far": far, "threshold": 0.5} for far in (0, 0.01)]
+    (tmp_path / "zero.json").write_text(json.dumps({"operating_points": points}))
+    with pytest.raises(InputError, match="expected FARs above 0 and at most 1, got 0; write it"):
+        run(*scores, "--thresholds", tmp_path / "zero.json")
 
 
 def test_outputs_that_cannot_be_written_are_refused_before_the_work(arrays: dict[str, Path], tmp_path: Path) -> None:

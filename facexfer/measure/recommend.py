@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -223,5 +224,5 @@ def _dependence(comparison: Comparison) -> GalleryDependence:
 
 def _rounded(found: tuple[float, float, float], digits: int) -> str:
     """A number and its interval with so many digits that mean something, never as a power of ten."""
-    value, low, high = (f"{float(f'{each:.{digits}g}'):,.10g}" for each in found)
+    value, low, high = (f"{Decimal(f'{each:.{digits}g}'):,f}" for each in found)
     return f"{value} (95 % CI {low} to {high})"

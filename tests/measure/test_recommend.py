@@ -8,7 +8,7 @@ import pytest
 
 from facexfer.errors import InputError
 from facexfer.measure.evaluation import evaluate, recommend_into
-from facexfer.measure.recommend import Door, _rounded_down
+from facexfer.measure.recommend import Door, _rounded, _rounded_down
 
 
 def draw(people: int = 80, images: int = 6, seed: int = 0):
@@ -77,6 +77,11 @@ def test_what_the_pairs_do_not_support_is_refused_or_marked(measured) -> None:
     assert "extrapolated, not measured" in found.table()
     with pytest.raises(InputError, match="cannot be extrapolated: .* validated to 30 times"):
         advice_for(measured, Door(500, 0.01, 0.0001), extrapolate=[2.7e-6])
+
+
+def test_small_and_large_numbers_are_written_out() -> None:
+    assert _rounded((0.0005, 0.00002, 0.01), 2) == "0.0005 (95 % CI 0.00002 to 0.01)"
+    assert _rounded((28.14, 0.0, 1234567.0), 3) == "28.1 (95 % CI 0 to 1,230,000)"
 
 
 @pytest.mark.parametrize(

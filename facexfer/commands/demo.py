@@ -38,7 +38,7 @@ def demo(
     train_people: Annotated[int, typer.Option(help="People to train on.", min=2)] = 60,
     val_people: Annotated[int, typer.Option(help="Other people to measure on.", min=2)] = 40,
     shots: Annotated[int, typer.Option(help="Pictures per person and camera.", min=2)] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the faces and of the training.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the faces and of the training.", min=0, max=2**32 - 1)] = 0,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value of every recipe: section.key=value; section.key= takes it out."),

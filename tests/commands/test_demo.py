@@ -67,6 +67,12 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_seed_that_no_training_takes_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo"), "--seed", str(2**32)])
+    assert refused.exit_code == 2
+    assert not (tmp_path / "demo").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

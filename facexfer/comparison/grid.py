@@ -87,6 +87,15 @@ class GeneratedFaces(Section):
     seed: int = Field(default=0, ge=0)
 
 
+def check_names(choices: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
+    """Check that choices have names that can be those of folders; that of a method is not empty."""
+    for name in choices:
+        is_empty = not name and info.field_name == "methods"
+        if is_empty or "/" in name or name.startswith(".") or not name.isprintable():
+            raise ValueError(f"expected a name that can be a folder's, got {name!r}; take letters and digits")
+    return choices
+
+
 class Grid(Section):
     """A comparison."""
 
@@ -109,14 +118,7 @@ class Grid(Section):
     paper: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """``dataset/network/method`` (empty parts left out) -> the paper's metrics, as printed."""
 
-    @pydantic.field_validator("methods", "networks", "datasets")
-    @classmethod
-    def _names_of_folders(cls, choices: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
-        for name in choices:
-            is_empty = not name and info.field_name == "methods"
-            if is_empty or "/" in name or name.startswith(".") or not name.isprintable():
-                raise ValueError(f"expected a name that can be a folder's, got {name!r}; take letters and digits")
-        return choices
+    _names = pydantic.field_validator("methods", "networks", "datasets")(check_names)
 
     def deciding_figure(self, dataset: str) -> str:
         """The figure that decides which methods are best on a data set."""

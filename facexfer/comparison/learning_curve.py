@@ -18,6 +18,7 @@ from facexfer.comparison.grid import (
     Grid,
     MethodChoice,
     cells_of,
+    check_names,
     check_seeds,
     recipe_of,
 )
@@ -52,6 +53,8 @@ class CurveGrid(Section):
     """Doubling people pays where it lowers the error by this much at least."""
     generated: GeneratedFaces | None = None
     """Faces that the command draws first, as for ``facexfer compare``."""
+
+    _names = pydantic.field_validator("methods")(check_names)
 
 
 @dataclass(frozen=True)

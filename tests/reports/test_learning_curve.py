@@ -108,6 +108,13 @@ def test_a_bad_design_is_one_clear_line(tmp_path: Path, change: str, expected: s
         read_curve_grid(path)
 
 
+@pytest.mark.parametrize("name", ["l2 / plain", ".x", ""])
+def test_a_method_whose_name_is_no_folders_is_refused(tmp_path: Path, name: str) -> None:
+    path = write_small_grid(tmp_path, GRID.replace("L2", f'"{name}"'), iterations=1)
+    with pytest.raises(InputError, match=f"methods: expected a name that can be a folder's, got '{name}'"):
+        read_curve_grid(path)
+
+
 @pytest.mark.slow
 def test_the_command_writes_json_and_plot_and_trains_nothing_twice(tmp_path: Path) -> None:
     path, out = write_small_grid(tmp_path, GRID, iterations=1), tmp_path / "out"

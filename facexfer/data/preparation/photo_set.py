@@ -17,7 +17,7 @@ from facexfer.data.preparation.contact_sheet import write_contact_sheet
 from facexfer.data.preparation.crop import CropOptions
 from facexfer.data.preparation.earlier import Earlier, check_draw, check_entries, read_earlier
 from facexfer.data.preparation.outputs import write_tables
-from facexfer.data.preparation.prepare import prepare as make_crops
+from facexfer.data.preparation.prepare import preparing
 from facexfer.data.protocols import TRAIN, VAL, Listed, draw_splits, keep_splits
 from facexfer.errors import InputError
 from facexfer.files.links import real_path
@@ -157,11 +157,17 @@ def prepare(
     options = CropOptions(size, choose, min_eye_distance, min_sharpness, max_pixels, pre_cropped)
     advance(0, len(entries))
     model = None if detector is None else str(detector)
-    prepared = make_crops(entries, out, options, model, min_score, jobs, advance)
-    advance(len(entries), len(entries))
-    facts["files_not_looked_at"] = count_others(photos) if photos.is_dir() else {}
-    made = PreparedFolder(out, write_tables(out, prepared, facts))
-    write_contact_sheet(made.contact_sheet, out, prepared)
+    with preparing(entries, out, options, model, min_score, jobs, advance) as prepared:
+        # Splits were drawn and checked by what was there before the folder was held.
+        if read_earlier(out) != earlier:
+            raise InputError(
+                f"{out}: expected the tables that were there at the start, got those of a run that came between; "
+                "run the same command again, or give another --out"
+            )
+        advance(len(entries), len(entries))
+        facts["files_not_looked_at"] = count_others(photos) if photos.is_dir() else {}
+        made = PreparedFolder(out, write_tables(out, prepared, facts))
+        write_contact_sheet(made.contact_sheet, out, prepared)
     return made
 
 

@@ -78,6 +78,21 @@ def prepare(
         RunError: If a process dies, or a crop cannot be written.
         KeyboardInterrupt: On Ctrl-C, with a line that says how to go on.
     """
+    with preparing(entries, out, options, detector, min_score, jobs, advance) as prepared:
+        return prepared
+
+
+@contextmanager
+def preparing(
+    entries: Iterable[PhotoEntry],
+    out: Path,
+    options: CropOptions,
+    detector: str | None,
+    min_score: float = 0.6,
+    jobs: int = 1,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Prepared]:
+    """Make the crops as `prepare` does, and keep other runs out of the folder until the context's end."""
     if jobs < 1 or not 0 <= min_score <= 1:
         raise InputError(f"expected jobs of at least 1 and min_score from 0 to 1, got {jobs} and {min_score:g}")
     # A set that lists a photo twice has one crop of it; the second row is a failure with a reason.
@@ -112,7 +127,7 @@ def prepare(
         except KeyboardInterrupt:
             said = f"stopped after {done} of {len(ordered)} photos; run the same command again to continue"
             raise KeyboardInterrupt(said) from None
-    return Prepared(ordered, tuple(journal.records[entry.name] for entry in ordered), crops, settings)
+        yield Prepared(ordered, tuple(journal.records[entry.name] for entry in ordered), crops, settings)
 
 
 def _check_same_photos(journal: Journal, entries: Sequence[PhotoEntry]) -> None:

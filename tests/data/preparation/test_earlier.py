@@ -13,6 +13,7 @@ from photo_files import encoded, picture
 from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.manifest import read_manifest
 from facexfer.data.preparation.earlier import Earlier, check_entries
+from facexfer.data.preparation.outputs import write_tables
 from facexfer.data.preparation.photo_set import prepare
 from facexfer.data.protocols import Listed
 from facexfer.errors import InputError
@@ -81,6 +82,27 @@ def test_photos_that_come_later_move_nobody(root: Path) -> None:
     write_crops(root, range(16, 18))
     continued(root)
     assert splits_of(root)["p99/0.png"] == failed
+
+
+def test_a_run_that_comes_between_is_seen(root: Path) -> None:
+    def let_another_in(done: int, total: int) -> None:
+        if done == 0:
+            continued(root, protocol=None)
+
+    with pytest.raises(InputError, match="expected the tables that were there at the start, got those of a run that"):
+        continued(root, advance=let_another_in)
+    assert set(splits_of(root).values()) == {"all"}
+    assert "split" not in json.loads((root.parent / "out" / "summary.json").read_text())
+
+
+def test_no_run_comes_in_while_the_tables_are_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def let_another_in(*given: Any) -> dict[str, Any]:
+        with pytest.raises(InputError, match="expected a folder that no other run writes to, one is at work in it"):
+            continued(root)
+        return write_tables(*given)
+
+    monkeypatch.setattr("facexfer.data.preparation.photo_set.write_tables", let_another_in)
+    assert continued(root)["crops"] == 10
 
 
 def test_the_enrolled_photo_stays_the_one_it_was(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
 from facexfer.files.folders import make_folder
 from facexfer.files.links import real_path
+from facexfer.files.lock import hold_folder
 from facexfer.files.names import clean_name
 from facexfer.files.rows import read_rows
 
@@ -41,8 +42,8 @@ def write_draws(
         The draws, of the manifest's images alone.
 
     Raises:
-        InputError: If a file is bad, the protocol does not fit, or another draw of the same name is there; nothing has
-            been written then.
+        InputError: If a file is bad, the protocol does not fit, another draw of the same name is there, or another
+            call is writing to the folder; nothing has been written then.
     """
     images = read_manifest(manifest).images
     photos = _listed(images, manifest.parent)
@@ -51,21 +52,8 @@ def write_draws(
     drawn = [draw_splits(photos, protocol, number, held_out) for number in range(count)]
     if any(real_path(out / f"{draw.name}.csv") == real_path(manifest) for draw in drawn):
         raise InputError(f"{manifest}: expected another folder, a draw would take its place; give another --out")
-    known = _known_draws(out)
-    for draw in drawn:
-        recorded = known.get(draw.name, {}).get("fingerprint") == draw.fingerprint
-        if not recorded and _is_another(out / f"{draw.name}.csv", images, draw):
-            raise InputError(
-                f"{out}: expected a folder without another {draw.name}.csv, got one that is not this draw; give "
-                "another --out, or remove it"
-            )
+    _draws_beside(out, images, drawn)
     make_folder(out)
-    for draw in drawn:
-        write_manifest(out / f"{draw.name}.csv", _split(images, draw))
-        rest = draw.splits[len(images) :]
-        if failures is not None:
-            rows = [{**row, "split": part} for row, part in zip(failed, rest, strict=True)]
-            write_text(out / f"{draw.name}-failures.csv", _text(rows, failed))
     record = {
         draw.name: {
             "fingerprint": draw.fingerprint,
@@ -73,7 +61,17 @@ def write_draws(
         }
         for draw in drawn
     }
-    write_text(out / _RECORD, json.dumps(known | record, indent=2) + "\n")
+    busy = "expected a folder that no other split writes to, one is at work in it"
+    with hold_folder(out, "a folder to write to", busy):
+        # Read again: another split may have come between.
+        known = _draws_beside(out, images, drawn)
+        for draw in drawn:
+            write_manifest(out / f"{draw.name}.csv", _split(images, draw))
+            rest = draw.splits[len(images) :]
+            if failures is not None:
+                rows = [{**row, "split": part} for row, part in zip(failed, rest, strict=True)]
+                write_text(out / f"{draw.name}-failures.csv", _text(rows, failed))
+        write_text(out / _RECORD, json.dumps(known | record, indent=2) + "\n")
     return tuple(replace(draw, splits=draw.splits[: len(images)]) for draw in drawn)
 
 
@@ -94,6 +92,19 @@ def _listed(images: Sequence[FaceImage], folder: Path) -> list[Listed]:
 
 def _split(images: Sequence[FaceImage], draw: Draw) -> list[FaceImage]:
     return [replace(image, split=part) for image, part in zip(images, draw.splits, strict=False)]
+
+
+def _draws_beside(folder: Path, images: Sequence[FaceImage], drawn: Sequence[Draw]) -> dict[str, dict[str, Any]]:
+    """What earlier calls have drawn into a folder, in which no other draw has the name of one of these."""
+    known = _known_draws(folder)
+    for draw in drawn:
+        recorded = known.get(draw.name, {}).get("fingerprint") == draw.fingerprint
+        if not recorded and _is_another(folder / f"{draw.name}.csv", images, draw):
+            raise InputError(
+                f"{folder}: expected a folder without another {draw.name}.csv, got one that is not this draw; give "
+                "another --out, or remove it"
+            )
+    return known
 
 
 def _is_another(file: Path, images: Sequence[FaceImage], draw: Draw) -> bool:

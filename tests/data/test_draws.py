@@ -14,6 +14,8 @@ from facexfer.data.failures import read_failures
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import read_manifest, write_manifest
 from facexfer.errors import InputError
+from facexfer.files.folders import make_folder
+from facexfer.files.lock import hold_folder
 
 
 def split(*words: Path | int | str) -> str:
@@ -65,6 +67,28 @@ def test_draws_that_are_there_stay(tmp_path: Path) -> None:
     assert {name: (out / name).read_bytes() for name in before if name != "draws.json"} == {
         name: data for name, data in before.items() if name != "draws.json"
     }
+
+
+def test_a_split_that_comes_between_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = write_small_set(tmp_path / "set", train=6, val=4, images=1)
+    out = tmp_path / "draws"
+
+    def let_another_in(folder: Path) -> None:
+        monkeypatch.setattr("facexfer.data.draws.make_folder", make_folder)
+        write_draws(manifest, folder, "vis-nir", 1)
+
+    monkeypatch.setattr("facexfer.data.draws.make_folder", let_another_in)
+    write_draws(manifest, out, "identity-disjoint", 1)
+    assert set(json.loads((out / "draws.json").read_text())) == {"vis-nir-0", "identity-disjoint-0"}
+
+
+def test_one_split_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path / "set", train=6, val=4, images=1)
+    out = tmp_path / "draws"
+    with hold_folder(out, "", ""), pytest.raises(InputError, match="that no other split writes to, one is at work"):
+        write_draws(manifest, out, "identity-disjoint", 1)
+    assert [file.name for file in out.iterdir()] == [".lock"]
+    write_draws(manifest, out, "identity-disjoint", 1)
 
 
 def test_a_folder_with_files_of_others_is_left_alone(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from facexfer.eval.curves import Curve
 from facexfer.eval.identification import Identification
 from facexfer.eval.verification import OperatingPoint
 
-_BLUE, _ORANGE, _GREY = "#2f5d8a", "#c8691c", "#8a8a8a"
+_BLUE, _ORANGE, _GREY, _BLACK = "#2f5d8a", "#c8691c", "#8a8a8a", "#1a1a1a"
+# Told apart without seeing colours, and in grey print: those of a like lightness differ in their dashes.
+_LINES = ((_GREY, "--"), (_ORANGE, "-"), (_BLUE, "-."), (_BLACK, "-"))
 _DET_TICKS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5)
 _DRAWN = 2000
 
@@ -53,10 +55,10 @@ def draw_rocs(curves: Mapping[str, Curve]) -> str:
     """
     figure, axes = make_axes("FAR", "TAR")
     lowest = 1.0
-    for (name, curve), colour in zip(curves.items(), cycle((_GREY, _ORANGE, _BLUE)), strict=False):
+    for (name, curve), (colour, dashes) in zip(curves.items(), cycle(_LINES), strict=False):
         far, tar = _thinned(curve)
         some = far > 0
-        axes.step(far[some], tar[some], where="post", color=colour, linewidth=1.6, label=name)
+        axes.step(far[some], tar[some], where="post", color=colour, linestyle=dashes, linewidth=1.6, label=name)
         lowest = min(lowest, float(tar[some].min(initial=1.0)))
     axes.set_xscale("log")
     axes.set_xlim(max(1 / curve.false_accepts[-1] for curve in curves.values()), 1)

@@ -143,7 +143,8 @@ def main(
     out: Annotated[Path, typer.Option(help="A folder for the files and the environments.")],
 ) -> None:
     """Export, install, compare; exit status 1 if a file is not read or read wrongly."""
-    bad = False
+    # The libraries' interpreters run in the folder of a network, where a relative path leads elsewhere.
+    out, bad = out.resolve(), False
     for network in _NETWORKS:
         folder = out / network
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 Phases, one after the other: correct (the GPU tests), fast (training steps), big (all pairs), channels (DELTA's
 weights) and true (runs of a grid). Each figure is written to ``DIR/campaign.json`` the moment it is there; started
-again, the campaign runs only what is missing. ``--device cpu --smoke`` runs all of it tiny.
+again with the same options, the campaign runs only what is missing. ``--device cpu --smoke`` runs all of it tiny.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import torch
 from campaign import big, channels, correct, fast, true
 from campaign.record import Record
 
+from facexfer.errors import InputError
 from facexfer.runtime import describe_environment, prepare_cpu
 
 _RUNS = {"correct": correct.run, "fast": fast.run, "big": big.run, "channels": channels.run}
@@ -40,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("expected a GPU, found none; --device cpu --smoke tries the campaign without")
     options.out.mkdir(parents=True, exist_ok=True)
-    record = Record(options.out / "campaign.json", options.device, options.smoke)
+    try:
+        record = Record(options.out / "campaign.json", options.device, options.smoke)
+    except InputError as error:
+        parser.error(str(error))
     prepare_cpu()
     record.describe(describe_environment())
     chosen = [phase for phase in PHASES if phase in options.only]

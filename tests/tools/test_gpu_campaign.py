@@ -70,3 +70,18 @@ def test_without_a_gpu_it_says_how_to_try(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, TOOL, "--out", tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "expected a GPU, found none; --device cpu --smoke tries the campaign without" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("known", "theirs"),
+    [({"smoke": False}, "--device cpu"), ({"smoke": True, "device": "cuda"}, "--device cuda --smoke")],
+)
+def test_figures_of_another_kind_are_not_taken_for_its_own(
+    tmp_path: Path, known: dict[str, object], theirs: str
+) -> None:
+    text = json.dumps({**known, "figures": {}})
+    (tmp_path / "campaign.json").write_text(text)
+    done = campaign("--out", str(tmp_path), "--only", "big")
+    assert done.returncode == 2
+    assert f"expected figures of --device cpu --smoke, got those of {theirs}; name another --out" in done.stderr
+    assert (tmp_path / "campaign.json").read_text() == text

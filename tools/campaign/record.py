@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
 
 Figure = dict[str, Any]
@@ -21,13 +22,21 @@ class Record:
         path: The file; what is in it is not measured again.
         device: ``cuda`` or ``cpu``.
         is_smoke: Whether everything is tiny.
+
+    Raises:
+        InputError: If the file's figures are of another device or size.
     """
 
     def __init__(self, path: Path, device: str, is_smoke: bool) -> None:
         self.path, self.device, self.is_smoke = path, device, is_smoke
         self.figures: dict[str, dict[str, Figure]] = {}
         if path.exists():
-            self.figures = json.loads(path.read_text())["figures"]
+            known = json.loads(path.read_text())
+            # Records of before do not name the device.
+            theirs, ours = _kind(known.get("device", device), known["smoke"]), _kind(device, is_smoke)
+            if theirs != ours:
+                raise InputError(f"{path}: expected figures of {ours}, got those of {theirs}; name another --out")
+            self.figures = known["figures"]
         self._facts: Figure = {}
         self._end = float("inf")
 
@@ -80,8 +89,12 @@ class Record:
         return figure
 
     def _write(self) -> None:
-        record = {"smoke": self.is_smoke, **self._facts, "figures": self.figures}
+        record = {"smoke": self.is_smoke, "device": self.device, **self._facts, "figures": self.figures}
         write_text(self.path, json.dumps(record, indent=1) + "\n")
+
+
+def _kind(device: str, is_smoke: bool) -> str:
+    return f"--device {device}{' --smoke' if is_smoke else ''}"
 
 
 def _short(value: object) -> str:

@@ -1,6 +1,7 @@
 """Batches of the source's own images where there are few of them: BatchNorm never sees one image alone."""
 
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -41,7 +42,8 @@ def test_source_images_must_be_of_the_classes_that_the_source_knows_and_more_tha
     source._classifier = (nn.Linear(source.info.embedding_size, 3),)
 
     def check(count: int) -> None:
-        check_needs(soft_ft(), SimpleNamespace(source_set=Pictures(count), companions=None, more=()), source)
+        task = cast(Any, SimpleNamespace(source_set=Pictures(count), companions=None, more=()))
+        check_needs(soft_ft(), task, source)
 
     check(3)
     with pytest.raises(InputError, match="of the 3 classes that mobilefacenet_slim was trained on, got labels up to 4"):

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from facexfer.errors import InputError
-from facexfer.files.folders import check_folder_of
+from facexfer.files.folders import check_place_of
 from facexfer.files.links import real_path
+
+_REPORT = "report.html", "report.json"
 
 
 def check_outputs(
@@ -20,12 +22,10 @@ def check_outputs(
         bundles: Folders of which every file is kept as it was exported.
 
     Raises:
-        InputError: If either cannot be written as what it is, or an input would be lost.
+        InputError: If either cannot be written as what it is, or an input, a device or a pipe would be lost.
     """
     if json_file is not None:
-        check_folder_of(json_file)
-    if json_file is not None and json_file.is_dir():
-        raise InputError(f"{json_file}: expected a file after --json, got a folder; name a file in it")
+        check_place_of(json_file, "after --json")
     if json_file is not None and any(each is not None and _is_same(each, json_file) for each in inputs):
         raise InputError(f"{json_file}: expected a new file after --json, got one that the command reads; name another")
     for option, written in (("--json", json_file), ("--report", report)):
@@ -33,8 +33,11 @@ def check_outputs(
             raise InputError(f"{written}: expected a new place after {option}, got a part of the bundle; name another")
     if json_file is not None and report is not None and _is_same(json_file, report):
         raise InputError(f"{json_file}: expected a file after --json and a folder after --report, got one for both")
-    if report is not None and report.exists() and not report.is_dir():
-        raise InputError(f"{report}: expected a folder after --report, got a file; name another")
+    if report is not None and report.exists():
+        if not report.is_dir():
+            raise InputError(f"{report}: expected a folder after --report, got a file; name another")
+        for name in _REPORT:
+            check_place_of(report / name, "in the folder after --report")
 
 
 def _is_inside(place: Path, folder: Path) -> bool:

@@ -11,7 +11,7 @@ from facexfer.deploy.gate import GateRow
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.errors import InputError
-from facexfer.files.folders import check_folder_of
+from facexfer.files.folders import check_folder_of, check_place_of
 from facexfer.files.links import real_path
 from facexfer.runs.folder import RunFolder, load_backbone
 
@@ -95,8 +95,7 @@ def export(
                 f"{out}: expected a folder with --precision, --far, --max-loss, --detector, --gallery-model and "
                 "--runtime, got a file; a single file is fp32"
             )
-        if out.is_dir():
-            raise InputError(f"{out}: expected a file to write, got a folder; name another")
+        check_place_of(out, "after --out")
         if isinstance(model, Path) and real_path(out) == real_path(model):
             raise InputError(f"{out}: expected another file than {model}, which is read; name another --out")
         return Exported(out, export_onnx(_network(model, backbone), out, opset, batch, flip))

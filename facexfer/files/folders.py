@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from facexfer.errors import InputError
+from facexfer.files.links import real_path
 
 
 def make_folder(folder: Path, wanted: str = "a folder to write to", otherwise: str = "give another --out") -> None:
@@ -48,3 +49,30 @@ def check_folder_of(file: Path) -> None:
     """
     if not file.parent.is_dir():
         raise InputError(f"{file}: expected an existing folder, {file.parent} does not exist; make it first")
+
+
+def check_place_of(file: Path, where: str) -> None:
+    """Check, before the work, that a file can be written by renaming: nothing has its name yet, or only a file.
+
+    A device, a pipe or a socket would be gone afterwards, and so would ``/dev/stdout``, wherever it leads.
+
+    Args:
+        file: What will be written.
+        where: How the user named it, such as ``after --json``, for the error.
+
+    Raises:
+        InputError: If its folder is not there, or something else than a file has its name.
+    """
+    check_folder_of(file)
+    if file.is_dir():
+        raise InputError(f"{file}: expected a file {where}, got a folder; name another")
+    if file.exists() and (not file.is_file() or _is_open_file(file)):
+        raise InputError(
+            f"{file}: expected a file {where}, got a device, a pipe or the like, which it would replace; name another"
+        )
+
+
+def _is_open_file(path: Path) -> bool:
+    """Whether a path is a link of the system to an open file, such as ``/dev/stdout`` or ``/dev/fd/1``."""
+    folder = real_path(path.parent)
+    return path.is_symlink() and (folder == Path("/dev") or Path("/proc") in folder.parents)

@@ -1,5 +1,6 @@
 """No command writes over what it reads, over files of others, or loses what it measured."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,25 @@ def test_a_bundles_contract_is_no_output(tmp_path: Path) -> None:
 def test_one_path_is_not_both_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a file after --json and a folder after --report, got one for both"):
         check_outputs(tmp_path / "new", tmp_path / "new")
+
+
+def test_no_file_takes_the_place_of_a_device_or_a_pipe(tmp_path: Path) -> None:
+    pipe, table = tmp_path / "pipe.onnx", tmp_path / "report" / "report.json"
+    table.parent.mkdir()
+    for each in (pipe, table):
+        os.mkfifo(each)
+    # Where standard output goes into a file, it is the link to it that would be replaced.
+    for taken in (pipe, Path("/dev/null"), Path("/dev/stdout"), Path("/dev/fd/1")):
+        with pytest.raises(InputError, match=f"{taken}: expected a file after --json, got a device, a pipe"):
+            check_outputs(taken, None)
+    with pytest.raises(InputError, match=r"report\.json: expected a file in the folder after --report, got a device"):
+        check_outputs(None, table.parent)
+    with pytest.raises(InputError, match=r"pipe\.onnx: expected a file after --out, got a device"):
+        run("export", "--model", tmp_path, "--out", pipe)
+    (tmp_path / "old.json").touch()
+    (tmp_path / "link.json").symlink_to("old.json")
+    for free in ("new.json", "old.json", "link.json"):
+        check_outputs(tmp_path / free, None)
 
 
 def test_what_was_measured_is_shown_even_if_it_cannot_be_written(arrays: list[str]) -> None:

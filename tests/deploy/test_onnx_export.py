@@ -82,7 +82,7 @@ def test_nothing_that_is_read_or_a_folder_is_written_over(tmp_path: Path) -> Non
         facexfer.export(weights, tmp_path / "sub" / ".." / "weights.onnx", backbone="mbf")
     assert weights.read_bytes() == b"precious"
     (tmp_path / "folder.onnx").mkdir()
-    with pytest.raises(InputError, match=r"folder\.onnx: expected a file to write, got a folder"):
+    with pytest.raises(InputError, match=r"folder\.onnx: expected a file after --out, got a folder"):
         facexfer.export(weights, tmp_path / "folder.onnx", backbone="mbf")
 
 

@@ -142,7 +142,9 @@ def evaluate(
         *(scores or ()), *(plugin or ()), *models,
         *(file for each in models for file in (each / "model.json", *RunFolder(each).own_files)),
     )  # fmt: skip
-    check_outputs(json_file, report, read, [each for each in models if (each / "model.json").is_file()])
+    # A file of a bundle belongs to it as the folder does.
+    folders = [each.parent if each.is_file() else each for each in models]
+    check_outputs(json_file, report, read, [each for each in folders if (each / "model.json").is_file()])
     if into is not None:
         _check_into(into, flip, gallery_model)
     if runtime is not None:

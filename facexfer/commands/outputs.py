@@ -1,6 +1,6 @@
 """Where a command is to write, checked before its work."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from facexfer.errors import InputError
@@ -11,7 +11,7 @@ _REPORT = "report.html", "report.json"
 
 
 def check_outputs(
-    json_file: Path | None, report: Path | None, inputs: Iterable[Path | None] = (), bundles: Iterable[Path] = ()
+    json_file: Path | None, report: Path | None, inputs: Sequence[Path | None] = (), bundles: Sequence[Path] = ()
 ) -> None:
     """Check the options ``--json`` and ``--report``.
 
@@ -28,6 +28,12 @@ def check_outputs(
         check_place_of(json_file, "after --json")
     if json_file is not None and any(each is not None and _is_same(each, json_file) for each in inputs):
         raise InputError(f"{json_file}: expected a new file after --json, got one that the command reads; name another")
+    for file in [] if report is None else [report / name for name in _REPORT]:
+        if any(each is not None and _is_same(each, file) for each in inputs):
+            raise InputError(
+                f"{file}: expected a new file in the folder after --report, got one that the command reads; name "
+                "another folder"
+            )
     for option, written in (("--json", json_file), ("--report", report)):
         if written is not None and written.exists() and any(_is_inside(written, each) for each in bundles):
             raise InputError(f"{written}: expected a new place after {option}, got a part of the bundle; name another")

@@ -42,6 +42,27 @@ def test_a_bundles_contract_is_no_output(tmp_path: Path) -> None:
         run("evaluate", "--model", tmp_path, "--manifest", "images.csv", "--json", contract)
 
 
+def test_a_report_never_takes_the_place_of_an_input(arrays: list[str], tmp_path: Path) -> None:
+    figures = tmp_path / "old" / "report.json"
+    run("evaluate", *arrays, "--report", figures.parent)
+    before = figures.read_bytes()
+    with pytest.raises(
+        InputError, match=r"old/report\.json: expected a new file in the folder after --report, got one"
+    ):
+        run("evaluate", *arrays, "--thresholds", figures, "--report", figures.parent)
+    assert figures.read_bytes() == before
+
+
+def test_a_file_of_a_bundle_keeps_the_bundle_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    for name in ("model.json", "model.onnx"):
+        (tmp_path / name).touch()
+    words = ["evaluate", "--model", tmp_path / "model.onnx", "--manifest", "images.csv"]
+    for option, taken in (("--json", "model.json"), ("--report", "report")):
+        with pytest.raises(InputError, match=f"expected a new place after {option}, got a part of the bundle"):
+            run(*words, option, tmp_path / taken)
+
+
 def test_one_path_is_not_both_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a file after --json and a folder after --report, got one for both"):
         check_outputs(tmp_path / "new", tmp_path / "new")

@@ -146,7 +146,7 @@ def evaluate(
     folders = [each.parent if each.is_file() else each for each in models]
     check_outputs(json_file, report, read, [each for each in folders if (each / "model.json").is_file()])
     if into is not None:
-        _check_into(into, flip, gallery_model)
+        _check_into(into, arguments, runtime)
     if runtime is not None:
         from facexfer.deploy.runtime_files import open_runtime
         from facexfer.measure.embedder import gallery_of
@@ -196,20 +196,52 @@ def _door(
     return Door(attempts, share, accepts, gallery_size)
 
 
-def _check_into(bundle: Path, flip: bool, gallery_model: Path | None) -> None:
-    """Refuse what would put another threshold into a bundle than that of its own files."""
+def _check_into(bundle: Path, given: dict[str, Any], runtime: str | None) -> None:
+    """Refuse what would put another threshold into a bundle than that of its own files and pairs."""
     from facexfer.deploy.contract import CONTRACT, read_contract
-    from facexfer.files.digest import file_digest
 
     if not (bundle / CONTRACT).is_file():
         raise InputError(f"{bundle}: expected a bundle after --into, got none; facexfer export makes one")
-    if flip:
+    if given["flip"]:
         raise InputError("expected no --flip with --into, since a bundle's file adds the mirrored crop itself or never")
-    if gallery_model is None or not gallery_model.is_file():
+    if given["model"] is None:
+        raise InputError("expected the bundle after --model with --into, got embeddings; measure its own network")
+    if runtime is not None:
+        raise InputError(f"expected model.onnx to be measured with --into, got --runtime {runtime}; leave it out")
+    contract = read_contract(bundle)
+    said = contract.content.get("pairs")
+    wanted, got = (None if each is None else _pairs(each) for each in (said, given))
+    if wanted not in (None, got):
+        raise InputError(f"{bundle}: expected its own pairs with --into, got {got}; give {wanted}")
+    _check_gallery(contract, given)
+
+
+def _check_gallery(contract: Any, given: dict[str, Any]) -> None:
+    """Refuse another network for those who are enrolled than the bundle's."""
+    from facexfer.files.digest import file_digest
+    from facexfer.measure.embedder import gallery_of
+
+    bundle, own, used = contract.folder, contract.gallery, given["gallery_model"]
+    if used is None and given["gallery"] is not None and given["before"] is None:
+        used = gallery_of(given["model"])
+    if own is None:
+        if used is not None:
+            raise InputError(f"{used}: expected the gallery's network of {bundle}, got another; leave it out")
         return
-    own = read_contract(bundle).gallery
-    if own is None or file_digest(own) != file_digest(gallery_model):
-        raise InputError(f"{gallery_model}: expected the gallery's network of {bundle}, got another; leave it out")
+    contract.check_files([own.name])
+    if used is None or not used.is_file() or file_digest(used) != file_digest(own):
+        got = "--before" if given["before"] is not None else used or "none"
+        raise InputError(
+            f"{bundle}: expected the bundle's own network of the gallery with --into, got {got}; give --gallery-model "
+            f"{own}"
+        )
+
+
+def _pairs(named: dict[str, Any]) -> str:
+    """Write the options that choose pairs; a gallery of the probes' modality is none."""
+    gallery = None if named.get("gallery") == named.get("probe") else named.get("gallery")
+    options = {"--gallery": gallery, "--probe": named.get("probe")}
+    return " ".join(f"{option} {name}" for option, name in options.items() if name is not None) or "all images"
 
 
 def _as_option(argument: str) -> str:

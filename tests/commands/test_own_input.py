@@ -1,5 +1,6 @@
 """No command writes over what it reads, over files of others, or loses what it measured."""
 
+import json
 import os
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from facexfer.commands.outputs import check_outputs
 from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.errors import InputError
 from facexfer.runs.folder import RunFolder
+
+_CROSS = ("--gallery", "vis", "--probe", "nir")
+_DOOR = ("--recommend", "--daily-attempts", "10", "--impostor-share", "0.1", "--max-false-accepts-per-year", "80")
 
 
 @pytest.fixture
@@ -61,6 +65,37 @@ def test_a_file_of_a_bundle_keeps_the_bundle_as_it_is(tmp_path: Path) -> None:
     for option, taken in (("--json", "model.json"), ("--report", "report")):
         with pytest.raises(InputError, match=f"expected a new place after {option}, got a part of the bundle"):
             run(*words, option, tmp_path / taken)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--model", "{b}/model.onnx", *_CROSS], "own network of the gallery with --into, got none; give --gallery-m"),
+        (
+            ["--model", "{b}", *_CROSS, "--gallery-model", "{b}"],
+            "own network of the gallery with --into, got .*b; give",
+        ),
+        (["--model", "{b}", *_CROSS, "--gallery-model", "{b}/model.onnx"], "with --into, got .*model.onnx; give"),
+        (["--model", "{b}", *_CROSS, "--before", "old.onnx"], "with --into, got --before; give --gallery-model"),
+        (["--model", "{b}", "--probe", "nir"], "pairs with --into, got --probe nir; give --gallery vis --probe nir"),
+        (["--model", "{b}"], "expected its own pairs with --into, got all images; give --gallery vis --probe nir"),
+        (["--model", "{b}", *_CROSS, "--runtime", "openvino"], "expected model.onnx to be .* got --runtime openvino"),
+        (["--embeddings", "e.npy", "--labels", "l.npy"], "expected the bundle after --model with --into, got embed"),
+    ],
+)
+def test_a_bundle_takes_no_threshold_of_other_networks_or_pairs(tmp_path: Path, given: list[str], message: str) -> None:
+    bundle = tmp_path / "b"
+    bundle.mkdir()
+    for name in ("model.onnx", "gallery.onnx"):
+        (bundle / name).write_text(name)
+    contract = {
+        "evaluation": {"operating_points": []}, "operating_point": {"far": None}, "gallery": {"file": "gallery.onnx"},
+        "pairs": {"gallery": "vis", "probe": "nir"},
+    }  # fmt: skip
+    (bundle / "model.json").write_text(json.dumps(contract))
+    words = [each.format(b=bundle) for each in given] + ([] if "--labels" in given else ["--manifest", "images.csv"])
+    with pytest.raises(InputError, match=message):
+        run("evaluate", *words, *_DOOR, "--into", bundle)
 
 
 def test_one_path_is_not_both_file_and_folder(tmp_path: Path) -> None:

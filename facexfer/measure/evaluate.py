@@ -88,7 +88,8 @@ def evaluate_comparison(
     thresholds = [point.threshold for point in points[0] if point.threshold is not None]
     failures = None
     if request.probe_failures is not None:
-        failures = count_failures(comparison, points[0], request.probe_failures, request.gallery_failures)
+        of_gallery = None if whole.gallery is None else request.gallery_failures
+        failures = count_failures(comparison, points[0], request.probe_failures, of_gallery)
     before = None
     if old is not None:
         before = before_and_after(

@@ -11,7 +11,7 @@ from facexfer.data.pairs_file import ListedPair
 from facexfer.errors import InputError
 from facexfer.eval.collect import labelled_scores
 from facexfer.eval.folds import FoldAccuracy, fold_accuracy
-from facexfer.eval.identification import Identification, identify, make_templates
+from facexfer.eval.identification import Identification, enrol, identify, make_templates
 from facexfer.eval.paired import paired_differences
 from facexfer.eval.pairwise.labels import join_labels
 from facexfer.eval.pairwise.pairs import PairSet
@@ -86,21 +86,27 @@ def count_failures(
     comparison: Comparison,
     points: Sequence[OperatingPoint],
     probe_failures: Sequence[Failure],
-    gallery_failures: Sequence[Failure],
+    gallery_failures: Sequence[Failure] | None,
 ) -> WithFailures:
     """Count every pair with a failed photo as rejected (ISO/IEC 19795-1: generalised rates).
 
-    The thresholds stay those of the pairs that could be compared.
+    The thresholds stay those of the pairs that could be compared. In templates of one set, a person without a crop
+    would have been enrolled by half of the captures and looked up by the others: so many genuine pairs are rejects.
 
     Args:
         comparison: What could be compared.
         points: Its operating points.
         probe_failures: Photos without a crop among the one set or the probes.
-        gallery_failures: Photos without a crop in the gallery.
+        gallery_failures: Photos without a crop in the gallery; None where people are enrolled from the one set.
 
     Returns:
         The rates with failures.
     """
+    photos, is_one_set = len(probe_failures), comparison.gallery is None or gallery_failures is None
+    if gallery_failures is None:
+        gallery_failures = ()
+        if comparison.gallery is not None:
+            probe_failures, gallery_failures = _enrolled(probe_failures, comparison.gallery)
     probe = _with_failures(comparison.probe, probe_failures)
     if comparison.gallery is not None and not comparison.gallery.images:
         # A template fails only if all of a person's photos do, and then there is one template less, not several.
@@ -110,7 +116,7 @@ def count_failures(
     gallery = None if comparison.gallery is None else _with_failures(comparison.gallery, gallery_failures)
     everything = Comparison(comparison.name, probe, gallery).pairs()
     return WithFailures(
-        failures=(len(gallery_failures) if comparison.gallery is not None else 0, len(probe_failures)),
+        failures=(0 if is_one_set else len(gallery_failures), photos),
         genuine_pairs=everything.genuine_pairs,
         impostor_pairs=everything.impostor_pairs,
         tar=tuple(
@@ -229,6 +235,19 @@ def _mixed(old: Comparison, new: Comparison, device: str) -> PairSet | None:
     # Here a shot is an image: it meets all others, but not itself.
     own = np.array([str(place) for place in range(len(gallery.labels))], dtype=object)
     return Comparison("mixed", replace(new.probe, captures=own), replace(gallery, captures=own)).pairs(device)
+
+
+def _enrolled(failures: Sequence[Failure], gallery: Side) -> tuple[list[Failure], list[Failure]]:
+    """Divide the failures of one set as its images are into those looked up, and those of people enrolled by no image.
+
+    Whoever has a template is enrolled already, so that all further photos are looked up.
+    """
+    known = set(gallery.labels.astype(str))
+    strangers = [failure for failure in failures if failure.identity not in known]
+    captures = np.array([failure.capture for failure in strangers], dtype=object)
+    chosen = enrol(np.array([failure.identity for failure in strangers], dtype=str), captures, 0.5)
+    looked_up = [failure for failure in failures if failure.identity in known]
+    return [*looked_up, *(strangers[place] for place in chosen.probes)], [strangers[place] for place in chosen.gallery]
 
 
 def _with_failures(side: Side, failures: Sequence[Failure]) -> Side:

@@ -12,6 +12,7 @@ from facexfer.data.pairs_file import ListedPair
 from facexfer.errors import InputError
 from facexfer.eval.folds import fold_accuracy
 from facexfer.eval.scores import operating_points
+from facexfer.measure.evaluate import Request, evaluate_comparison
 from facexfer.measure.pair_sets import Comparison, Side
 from facexfer.measure.questions import before_and_after, count_failures, listed_accuracy, search, slice_by
 
@@ -87,6 +88,28 @@ def test_failures_are_rejects() -> None:
     # Each person has 4 * 4 - 4 pairs; the failed probe meets 3 of its gallery, the failed gallery photo 4 probes.
     assert counted.genuine_pairs == 12 * 12 + 3 + 4
     assert counted.failures == (1, 1)
+
+
+@pytest.mark.parametrize(("photos", "lost"), [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2)])
+def test_a_person_without_a_crop_is_missed_in_templates_of_one_set(photos: int, lost: int) -> None:
+    """As of everybody, half of the captures would be the template, and each of the others one genuine pair with it."""
+    whole = Comparison("nir", side())
+    failed = [Failure("stranger", capture=f"stranger/{photo}") for photo in range(photos)]
+    found = evaluate_comparison(whole, Request((0.2,), templates=True, probe_failures=(*failed, Failure("p00"))))
+    counted = found.failures
+    # 12 people with 2 photos in the template and 2 others; the failed one of p00 meets the template, too.
+    assert counted.genuine_pairs == 12 * 2 + 1 + lost
+    assert counted.genuine_pairs + counted.impostor_pairs == (12 * 2 + 1 + lost) * (12 + (photos > 0))
+    assert counted.tar[0] == pytest.approx(found.points[0].tar * 24 / counted.genuine_pairs)
+    assert counted.failures == (0, photos + 1)
+
+
+def test_a_probe_without_a_gallery_photo_is_no_genuine_pair_in_templates() -> None:
+    cross = Comparison("vis-nir", side(), side(1)).with_templates()
+    points = operating_points(cross.pairs(), [0.2])
+    stranger = [Failure("stranger")] * 4
+    assert count_failures(cross, points, stranger, []).genuine_pairs == points[0].genuine_pairs
+    assert count_failures(cross, points, stranger, stranger).genuine_pairs == points[0].genuine_pairs + 4
 
 
 @pytest.mark.parametrize("modality", ["nir", None])

@@ -13,6 +13,7 @@ from facexfer.advice.written import recipe_text, recipe_values
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
 from facexfer.files.folders import check_folder_of
+from facexfer.files.names import clean_name
 from facexfer.recipe import Recipe
 from facexfer.tasks import TASKS
 from facexfer.tasks.keys import check_keys
@@ -70,11 +71,18 @@ def advise(
         The advice, with the recipe.
 
     Raises:
-        InputError: If a file cannot be read, a picture does not fit, or nothing can be trained or measured.
+        InputError: If a file cannot be read, a picture does not fit, the two spectra have one name or
+            none, or nothing can be trained or measured.
 
     Warns:
         DataWarning: If pictures are listed twice, or under two identities.
     """
+    names = clean_name(modality), clean_name(visible_modality)
+    if "" in names or names[0] == names[1]:
+        raise InputError(
+            f"expected the names of two spectra, got '{modality}' and '{visible_modality}'; give --modality and "
+            "--visible-modality as the manifest has them"
+        )
     if out is not None and Path(out).exists():
         raise InputError(f"{out}: expected a new file, it already exists; give another --out")
     if out is not None:

@@ -48,6 +48,9 @@ def test_bad_input_is_one_line_and_status_2(
         ([*words, "--out", tmp_path / "there.toml"], "expected a new file, it already exists"),
         ([*words, "--out", tmp_path / "absent/recipe.toml"], "expected an existing folder"),
         ([*words, "--modality", "thermal", "--visible-modality", "rgb"], "expected images of modality 'thermal'"),
+        ([*words, "--modality", "vis"], "expected the names of two spectra, got 'vis' and 'vis'; give --modality"),
+        ([*words, "--modality", ""], "expected the names of two spectra, got '' and 'vis'"),
+        ([*words, "--visible-modality", " "], "expected the names of two spectra, got 'nir' and ' '"),
         (["advise", tmp_path / "absent.csv", *words[2:]], "expected a readable manifest"),
         (["advise", folder / "images.csv", "--source", tmp_path / "absent.pt"], "absent.pt"),
     ):

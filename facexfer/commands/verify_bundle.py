@@ -31,4 +31,6 @@ def verify_bundle(
     who = "model.onnx has" if found.is_first else "the bundle says"
     for far, said, now in found.tars:
         typer.echo(f"FAR {far:g}: TAR {100 * now:.2f} %, {who} {100 * said:.2f} %")
+    if not found.tars:
+        typer.echo("TAR: not compared, the bundle's images support none of its FARs")
     typer.echo(f"{folder}: {f'{runtime} passed its first measurement' if found.is_first else 'as it was measured'}")

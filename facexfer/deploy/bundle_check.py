@@ -34,7 +34,8 @@ class Verified:
     """What was measured of a bundle on this machine.
 
     Attributes:
-        tars: (FAR, TAR as the bundle says, TAR as measured now) of each supported target.
+        tars: (FAR, TAR as the bundle says, TAR as measured now) of each supported target; empty where there is
+            none.
         latencies: Here.
         row: The whole gate, where the run is here too.
         is_first: Whether the file was converted only, until now; what the bundle says is then of ``model.onnx``.
@@ -88,7 +89,9 @@ def verify_bundle(
     embedder: Embedder = OnnxEmbedder(file) if other is None else open_runtime(folder, other.name)
     said = _figures(contract, other)
     gallery = None if contract.gallery is None else OnnxEmbedder(contract.gallery)
-    data, row = GateData(images, PairsSection.model_validate(content["pairs"]), list(said.tars), gallery), None
+    # Where the images support no FAR, there is no TAR to compare; the targets are measured all the same.
+    fars = list(said.tars) or [each["far"] for each in content["evaluation"]["operating_points"]]
+    data, row = GateData(images, PairsSection.model_validate(content["pairs"]), fars, gallery), None
     if run is None:
         got = data.compare(embedder)
         if not is_usable(got):

@@ -336,6 +336,21 @@ def test_the_mirrored_crop_goes_into_every_file(trained: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_a_bundle_whose_images_support_no_far_is_verified(bundle: Path, trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "b"
+    shutil.copytree(bundle, copy)
+    contract = json.loads((copy / "model.json").read_text())
+    none = {"supported": False, "tar": None, "threshold": None}
+    contract["evaluation"]["operating_points"] = [{"far": far, **none} for far in (1e-8, 1e-9)]
+    contract["operating_point"] = {"far": None, "threshold": None}
+    (copy / "model.json").write_text(json.dumps(contract))
+    for words in ((), ("--run", trained / "run")):
+        shown = run("verify-bundle", copy, *words)
+        assert "TAR: not compared, the bundle's images support none of its FARs\n" in shown
+        assert shown.endswith(f"{copy}: as it was measured\n")
+
+
+@pytest.mark.slow
 def test_another_gallery_file_is_refused(two_networks: Path, tmp_path: Path) -> None:
     moved = tmp_path / "two"
     shutil.copytree(two_networks, moved)

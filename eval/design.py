@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from facexfer.errors import InputError
 from facexfer.eval.intervals import fewest_pairs, wilson_interval
+from facexfer.eval.verification import check_fars
 
 _Z95 = 1.959963984540054
 _MOST_PEOPLE = 10_000_000
@@ -166,8 +167,9 @@ def describe_design(design: Design, far: float, tar: float, width: float | None 
     Raises:
         InputError: If a rate is not between 0 and 1.
     """
-    if not 0 < far < 1:
-        raise InputError(f"expected a FAR between 0 and 1, got {far:g}; give a fraction such as 1e-3")
+    check_fars([far])
+    if far == 1:
+        raise InputError("expected a FAR between 0 and 1, got 1; give a fraction such as 1e-3")
     for name, rate in (("TAR", tar), *((("width", width),) if width is not None else ())):
         if not 0 < rate < 1:
             raise InputError(f"expected a {name} between 0 and 100 %, got {100 * rate:g}; write 95 for 95 %")

@@ -14,6 +14,9 @@ import numpy as np
 from facexfer.errors import InputError
 from facexfer.eval.intervals import fewest_pairs, wilson_interval
 
+SMALLEST_FAR = 1e-15
+"""The smallest target: more impostor pairs than it needs have never been compared."""
+
 _CHUNK = 1_000_000
 
 
@@ -252,13 +255,15 @@ def check_fars(fars: Sequence[float]) -> None:
     """Check the targets.
 
     Raises:
-        InputError: If the list is empty, or a target is not above 0 and at most 1.
+        InputError: If the list is empty, or a target is not above 0 and at most 1, or below `SMALLEST_FAR`.
     """
     if not fars:
         raise InputError("expected at least one FAR, got none; 1e-3 is a usual one")
     for far in fars:
         if not 0 < far <= 1:
             raise InputError(f"expected a FAR above 0 and at most 1, got {far:g}; give a fraction such as 1e-3")
+        if far < SMALLEST_FAR:
+            raise InputError(f"expected a FAR of at least {SMALLEST_FAR:g}, got {far:g}; no set has pairs for less")
 
 
 def _checked(scores: np.ndarray, what: str) -> np.ndarray:

@@ -81,6 +81,10 @@ class Order:
             if precision not in PRECISIONS:
                 raise InputError(f"unknown precision '{precision}'; precisions: {', '.join(PRECISIONS)}")
         self.choices()
+        if self.far is not None and not 0 < self.far < 1:
+            raise InputError(
+                f"expected a FAR between 0 and 1 to decide by, got {self.far:g}; give a fraction such as 1e-3"
+            )
         if self.largest_loss is not None and not 0 <= self.largest_loss <= 1:
             raise InputError(f"expected a loss of TAR as a fraction from 0 to 1, got {self.largest_loss:g}")
         if self.detector is not None and not self.detector.is_file():

@@ -364,6 +364,7 @@ def test_bad_words(trained: Path, tmp_path: Path) -> None:
     for words, message in (
         (("--precision", "fp8"), "unknown precision 'fp8'"),
         (("--far", "1e-9"), r"expected a FAR that the data supports \(0\.2, 0\.1\), got 1e-09"),
+        (("--far", "1"), "expected a FAR between 0 and 1 to decide by, got 1; give a fraction"),
         (("--opset", "9"), "expected an opset from 11 to 23, got 9"),
         (("--batch", "0"), "expected a batch of 1 or more images, got 0"),
         (("--max-loss", "5"), "expected a loss of TAR as a fraction"),

@@ -146,6 +146,9 @@ class MeasuredModel:
         assert places is not None
         moved = [replace(pair, first=_moved(pair.first, places), second=_moved(pair.second, places)) for pair in pairs]
         distinct = without_self_pairs(moved, range(len(places)))
+        if len({pair.fold for pair in distinct}) < 2:
+            self._say("the list has one fold: its accuracy needs a threshold of other folds and is left out")
+            return findings
         return replace(findings, folds=listed_accuracy(self._comparison.probe, distinct))
 
     def worst(self, count: int, pictures: bool) -> list[ShownPair]:

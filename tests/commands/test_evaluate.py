@@ -298,6 +298,9 @@ def test_a_model_with_every_question(tmp_path: Path) -> None:
     pairs.write_text("2 1\np4 0 1\np4 0 p5 0\np5 1 2\np6 1 p5 3\n")
     run("--model", weights[0], *common, "--probe", "nir", "--pairs", pairs)
     assert len(json.loads(out.read_text())["folds"]["folds"]) == 2
+    pairs.write_text("1 1\np4 0 1\np4 0 p5 0\n")
+    assert "the list has one fold" in run("--model", weights[0], *common, "--probe", "nir", "--pairs", pairs)
+    assert "folds" not in json.loads(out.read_text())
     nobody = manifest.with_name("nobody.csv")
     names = [row.split(",")[0] for row in rows[1:] if row.startswith("nir/")]
     nobody.write_text("\n".join(["path,identity,modality,split", *(f"{name},{name},nir,val" for name in names)]) + "\n")

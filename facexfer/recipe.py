@@ -54,7 +54,7 @@ _INSTEAD = {"optimizer.epochs": "optimizer.iterations", "optimizer.iterations": 
 
 ExpandedPath = Annotated[Path, BeforeValidator(expand_path)]
 Name = Annotated[str, AfterValidator(checked_name)]
-Far = Annotated[float, Field(gt=0, le=1)]
+Far = Annotated[float, Field(ge=1e-15, le=1)]
 PluginPath = Annotated[ExpandedPath, AfterValidator(Path.resolve)]
 
 

@@ -197,7 +197,7 @@ def _door(
 
 
 def _check_into(bundle: Path, given: dict[str, Any], runtime: str | None) -> None:
-    """Refuse what would put another threshold into a bundle than that of its own files and pairs."""
+    """Refuse what would put another threshold into a bundle than that of its own files."""
     from facexfer.deploy.contract import CONTRACT, read_contract
 
     if not (bundle / CONTRACT).is_file():
@@ -208,12 +208,7 @@ def _check_into(bundle: Path, given: dict[str, Any], runtime: str | None) -> Non
         raise InputError("expected the bundle after --model with --into, got embeddings; measure its own network")
     if runtime is not None:
         raise InputError(f"expected model.onnx to be measured with --into, got --runtime {runtime}; leave it out")
-    contract = read_contract(bundle)
-    said = contract.content.get("pairs")
-    wanted, got = (None if each is None else _pairs(each) for each in (said, given))
-    if wanted not in (None, got):
-        raise InputError(f"{bundle}: expected its own pairs with --into, got {got}; give {wanted}")
-    _check_gallery(contract, given)
+    _check_gallery(read_contract(bundle), given)
 
 
 def _check_gallery(contract: Any, given: dict[str, Any]) -> None:
@@ -228,6 +223,8 @@ def _check_gallery(contract: Any, given: dict[str, Any]) -> None:
         if used is not None:
             raise InputError(f"{used}: expected the gallery's network of {bundle}, got another; leave it out")
         return
+    if given["gallery"] is None:
+        raise InputError(f"{bundle}: expected --gallery with --into, got none; people are enrolled by {own.name}")
     contract.check_files([own.name])
     if used is None or not used.is_file() or file_digest(used) != file_digest(own):
         got = "--before" if given["before"] is not None else used or "none"
@@ -235,13 +232,6 @@ def _check_gallery(contract: Any, given: dict[str, Any]) -> None:
             f"{bundle}: expected the bundle's own network of the gallery with --into, got {got}; give --gallery-model "
             f"{own}"
         )
-
-
-def _pairs(named: dict[str, Any]) -> str:
-    """Write the options that choose pairs; a gallery of the probes' modality is none."""
-    gallery = None if named.get("gallery") == named.get("probe") else named.get("gallery")
-    options = {"--gallery": gallery, "--probe": named.get("probe")}
-    return " ".join(f"{option} {name}" for option, name in options.items() if name is not None) or "all images"
 
 
 def _as_option(argument: str) -> str:

@@ -159,7 +159,8 @@ def choose_point(points: Sequence[OperatingPoint], far: float | None) -> Operati
             known = ", ".join(f"{point.far:g}" for point in points if point.supported) or "none"
             raise InputError(f"expected a FAR that the data supports ({known}), got {far:g}")
         return wanted
-    supported = sorted((point for point in points if point.supported), key=lambda point: point.far)
+    # At a FAR of 1 everybody is accepted, and there is no threshold to write down.
+    supported = sorted((point for point in points if point.supported and point.far < 1), key=lambda point: point.far)
     return next((point for point in supported if point.meets_rule_of_30), supported[0] if supported else None)
 
 

@@ -77,20 +77,18 @@ def test_a_file_of_a_bundle_keeps_the_bundle_as_it_is(tmp_path: Path) -> None:
         ),
         (["--model", "{b}", *_CROSS, "--gallery-model", "{b}/model.onnx"], "with --into, got .*model.onnx; give"),
         (["--model", "{b}", *_CROSS, "--before", "old.onnx"], "with --into, got --before; give --gallery-model"),
-        (["--model", "{b}", "--probe", "nir"], "pairs with --into, got --probe nir; give --gallery vis --probe nir"),
-        (["--model", "{b}"], "expected its own pairs with --into, got all images; give --gallery vis --probe nir"),
+        (["--model", "{b}", "--probe", "nir"], "expected --gallery with --into, got none; people are enrolled by gall"),
         (["--model", "{b}", *_CROSS, "--runtime", "openvino"], "expected model.onnx to be .* got --runtime openvino"),
         (["--embeddings", "e.npy", "--labels", "l.npy"], "expected the bundle after --model with --into, got embed"),
     ],
 )
-def test_a_bundle_takes_no_threshold_of_other_networks_or_pairs(tmp_path: Path, given: list[str], message: str) -> None:
+def test_a_bundle_takes_no_threshold_of_other_networks(tmp_path: Path, given: list[str], message: str) -> None:
     bundle = tmp_path / "b"
     bundle.mkdir()
     for name in ("model.onnx", "gallery.onnx"):
         (bundle / name).write_text(name)
     contract = {
         "evaluation": {"operating_points": []}, "operating_point": {"far": None}, "gallery": {"file": "gallery.onnx"},
-        "pairs": {"gallery": "vis", "probe": "nir"},
     }  # fmt: skip
     (bundle / "model.json").write_text(json.dumps(contract))
     words = [each.format(b=bundle) for each in given] + ([] if "--labels" in given else ["--manifest", "images.csv"])

@@ -77,7 +77,7 @@ def test_a_product_that_rounds_below_a_whole_number_counts_whole() -> None:
         ([1.0], [1.0], [], "at least one FAR"),
         ([1.0], [1.0], [0.0], "FAR above 0 and at most 1, got 0"),
         ([1.0], [1.0], [1.5], "got 1.5"),
-        ([1.0], [1.0], [1e-320], "expected a FAR of at least 1e-15, got 9.99989e-321"),
+        ([1.0], [1.0], [1e-20], "expected a FAR of at least 1e-15, got 1e-20"),
     ],
 )
 def test_bad_input_is_an_error(genuine: list[float], impostor, fars: list[float], message: str) -> None:

@@ -54,6 +54,7 @@ _INSTEAD = {"optimizer.epochs": "optimizer.iterations", "optimizer.iterations": 
 
 ExpandedPath = Annotated[Path, BeforeValidator(expand_path)]
 Name = Annotated[str, AfterValidator(checked_name)]
+# As eval.verification.SMALLEST_FAR, whose import would bring numpy into every start-up.
 Far = Annotated[float, Field(ge=1e-15, le=1)]
 PluginPath = Annotated[ExpandedPath, AfterValidator(Path.resolve)]
 

@@ -81,7 +81,6 @@ def test_reviving_the_folded_network_leaves_its_embeddings(root: Path) -> None:
     assert torch.allclose(before, after, atol=1e-4 * before.abs().max().item())
 
 
-@pytest.mark.slow
 def test_the_sources_own_images_are_measured_as_they_are(root: Path) -> None:
     recipe = image_recipe(root, source_data={"dataset": "folders", "root": str(root)})
     task = image_task(recipe, create_backbone("mobilenet_v2", input_size=(32, 32)).info)
@@ -96,6 +95,7 @@ def test_the_sources_own_images_are_measured_as_they_are(root: Path) -> None:
     assert not all(torch.equal(augmented, seen[0][0]) for augmented, _ in seen)
 
 
+@pytest.mark.slow
 def test_an_image_accompanies_itself(root: Path, tmp_path: Path) -> None:
     method = {"name": "csd", "weight": 5.0, "identity_weight": 1.0}
     with pytest.raises(InputError, match="got flip, which also moves them; take none, or set method.map_weight = 0"):

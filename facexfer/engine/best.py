@@ -29,8 +29,9 @@ class BestMetric:
                 f"evaluation.best_far: expected one of evaluation.fars {list(settings.fars)}, got "
                 f"{settings.best_far:g}; add it there"
             )
-        words = re.split(r"[\W_]+", recipe.data.val_split.lower())
-        is_test = recipe.data.folds is None and any(word.startswith("test") for word in words)
+        # Wherever it stands in the name, but for the two words that end alike.
+        named_test = re.search(r"(?<!la)(?<!con)test", recipe.data.val_split.lower())
+        is_test = recipe.data.folds is None and named_test is not None
         if settings.best_far is not None and recipe.data.search_identities == 0 and is_test:
             raise InputError(
                 f"evaluation.best_far: expected a validation split to choose by, got data.val_split = "

@@ -208,7 +208,21 @@ def _check_into(bundle: Path, given: dict[str, Any], runtime: str | None) -> Non
         raise InputError("expected the bundle after --model with --into, got embeddings; measure its own network")
     if runtime is not None:
         raise InputError(f"expected model.onnx to be measured with --into, got --runtime {runtime}; leave it out")
-    _check_gallery(read_contract(bundle), given)
+    contract = read_contract(bundle)
+    _check_measured(contract, given["model"])
+    _check_gallery(contract, given)
+
+
+def _check_measured(contract: Any, model: Path) -> None:
+    """Refuse another network than the bundle's, before anything is measured."""
+    from facexfer.deploy.contract import MODEL
+    from facexfer.files.digest import file_digest
+
+    file = model / MODEL if model.is_dir() else model
+    if not file.is_file() or file_digest(file) != contract.content.get("sha256"):
+        raise InputError(
+            f"{model}: expected the bundle's own network with --into, got another; give --model {contract.folder}"
+        )
 
 
 def _check_gallery(contract: Any, given: dict[str, Any]) -> None:

@@ -441,8 +441,9 @@ def test_a_recommended_threshold_goes_into_the_bundle(bundle: Path, trained: Pat
     assert contract.pop("recommendation")["far"] == pytest.approx(80 / 365)
     assert contract == before
     (copy / "model.json").write_text(json.dumps({**before, "sha256": "0"}))
-    with pytest.raises(InputError, match="expected the network that was measured, the bundle holds another"):
+    with pytest.raises(InputError, match="expected the bundle's own network with --into, got another; give --model"):
         run("evaluate", "--model", copy, *measured, *door, "--into", copy)
+    (copy / "model.json").write_text(json.dumps(before))
     with pytest.raises(InputError, match="expected no --flip with --into"):
         run("evaluate", "--model", copy, *measured, *door, "--flip", "--into", copy)
     with pytest.raises(

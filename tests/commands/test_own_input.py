@@ -16,6 +16,7 @@ from facexfer.commands.entry import repeat_options
 from facexfer.commands.outputs import check_outputs
 from facexfer.deploy.runtimes import RUNTIMES
 from facexfer.errors import InputError
+from facexfer.files.digest import file_digest
 from facexfer.runs.folder import RunFolder
 
 _CROSS = ("--gallery", "vis", "--probe", "nir")
@@ -80,6 +81,11 @@ def test_a_file_of_a_bundle_keeps_the_bundle_as_it_is(tmp_path: Path) -> None:
         (["--model", "{b}", "--probe", "nir"], "expected --gallery with --into, got none; people are enrolled by gall"),
         (["--model", "{b}", *_CROSS, "--runtime", "openvino"], "expected model.onnx to be .* got --runtime openvino"),
         (["--embeddings", "e.npy", "--labels", "l.npy"], "expected the bundle after --model with --into, got embed"),
+        (
+            ["--model", "{b}/gallery.onnx", *_CROSS],
+            "gallery.onnx: expected the bundle's own network with --into, got a",
+        ),
+        (["--model", "a-run", *_CROSS], "a-run: expected the bundle's own network with --into, got another; give --m"),
     ],
 )
 def test_a_bundle_takes_no_threshold_of_other_networks(tmp_path: Path, given: list[str], message: str) -> None:
@@ -89,6 +95,7 @@ def test_a_bundle_takes_no_threshold_of_other_networks(tmp_path: Path, given: li
         (bundle / name).write_text(name)
     contract = {
         "evaluation": {"operating_points": []}, "operating_point": {"far": None}, "gallery": {"file": "gallery.onnx"},
+        "sha256": file_digest(bundle / "model.onnx"),
     }  # fmt: skip
     (bundle / "model.json").write_text(json.dumps(contract))
     words = [each.format(b=bundle) for each in given] + ([] if "--labels" in given else ["--manifest", "images.csv"])

@@ -19,6 +19,14 @@ class Head(nn.Module):
         """Compute training logits (N, K) of embeddings (N, D) and labels (N,)."""
         raise NotImplementedError
 
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Compute the logits (N, K) of embeddings (N, D) to be classified.
+
+        Those of training, unless a head's logits depend on the labels: such a head has a method of its own here.
+        """
+        logits: Tensor = self(embeddings, torch.zeros(len(embeddings), dtype=torch.int64, device=embeddings.device))
+        return logits
+
     def start_from_class_means(self, means: Tensor) -> None:
         """Start with every class at the mean (K, D) of its source embeddings."""
         raise NotImplementedError
@@ -55,12 +63,19 @@ class MarginHead(Head):
         Returns:
             (N, K) float32 logits for cross-entropy.
         """
+        cosines = self._cosines(embeddings)
+        rows = torch.arange(len(labels), device=labels.device)
+        true_cosines = self.with_margin(cosines[rows, labels])
+        return self.scale * cosines.index_put((rows, labels), true_cosines)
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Compute the logits (N, K) of embeddings (N, D) of any length, without a margin: it is for training alone."""
+        return self.scale * self._cosines(embeddings)
+
+    def _cosines(self, embeddings: Tensor) -> Tensor:
         with torch.autocast(embeddings.device.type, enabled=False):
             dtype = torch.promote_types(embeddings.dtype, torch.float32)
-            cosines = F.linear(F.normalize(embeddings.to(dtype)), F.normalize(self.weight.to(dtype)))
-            rows = torch.arange(len(labels), device=labels.device)
-            true_cosines = self.with_margin(cosines[rows, labels])
-            return self.scale * cosines.index_put((rows, labels), true_cosines)
+            return F.linear(F.normalize(embeddings.to(dtype)), F.normalize(self.weight.to(dtype)))
 
     def with_margin(self, cosines: Tensor) -> Tensor:
         """Make the true class's cosines (N,) harder."""

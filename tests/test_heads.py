@@ -37,6 +37,20 @@ def test_cosface_subtracts_the_margin() -> None:
     assert head(embedding, torch.tensor([0]))[0, 0].item() == pytest.approx(30 * (math.cos(0.7) - 0.2), abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", [ArcFaceHead, CosFaceHead])
+def test_what_is_classified_has_no_margin(kind: type[ArcFaceHead] | type[CosFaceHead]) -> None:
+    head, embedding = head_at_angle(kind, math.pi / 4 - 0.1)
+    assert head(embedding, torch.tensor([0])).argmax() == 1
+    assert head.scores(embedding).argmax() == 0
+    without, _ = head_at_angle(kind, 0.0, margin=0.0)
+    torch.testing.assert_close(head.scores(embedding), without(embedding, torch.tensor([0])))
+
+
+def test_a_linear_head_classifies_as_it_trains() -> None:
+    head, embeddings = LinearHead(4, 3), torch.randn(5, 4)
+    torch.testing.assert_close(head.scores(embeddings), head(embeddings, torch.tensor([0, 1, 2, 0, 1])))
+
+
 def test_defaults_are_the_published_ones() -> None:
     head = ArcFaceHead(8, 3)
     assert (head.scale, head.margin) == (64.0, 0.5)

@@ -71,6 +71,22 @@ def _vis_and_nir() -> TransformsSeqType:
     return [A.HorizontalFlip(p=0.5), SimulateNIR(p=0.5)]
 
 
+def is_rendering(preset: str) -> bool:
+    """Whether a preset shows pictures in another spectrum than they were taken in.
+
+    Args:
+        preset: One of `PRESETS`.
+
+    Raises:
+        InputError: If the preset is unknown.
+
+    Example:
+        >>> is_rendering("vis-and-nir"), is_rendering("nir")
+        (True, False)
+    """
+    return any(isinstance(each, SimulateNIR) for each in PRESETS[preset]())
+
+
 def training_transform(preset: str, seed: int) -> A.Compose:
     """Make the augmentation of a preset.
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from facexfer.backbones.parts.info import BackboneInfo
-from facexfer.data.augmentation import training_transform
+from facexfer.data.augmentation import is_rendering, training_transform
 from facexfer.data.companions import Companions, Pictures, bytes_fingerprint, own_companions
 from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
@@ -91,6 +91,7 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         more=more,
         notes=notes,
         spectra=_spectra(training, recipe.data.modality),
+        is_rendered=is_rendering(recipe.data.augmentation),
     )
 
 

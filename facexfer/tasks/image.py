@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from facexfer.backbones.parts.info import BackboneInfo
+from facexfer.data.augmentation import is_rendering
 from facexfer.data.companions import Pictures, own_companions
 from facexfer.data.datasets import DATASETS
 from facexfer.data.image_dataset import ImageDataset, image_store
@@ -70,6 +71,7 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
         is_closed=True,
         companions=companions,
         notes=_note_shared(digests, tested),
+        is_rendered=is_rendering(recipe.data.augmentation),
     )
 
 
@@ -180,11 +182,10 @@ class ImageEvaluator:
     def _scores(self, backbone: nn.Module, head: nn.Module) -> np.ndarray:
         embeddings: Tensor = embed_dataset(backbone, self._dataset)
         weights = next(head.parameters())
-        labels = torch.from_numpy(self._labels).to(weights.device)
         was_training = head.training
         head.eval()
         with torch.no_grad():
-            scores = head(embeddings.to(weights), labels).float().cpu().numpy()
+            scores = head.scores(embeddings.to(weights)).float().cpu().numpy()
         head.train(was_training)
         return np.asarray(scores)
 

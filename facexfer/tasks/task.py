@@ -35,6 +35,7 @@ class Task:
         more: What the batches hold in addition to the training images.
         notes: What a person should know about the data, a line each.
         spectra: Each training image's place in the recipe's modalities, where there are two or more.
+        is_rendered: Whether the augmentation shows training images in another spectrum than they were taken in.
     """
 
     classes: tuple[str, ...]
@@ -51,6 +52,7 @@ class Task:
     more: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
     spectra: tuple[int, ...] | None = None
+    is_rendered: bool = False
 
     @property
     def mixture(self) -> Mixture:
@@ -60,30 +62,42 @@ class Task:
 
     @property
     def in_batches(self) -> TrainingSet:
-        """As many images as there are training images, as they are, in the proportions of a batch."""
+        """As many images as there are training images, as they are, in the proportions of a batch.
+
+        Those that the network sees rendered in another spectrum are rendered here, too.
+        """
         if not self.more:
-            return self.plain_training_set
+            return self._as_seen
         mixture = self.mixture
-        sets = [self.plain_training_set, *(each.as_it_is for each in self.more)]
+        sets = [self._as_seen, *(each.as_it_is for each in self.more)]
         steps = max(1, len(self.plain_training_set) // _BATCH)
         places = [place for batch in mixture.batches(_BATCH, 0, steps, seed=0) for place in batch]
         return cast(TrainingSet, Subset(ConcatDataset(cast(Any, sets)), places))
 
     def at_the_end(self, keep: float) -> TrainingSet:
-        """The training images, as they are, and pictures of the source's own kind.
+        """The training images, as they are or rendered as in `in_batches`, and pictures of the source's own kind.
 
         Args:
             keep: The part of the latter in the whole, 0 to 1; above 0 at least one of them, and those of a small set
                 several times. Where there are none (`of_source`), the training images are all.
         """
         own = self.of_source
+        seen = self._as_seen
         if keep == 0 or own is None:
-            return self.plain_training_set
+            return seen
         new = [place for place, spectrum in enumerate(self.spectra or ()) if spectrum == 0]
-        images = cast(TrainingSet, Subset(cast(Any, self.plain_training_set), new)) if new else self.plain_training_set
+        images = cast(TrainingSet, Subset(cast(Any, seen), new)) if new else seen
         turns = Turns(len(own), seed=0)
         places = [turns[number] for number in range(max(1, round(len(images) * keep / (1 - keep))))]
         return cast(TrainingSet, ConcatDataset(cast(Any, [images, Subset(cast(Any, own), places)])))
+
+    @property
+    def _as_seen(self) -> TrainingSet:
+        """The training images as they are, or as the first epoch renders them."""
+        if not self.is_rendered:
+            return self.plain_training_set
+        self.training_set.set_epoch(0)
+        return self.training_set
 
     @property
     def of_source(self) -> TrainingSet | None:

@@ -35,7 +35,8 @@ class CompanionContrast(Term):
             raise ValueError("expected the companions' embeddings, got none; the engine must give them")
         dtype = torch.promote_types(passes.target_embeddings.dtype, torch.float32)
         units = F.normalize(passes.target_embeddings.to(dtype))
-        cosines = units @ passes.companions.to(dtype).T
+        with torch.autocast(units.device.type, enabled=False):
+            cosines = units @ passes.companions.to(dtype).T
         labels, images = passes.labels, len(passes.labels)
         is_known = (labels >= 0)[:, None] & (labels >= 0)[None, :]
         is_own = torch.eye(images, dtype=torch.bool, device=labels.device)

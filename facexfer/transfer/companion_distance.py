@@ -1,5 +1,6 @@
 """How far a network puts pictures from where the untouched source puts their companions."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +23,8 @@ class CompanionDistance(Term):
         """
         if passes.companions is None:
             raise ValueError("expected the companions' embeddings, got none; the engine must give them")
-        embeddings = passes.target_embeddings.to(passes.companions.dtype)
         present = passes.companions.any(dim=1)
-        distances = 1 - F.cosine_similarity(embeddings, passes.companions)
+        # Under autocast both may come in half precision, in which a distance near 0 has no digits left.
+        dtype = torch.promote_types(passes.target_embeddings.dtype, torch.float32)
+        distances = 1 - F.cosine_similarity(passes.target_embeddings.to(dtype), passes.companions.to(dtype))
         return (distances * present).sum() / present.sum().clamp(min=1)

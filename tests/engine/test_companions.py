@@ -441,6 +441,27 @@ def test_without_anything_beside_them_the_training_images_are_what_is_measured(
     assert task.in_batches is task.plain_training_set
 
 
+def test_photos_that_are_trained_on_as_nir_are_measured_as_nir(make: Callable[..., Any], manifest: Path) -> None:
+    recipe = make(
+        manifest,
+        data={"modality": "vis", "augmentation": "vis-to-nir"},
+        companions={"match": "simulated", "keep": 0.25},
+    )
+    task = TASKS["face"](recipe, create_backbone("mobilefacenet_slim").info)
+    assert task.companions is not None
+    pictures = task.companions.pictures.images
+    kept = {bytes(pictures[place][0].numpy()) for place in range(len(pictures))}
+
+    def grey(images: Any) -> list[bool]:
+        crops = [images[place][0] for place in range(len(images))]
+        return [bool((each == each[:1]).all()) for each in crops if bytes(each.numpy()) not in kept]
+
+    assert len(grey(task.in_batches)) == 96
+    assert all(grey(task.in_batches))
+    assert task.at_the_end(0) is task.training_set
+    assert grey(task.at_the_end(0.25)) == [True] * 12
+
+
 def test_of_two_spectra_the_second_is_the_sources(make: Callable[..., Any], manifest: Path) -> None:
     recipe = make(manifest, data={"modality": ["nir", "vis"]}, companions=None, method={"name": "l2"})
     task = TASKS["face"](recipe, create_backbone("mobilefacenet_slim").info)

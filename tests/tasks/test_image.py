@@ -12,6 +12,7 @@ from small_pictures import write_pictures
 from facexfer.backbones import create_backbone
 from facexfer.engine.train import train
 from facexfer.errors import InputError
+from facexfer.heads import ArcFaceHead, class_means
 from facexfer.networks.batchnorm import revive_on
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import Recipe, parse_recipe
@@ -47,6 +48,18 @@ def test_a_run_gives_accuracies_and_a_network_that_loads_at_its_size(root: Path,
     assert len(result["details"]["right"]) == 4
     assert result["details"]["right"].count("1") == 4 * result["figures"]["top1"]
     assert load_backbone(tmp_path / "run").info.input_size == (32, 32)
+
+
+def test_accuracy_is_without_the_margin_of_training(root: Path) -> None:
+    network = create_backbone("mobilenet_v2", input_size=(32, 32)).eval()
+    task = image_task(image_recipe(root), network.info)
+    embeddings = embed_dataset(network, task.plain_training_set)
+    figures = []
+    for margin in (0.0, 1.5):
+        head = ArcFaceHead(embeddings.shape[1], 2, margin=margin)
+        head.start_from_class_means(class_means(embeddings, torch.tensor(task.training_set.labels), 2))
+        figures.append(task.evaluate(network, head, ()))
+    assert figures[0] == pytest.approx(figures[1])
 
 
 def test_what_is_missing_in_the_recipe_is_said(root: Path) -> None:

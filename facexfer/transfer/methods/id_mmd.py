@@ -46,7 +46,8 @@ class IdentityDiscrepancy(Term):
         # Row i stands for image i's identity; identities count once by the weight 1 / their images.
         is_same = (passes.labels[:, None] == passes.labels[None, :]) & (passes.labels >= 0)
         members = [(is_same & (passes.spectra == spectrum)).to(dtype) for spectrum in (0, 1)]
-        means = [each @ units / each.sum(dim=1, keepdim=True).clamp(min=1) for each in members]
+        with torch.autocast(units.device.type, enabled=False):
+            means = [each @ units / each.sum(dim=1, keepdim=True).clamp(min=1) for each in members]
         is_in_both = members[0].any(dim=1) & members[1].any(dim=1)
         weights = is_in_both / is_same.sum(dim=1).clamp(min=1)
         identities = weights.sum()

@@ -47,7 +47,8 @@ class CrossSpectralContrast(Term):
         if passes.spectra is None:
             raise ValueError("expected the images' spectra, got none; the engine must give them")
         units = F.normalize(passes.target_embeddings.to(_wide(passes.target_embeddings)))
-        cosines = units @ units.T
+        with torch.autocast(units.device.type, enabled=False):
+            cosines = units @ units.T
         is_pair = (passes.spectra == 0)[:, None] & (passes.spectra == 1)[None, :]
         is_same = passes.labels[:, None] == passes.labels[None, :]
         return contrast(cosines, is_pair, is_same, self._margin)

@@ -118,7 +118,7 @@ class DataSection(Section):
     search_share: float = Field(default=0, ge=0, lt=1)
     """Of images, for searching options: hold out this part of every class's training images and test on them."""
     modality: Name | tuple[Name, ...] = "nir"
-    """Of faces: train on these; several, e.g. ``["nir", "vis"]``, are trained on together."""
+    """Of faces: train on these; several, e.g. ``["nir", "vis"]``, are trained on together, the new spectrum first."""
     train_split: Name = "train"
     """The manifest's split to train on."""
     val_split: Name = "val"

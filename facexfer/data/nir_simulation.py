@@ -14,8 +14,12 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from facexfer.errors import InputError
+
 _GAMMA = 2.2
 _FULL_WELL = 8000.0
+# No noise to be seen, where 0 would need infinitely many electrons.
+_LEAST_GAIN = 1e-6
 _RED_OF_LUMA = 0.299
 _SKIN_CR, _SKIN_CB, _SKIN_WIDTH = 152.0, 108.0, 12.0
 
@@ -176,17 +180,24 @@ class SimulateNIR(A.ImageOnlyTransform):  # type: ignore[misc]
 
         Args:
             factor: Each range's distance from what leaves a grey photo as it is, times this; 1 gives the defaults, 0.5
-                half of every effect, 2 twice of it as far as that is possible (a fall-off below 1, red alone).
+                half of every effect, 2 twice of it as far as that is possible (a fall-off below 1, red alone), 0 none.
+
+        Raises:
+            InputError: If the factor is below 0 or not finite.
 
         Example:
             >>> SimulateNIR.of_strength(0.5).fall_off_range, SimulateNIR.of_strength(2).exposure_range
             ((0.05, 0.3), (0.2, 1.8))
         """
+        if not 0 <= factor < math.inf:
+            raise InputError(f"expected a strength of the NIR simulation from 0 up, got {factor}; 1 is the usual one")
         usual = cls()
 
         def scaled(effect: tuple[float, float], neutral: float = 0.0, highest: float = math.inf) -> tuple[float, float]:
             low, high = (round(min(neutral + factor * (bound - neutral), highest), 6) for bound in effect)
             return low, high
+
+        least, most = scaled(usual.gain_range)
 
         fewest = max(1, round(8 - factor * (8 - usual.bits_range[0])))
         return cls(
@@ -196,7 +207,7 @@ class SimulateNIR(A.ImageOnlyTransform):  # type: ignore[misc]
             fall_off_range=scaled(usual.fall_off_range, highest=0.95),
             blur_range=scaled(usual.blur_range),
             exposure_range=scaled(usual.exposure_range, 1.0),
-            gain_range=scaled(usual.gain_range),
+            gain_range=(max(least, _LEAST_GAIN), max(most, _LEAST_GAIN)),
             read_noise_range=scaled(usual.read_noise_range),
             bits_range=(fewest, 8),
         )

@@ -17,6 +17,7 @@ from facexfer.data.nir_simulation import (
     quantise,
     skin_likelihood,
 )
+from facexfer.errors import InputError
 
 PHOTO = np.asarray(picture(size=(112, 112)))
 HALF = np.full((112, 112), 0.5, np.float32)
@@ -95,3 +96,16 @@ def test_grey_stays_grey(preset: str) -> None:
     for _ in range(20):
         shown = transform(image=np.full((112, 112, 3), 120, np.uint8))["image"]
         assert np.ptp(shown, axis=2).max() == 0
+
+
+def test_strength_0_leaves_a_grey_photo_as_it_is() -> None:
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(64, axis=1)
+    nothing = A.Compose([SimulateNIR.of_strength(0)], seed=0)
+    np.testing.assert_array_equal(nothing(image=ramp)["image"], ramp)
+    assert SimulateNIR.of_strength(1).gain_range == SimulateNIR().gain_range
+
+
+@pytest.mark.parametrize("factor", [-1, float("nan"), float("inf")])
+def test_a_strength_is_a_finite_number_from_0_up(factor: float) -> None:
+    with pytest.raises(InputError, match="expected a strength of the NIR simulation from 0 up, got"):
+        SimulateNIR.of_strength(factor)

@@ -82,6 +82,15 @@ def test_searching_never_sees_the_test_pictures(tmp_path: Path) -> None:
         DATASETS["folders"](tmp_path / "val", 0)
 
 
+def test_a_hidden_folder_is_no_class(tmp_path: Path) -> None:
+    for part in ("train", "val", "caltech"):
+        (tmp_path / part / ".ipynb_checkpoints").mkdir(parents=True)
+        for index in range(21):
+            write_picture(tmp_path / part / "ants" / f"{index}.png")
+    assert DATASETS["folders"](tmp_path, 0).classes == ("ants",)
+    assert DATASETS["caltech256"](tmp_path / "caltech", 0).classes == ("ants",)
+
+
 def test_pictures_are_resized_then_cropped_as_published(tmp_path: Path) -> None:
     write_picture(tmp_path / "train" / "a" / "1.png", side=50)
     write_picture(tmp_path / "val" / "a" / "1.png", side=300)

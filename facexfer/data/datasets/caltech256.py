@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facexfer.data.datasets.folders import pictures_of
+from facexfer.data.datasets.folders import class_names, pictures_of
 from facexfer.data.image_set import ImageSet, LabelledImage, PublishedSize
 from facexfer.errors import InputError
 
@@ -27,7 +27,7 @@ def caltech256(root: Path, seed: int) -> ImageSet:
         InputError: If there are no class folders, or a class has too few images.
     """
     root = root / "256_ObjectCategories" if (root / "256_ObjectCategories").is_dir() else root
-    classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir())) if root.is_dir() else ()
+    classes = class_names(root) if root.is_dir() else ()
     if not classes:
         raise InputError(f"{root}: expected one folder per class, found none; unpack 256_ObjectCategories.tar")
     generator = np.random.default_rng(seed)

@@ -21,8 +21,8 @@ def folders(root: Path, seed: int) -> ImageSet:
     for part in (root / "train", test_root):
         if not part.is_dir():
             raise InputError(f"{part}: expected a folder of class folders, found none; check data.root")
-    classes = tuple(sorted(path.name for path in (root / "train").iterdir() if path.is_dir()))
-    unknown = sorted({path.name for path in test_root.iterdir() if path.is_dir()} - set(classes))
+    classes = class_names(root / "train")
+    unknown = sorted(set(class_names(test_root)) - set(classes))
     if unknown:
         raise InputError(f"{test_root}: expected the classes of {root / 'train'}, got also {', '.join(unknown[:5])}")
     train, test = (
@@ -33,6 +33,11 @@ def folders(root: Path, seed: int) -> ImageSet:
     if empty or not train:
         raise InputError(f"{root / 'train'}: expected pictures of every class, none of {', '.join(empty) or 'any'}")
     return ImageSet("folders", classes, train, test)
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """List the class folders of a folder, sorted by name; hidden ones are none."""
+    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
 
 
 def pictures_of(folder: Path) -> list[Path]:

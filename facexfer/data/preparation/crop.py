@@ -208,7 +208,7 @@ def _crop(
     if options.pre_cropped:
         if image.shape[:2] != options.size:
             raise PhotoError("wrong-size", f"{_text(image.shape)}, expected {_text(options.size)}")
-        return image, record
+        return image, replace(record, landmarks=entry.landmarks or ())
     landmarks = entry.points()
     if landmarks is None:
         if detector is None:

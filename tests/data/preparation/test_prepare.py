@@ -245,6 +245,21 @@ def test_crops_that_are_aligned_already(tmp_path: Path) -> None:
     np.testing.assert_array_equal(right, cv2.imread(str(tmp_path / "set/a/right.png")))
 
 
+def test_crops_that_are_aligned_already_keep_the_landmarks_of_their_manifest(tmp_path: Path) -> None:
+    points = ",".join(map(str, POINTS.ravel().tolist()))
+    rows = f"0.png,a,nir,train,{points}\n1.png,a,nir,train{',' * 10}\n"
+    (tmp_path / "images.csv").write_text(f"path,identity,modality,split,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n{rows}")
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(encoded(picture(number, size=(112, 112))))
+    entries = LAYOUTS["manifest"](tmp_path, LayoutOptions())
+    prepared = prepare(entries, tmp_path / "out", replace(OPTIONS, pre_cropped=True), None)
+    write_tables(tmp_path / "out", prepared, {})
+    first, second = read_manifest(tmp_path / "out" / "images.csv").images
+    assert first.landmarks is not None
+    np.testing.assert_allclose(first.landmarks, POINTS, atol=1e-3)
+    assert second.landmarks is None
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_same_folder(tmp_path: Path) -> None:
     write_photos(tmp_path / "set")

@@ -12,7 +12,7 @@ from facexfer.data.pictures.photos import PhotoError, decode_photo
 from facexfer.data.repeats import hash_picture
 from facexfer.errors import InputError
 
-READER = "reader 2"
+READER = "reader 3"
 """Another number wherever the same files are read as other pixels."""
 _SHOWN = 5
 _MAX_BYTES = 2**29

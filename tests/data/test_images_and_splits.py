@@ -221,7 +221,7 @@ def test_a_mapped_file_is_not_found_again_for_other_cameras(tmp_path: Path) -> N
 def test_the_mapped_file_of_8_bit_crops_keeps_its_name(tmp_path: Path) -> None:
     images = read_manifest(write_small_set(tmp_path / "set")).images
     CropStore(images, (112, 112), tmp_path / "cache").load()
-    digest = hashlib.sha256(b"(112, 112), reader 2")
+    digest = hashlib.sha256(b"(112, 112), reader 3")
     for image in images:
         status = image.path.stat()
         times = f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}"

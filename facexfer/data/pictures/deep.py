@@ -130,7 +130,7 @@ def to_bytes(pixels: DeepPixels, bits: int | None) -> np.ndarray:
     if pixels.is_negative:
         shown = 255 - shown
     if pixels.alpha is not None:
-        opaque = (pixels.alpha.astype(np.float32) / white).clip(0, 1)
+        opaque = pixels.alpha.astype(np.float32) / _opaque(pixels.alpha, white)
         shown = shown * (opaque[:, :, None] if shown.ndim == 3 else opaque)
     grey_or_colour = (shown + 0.5).astype(np.uint8)
     return grey_or_colour if grey_or_colour.ndim == 3 else np.repeat(grey_or_colour[:, :, None], 3, axis=2)
@@ -152,6 +152,11 @@ def _white(pixels: DeepPixels) -> float | None:
         return pixels.white
     top = brightest(pixels.values)
     return 1.0 if top <= _OVERSHOOT else 255.0 if top <= 2**8 else None
+
+
+def _opaque(alpha: np.ndarray, white: float) -> float:
+    # Opaque is the type's highest value, unless somebody has written alpha in the few bits of the colours.
+    return white if alpha.max() <= white else float(np.iinfo(alpha.dtype).max)
 
 
 def _fills_sixteen(values: np.ndarray, top: float) -> bool:

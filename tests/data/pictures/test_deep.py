@@ -44,6 +44,16 @@ def test_grey_and_colour_are_scaled_by_the_bits_in_use(bits: int, form: str, cha
     assert has_deep_pixels(io.BytesIO(data))
 
 
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_transparency_uses_all_16_bits_whatever_the_colours_use(bits: int) -> None:
+    values = np.full((32, 32, 4), 2**bits - 1, np.uint16)
+    values[:, :, 3] = 65535
+    values[:16, :, 3] = 32768
+    values[:8, :, 3] = 655
+    shown = decode_photo(written(values)).pixels
+    assert [shown[row, 0, 0] for row in (2, 10, 20)] == [3, 128, 255]
+
+
 def test_a_stuck_pixel_does_not_make_the_picture_black() -> None:
     values = deep(12)
     values[20, 20] = 65535

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from facexfer.data.image_set import LabelledImage
 from facexfer.data.images import READER
@@ -58,7 +59,8 @@ def find_companions(
 
     Args:
         training: The training images.
-        candidates: Where companions are looked for, of their modality alone.
+        candidates: Where companions are looked for, of their modality alone; training images may be among them, but
+            none is its own companion.
         by_capture: Match pictures of one shot (`FaceImage.capture`); else those of one identity.
 
     Returns:
@@ -73,15 +75,26 @@ def find_companions(
             return image.identity
         return f"{image.identity}\0{image.capture}" if image.capture in shared else image.capture
 
-    wanted = {key(image) for image in training.images} - {None}
-    own = {image.path for image in training.images} if by_capture else set()
-    chosen = tuple(image for image in candidates.images if key(image) in wanted and image.path not in own)
-    places: dict[str, list[int]] = defaultdict(list)
+    wanted: dict[str | None, set[Path]] = defaultdict(set)
+    for image in training.images:
+        wanted[key(image)].add(image.path)
+    wanted.pop(None, None)
+
+    def accompanies(image: FaceImage) -> bool:
+        # No picture accompanies itself; another training image may.
+        others = wanted.get(key(image), set())
+        return len(others) > (image.path in others)
+
+    chosen = tuple(filter(accompanies, candidates.images))
+    places: dict[str | None, list[int]] = defaultdict(list)
+    own: dict[Path, set[int]] = defaultdict(set)
     for place, image in enumerate(chosen):
-        name = key(image)
-        assert name is not None
-        places[name].append(place)
-    return chosen, tuple(tuple(places.get(key(image) or "", ())) for image in training.images)
+        places[key(image)].append(place)
+        own[image.path].add(place)
+    return chosen, tuple(
+        tuple(place for place in places.get(key(image), ()) if place not in own.get(image.path, ()))
+        for image in training.images
+    )
 
 
 def match_companions(

@@ -37,6 +37,21 @@ def test_an_image_is_no_companion_of_itself_by_its_shot() -> None:
         match_companions(NIR, NIR, by_capture=True)
 
 
+@pytest.mark.parametrize("by_capture", [True, False])
+def test_a_training_image_may_accompany_another(by_capture: bool) -> None:
+    vis = (face("v0", "a", "vis", "a/0"), face("v1", "b", "vis", "b/0"), face("v2", "c", "vis", "c/0"))
+    nir = (face("n0", "a", "nir", "a/0"), face("n1", "b", "nir", "b/0"))
+    both = Manifest(Path("m.csv"), (*nir, *vis))
+    images, of_image = match_companions(both, Manifest(Path("m.csv"), vis), by_capture)
+    # The last would be its own companion only.
+    assert images == vis[:2]
+    assert of_image == ((0,), (1,), (), (), ())
+
+
+def test_a_picture_of_a_person_accompanies_the_others_and_not_itself() -> None:
+    assert match_companions(NIR, NIR, by_capture=False) == (NIR.images[:2], ((1,), (0,), ()))
+
+
 def test_no_companion_at_all_says_what_the_data_allow() -> None:
     same_people = Manifest(Path("m.csv"), (face("v0", "a", "vis", "x"),))
     with pytest.raises(InputError, match=r'companions.match = "identity" would do'):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facexfer.data.failures import UNKNOWN, read_failures
+from facexfer.data.failures import NO_ATTEMPT, UNKNOWN, read_failures
 from facexfer.data.manifest import FaceImage, manifest_text, read_manifest, write_manifest
 from facexfer.data.protocols import Draw, Listed, draw_splits
 from facexfer.data.references import as_listed
@@ -48,7 +48,7 @@ def write_draws(
     images = read_manifest(manifest).images
     photos = _listed(images, manifest.parent)
     failed = [] if failures is None else _failed(failures)
-    photos += [Listed(row.get("path", ""), _identity(row), clean_name(row.get("modality", ""))) for row in failed]
+    photos += map(_listed_failure, failed)
     drawn = [draw_splits(photos, protocol, number, held_out) for number in range(count)]
     if any(real_path(out / f"{draw.name}.csv") == real_path(manifest) for draw in drawn):
         raise InputError(f"{manifest}: expected another folder, a draw would take its place; give another --out")
@@ -133,9 +133,14 @@ def _failed(path: Path) -> list[dict[str, str]]:
     return [row for _, row, _ in read_rows(path, ("identity",))]
 
 
-def _identity(row: dict[str, str]) -> str:
+def _listed_failure(row: dict[str, str]) -> Listed:
     name = clean_name(row["identity"])
-    return "" if name == UNKNOWN else name
+    return Listed(
+        row.get("path", ""),
+        "" if name == UNKNOWN else name,
+        clean_name(row.get("modality", "")),
+        row.get("reason") not in NO_ATTEMPT,
+    )
 
 
 def _text(rows: list[dict[str, str]], original: list[dict[str, str]]) -> str:

@@ -25,11 +25,14 @@ class Listed:
         name: Of the photo; no two photos of a person share it, or a fingerprint could not tell which is left out.
         identity: Who it is.
         modality: ``vis``, ``nir`` and the like.
+        is_attempt: Whether it may have a crop of its own; a row whose photo is listed before may not, nor one that the
+            set's own protocol leaves out. Such a row follows its person, and is neither drawn nor enrolled.
     """
 
     name: str
     identity: str
     modality: str
+    is_attempt: bool = True
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def _gallery(photos: Sequence[Listed], splits: Sequence[str]) -> dict[str, list[
     measured = {photo.identity for photo, split in zip(photos, splits, strict=True) if split == VAL}
     gallery: dict[str, list[int]] = {}
     for place, photo in sorted(enumerate(photos), key=lambda each: each[1].name):
-        if photo.modality == "vis" and photo.identity in measured:
+        if photo.is_attempt and photo.modality == "vis" and photo.identity in measured:
             gallery.setdefault(photo.identity, []).append(place)
     return gallery
 
@@ -183,7 +186,8 @@ def _enroll(splits: list[str], places: Sequence[int], enrolled: int) -> None:
 
 
 def _people(photos: Sequence[Listed], modality: str | None = None) -> list[str]:
-    return sorted({photo.identity for photo in photos if photo.identity and modality in (None, photo.modality)})
+    attempts = (photo for photo in photos if photo.is_attempt and photo.identity)
+    return sorted({photo.identity for photo in attempts if modality in (None, photo.modality)})
 
 
 def _count(held_out: int | None, people: Sequence[str]) -> int:

@@ -56,6 +56,18 @@ def test_one_visible_photo_is_enrolled() -> None:
     assert draw.fingerprint != draw_splits(listed, "vis-nir", held_out=2).fingerprint
 
 
+@pytest.mark.parametrize("protocol", ["identity-disjoint", "vis-nir", "vis-nir-one"])
+def test_rows_that_can_have_no_crop_change_no_draw(protocol: str) -> None:
+    listed = photos(10, ("nir", "vis"))
+    more = [Listed(f"{photo.name}#2", photo.identity, photo.modality, is_attempt=False) for photo in listed]
+    more += [Listed("x.png", "nobody", modality, is_attempt=False) for modality in ("nir", "vis")]
+    for number in range(20):
+        alone, drawn = (draw_splits(each, protocol, number) for each in (listed, listed + more))
+        assert drawn.splits[: len(listed)] == alone.splits
+        before = dict(zip(listed, alone.splits, strict=True))
+        assert keep_splits(drawn, listed + more, before).splits == drawn.splits
+
+
 @pytest.mark.parametrize(
     ("protocol", "people", "options", "message"),
     [

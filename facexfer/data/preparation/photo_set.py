@@ -1,10 +1,11 @@
 """From a set of photos to a prepared folder: crops, manifest, split, failures, contact sheet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from facexfer.data.failures import NO_ATTEMPT
 from facexfer.data.layouts import LAYOUTS, layout_options
 from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.layouts.landmarks_file import with_landmarks
@@ -183,7 +184,7 @@ def _check_apart(photos: Path, out: Path) -> None:
 def _split(
     entries: list[PhotoEntry], protocol: str, draw: int, held_out: int | None, earlier: Earlier | None
 ) -> tuple[list[PhotoEntry], dict[str, Any]]:
-    photos = [Listed(entry.name, entry.identity, entry.modality) for entry in entries]
+    photos = list(_listed(entries))
     drawn = made = draw_splits(photos, protocol, draw, held_out)
     if earlier is not None:
         check_draw(earlier, drawn, photos, held_out)
@@ -204,3 +205,12 @@ def _split(
     if kept := sorted({photo.identity for photo, new, old in moves if new != old}):
         facts["kept"] = kept
     return split, facts
+
+
+def _listed(entries: Iterable[PhotoEntry]) -> Iterator[Listed]:
+    names: set[str] = set()
+    for entry in entries:
+        reason = None if entry.problem is None else entry.problem[0]
+        is_attempt = entry.name not in names and reason not in NO_ATTEMPT
+        yield Listed(entry.name, entry.identity, entry.modality, is_attempt)
+        names.add(entry.name)

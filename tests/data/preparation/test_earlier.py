@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from photo_files import encoded, picture
 
+from facexfer.data.draws import write_draws
 from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.manifest import read_manifest
 from facexfer.data.preparation.earlier import Earlier, check_entries
@@ -119,6 +120,31 @@ def test_the_enrolled_photo_stays_the_one_it_was(tmp_path: Path) -> None:
     assert {photo: after[photo] for photo in before} == before
     enrolled = [photo[:3] for photo, split in after.items() if split == "val" and "/vis/" in photo]
     assert len(enrolled) == len(set(enrolled)) >= 2
+
+
+def test_of_a_photo_that_is_listed_twice_the_row_that_has_the_crop_is_enrolled(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    write_crops(root, range(10), ("nir", "vis"))
+    write_table(root)
+    rows = (root / "images.csv").read_text().splitlines()
+    (root / "images.csv").write_text("\n".join([*rows, *rows[1:]]) + "\n")
+    words = {"layout": "manifest", "protocol": "vis-nir-one", "val_identities": 8}
+    assert continued(root, **words)["failures"] == {"listed-twice": 20}
+    assert list(splits_of(root).values()).count("val") == 16
+    assert "unused" not in splits_of(root).values()
+    before = files_of(root)
+    continued(root, **words)
+    assert all(files_of(root)[name] == before[name] for name in ("images.csv", "failures.csv", "summary.json"))
+    # The list of failures holds the other rows, and moves nobody either.
+    (draw,) = write_draws(
+        root.parent / "out" / "images.csv",
+        tmp_path / "draws",
+        "vis-nir-one",
+        1,
+        8,
+        root.parent / "out" / "failures.csv",
+    )
+    assert draw.splits.count("val") == 16
 
 
 @pytest.mark.parametrize(

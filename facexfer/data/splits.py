@@ -1,6 +1,7 @@
 """Who is trained on and who is measured: the checks of that, and fewer images of each."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -104,8 +105,9 @@ def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
     """Keep at most ``count`` images of every identity in every modality, drawn by ``seed``.
 
     One draw serves all modalities of a person, so that pictures of one shot are kept together. Of a person with equally
-    many pictures in each modality, those at one place in the order of their paths are of one shot. Of others, those of
-    one capture are, or without a capture those at one place; shots that are in all modalities are kept first.
+    many pictures in each modality, those at one place in the order of their paths are of one shot, unless captures say
+    otherwise. Of others, those of one capture are, or without a capture those at one place; shots that are in all
+    modalities are kept first.
 
     Args:
         manifest: The images.
@@ -132,7 +134,9 @@ def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
 
 def _by_shot(by_modality: list[list[FaceImage]]) -> list[dict[tuple[str, int], FaceImage]]:
     """Name the shots of one person's pictures in each modality; a name is a capture and a place among its pictures."""
-    by_place = len({len(images) for images in by_modality}) == 1
+    by_place = len({len(images) for images in by_modality}) == 1 and all(
+        map(_may_be_one_shot, zip(*by_modality, strict=True))
+    )
     named = []
     for images in by_modality:
         seen: Counter[str] = Counter()
@@ -143,3 +147,7 @@ def _by_shot(by_modality: list[list[FaceImage]]) -> list[dict[tuple[str, int], F
             seen[capture] += 1
         named.append(of_shot)
     return named
+
+
+def _may_be_one_shot(images: Sequence[FaceImage]) -> bool:
+    return len({image.capture for image in images} - {None}) <= 1

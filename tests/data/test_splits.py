@@ -76,6 +76,17 @@ def test_shots_of_one_modality_alone_fill_up() -> None:
     assert counts == [10, 11]
 
 
+def test_equal_counts_of_other_shots_keep_the_shot_they_share() -> None:
+    images = tuple(
+        FaceImage(Path(f"{modality}/{person}/{shot}.png"), person, modality, "train", capture=f"{person}/{shot}")
+        for person in "abcdefgh"
+        for modality, shots in (("nir", (1, 2)), ("vis", (2, 3)))
+        for shot in shots
+    )
+    few = limit_per_identity(Manifest(Path("images.csv"), images), 1, seed=0)
+    assert [image.path.stem for image in few.images] == ["2"] * 16
+
+
 def test_one_persons_images_without_captures_leave_the_others_as_they_are() -> None:
     plain, more = (limit_per_identity(_shots(count, without_capture=True), 3, seed=0) for count in (0, 2))
     for one in (plain, more):

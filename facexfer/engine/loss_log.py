@@ -99,7 +99,9 @@ def mean_losses(
     was_training = objective.training
     objective.eval()
     sums: dict[str, Tensor] = {}
-    for images, labels in DataLoader(dataset, batch_size=batch_size):  # type: ignore[arg-type]
+    # The loader draws a seed for its workers: from a generator of its own, so that measuring changes no later draw.
+    own = torch.Generator()
+    for images, labels in DataLoader(dataset, batch_size=batch_size, generator=own):  # type: ignore[arg-type]
         inputs = to_input(images)
         for name, loss in objective(inputs, labels.to(inputs.device)).items():
             sums[name] = sums.get(name, 0) + loss.double() * len(images)

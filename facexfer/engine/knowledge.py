@@ -41,7 +41,8 @@ def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -
         source: The source network.
 
     Raises:
-        InputError: If source images or the source's classifier are needed and missing, or do not fit together.
+        InputError: If source images or the source's classifier are needed and missing, or do not fit together, or a
+            method of two modalities does not get exactly two.
     """
     needs = {need for stage in stages for need in stage.needs}
     if Need.SOURCE_IMAGES in needs and task.source_set is None:
@@ -74,10 +75,12 @@ def check_needs(stages: tuple[Stage, ...], task: Task, source: BackboneModule) -
             "photos of any people; with labelled training images alone, the methods are l2 and afa; without, adabn; "
             "facexfer advise looks for what your pictures allow"
         )
-    if Need.SPECTRA in needs and len(set(task.spectra or ())) < 2:
+    # Places in the recipe's list: a third one, or one that is skipped, would enter no term.
+    if Need.SPECTRA in needs and set(task.spectra or ()) != {0, 1}:
         raise InputError(
-            "expected training images of two modalities for this method, got those of one; name the new spectrum "
-            'first, such as data.modality = ["nir", "vis"]'
+            "expected training images of exactly two modalities for this method, got those of "
+            f"{len(set(task.spectra or (0,)))}; name two that have images, the new spectrum first, such as "
+            'data.modality = ["nir", "vis"]'
         )
 
 

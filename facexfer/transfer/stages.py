@@ -32,7 +32,7 @@ class Need(StrEnum):
     CLASSIFIER = "the source's own classifier"
     COMPANIONS = "companions"
     COMPANION_MAPS = "companions' maps"
-    SPECTRA = "training images of two modalities"
+    SPECTRA = "training images of exactly two modalities"
 
 
 @dataclass(frozen=True)

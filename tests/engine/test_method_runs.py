@@ -145,8 +145,18 @@ def test_methods_of_both_spectra_know_each_image_s_own(
 
 
 def test_methods_of_both_spectra_need_both(make: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected training images of two modalities for this method"):
+    with pytest.raises(InputError, match="expected training images of exactly two modalities .*, got those of 1; name"):
         train(make({"name": "id_mmd"}), tmp_path / "run", resume=False)
+
+
+@pytest.mark.parametrize("name", ["id_mmd", "xedgeface"])
+def test_methods_of_both_spectra_refuse_a_third(recipe_for: Callable[..., Any], name: str, tmp_path: Path) -> None:
+    three = ("nir", "vis", "nir-mild")
+    manifest = write_small_set(tmp_path / "faces", train=2, val=2, images=2, modalities=three)
+    recipe = recipe_for(manifest, method={"name": name}, data={"modality": list(three)}, optimizer={"batch_size": 4})
+    with pytest.raises(InputError, match="expected training images of exactly two modalities .*, got those of 3; name"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

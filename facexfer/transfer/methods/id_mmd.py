@@ -83,7 +83,7 @@ def id_mmd(alpha: float = 100.0, decay: float = 2e-4) -> tuple[Stage, ...]:
 
     Example:
         >>> [stage.needs for stage in id_mmd()]
-        [frozenset({<Need.SPECTRA: 'training images of two modalities'>})]
+        [frozenset({<Need.SPECTRA: 'training images of exactly two modalities'>})]
     """
     if alpha <= 0:
         raise InputError(f"id_mmd: expected a positive alpha, got {alpha}; 100 is published, and without it take l2")

@@ -155,18 +155,21 @@ def compare_with_untouched(figures: Mapping[str, float | None], untouched: Mappi
     ]
 
 
-def warn_of_small_batches(backbone: nn.Module, settings: OptimizerSection, images: int) -> list[str]:
+def warn_of_small_batches(
+    backbone: nn.Module, settings: OptimizerSection, stages: Sequence[Stage], images: int
+) -> list[str]:
     """Warn of BatchNorm that learns its statistics from too few images.
 
     Args:
         backbone: What is trained.
         settings: Whether its statistics are frozen or synchronised.
+        stages: The method.
         images: How many a rank sees a pass.
 
     Returns:
         One warning, or none.
     """
-    if not has_batchnorm(backbone) or images >= _SMALLEST_BATCH or settings.frozen_batchnorm or settings.sync_batchnorm:
+    if images >= _SMALLEST_BATCH or settings.sync_batchnorm or not _learns_batchnorm(backbone, settings, stages):
         return []
     return [
         f"BatchNorm sees {images} images per pass, fewer than {_SMALLEST_BATCH}: its statistics are noise; raise "
@@ -191,8 +194,7 @@ def check_batchnorm(
         InputError: If BatchNorm would see one image at a time.
     """
     seen = images * ranks if settings.sync_batchnorm else images
-    is_trained = not settings.frozen_batchnorm and any(stage.trains_backbone for stage in stages)
-    if seen == 1 and is_trained and has_batchnorm(backbone):
+    if seen == 1 and _learns_batchnorm(backbone, settings, stages):
         raise InputError(
             "expected at least two images at a time for a network with BatchNorm, got one; raise "
             "optimizer.batch_size, lower optimizer.accumulate, or set optimizer.frozen_batchnorm = true"
@@ -247,3 +249,15 @@ def warn_of_idle_head(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
     if not idle or any(stage.classification > 0 for stage in stages):
         return []
     return [f"{recipe.method.name} has no classification loss here, so that {' and '.join(idle)} change nothing"]
+
+
+def _learns_batchnorm(backbone: nn.Module, settings: OptimizerSection, stages: Sequence[Stage]) -> bool:
+    """Whether BatchNorm takes its statistics from batches: not where a network keeps its own in eval mode, as PDT's."""
+    if settings.frozen_batchnorm or not any(stage.trains_backbone for stage in stages):
+        return False
+    modes = [(module, module.training) for module in backbone.modules()]
+    backbone.train()
+    learns = any(module.training and isinstance(module, nn.modules.batchnorm._BatchNorm) for module, _ in modes)
+    for module, mode in modes:
+        module.training = mode
+    return learns

@@ -150,7 +150,7 @@ class Training:
         self.backbone = copy.deepcopy(self.source)
         if settings.sync_batchnorm and self.fabric.world_size > 1:
             sync_batchnorm(self.backbone)
-        small = warn_of_small_batches(self.backbone, settings, self.setup.batches.images_a_pass)
+        small = warn_of_small_batches(self.backbone, settings, self.stages, self.setup.batches.images_a_pass)
         of_head = warn_of_idle_head(self.recipe, self.stages)
         of_batchnorm = warn_of_idle_batchnorm(self.backbone, settings)
         for warning in [*small, *warn_of_sgd(self.backbone, settings), *of_batchnorm, *of_head]:

@@ -5,10 +5,13 @@ import pytest
 from facexfer.backbones import create_backbone
 from facexfer.engine.diagnosis import (
     Diagnosis,
+    check_batchnorm,
     compare_with_untouched,
     warn_of_idle_batchnorm,
     warn_of_idle_head,
+    warn_of_small_batches,
 )
+from facexfer.errors import InputError
 from facexfer.recipe import read_recipe
 from facexfer.transfer.methods import create
 
@@ -110,3 +113,31 @@ def test_settings_of_batchnorm_are_idle_where_there_is_none(monkeypatch: pytest.
     assert line == "edgeface_xxs has no BatchNorm, so that optimizer.final_batchnorm can change nothing"
     assert warn_of_idle_batchnorm(create_backbone("mobilefacenet_slim"), settings) == []
     assert warn_of_idle_batchnorm(create_backbone("edgeface_xxs"), read_recipe("nirsim-csd-pairs").optimizer) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "learns"),
+    [
+        ("l2", "mobilefacenet_slim", True),
+        ("xedgeface", "mobilefacenet_slim", True),
+        ("l2_fe", "mobilefacenet_slim", False),
+        ("adabn", "mobilefacenet_slim", False),
+        ("pdt", "pdt:mobilefacenet_slim", False),
+        ("caim", "caim:mobilefacenet_slim", False),
+    ],
+)
+def test_small_batches_matter_only_to_batchnorm_that_learns_from_them(
+    method: str, name: str, learns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEXFER_SHARED", "shared")
+    settings, stages = read_recipe("nirsim-l2").optimizer, create(method)
+    network = create_backbone(name)
+    modes = [module.training for module in network.modules()]
+    assert len(warn_of_small_batches(network, settings, stages, 8)) == learns
+    assert warn_of_small_batches(network, settings, stages, 16) == []
+    if learns:
+        with pytest.raises(InputError, match="expected at least two images at a time for a network with BatchNorm"):
+            check_batchnorm(network, settings, stages, 1, 1)
+    else:
+        check_batchnorm(network, settings, stages, 1, 1)
+    assert [module.training for module in network.modules()] == modes

@@ -75,7 +75,7 @@ class Evaluation:
         log.say("measuring the trained network")
         figures = setup.task.evaluate(chosen, head, pairs)
         log.figures(step, figures)
-        if best.name and not best.see(step, figures) and setup.run.best_file.exists():
+        if best.name and not best.see(step, figures) and 0 < best.step < step:
             log.say(f"the best network by {best.name} is that of step {best.step}; measuring that")
             chosen = load_backbone_file(setup.run.best_file).to(setup.fabric.device)
             head.load_state_dict(load_file(setup.run.best_head_file))

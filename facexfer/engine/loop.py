@@ -74,6 +74,7 @@ class Training:
             return result
         checkpoint = self.run.load_checkpoint() if resume else None
         if checkpoint:
+            self.run.check_best(checkpoint["best"]["step"])
             self.checkpoints.restore(checkpoint)
         steps = sum(self.stage_steps)
         resumed_at = checkpoint["step"] if checkpoint else None

@@ -306,6 +306,22 @@ class RunFolder:
         write_safetensors(self.best_head_file, dict(head.state_dict()), _head_metadata(recipe, classes))
         write_safetensors(self.best_file, dict(backbone.state_dict()), _metadata(backbone, recipe))
 
+    def check_best(self, step: int) -> None:
+        """Check, before a run continues, that its best network so far is still there.
+
+        Args:
+            step: Of that network; 0 where there is none yet.
+
+        Raises:
+            InputError: If its file, or that of its head, is missing.
+        """
+        for file in (self.best_file, self.best_head_file):
+            if step > 0 and not file.is_file():
+                raise InputError(
+                    f"{file}: expected the best network so far, that of step {step}, found none; put the file back, or "
+                    "start again with another --out"
+                )
+
     def save_head(self, head: Head, recipe: Recipe, classes: Sequence[str]) -> None:
         """Save the trained head and the names of its classes, which an image classifier needs besides the backbone."""
         write_safetensors(self.path / "head.safetensors", dict(head.state_dict()), _head_metadata(recipe, classes))

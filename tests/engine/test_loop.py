@@ -139,6 +139,21 @@ def test_the_engines_options_work_together(make: Callable[..., Any], tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["best.safetensors", "best-head.safetensors"])
+def test_a_resumed_run_misses_its_best_network(
+    name: str, stop_at: Callable[[int], Any], make: Callable[..., Any], tmp_path: Path
+) -> None:
+    recipe = make(method={"name": "l2"}, evaluation={"untouched": False, "best_far": 0.1, "every_epochs": 0.5})
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", on_step=stop_at(3))
+    kept = (tmp_path / "run" / name).rename(tmp_path / name)
+    with pytest.raises(InputError, match=rf"{name}: expected the best network so far, .* found none; put the file ba"):
+        train(recipe, tmp_path / "run", resume=True)
+    kept.rename(tmp_path / "run" / name)
+    assert train(recipe, tmp_path / "run", resume=True)["steps"] == 6
+
+
+@pytest.mark.slow
 def test_no_loader_worker_outlives_a_run_that_fails(
     stop_at: Callable[[int], Any], make: Callable[..., Any], tmp_path: Path
 ) -> None:

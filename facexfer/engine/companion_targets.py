@@ -19,7 +19,7 @@ from facexfer.engine.setup import Setup
 from facexfer.errors import InputError
 from facexfer.networks.embedding import embed_dataset
 from facexfer.networks.fingerprint import network_digest
-from facexfer.runs.state import load_state, save_state
+from facexfer.runs.state import MADE_AGAIN, load_state, save_state
 from facexfer.transfer.taps import FeatureTap, map_shapes
 
 _MAP_BYTES = 8 * 2**30
@@ -145,7 +145,7 @@ class _See:
     def _kept(self, file: Path, name: str, is_there: bool, values: Tensor) -> Tensor:
         """Read what an earlier run has kept, or keep what this one found."""
         if is_there:
-            return cast(Tensor, load_state(file)[name])
+            return cast(Tensor, load_state(file, MADE_AGAIN)[name])
         if self._setup.fabric.is_global_zero:
             file.parent.mkdir(parents=True, exist_ok=True)
             save_state(file, {name: values})

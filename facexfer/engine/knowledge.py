@@ -18,7 +18,7 @@ from facexfer.networks.embedding import embed_dataset
 from facexfer.networks.fingerprint import network_digest
 from facexfer.recipe import Recipe
 from facexfer.runs.folder import RunFolder
-from facexfer.runs.state import load_state, save_state
+from facexfer.runs.state import MADE_AGAIN, load_state, save_state
 from facexfer.tasks.task import Task
 from facexfer.transfer.attention import SpatialAttention
 from facexfer.transfer.channel_weights import loss_rises, weights_from_rises
@@ -152,7 +152,7 @@ class SourceKnowledge:
         fingerprint = self._fingerprint(layers)
         file = self._run.channel_file
         if file.is_file():
-            state = load_state(file)
+            state = load_state(file, MADE_AGAIN)
             if state["fingerprint"] == fingerprint:
                 return tuple(rises.to(self._device) for rises in state["rises"])
         rises = channel_rises(self._source, self._task, self._recipe, layers)

@@ -340,6 +340,11 @@ class RunFolder:
         Raises:
             InputError: If the run is not finished, or the file is damaged.
         """
+        if not self.result_file.exists():
+            raise InputError(
+                f"{self.result_file}: expected the result of a finished run, found none; finish it with --resume"
+            )
+        otherwise = "remove the file, then finish the run with --resume"
         try:
             result: dict[str, Any] = json.loads(self.result_file.read_text(encoding="utf-8"))
             if not _are_figures(result["figures"]):
@@ -348,12 +353,12 @@ class RunFolder:
                 raise TypeError(f"steps that are {result['steps']!r}")
         except KeyError as error:
             raise InputError(
-                f"{self.result_file}: expected the result of a finished run, got none of its {error.args[0]}; finish "
-                "it with --resume"
+                f"{self.result_file}: expected the result of a finished run, got none of its {error.args[0]}; "
+                f"{otherwise}"
             ) from error
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
-                f"{self.result_file}: expected the result of a finished run, got: {error}; finish it with --resume"
+                f"{self.result_file}: expected the result of a finished run, got: {error}; {otherwise}"
             ) from error
         return result
 

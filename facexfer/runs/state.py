@@ -14,6 +14,8 @@ from facexfer.errors import InputError, RunError
 from facexfer.files.atomic import replacing
 
 STATE_FORMAT = "facexfer-state-1"
+MADE_AGAIN = "remove the file, it is made again"
+"""What to do about damaged files that only save time."""
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -48,8 +50,12 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
         raise RunError(f"expected to write {path}, got: {error}; free some space or check permissions") from error
 
 
-def load_state(path: Path) -> dict[str, Any]:
+def load_state(path: Path, otherwise: str = "use an earlier one") -> dict[str, Any]:
     """Load what `save_state` saved.
+
+    Args:
+        path: The file.
+        otherwise: What the user can do where it is damaged, for the error.
 
     Raises:
         InputError: If the file is missing, damaged or of another kind.
@@ -59,15 +65,18 @@ def load_state(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
             if metadata.get("format") != STATE_FORMAT:
                 raise InputError(
-                    f"{path}: expected a facexfer checkpoint, got another safetensors file; check the path"
+                    f"{path}: expected a facexfer checkpoint, got another safetensors file; check the path, or "
+                    f"{otherwise}"
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: expected a facexfer checkpoint, got: {error}; use an earlier one") from error
+        raise InputError(f"{path}: expected a facexfer checkpoint, got: {error}; {otherwise}") from error
     try:
         state: dict[str, Any] = _decode(json.loads(metadata["skeleton"]), tensors)
     except (LookupError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected a facexfer checkpoint, its skeleton is damaged: {error}") from error
+        raise InputError(
+            f"{path}: expected a facexfer checkpoint, its skeleton is damaged: {error}; {otherwise}"
+        ) from error
     return state
 
 

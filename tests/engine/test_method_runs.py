@@ -166,3 +166,38 @@ def test_what_methods_ask_of_the_source_is_answered_in_double_precision(
 ) -> None:
     recipe = make(method=method, optimizer={"iterations": 2}, runtime={"precision": "64-true"})
     assert train(recipe, tmp_path / "run", resume=False)["steps"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kept", "sections"),
+    [
+        ("channel-weights*", {"method": {"name": "delta"}}),
+        ("companions-*", {"method": {"name": "csd", "map_weight": 0.0, "layers": None}, "companions": {}}),
+    ],
+)
+def test_what_a_run_keeps_to_save_time_can_be_removed_where_it_is_damaged(
+    kept: str, sections: dict[str, Any], make: Callable[..., Any], stop_at: Callable[[int], Any], tmp_path: Path
+) -> None:
+    recipe = make(optimizer={"iterations": 2}, **sections)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", on_step=stop_at(1))
+    (file,) = (tmp_path / "run").glob(f"{kept}.safetensors")
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(InputError, match=rf"{file.name}: .*; remove the file, it is made again$"):
+        train(recipe, tmp_path / "run", resume=True)
+    file.unlink()
+    assert train(recipe, tmp_path / "run", resume=True)["steps"] == 2
+
+
+@pytest.mark.slow
+def test_a_damaged_result_can_be_removed_and_made_again(make: Callable[..., Any], tmp_path: Path) -> None:
+    recipe, folder = make({"name": "l2", "layers": None}), RunFolder(tmp_path / "run")
+    with pytest.raises(InputError, match="found none; finish it with --resume"):
+        folder.read_result()
+    result = train(recipe, folder.path)
+    folder.result_file.write_text(folder.result_file.read_text()[:-9])
+    with pytest.raises(InputError, match=r"result.json: .*; remove the file, then finish the run with --resume"):
+        train(recipe, folder.path, resume=True)
+    folder.result_file.unlink()
+    assert train(recipe, folder.path, resume=True)["figures"] == result["figures"]

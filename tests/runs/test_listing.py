@@ -80,8 +80,12 @@ def test_a_folder_without_runs_and_a_foreign_line_are_errors_and_half_a_line_is_
         ("result.json", "[]", "expected the result of a finished run"),
         ("result.json", '{"figures": 1}', "expected the result of a finished run"),
         ("result.json", '{"figures": {"nir/tar@0.01": "much"}, "steps": 4}', "expected the result of a finished run"),
-        ("result.json", '{"figures": {}}', "expected the result of a finished run, got none of its steps; finish it"),
-        ("result.json", '{"figures": {}, "steps": "4"}', "got: steps that are '4'; finish it with --resume"),
+        ("result.json", '{"figures": {}}', "expected the result of a finished run, got none of its steps; remove the"),
+        (
+            "result.json",
+            '{"figures": {}, "steps": "4"}',
+            "got: steps that are '4'; remove the file, then finish the run with --resume",
+        ),
     ],
 )
 def test_a_damaged_run_does_not_hide_the_others(

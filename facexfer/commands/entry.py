@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import os
 import re
 import sys
@@ -23,6 +24,8 @@ _SEVERAL = {
     "--scores": re.compile(r"(?!-).*", re.DOTALL),
     "--slice-by": re.compile(r"(?!-).*", re.DOTALL),
 }
+# Options that name what is written; without a name it would be the current folder.
+_WRITTEN = ("--out", "--json", "--report", "--into")
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -81,6 +84,7 @@ def run_app(app: Callable[..., Any]) -> None:
     warnings.formatwarning = _format_warning
     words, command = sys.argv[1:], typer.main.get_command(app) if isinstance(app, typer.Typer) else app
     try:
+        _check_written(words)
         status = command(args=repeat_options(words, _options_of_several(command, words)), standalone_mode=False)
     except _UsageError as error:
         print_error(f"{error.format_message().rstrip('.')}; see --help")
@@ -106,6 +110,15 @@ def run_app(app: Callable[..., Any]) -> None:
         print_error(refusal)
         sys.exit(EXIT_FAILED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _check_written(words: list[str]) -> None:
+    for option, value in itertools.pairwise([*words, "--"]):
+        if option.removesuffix("=") in _WRITTEN and (value == "" or option.endswith("=")):
+            raise InputError(
+                f"{option.removesuffix('=')}: expected a path, got an empty one; name one, or look whether a variable "
+                "of the shell is not set"
+            )
 
 
 def _options_of_several(command: Any, words: list[str]) -> Collection[str]:

@@ -1,6 +1,7 @@
 """How a command ends: its exit status, and one line for whatever was wrong."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,28 @@ def test_a_bad_command_line_is_one_line_and_status_2(
     assert error.startswith("error: ")
     assert line in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "demo-l2", "--out", ""],
+        ["train", "demo-l2", "--out="],
+        ["doctor", "--out", "", "--json"],
+        ["figures", "loss-curves", "runs/a", "--out", ""],
+        ["evaluate", "--model", "runs/a", "--json", ""],
+        ["evaluate", "--model", "runs/a", "--report", ""],
+        ["evaluate", "--model", "runs/a", "--into="],
+    ],
+)
+def test_an_empty_name_of_what_is_written_is_not_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert status_of(monkeypatch, words) == 2
+    said = r"error: --(out|json|report|into): expected a path, got an empty one; name one, or look .* is not set\n"
+    assert re.fullmatch(said, capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_is_a_success(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -257,7 +257,7 @@ def _discovered(
     used_with: _Input,
     named_weights: Callable[[str], Mapping[str, Tensor]],
 ) -> ImageNetwork:
-    """Find the modules that give feature maps by one forward pass; the last of each size is a tap."""
+    """Find the modules that give feature maps by one forward pass; the last of each size is a tap, none in another."""
     classifier_name, embedding_size = _cut_classifier(network)
     info = used_with.info(name, embedding_size)
     made = ImageNetwork(info, network, classifier_name, named_weights)
@@ -275,6 +275,7 @@ def _discovered(
             handle.remove()
     # What a later layer overwrote in place cannot be tapped.
     kept = [(layer, maps) for layer, maps, version in seen if maps._version == version and min(maps.shape[2:]) > 1]
+    kept = [(layer, maps) for layer, maps in kept if not _is_whole_of(layer, maps, kept)]
     blocks = tuple(Tap(layer, maps.shape[1], round(info.input_size[0] / maps.shape[2])) for layer, maps in kept)
     last_of_size = {tap.stride: tap for tap in blocks}
     taps = tuple(last_of_size[stride] for stride in sorted(last_of_size))[-4:]
@@ -283,6 +284,12 @@ def _discovered(
     made.info = replace(info, taps=taps, blocks=blocks)
     made.train()
     return made
+
+
+def _is_whole_of(container: str, given: Tensor, kept: Sequence[tuple[str, Tensor]]) -> bool:
+    """Whether maps are those of a layer within, and layers of other sizes lie there too: taps must not hold taps."""
+    inside = [maps for layer, maps in kept if layer.startswith(f"{container}.")]
+    return any(maps is given for maps in inside) and any(maps.shape[2:] != given.shape[2:] for maps in inside)
 
 
 def _see(seen: list[tuple[str, Tensor, int]], layer: str, output: object) -> None:

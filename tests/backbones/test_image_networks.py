@@ -11,6 +11,7 @@ from facexfer.backbones import create_backbone
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.errors import InputError
 from facexfer.transfer.attention import ChannelAttention, SpatialAttention
+from facexfer.transfer.channel_weights import loss_rises
 from facexfer.transfer.taps import map_shapes
 
 
@@ -82,6 +83,26 @@ def test_a_file_loads_without_its_auxiliary_heads(
         assert torch.allclose(network.classifier(network(images)), original(images), atol=1e-5)
         # In training too there is one output, the embedding.
         assert network.train()(images).shape == (2, size)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("torchvision:mnasnet0_5", [f"trunk.layers.{number}" for number in (8, 9, 11, 16)]),
+        ("torchvision:mobilenet_v3_small", [f"trunk.features.{number}" for number in (1, 3, 8, 12)]),
+        ("timm:lcnet_035", [f"trunk.blocks.{number}" for number in (1, 2, 4, 5)]),
+        ("torchvision:resnet18", [f"trunk.layer{number}" for number in (1, 2, 3, 4)]),
+    ],
+)
+def test_no_tap_of_a_discovered_network_holds_another(name: str, layers: list[str]) -> None:
+    if name.startswith("timm:"):
+        pytest.importorskip("timm")
+    network = create_backbone(name, input_size=(64, 64)).eval()
+    assert [tap.layer for tap in network.info.taps] == layers
+    # As DELTA does: a layer within another tapped one is refused.
+    batch = torch.zeros(1, 3, 64, 64), torch.zeros(1)
+    rises = loss_rises(network, lambda embeddings, _: embeddings.sum(dim=1), layers, [batch], [[0]] * 4)
+    assert [len(each) for each in rises] == [tap.channels for tap in network.info.taps]
 
 
 def test_any_network_by_discovery_and_unknown_ones() -> None:

@@ -12,6 +12,7 @@ only what depends on the layer is computed again, and many channels go through t
 import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -200,9 +201,7 @@ class _Graph:
         for node in rest:
             for parent in node.all_input_nodes:
                 if parent not in interpreter.env:
-                    value = values[parent]
-                    holds_batch = isinstance(value, Tensor) and parent.op != "get_attr" and value.shape[:1] == (images,)
-                    interpreter.env[parent] = _repeat(value, copies) if holds_batch else value
+                    interpreter.env[parent] = self._enlarged(parent, values, images, copies)
             interpreter.env[node] = interpreter.run_node(node)
             for parent in node.all_input_nodes:
                 uses[parent] -= 1
@@ -210,6 +209,19 @@ class _Graph:
                     del interpreter.env[parent]
         result: Tensor = interpreter.env[self.result]
         return result
+
+    def _enlarged(self, node: fx.Node, values: dict[fx.Node, Tensor], images: int, copies: int) -> Any:
+        """A value from before the tapped layer, as so many copies of the batch give it."""
+        value: Any = values[node]
+        if isinstance(value, Tensor):
+            holds_batch = node.op != "get_attr" and value.shape[:1] == (images,)
+            return _repeat(value, copies) if holds_batch else value
+        if not node.all_input_nodes:
+            return value
+        # A size, which may be the batch's, or several tensors: found again on the larger batch.
+        interpreter = fx.Interpreter(self._module, garbage_collect_values=False)
+        interpreter.env = {each: self._enlarged(each, values, images, copies) for each in node.all_input_nodes}
+        return interpreter.run_node(node)
 
     def _after(self, tap: fx.Node) -> list[fx.Node]:
         reached = {tap}

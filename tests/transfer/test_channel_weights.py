@@ -28,6 +28,22 @@ class Residual(nn.Module):
         return self.last(self.relu(out)).mean(dim=(2, 3))
 
 
+class ReadsSizes(nn.Module):
+    """Sizes and parts of the maps before a tap are used behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.block = nn.Conv2d(6, 6, 3, padding=1)
+
+    def forward(self, images):
+        maps = self.stem(images)
+        batch, channels = maps.shape[0], maps.size(1)
+        one, other = maps.chunk(2, dim=1)
+        means = self.block(maps).mean(dim=(2, 3)).reshape(batch, channels)
+        return means * torch.cat([other, one], dim=1).mean(dim=(2, 3))
+
+
 class Untraceable(nn.Sequential):
     """Its forward pass asks how many images there are, which fx answers with a RuntimeError."""
 
@@ -100,6 +116,18 @@ def test_batchnorm_that_does_more_or_is_tapped_is_not_folded() -> None:
         (fast,) = loss_rises(network, per_sample, (layer,), batches)
         assert plain.abs().max() > 0.01
         assert torch.allclose(fast, plain, atol=1e-5), layer
+
+
+def test_a_network_that_reads_sizes_before_the_tap() -> None:
+    torch.manual_seed(0)
+    network = ReadsSizes().eval()
+    # As many images as channels, so that a number alone does not tell which of the two it is.
+    batches = [(torch.randn(6, 3, 9, 9), torch.randint(0, 6, (6,)))]
+    layers = ("stem", "block")
+    plain = plain_loss_rises(network, per_sample, layers, batches, [range(6), range(6)])
+    assert all(rises.abs().max() > 1e-4 for rises in plain)
+    for ours, theirs in zip(loss_rises(network, per_sample, layers, batches), plain, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
 
 
 def test_some_channels_only(network: Residual, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:

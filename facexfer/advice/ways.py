@@ -114,8 +114,8 @@ WAYS = (
         "CSD, same shots and photos of others", "pictures of the same shots in both spectra, and photos of many others",
         (_new_pictures, _same_shots, _photos_of_many),
         {"source": _MEASURED_ANEW, "data": _AS_NIR, "companions": {"match": "capture"}, "pool": _SHARES,
-         "method": {"name": "csd"}, "optimizer": _COSINE},
-        24, ("nirsim-csd", "nirsim-mild-csd"),
+         "method": {"name": "csd"}, "optimizer": {**_COSINE, "batch_size": 128}},
+        72, ("nirsim-csd", "nirsim-mild-csd"),
     ),
     Way(
         "CSD, same shots", "pictures of the same shots in both spectra",

@@ -12,6 +12,8 @@ from facexfer.advice.ways import Way, has_photos
 from facexfer.recipe import Recipe, parse_recipe
 
 _EVALUATIONS = 4
+# The most passes that a large set keeps, whatever was measured; for a small one the measured steps decide.
+_PASSES = 24
 # Measured with EdgeFace (docs/experiments/edgeface.md): labels alone cost more than they bring at the rate of CSD.
 _WITHOUT_BATCHNORM = {"name": "adamw", "learning_rate": 1e-4}
 _RATE_OF_LABELS_ALONE = 3e-5
@@ -91,4 +93,5 @@ def _length(optimizer: dict[str, Any], way: Way, there: Situation, measured: Mea
     images = there.training.images
     batch = min(int(optimizer["batch_size"]), 2 ** (images.bit_length() - 1))
     steps = 0 if measured is None or measured.steps is None else measured.steps
-    return {**optimizer, "batch_size": batch, "epochs": max(way.epochs, round(steps / (images // batch)))}
+    passes = min(way.epochs, _PASSES)
+    return {**optimizer, "batch_size": batch, "epochs": max(passes, round(steps / (images // batch)))}

@@ -35,6 +35,7 @@ class CropStore:
         size: (height, width) of every crop in pixels.
         folder: Where the file is kept; it is made.
         read: Gives the image of a path at a size, (H, W, 3) uint8 RGB, by the usual bits of its camera's pictures.
+        depths: Of the images and what else is read with them; None looks at the images alone.
 
     Raises:
         InputError: If the folder cannot be made or written to.
@@ -46,8 +47,10 @@ class CropStore:
         size: tuple[int, int],
         folder: Path | None = None,
         read: Callable[[Path, tuple[int, int], int | None], np.ndarray] = read_crop,
+        depths: Depths | None = None,
     ) -> None:
         self._read = read
+        self._depths = depths
         self._images = tuple(images)
         self._size = size
         self._folder = folder
@@ -86,7 +89,7 @@ class CropStore:
     @cached_property
     def depths(self) -> Depths:
         """By how many bits each camera's deep pictures are read."""
-        return find_depths(self._images)
+        return find_depths(self._images) if self._depths is None else self._depths
 
     def _in_memory(self) -> np.ndarray:
         crops = np.empty((self._kept, *self._size, 3), dtype=np.uint8)

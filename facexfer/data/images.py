@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from facexfer.data.manifest import FaceImage
-from facexfer.data.pictures.depths import find_depths
+from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.data.pictures.photos import PhotoError, decode_photo
 from facexfer.data.repeats import hash_picture
 from facexfer.errors import InputError
@@ -74,12 +74,13 @@ def read_crop(path: Path, size: tuple[int, int] = (112, 112), usual_bits: int | 
     return image
 
 
-def check_crops(images: Sequence[FaceImage], size: tuple[int, int]) -> tuple[str, ...]:
+def check_crops(images: Sequence[FaceImage], size: tuple[int, int], depths: Depths | None = None) -> tuple[str, ...]:
     """Check that every crop can be read and has the right size.
 
     Args:
         images: The crops.
         size: (height, width) in pixels.
+        depths: Of the crops and what else is read with them; None looks at the crops alone.
 
     Returns:
         `facexfer.data.repeats.hash_picture` of each.
@@ -87,7 +88,7 @@ def check_crops(images: Sequence[FaceImage], size: tuple[int, int]) -> tuple[str
     Raises:
         InputError: If any cannot; the error counts them and shows the first ones with file and reason.
     """
-    depths = find_depths(images)
+    depths = find_depths(images) if depths is None else depths
     with ThreadPoolExecutor() as pool:
         looked = list(pool.map(lambda image: _look(image, size, depths.usual(image)), images))
     problems = [problem for _, problem in looked if problem]

@@ -1,10 +1,14 @@
 """Whom a face recipe trains on, and whom it measures."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
 from facexfer.data.companions import match_companions
 from facexfer.data.manifest import Manifest, read_manifest
-from facexfer.data.splits import fold_identities, limit_identities, limit_per_identity
+from facexfer.data.pictures.depths import Depths, find_depths
+from facexfer.data.splits import check_disjoint, fold_identities, limit_identities, limit_per_identity
 from facexfer.errors import InputError
 from facexfer.recipe import DataSection, Recipe
 
@@ -78,6 +82,56 @@ def validation_images(manifest: Manifest, data: DataSection) -> Manifest:
     return training_and_validation(manifest, data)[1]
 
 
+@dataclass(frozen=True)
+class RunImages:
+    """All images that a run reads.
+
+    Attributes:
+        training: What is trained on.
+        validation: What is measured on.
+        source: Of the source's own training; None where the recipe names none.
+        companions: As `accompanying` finds them.
+        pool: Photos of anybody; None where the recipe has none.
+    """
+
+    training: Manifest
+    validation: Manifest
+    source: Manifest | None
+    companions: tuple[Manifest, tuple[tuple[int, ...], ...]] | None
+    pool: Manifest | None
+
+    def depths(self) -> Depths:
+        """Find by how many bits each camera's deep pictures are read, the same in all parts of the run."""
+        # A picture of two parts counts once.
+        distinct = {
+            (image.path, image.modality, image.camera): image for part in self._parts() for image in part.images
+        }
+        return find_depths(list(distinct.values()))
+
+    def _parts(self) -> Iterator[Manifest]:
+        companions = self.companions and self.companions[0]
+        yield from filter(None, (self.training, self.validation, self.source, companions, self.pool))
+
+
+def run_images(recipe: Recipe, manifest: Manifest, training: Manifest, validation: Manifest) -> RunImages:
+    """Choose what a recipe reads beside its training and validation images.
+
+    Args:
+        recipe: The run.
+        manifest: All images.
+        training: The training images.
+        validation: The validation images.
+
+    Raises:
+        InputError: If a choice selects nothing, no image has a companion, or somebody who is measured is among the
+            source images.
+    """
+    source = _source_images(recipe, manifest, validation)
+    return RunImages(
+        training, validation, source, accompanying(recipe, manifest, training, validation), pool_of(recipe)
+    )
+
+
 def accompanying(
     recipe: Recipe, manifest: Manifest, training: Manifest, validation: Manifest
 ) -> tuple[Manifest, tuple[tuple[int, ...], ...]] | None:
@@ -147,3 +201,16 @@ def _training(data: DataSection) -> Manifest:
     if data.manifest is None:
         raise InputError("expected data.manifest in a face recipe, got none; name the CSV of the crops")
     return training_and_validation(read_manifest(data.manifest), data)[0]
+
+
+def _source_images(recipe: Recipe, manifest: Manifest, validation: Manifest) -> Manifest | None:
+    """Choose the source images; nobody who is measured is among them, also where training identities are held out."""
+    chosen = recipe.source_data
+    if chosen is None:
+        return None
+    images = manifest if chosen.manifest is None else read_manifest(chosen.manifest)
+    images = images.select(split=chosen.split, modality=chosen.modality)
+    if chosen.manifest is None:
+        images = images.select(identities=set(images.identities) - set(validation.identities))
+    check_disjoint(images, validation)
+    return images

@@ -16,7 +16,7 @@ from facexfer.data.crops import CropDataset
 from facexfer.data.images import check_crops
 from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.mixture import Part
-from facexfer.data.pictures.depths import find_depths
+from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.data.repeats import check_pictures_apart, distinct_images, say_repeats
 from facexfer.data.splits import check_disjoint, check_trainable
 from facexfer.errors import InputError
@@ -25,7 +25,7 @@ from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import EvaluationSection, PairsSection, Recipe
-from facexfer.runs.face_images import accompanying, pool_of, training_and_validation
+from facexfer.runs.face_images import RunImages, run_images, training_and_validation
 from facexfer.tasks.task import Task, TaskKind
 
 
@@ -48,12 +48,14 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
     training, validation = training_and_validation(manifest, recipe.data)
     check_trainable(training)
     check_disjoint(training, validation)
-    pictures = check_crops([*training.images, *validation.images], info.input_size)
+    images = run_images(recipe, manifest, training, validation)
+    depths = images.depths()
+    pictures = check_crops([*training.images, *validation.images], info.input_size, depths)
     trained, measured = pictures[: len(training.images)], pictures[len(training.images) :]
     check_pictures_apart(training, trained, validation, measured)
     say_repeats(training, trained)
     labels = [int(label) for label in training.labels()]
-    store = CropStore(training.images, info.input_size, recipe.data.cache)
+    store = CropStore(training.images, info.input_size, recipe.data.cache, depths=depths)
     plain, augmented = (
         CropDataset(
             training.images,
@@ -66,18 +68,14 @@ def face_task(recipe: Recipe, info: BackboneInfo) -> Task:
         )
         for preset in ("none", recipe.data.augmentation)
     )
-    evaluator = FaceEvaluator(validation, measured, info, recipe.evaluation)
+    evaluator = FaceEvaluator(validation, measured, info, recipe.evaluation, depths)
     fingerprints = _fingerprints(training, validation)
-    notes = _note_bits({"training": training, "validation": validation}, fingerprints)
+    notes = _note_bits(depths, fingerprints)
     source_set = None
-    if recipe.source_data is not None:
-        originals = _source_images(recipe, manifest, validation)
-        looked = check_crops(originals.images, info.input_size)
-        check_pictures_apart(originals, looked, validation, measured)
-        source_labels = [int(label) for label in originals.labels()]
-        source_set = CropDataset(originals.images, source_labels, info.input_size, training_transform("none", 0))
-        fingerprints["source"] = originals.fingerprint()
-    companions, more = _companions(recipe, manifest, training, (validation, measured), plain, fingerprints)
+    if images.source is not None:
+        source_set = _plain_crops(images.source, info.input_size, None, depths, (validation, measured))
+        fingerprints["source"] = images.source.fingerprint()
+    companions, more = _companions(recipe, images, measured, plain, fingerprints)
     return Task(
         classes=training.identities,
         training_set=augmented,
@@ -111,13 +109,15 @@ def face_fingerprints(recipe: Recipe) -> dict[str, str]:
         return {}
     manifest = read_manifest(recipe.data.manifest)
     training, validation = training_and_validation(manifest, recipe.data)
+    images = run_images(recipe, manifest, training, validation)
+    depths = images.depths()
     fingerprints = _fingerprints(training, validation)
-    if recipe.source_data is not None:
-        fingerprints["source"] = _source_images(recipe, manifest, validation).fingerprint()
-    if (found := accompanying(recipe, manifest, training, validation)) is not None:
-        fingerprints |= _of_companions(bytes_fingerprint(found[0].images), found[1])
-    if (pool := pool_of(recipe)) is not None:
-        fingerprints["pool"] = bytes_fingerprint(pool.images)
+    if images.source is not None:
+        fingerprints["source"] = images.source.fingerprint()
+    if images.companions is not None:
+        fingerprints |= _of_companions(bytes_fingerprint(images.companions[0].images, depths), images.companions[1])
+    if images.pool is not None:
+        fingerprints["pool"] = bytes_fingerprint(images.pool.images, depths)
     return fingerprints
 
 
@@ -137,47 +137,42 @@ def _spectra(training: Manifest, modalities: str | tuple[str, ...]) -> tuple[int
     return tuple(modalities.index(image.modality) for image in training.images)
 
 
-def _note_bits(parts: dict[str, Manifest], fingerprints: dict[str, str]) -> tuple[str, ...]:
+def _note_bits(depths: Depths, fingerprints: dict[str, str]) -> tuple[str, ...]:
     """Report by how many bits deep pictures are read, and add it to what identifies the data."""
-    found = {f"{name} bits": find_depths(each.images).text
-             for name, each in parts.items()}  # fmt: skip
-    fingerprints |= {name: text for name, text in found.items() if text}
-    return tuple(f"{name} a channel: {text}" for name, text in found.items() if text)
+    if not depths.text:
+        return ()
+    fingerprints["bits"] = depths.text
+    return (f"bits per channel: {depths.text}",)
 
 
 def _companions(
-    recipe: Recipe,
-    manifest: Manifest,
-    training: Manifest,
-    held_out: tuple[Manifest, Sequence[str]],
-    plain: CropDataset,
-    fingerprints: dict[str, str],
+    recipe: Recipe, read: RunImages, measured: Sequence[str], plain: CropDataset, fingerprints: dict[str, str]
 ) -> tuple[Companions | None, tuple[Part, ...]]:
     """Find what accompanies the training images, and what else the batches hold."""
     chosen, companions, more = recipe.companions, None, []
+    depths, held_out = plain.store.depths, (read.validation, measured)
     if chosen is not None and chosen.match == "simulated":
         if chosen.share > 0:
             raise InputError(
                 f'expected no companions.share with companions.match = "simulated", got {chosen.share:g}; there the '
                 "training images are rendered themselves"
             )
-        pictures = Pictures(plain, bytes_fingerprint(training.images, plain.store.depths))
+        pictures = Pictures(plain, bytes_fingerprint(read.training.images, depths))
         companions = own_companions(pictures)
-        more += _parts("companions", training, pictures, recipe, (("flip", chosen.keep),))
+        more += _parts("companions", read.training, pictures, recipe, (("flip", chosen.keep),))
     elif chosen is not None:
-        found = accompanying(recipe, manifest, training, held_out[0])
-        assert found is not None
-        images, of_image = found
-        pictures = _as_they_are(images, plain.size, recipe.data.cache, held_out)
+        assert read.companions is not None
+        images, of_image = read.companions
+        pictures = _as_they_are(images, plain.size, recipe.data.cache, depths, held_out)
         companions = Companions(pictures, of_image, of_one_shot=chosen.match == "capture")
         uses = ((chosen.augmentation, chosen.share), ("flip", chosen.keep))
         more += _parts("companions", images, pictures, recipe, uses)
         fingerprints |= _of_companions(pictures.fingerprint, of_image)
-    pool = pool_of(recipe)
+    pool = read.pool
     if recipe.pool is not None and pool is not None:
-        check_disjoint(pool, held_out[0])
+        check_disjoint(pool, read.validation)
         uses = ((recipe.pool.augmentation, recipe.pool.share), ("flip", recipe.pool.keep))
-        photos = _as_they_are(pool, plain.size, recipe.data.cache, held_out)
+        photos = _as_they_are(pool, plain.size, recipe.data.cache, depths, held_out)
         more += _parts("pool", pool, photos, recipe, uses)
         fingerprints["pool"] = photos.fingerprint
     if (shares := sum(part.share for part in more)) > 1 + 1e-9:
@@ -206,26 +201,27 @@ def _parts(
 
 
 def _as_they_are(
-    images: Manifest, size: tuple[int, int], cache: Path | None, held_out: tuple[Manifest, Sequence[str]]
+    images: Manifest,
+    size: tuple[int, int],
+    cache: Path | None,
+    depths: Depths,
+    held_out: tuple[Manifest, Sequence[str]],
 ) -> Pictures:
     """Take images as they are; none of them is measured on."""
-    check_pictures_apart(images, check_crops(images.images, size), *held_out)
+    return Pictures(_plain_crops(images, size, cache, depths, held_out), bytes_fingerprint(images.images, depths))
+
+
+def _plain_crops(
+    images: Manifest,
+    size: tuple[int, int],
+    cache: Path | None,
+    depths: Depths,
+    held_out: tuple[Manifest, Sequence[str]],
+) -> CropDataset:
+    check_pictures_apart(images, check_crops(images.images, size, depths), *held_out)
     labels = [int(label) for label in images.labels()]
-    store = CropStore(images.images, size, cache)
-    plain = CropDataset(images.images, labels, size, training_transform("none", 0), store=store)
-    return Pictures(plain, bytes_fingerprint(images.images, store.depths))
-
-
-def _source_images(recipe: Recipe, manifest: Manifest, validation: Manifest) -> Manifest:
-    """Choose the source images; nobody who is measured is among them, also where training identities are held out."""
-    chosen = recipe.source_data
-    assert chosen is not None
-    images = manifest if chosen.manifest is None else read_manifest(chosen.manifest)
-    images = images.select(split=chosen.split, modality=chosen.modality)
-    if chosen.manifest is None:
-        images = images.select(identities=set(images.identities) - set(validation.identities))
-    check_disjoint(images, validation)
-    return images
+    store = CropStore(images.images, size, cache, depths=depths)
+    return CropDataset(images.images, labels, size, training_transform("none", 0), store=store)
 
 
 class FaceEvaluator:
@@ -236,6 +232,7 @@ class FaceEvaluator:
         pictures: `facexfer.data.repeats.hash_picture` of each; one that is listed again counts once.
         info: The facts of the backbones to come.
         settings: The false accept rates and the pairs.
+        depths: Of the images and what else is read with them; None looks at the images alone.
 
     Raises:
         InputError: If a modality that the pairs name is not there, some pairs cannot be formed, or those that a network
@@ -243,8 +240,14 @@ class FaceEvaluator:
     """
 
     def __init__(
-        self, manifest: Manifest, pictures: Sequence[str], info: BackboneInfo, settings: EvaluationSection
+        self,
+        manifest: Manifest,
+        pictures: Sequence[str],
+        info: BackboneInfo,
+        settings: EvaluationSection,
+        depths: Depths | None = None,
     ) -> None:
+        depths = find_depths(manifest.images) if depths is None else depths
         self.fars = settings.fars
         modalities = {pairs.probe for pairs in settings.pairs} | {p.gallery for p in settings.pairs if p.gallery}
         self._manifests: dict[str, Manifest] = {}
@@ -262,7 +265,11 @@ class FaceEvaluator:
         }
         self._datasets = {
             modality: CropDataset(
-                selected.images, list(self._labels[modality]), info.input_size, training_transform("none", 0)
+                selected.images,
+                list(self._labels[modality]),
+                info.input_size,
+                training_transform("none", 0),
+                store=CropStore(selected.images, info.input_size, depths=depths),
             )
             for modality, selected in self._manifests.items()
         }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,7 @@ from shared_data import shared
 from small_faces import write_small_set
 
 from facexfer import create_backbone
+from facexfer.data.images import read_crop
 from facexfer.data.manifest import read_manifest
 from facexfer.data.splits import limit_per_identity
 from facexfer.eval.scores import all_pairs, gallery_probe_pairs
@@ -74,3 +76,50 @@ def test_each_seed_draws_its_own_augmentation(recipe_for: Callable[..., Recipe],
     first, again, other = ([each[place][0] for place in range(len(each))] for each in sets)
     assert all(map(torch.equal, first, again))
     assert not all(map(torch.equal, first, other))
+
+
+def test_deep_pictures_of_one_camera_are_read_alike_in_all_parts_of_a_run(
+    recipe_for: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """Alone, dark pictures of a 12-bit camera are taken for 10 bits, and look four times as bright."""
+    generator = np.random.default_rng(0)
+
+    def write(name: str, identity: str, modality: str, split: str, top: int) -> str:
+        pattern = generator.integers(0, top, (7, 7)).astype(np.uint16)
+        cv2.imwrite(str(tmp_path / name), cv2.resize(pattern, (112, 112), interpolation=cv2.INTER_NEAREST))
+        return f"{name},{identity},{modality},{split},cam\n"
+
+    tops = {("nir", "train"): 4095, ("nir", "val"): 1000, ("vis", "train"): 1000, ("vis", "val"): 4095}
+    rows = [
+        write(f"{split}-{modality}-{number}.png", f"{split}{number // 2}", modality, split, top)
+        for (modality, split), top in tops.items()
+        for number in range(4)
+    ]
+    header = "path,identity,modality,split,camera\n"
+    (tmp_path / "images.csv").write_text(header + "".join(rows))
+    others = [write(f"pool-{number}.png", f"other{number}", "nir", "pool", 1000) for number in range(4)]
+    (tmp_path / "pool.csv").write_text(header + "".join(others))
+    recipe = recipe_for(
+        tmp_path / "images.csv",
+        data={"modality": "nir"},
+        companions={"modality": "vis", "match": "identity"},
+        pool={"manifest": str(tmp_path / "pool.csv"), "modality": "nir", "share": 0.2},
+        evaluation={"fars": [0.5], "pairs": [{"probe": "nir"}]},
+    )
+    task = TASKS["face"](recipe, create_backbone("mobilefacenet_slim").info)
+    assert task.test_set is not None
+    assert task.companions is not None
+    pool = task.more[-1].pictures
+    assert pool is not None
+    for images, name in (
+        (task.plain_training_set, "train-nir"),
+        (task.test_set, "val-nir"),
+        (task.companions.pictures.images, "train-vis"),
+        (pool.images, "pool"),
+    ):
+        want = read_crop(tmp_path / f"{name}-0.png", (112, 112), 12)
+        np.testing.assert_array_equal(np.asarray(images[0][0]).transpose(1, 2, 0), want)
+    assert task.notes == (f"bits per channel: {task.fingerprints['bits']}",)
+    assert task.fingerprints["bits"].startswith("nir cam: 12 deep pictures are read as 12-bit")
+    found = TASKS["face"].fingerprints(recipe)
+    assert found == {name: value for name, value in task.fingerprints.items() if name != "bits"}

@@ -11,6 +11,7 @@ from facexfer.data.crop_store import CropStore
 from facexfer.data.crops import CropDataset
 from facexfer.data.image_set import LabelledImage
 from facexfer.data.images import read_rgb
+from facexfer.data.pictures.depths import Depths
 from facexfer.errors import InputError
 from facexfer.registry import unknown_name_message
 
@@ -71,9 +72,9 @@ class ImageDataset(CropDataset):
         super().__init__((), labels, resized, image_transform(augmentation, size, seed), seed, store)
 
 
-def image_store(images: Sequence[LabelledImage], size: tuple[int, int]) -> CropStore:
-    """Make a store of images resized for crops of ``size``."""
-    return CropStore(images, (resized_side(size[0]), resized_side(size[1])), read=_read_resized)
+def image_store(images: Sequence[LabelledImage], size: tuple[int, int], depths: Depths | None = None) -> CropStore:
+    """Make a store of images resized for crops of ``size``, read by ``depths`` or by their own."""
+    return CropStore(images, (resized_side(size[0]), resized_side(size[1])), read=_read_resized, depths=depths)
 
 
 def _read_resized(path: Path, size: tuple[int, int], usual_bits: int | None) -> np.ndarray:

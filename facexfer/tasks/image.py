@@ -15,6 +15,7 @@ from facexfer.data.datasets import DATASETS
 from facexfer.data.image_dataset import ImageDataset, image_store
 from facexfer.data.image_set import ImageSet, LabelledImage
 from facexfer.data.images import READER
+from facexfer.data.pictures.depths import find_depths
 from facexfer.errors import InputError
 from facexfer.eval.classification import CLASSIFICATION_METRICS, per_class_accuracy
 from facexfer.files.digest import join_digests, picture_digests
@@ -38,11 +39,13 @@ def image_task(recipe: Recipe, info: BackboneInfo) -> Task:
     """
     images = image_set(recipe)
     size = info.input_size
-    test_set = ImageDataset(images.test, size, "none")
+    # One count for both parts, so that the pictures of one camera are read alike.
+    depths = find_depths((*images.train, *images.test))
+    test_set = ImageDataset(images.test, size, "none", store=image_store(images.test, size, depths))
     evaluator = ImageEvaluator(images, test_set)
     digests, tested = _digests(images.train), _digests(images.test)
     fingerprints = {"training": _fingerprint(images.train, digests), "test": _fingerprint(images.test, tested)}
-    store = image_store(images.train, size)
+    store = image_store(images.train, size, depths)
     source_set = plain_source_set = None
     if recipe.source_data is not None:
         originals = _originals(recipe)

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from shared_data import shared
@@ -80,6 +82,19 @@ def test_a_test_image_that_is_a_training_image_too_is_said(tmp_path: Path) -> No
     assert image_task(image_recipe(root), info).notes == (
         "warning: 1 of 5 test images are training images too; they raise the accuracy",
     )
+
+
+def test_dark_test_pictures_are_read_as_their_cameras_bright_ones(tmp_path: Path) -> None:
+    # Alone, they are taken for 10 bits, and look four times as bright.
+    for part, top in (("train", 4095), ("val", 1000)):
+        for name in ("ants", "bees"):
+            (tmp_path / part / name).mkdir(parents=True)
+            ramp = np.linspace(0, top, 1600).astype(np.uint16).reshape(40, 40)
+            cv2.imwrite(str(tmp_path / part / name / "0.png"), ramp)
+    task = image_task(image_recipe(tmp_path), create_backbone("mobilenet_v2", input_size=(32, 32)).info)
+    assert task.test_set is not None
+    bright, dark = (images[0][0].float().mean().item() for images in (task.plain_training_set, task.test_set))
+    assert bright / dark == pytest.approx(4.095, rel=0.05)
 
 
 @pytest.mark.slow

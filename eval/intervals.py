@@ -75,7 +75,7 @@ def identity_interval(
 
     Args:
         accepted: (I,) accepted pairs of each identity. For impostor pairs, a pair counts for both of its identities.
-        pairs: (I,) all pairs of each identity, likewise.
+        pairs: (I,) all pairs of each identity, likewise; who has none counts only for what he moves the threshold by.
         pair_noise: For impostor pairs: the sum over unordered pairs of identities of the squared residuals, accepted
             minus expected pairs (`residual_squares`), 0 if unknown, which widens the interval. None for genuine pairs.
         total: (accepted, all) pairs, where that is not the sum over identities (of impostor pairs it is twice).
@@ -92,9 +92,11 @@ def identity_interval(
         [0.6, 0.86]
     """
     accepted, pairs = np.asarray(accepted, dtype=np.float64), np.asarray(pairs, dtype=np.float64)
+    has_pairs = pairs > 0
     moved = np.zeros(len(pairs)) if threshold is None else threshold.influence
-    taking_part = (pairs > 0) | (moved != 0)
-    accepted, pairs, moved = accepted[taking_part], pairs[taking_part], moved[taking_part]
+    # Those without a pair move the threshold, and no more: they are not among those whose pairs are counted.
+    of_others = moved[~has_pairs & (moved != 0)]
+    accepted, pairs, moved = accepted[has_pairs], pairs[has_pairs], moved[has_pairs]
     identities = len(pairs)
     hits, count = total if total is not None else (float(accepted.sum()), float(pairs.sum()))
     share = hits / count
@@ -103,12 +105,11 @@ def identity_interval(
         worth = float(identities if pair_noise is None else identities * (identities - 1) / 2)
         freedom = float(max(identities - 1, 1))
     else:
-        influence = (accepted - share * pairs) / count + moved
-        squares = math.fsum(influence**2)
-        variance = squares * identities / (identities - 1)
-        # Few identities that cause most of the variance tell little about it (Satterthwaite, Biometrics 1946).
-        uneven = math.fsum(influence**4) - squares**2 / identities
-        freedom = max(1.0, min(identities - 1.0, 2 * squares**2 / uneven if uneven > 0 else math.inf))
+        variance, freedom = _variance((accepted - share * pairs) / count + moved, identities)
+        if len(of_others):
+            more, its_freedom = _variance(of_others, identities + len(of_others))
+            freedom = (variance + more) ** 2 / (variance**2 / freedom + more**2 / its_freedom)
+            variance += more
         if pair_noise is not None:
             variance -= pair_noise / count**2
         if threshold is not None:
@@ -119,6 +120,15 @@ def identity_interval(
     from scipy import stats
 
     return wilson_interval(share * worth, worth, float(stats.t.ppf(0.975, freedom)))
+
+
+def _variance(influence: np.ndarray, identities: int) -> tuple[float, float]:
+    """The variance that influences cause, of so many identities in all, and its degrees of freedom."""
+    squares = math.fsum(influence**2)
+    # Few identities that cause most of the variance tell little about it (Satterthwaite, Biometrics 1946).
+    uneven = math.fsum(influence**4) - squares**2 / identities
+    freedom = max(1.0, min(identities - 1.0, 2 * squares**2 / uneven if uneven > 0 else math.inf))
+    return squares * identities / (identities - 1), freedom
 
 
 def threshold_noise(

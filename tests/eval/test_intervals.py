@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from facexfer.errors import InputError
-from facexfer.eval.intervals import fewest_pairs, identity_interval, residual_squares, wilson_interval
+from facexfer.eval.intervals import ThresholdNoise, fewest_pairs, identity_interval, residual_squares, wilson_interval
 
 
 def test_wilson_keeps_to_0_and_1() -> None:
@@ -39,6 +39,31 @@ def test_nothing_varies() -> None:
     low, high = identity_interval(np.array([4.0]), np.array([5.0]))
     assert low < 0.01
     assert high > 0.99
+
+
+def test_people_without_a_pair_do_not_stand_for_those_who_have_some() -> None:
+    """200 people with one image each move the threshold a little; they say nothing of how many are accepted."""
+    pairs = np.repeat([15.0, 0.0], [5, 200])
+    noise = ThresholdNoise(np.random.default_rng(0).normal(scale=1e-4, size=205), 0.0)
+    alone = identity_interval(np.full(5, 15.0), np.full(5, 15.0))
+    assert identity_interval(pairs, pairs, threshold=noise) == alone
+    assert alone[0] == pytest.approx(0.39, abs=0.01)
+    some = pairs - np.eye(205)[0]
+    expected = identity_interval(some[:5], pairs[:5])
+    assert identity_interval(some, pairs, threshold=noise) == pytest.approx(expected, abs=1e-3)
+    one = ThresholdNoise(noise.influence[:201], 0.0)
+    low, high = identity_interval(59.0 * np.eye(201)[0], 66.0 * np.eye(201)[0], threshold=one)
+    assert low < 0.01
+    assert high > 0.99
+
+
+def test_the_threshold_noise_of_people_without_a_pair_widens_the_interval() -> None:
+    pairs = np.repeat([10.0, 0.0], [40, 10])
+    accepted = np.minimum(pairs, np.arange(50) % 3 + 8)
+    noise = ThresholdNoise(np.where(pairs > 0, 0.0, 0.02), 0.0)
+    low, high = identity_interval(accepted, pairs, threshold=noise)
+    narrow = identity_interval(accepted, pairs)
+    assert low < narrow[0] < narrow[1] < high
 
 
 def test_the_closed_form_is_the_variance_of_an_explicit_bootstrap_over_identities() -> None:

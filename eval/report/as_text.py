@@ -91,9 +91,10 @@ def _lines(findings: Findings) -> list[str]:
     if findings.identification is not None:
         found = findings.identification
         low, high = found.rank1_ci95
+        lost = 0 if findings.failures is None else findings.failures.failures[1]
         lines.append(
             f"rank 1: {100 * found.rank1:.2f} % ({100 * low:.2f} to {100 * high:.2f} %) of {found.mated_probes:,} "
-            f"probes among {found.enrolled:,} people"
+            f"probes among {found.enrolled:,} people" + (f"; {lost:,} failed photos are not counted" if lost else "")
         )
     if findings.folds is not None:
         lines.append(

@@ -70,7 +70,7 @@ def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:
     if findings.beyond is not None:
         sections.append(("Beyond the pairs: extrapolated", beyond_parts(findings.beyond, findings.curve)))
     if findings.identification is not None:
-        sections.append(("Identification", _identification(findings.identification)))
+        sections.append(("Identification", _identification(findings.identification, findings.failures)))
     if findings.failures is not None:
         sections.append(("Failures to acquire", _failures(findings.points, findings.failures)))
     if findings.before is not None:
@@ -134,12 +134,14 @@ def _summary(findings: Findings) -> str:
     return f"{'; '.join(words)}."
 
 
-def _identification(found: Identification) -> list[Part]:
+def _identification(found: Identification, failures: WithFailures | None) -> list[Part]:
     low, high = found.rank1_ci95
     text = (
         f"{found.mated_probes:,} probes against {found.enrolled:,} enrolled people: rank 1 {percent(found.rank1)} "
         f"(95 % CI (by identity): {100 * low:.2f} to {100 * high:.2f} %)."
     )
+    if failures is not None and failures.failures[1]:
+        text += f" {failures.failures[1]:,} failed photos are not counted here."
     if not found.open_set:
         return [text]
     rows = [

@@ -96,7 +96,8 @@ def evaluate_comparison(
             old.with_templates() if request.templates else old, comparison, request.fars, request.device
         )
     tail = Tail(collect_excesses(pairs)) if request.extrapolate else None
-    advice = None if request.door is None else recommend(whole, pairs, request.door, tail)
+    failed = None if request.probe_failures is None else len(request.probe_failures)
+    advice = None if request.door is None else recommend(whole, pairs, request.door, tail, failed)
     more = {} if advice is None else {"recommendation": advice.to_json()}
     elsewhere = points_at_thresholds(pairs, [threshold for _, threshold in request.thresholds])
     return Findings(

@@ -79,6 +79,7 @@ class Recommendation:
         false_accepts_per_year: With its 95 % interval.
         false_rejects_per_day: Likewise.
         dependence: How alarms grow with the gallery, for 1:N.
+        failures: How many of how many photos gave no crop, which are false rejects; None where they are not counted.
     """
 
     door: Door
@@ -88,6 +89,7 @@ class Recommendation:
     false_accepts_per_year: tuple[float, float, float]
     false_rejects_per_day: tuple[float, float, float]
     dependence: GalleryDependence | None = None
+    failures: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` and a bundle's ``model.json`` hold it: estimates and 95 % intervals."""
@@ -98,11 +100,12 @@ class Recommendation:
         door, accepts, rejects = self.door, self.false_accepts_per_year, self.false_rejects_per_day
         kind = "1:1" if door.gallery_size is None else f"1:{door.gallery_size:,}"
         how = "extrapolated, not measured" if self.is_extrapolated else "measured"
+        lost = "" if self.failures is None else ", with {:,} of {:,} photos failed".format(*self.failures)
         found = [
             f"recommended for {kind}, {door.daily_attempts:g} attempts per day, {100 * door.impostor_share:g} % by "
             f"impostors: threshold {self.threshold:.4f} (FAR {self.far:.2g}, {how})",
             f"  false accepts per year: {_rounded(accepts, 2)}",
-            f"  false rejects per day: {_rounded(rejects, 3)}",
+            f"  false rejects per day: {_rounded(rejects, 3)}{lost}",
         ]
         if self.dependence is not None:
             known = self.dependence
@@ -113,7 +116,9 @@ class Recommendation:
         return found
 
 
-def recommend(whole: Comparison, pairs: PairSet, door: Door, tail: Tail | None = None) -> Recommendation:
+def recommend(
+    whole: Comparison, pairs: PairSet, door: Door, tail: Tail | None = None, failed: int | None = None
+) -> Recommendation:
     """Find a door's threshold.
 
     Args:
@@ -121,6 +126,7 @@ def recommend(whole: Comparison, pairs: PairSet, door: Door, tail: Tail | None =
         pairs: What was measured.
         door: How it is used.
         tail: Of the same pairs, where a FAR that they do not support may be extrapolated.
+        failed: Photos of probes without a crop: so many attempts are rejected besides; None does not count them.
 
     Returns:
         The threshold and what it means.
@@ -149,15 +155,18 @@ def recommend(whole: Comparison, pairs: PairSet, door: Door, tail: Tail | None =
     yearly = door.daily_attempts * door.impostor_share * _DAYS
     rates = [each if dependence is None else dependence.alarm_rate(each, size) for each in (rate, *bounds)]
     daily = door.daily_attempts * (1 - door.impostor_share)
-    low, high = point.tar_ci95
+    photos = len(whole.probe.labels) + (failed or 0)
+    acquired = len(whole.probe.labels) / photos
+    low, high = (acquired * bound for bound in point.tar_ci95)
     return Recommendation(
         door,
         far,
         threshold,
         is_extrapolated,
         (yearly * rates[0], yearly * rates[1], yearly * rates[2]),
-        (daily * (1 - point.tar), daily * (1 - high), daily * (1 - low)),
+        (daily * (1 - acquired * point.tar), daily * (1 - high), daily * (1 - low)),
         dependence,
+        None if failed is None else (failed, photos),
     )
 
 

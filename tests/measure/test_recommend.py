@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from facexfer.data.failures import Failure
 from facexfer.errors import InputError
-from facexfer.measure.evaluation import evaluate, recommend_into
-from facexfer.measure.recommend import Door, _rounded, _rounded_down
+from facexfer.eval.report.findings import WithFailures
+from facexfer.eval.report.verification_page import make_page
+from facexfer.measure.evaluate import Request, evaluate_comparison
+from facexfer.measure.evaluation import Evaluation, evaluate, recommend_into
+from facexfer.measure.pair_sets import compare_arrays
+from facexfer.measure.recommend import Door, _rounded, _rounded_down, recommend
 
 
 def draw(people: int = 80, images: int = 6, seed: int = 0):
@@ -42,6 +47,31 @@ def test_one_to_one_is_the_operating_point_of_the_rate(measured) -> None:
     assert advice["false_accepts_per_year"][0] <= 2
     assert advice["false_rejects_per_day"][0] == pytest.approx(495 * (1 - point.tar))
     assert "recommended for 1:1, 500 attempts per day, 1 % by impostors: threshold" in found.table()
+
+
+def test_a_photo_without_a_crop_is_a_false_reject(measured) -> None:
+    whole = compare_arrays(*measured, None, None)
+    door = Door(500, 0.01, 2)
+    crops = recommend(whole, whole.pairs(), door)
+    with_failed = recommend(whole, whole.pairs(), door, failed=120)
+    accepted = [495 - each for each in crops.false_rejects_per_day]
+    assert [495 - each for each in with_failed.false_rejects_per_day] == pytest.approx([0.8 * n for n in accepted])
+    assert with_failed.false_accepts_per_year == crops.false_accepts_per_year
+    assert with_failed.lines()[2] == "  false rejects per day: 301 (95 % CI 275 to 326), with 120 of 600 photos failed"
+    assert "failed" not in "".join(crops.lines())
+
+
+def test_an_evaluation_counts_failures_at_the_door_and_says_that_searches_do_not(measured) -> None:
+    whole = compare_arrays(*measured, None, None)
+    request = Request((1e-2,), identify=True, probe_failures=(Failure("7"),) * 20, door=Door(500, 0.01, 100))
+    failures = WithFailures((0, 20), 1, 1, (None,), (None,))
+    with pytest.MonkeyPatch.context() as patch:
+        # Arrays have no identities by which photos are told.
+        patch.setattr("facexfer.measure.evaluate.count_failures", lambda *given: failures)
+        found = Evaluation(evaluate_comparison(whole, request))
+    assert ", with 20 of 500 photos failed" in found.table()
+    assert "probes among 80 people; 20 failed photos are not counted" in found.table()
+    assert "20 failed photos are not counted here." in make_page(found.findings)
 
 
 def test_a_gallery_needs_a_stricter_threshold(measured) -> None:

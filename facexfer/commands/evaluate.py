@@ -166,7 +166,7 @@ def evaluate(
         evaluation.recommend_into(into, found)
         advice = found.findings.facts["recommendation"]
         typer.echo(f"Written: {into / 'model.json'}. match and monitor go on deciding by the bundle's own threshold")
-        if not advice["is_extrapolated"]:
+        if not advice["is_extrapolated"] and _is_measured_as(into, found.findings):
             typer.echo(f"To make it this one: facexfer export --far {advice['far']}")
 
 
@@ -206,6 +206,8 @@ def _check_into(bundle: Path, given: dict[str, Any], runtime: str | None) -> Non
         raise InputError("expected no --flip with --into, since a bundle's file adds the mirrored crop itself or never")
     if given["model"] is None:
         raise InputError("expected the bundle after --model with --into, got embeddings; measure its own network")
+    if given["templates"]:
+        raise InputError("expected no --templates with --into, since a bundle decides by single crops; leave it out")
     if runtime is not None:
         raise InputError(f"expected model.onnx to be measured with --into, got --runtime {runtime}; leave it out")
     contract = read_contract(bundle)
@@ -246,6 +248,14 @@ def _check_gallery(contract: Any, given: dict[str, Any]) -> None:
             f"{bundle}: expected the bundle's own network of the gallery with --into, got {got}; give --gallery-model "
             f"{own}"
         )
+
+
+def _is_measured_as(bundle: Path, findings: Any) -> bool:
+    """Whether these are the pairs of the bundle's own thresholds; of others, export finds no such threshold."""
+    from facexfer.deploy.contract import read_contract
+
+    own = read_contract(bundle).content["evaluation"]
+    return (own.get("data"), own.get("comparison")) == (findings.facts["data"]["sha256"], findings.comparison)
 
 
 def _as_option(argument: str) -> str:

@@ -226,6 +226,8 @@ def _normalised(
 def recommend_into(bundle: str | Path, found: Evaluation) -> None:
     """Put an evaluation's recommended threshold into the ``model.json`` of the bundle that was measured.
 
+    What it was found on goes in with it, under ``measured``: the pairs, the pictures, their split and the caveats.
+
     Args:
         bundle: The folder.
         found: Of its network, with a door.
@@ -233,10 +235,15 @@ def recommend_into(bundle: str | Path, found: Evaluation) -> None:
     Raises:
         InputError: If it is no bundle, another network was measured, or no threshold was asked for.
     """
-    advice, model = found.findings.facts.get("recommendation"), found.findings.facts.get("model")
+    findings = found.findings
+    advice, model = findings.facts.get("recommendation"), findings.facts.get("model")
     if advice is None or model is None:
         raise InputError(f"{bundle}: expected an evaluation of the bundle with a door, got another; give door")
-    write_into_bundle(Path(bundle), advice, model["sha256"])
+    measured = {
+        "comparison": findings.comparison, "data": findings.facts["data"]["sha256"], "split": findings.facts["split"],
+        "caveats": list(findings.caveats),
+    }  # fmt: skip
+    write_into_bundle(Path(bundle), {**advice, "measured": measured}, model["sha256"])
 
 
 def check_arguments(given: Mapping[str, Any], spell: Callable[[str], str] = str) -> None:

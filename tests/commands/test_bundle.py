@@ -438,8 +438,34 @@ def test_a_recommended_threshold_goes_into_the_bundle(bundle: Path, trained: Pat
     shown = run("evaluate", "--model", copy, *measured, *door, "--into", copy)
     assert shown.endswith(f"To make it this one: facexfer export --far {80 / 365}\n")
     contract, before = json.loads((copy / "model.json").read_text()), json.loads((bundle / "model.json").read_text())
-    assert contract.pop("recommendation")["far"] == pytest.approx(80 / 365)
+    advice = contract.pop("recommendation")
+    assert advice["far"] == pytest.approx(80 / 365)
+    data = before["evaluation"]["data"]
+    assert advice["measured"] == {"comparison": "vis-nir", "data": data, "split": "val", "caveats": []}
     assert contract == before
+    # Of other pairs export finds other thresholds; and whoever reads the bundle sees what this one was found on.
+    shown = run(
+        "evaluate",
+        "--model",
+        copy,
+        "--manifest",
+        trained / "images.csv",
+        "--split",
+        "train",
+        "--probe",
+        "vis",
+        "--far",
+        "0.2",
+        *door,
+        "--into",
+        copy,
+    )
+    assert "Written: " in shown
+    assert "facexfer export --far" not in shown
+    measured_on = json.loads((copy / "model.json").read_text())["recommendation"]["measured"]
+    assert (measured_on["comparison"], measured_on["split"]) == ("vis", "train")
+    assert measured_on["data"] != data
+    assert "was trained on" in measured_on["caveats"][0]
     (copy / "model.json").write_text(json.dumps({**before, "sha256": "0"}))
     with pytest.raises(InputError, match="expected the bundle's own network with --into, got another; give --model"):
         run("evaluate", "--model", copy, *measured, *door, "--into", copy)

@@ -79,6 +79,7 @@ def test_a_file_of_a_bundle_keeps_the_bundle_as_it_is(tmp_path: Path) -> None:
         (["--model", "{b}", *_CROSS, "--gallery-model", "{b}/model.onnx"], "with --into, got .*model.onnx; give"),
         (["--model", "{b}", *_CROSS, "--before", "old.onnx"], "with --into, got --before; give --gallery-model"),
         (["--model", "{b}", "--probe", "nir"], "expected --gallery with --into, got none; people are enrolled by gall"),
+        (["--model", "{b}", *_CROSS, "--templates"], "expected no --templates with --into, since a bundle decides by"),
         (["--model", "{b}", *_CROSS, "--runtime", "openvino"], "expected model.onnx to be .* got --runtime openvino"),
         (["--embeddings", "e.npy", "--labels", "l.npy"], "expected the bundle after --model with --into, got embed"),
         (

@@ -119,6 +119,7 @@ def evaluate(
 ) -> None:
     """Measure TAR at FAR, exactly over all pairs, for a model, for embeddings or for scores."""
     from facexfer.measure import evaluation
+    from facexfer.measure.faces import MANIFEST
     from facexfer.plugins import load_plugins
     from facexfer.runs.folder import RunFolder
 
@@ -139,7 +140,7 @@ def evaluate(
     models = [each for each in (model, before, gallery_model) if each is not None]
     read = (
         manifest, embeddings, labels, gallery_embeddings, gallery_labels, failures, thresholds, pairs,
-        *(scores or ()), *(plugin or ()), *models,
+        None if manifest is None else manifest / MANIFEST, *(scores or ()), *(plugin or ()), *models,
         *(file for each in models for file in (each / "model.json", *RunFolder(each).own_files)),
     )  # fmt: skip
     # A file of a bundle belongs to it as the folder does.

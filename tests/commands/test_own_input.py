@@ -38,6 +38,15 @@ def test_json_never_takes_the_place_of_an_input(arrays: list[str], tmp_path: Pat
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("given", ["set", "set/images.csv"])
+def test_json_never_takes_the_place_of_a_manifest(tmp_path: Path, given: str) -> None:
+    table = tmp_path / "set" / "images.csv"
+    table.parent.mkdir()
+    table.write_text("path,identity,modality,split\n")
+    with pytest.raises(InputError, match=r"images\.csv: expected a new file after --json, got one that the command"):
+        run("evaluate", "--model", tmp_path / "m.onnx", "--manifest", tmp_path / given, "--json", table)
+
+
 def test_a_bundles_contract_is_no_output(tmp_path: Path) -> None:
     scores, contract = tmp_path / "log.csv", tmp_path / "model.json"
     for taken in (scores, contract):

@@ -1,10 +1,14 @@
 """Numbers that sum up a verification besides its operating points; a new one is one entry here, or one in a plugin."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from facexfer.errors import InputError
 from facexfer.eval.curves import Bounded, Curve, area_under_roc, equal_error_rate
 from facexfer.eval.verification import OperatingPoint
 from facexfer.registry import Registry
@@ -53,9 +57,12 @@ def compute_metrics(measured: Measured) -> dict[str, Any]:
         measured: Of one evaluation.
 
     Returns:
-        Name -> value.
+        Name -> value, as JSON has it.
+
+    Raises:
+        InputError: If a metric's value is none that JSON can hold.
     """
-    return {name: metric.compute(measured) for name, metric in METRICS.items()}
+    return {name: _as_json(name, metric.compute(measured)) for name, metric in METRICS.items()}
 
 
 def show_metrics(measured: Measured) -> list[str]:
@@ -66,6 +73,23 @@ def show_metrics(measured: Measured) -> list[str]:
 def metric_definitions() -> dict[str, str]:
     """What each metric means."""
     return {metric.term or name: metric.definition for name, metric in METRICS.items()}
+
+
+def numpy_to_json(value: Any) -> Any:
+    """What `json.dumps` writes for a number or an array of numpy: its ``default``."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def _as_json(name: str, value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value, allow_nan=False, default=numpy_to_json))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"metric '{name}': expected a value that JSON can hold, got {error}; return finite numbers, text, lists, "
+            "dicts or None"
+        ) from error
 
 
 def _bounded(measure: Callable[[Curve], Bounded], measured: Measured) -> dict[str, float]:

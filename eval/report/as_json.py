@@ -9,7 +9,7 @@ from typing import Any
 
 from facexfer.errors import InputError
 from facexfer.eval.identification import Identification
-from facexfer.eval.metrics import compute_metrics
+from facexfer.eval.metrics import compute_metrics, numpy_to_json
 from facexfer.eval.paired import Difference
 from facexfer.eval.report.definitions import all_definitions
 from facexfer.eval.report.findings import BeforeAfter, Beyond, Findings, Slice, WithFailures
@@ -53,6 +53,18 @@ def findings_to_json(findings: Findings) -> dict[str, Any]:
     if findings.beyond is not None:
         result["extrapolated"] = _beyond(findings.beyond)
     return {**result, **findings.facts, "definitions": all_definitions()}
+
+
+def write_json(findings: Findings) -> str:
+    """Write everything found as the text of a JSON file.
+
+    Args:
+        findings: Of one evaluation.
+
+    Returns:
+        What `findings_to_json` gives, with a line's end at the end.
+    """
+    return json.dumps(findings_to_json(findings), indent=2, allow_nan=False, default=numpy_to_json) + "\n"
 
 
 def points_to_json(points: Sequence[OperatingPoint], sign: int = 1) -> dict[str, Any]:

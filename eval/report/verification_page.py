@@ -1,12 +1,11 @@
 """A self-contained page of everything that was found: no script, no font, no image from anywhere else."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from facexfer.eval.identification import Identification
 from facexfer.eval.metrics import show_metrics
-from facexfer.eval.report.as_json import findings_to_json
+from facexfer.eval.report.as_json import write_json
 from facexfer.eval.report.beyond import beyond_parts
 from facexfer.eval.report.definitions import all_definitions
 from facexfer.eval.report.findings import BeforeAfter, Findings, Slice, WithFailures
@@ -39,8 +38,7 @@ def write_report(folder: Path, findings: Findings, shown: Sequence[ShownPair] = 
         InputError: If the folder cannot be made or written.
     """
     page = make_page(findings, shown)
-    text = json.dumps(findings_to_json(findings), indent=2, allow_nan=False) + "\n"
-    write_pages(folder, {"report.html": page, "report.json": text})
+    write_pages(folder, {"report.html": page, "report.json": write_json(findings)})
 
 
 def make_page(findings: Findings, shown: Sequence[ShownPair] = ()) -> str:

@@ -1,6 +1,5 @@
 """Measure a model, embeddings from any model, or scores: every question in one call."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from facexfer.data.manifest import Manifest
 from facexfer.errors import InputError
-from facexfer.eval.report.as_json import findings_to_json, read_thresholds
+from facexfer.eval.report.as_json import read_thresholds, write_json
 from facexfer.eval.report.as_text import findings_to_text
 from facexfer.eval.report.findings import Findings
 from facexfer.eval.report.page import ShownPair
@@ -68,7 +67,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Write what was found as JSON text: what ``facexfer evaluate --json`` writes."""
-        return json.dumps(findings_to_json(self.findings), indent=2, allow_nan=False) + "\n"
+        return write_json(self.findings)
 
     def report(self, folder: str | Path, pictures: bool = True) -> None:
         """Write ``report.html`` and ``report.json``.
@@ -172,9 +171,9 @@ def evaluate(
         2 genuine and 4 impostor pairs
     """
     check_arguments(locals())
-    targets = tuple(fars)
+    targets = tuple(map(float, fars))
     check_fars(targets)
-    beyond = tuple(extrapolate)
+    beyond = tuple(map(float, extrapolate))
     if beyond:
         check_fars(beyond)
     known = read_thresholds(Path(thresholds), distances) if thresholds is not None else ()

@@ -12,6 +12,8 @@ import facexfer
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.images import read_crop
 from facexfer.errors import InputError
+from facexfer.eval.metrics import Metric
+from facexfer.measure.recommend import Door
 
 FARS = [0.5, 0.1]
 
@@ -102,3 +104,31 @@ def test_what_cannot_be_asked_is_named_as_in_python(
         facexfer.evaluate(network, crops, labels=np.array([0, 1]), probe="nir")
     with pytest.raises(InputError, match=r"got \(40, 8\) and \(6,\); give one label per row"):
         facexfer.evaluate(embeddings=embeddings, labels=labels[:6])
+
+
+def test_numbers_of_numpy_are_written_as_json(
+    vectors: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A metric of one's own may return what numpy gives, and targets and a door may come from an array."""
+    values = {"hits": np.int64(3), "rates": {"a": np.float32(0.5)}, "each": np.array([1, 2]), "any": np.bool_(True)}
+    given = {name: Metric(lambda measured, value=value: value, str, "") for name, value in values.items()}
+    monkeypatch.setattr("facexfer.eval.metrics.METRICS", given)
+    door = Door(np.float32(500), 0.01, np.float32(500))
+    found = facexfer.evaluate(
+        embeddings=vectors[0], labels=vectors[1], fars=np.array([0.5, 0.1], np.float32), door=door
+    )
+    figures = json.loads(found.to_json())
+    assert {name: figures[name] for name in values} == {"hits": 3, "rates": {"a": 0.5}, "each": [1, 2], "any": True}
+    assert [row["far"] for row in figures["operating_points"]] == pytest.approx([0.5, 0.1])
+    found.report(tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text()) == figures
+
+
+@pytest.mark.parametrize("value", [{1, 2}, float("nan"), np.array([np.inf]), 1j])
+def test_a_metric_that_json_cannot_hold_is_named(
+    vectors: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    monkeypatch.setattr("facexfer.eval.metrics.METRICS", {"mine": Metric(lambda measured: value, str, "")})
+    found = facexfer.evaluate(embeddings=vectors[0], labels=vectors[1], fars=FARS)
+    with pytest.raises(InputError, match="metric 'mine': expected a value that JSON can hold, got .*; return finite"):
+        found.to_json()

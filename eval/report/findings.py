@@ -125,8 +125,10 @@ class Findings:
 
     @property
     def identities(self) -> int | None:
-        """How many identities have genuine pairs; None where identities are not known, or no target is supported."""
-        return next((point.identities for point in self.points if point.identities is not None), None)
+        """How many identities have genuine pairs; None where identities are not known."""
+        # A target that is not supported has no interval, and so no identities; the band has some at any rate.
+        points = (*self.points, *self.band)
+        return next((point.identities for point in points if point.identities is not None), None)
 
     @property
     def measured(self) -> Measured:

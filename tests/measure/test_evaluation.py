@@ -132,3 +132,20 @@ def test_a_metric_that_json_cannot_hold_is_named(
     found = facexfer.evaluate(embeddings=vectors[0], labels=vectors[1], fars=FARS)
     with pytest.raises(InputError, match="metric 'mine': expected a value that JSON can hold, got .*; return finite"):
         found.to_json()
+
+
+def test_intervals_are_by_identity_also_where_no_target_is_supported(
+    vectors: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    found = facexfer.evaluate(embeddings=vectors[0], labels=vectors[1], fars=[1e-6])
+    assert found.findings.identities == 6
+    assert "(by identity)" in found.table()
+    assert "(by pair)" not in found.table()
+    found.report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "the band is the 95 % CI of TAR (by identity)" in page
+    assert "of 6 identities with genuine pairs" in page
+    assert "(by pair)" not in page
+    scores = facexfer.evaluate(scores=(np.array([0.9, 0.8]), np.array([0.1, 0.2])), fars=[1e-6])
+    assert scores.findings.identities is None
+    assert "(by pair)" in scores.table()

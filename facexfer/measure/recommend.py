@@ -32,7 +32,7 @@ class Door:
         daily_attempts: By everybody.
         impostor_share: Of the attempts, 0 to 1.
         max_false_accepts_per_year: That can be tolerated, above 0.
-        gallery_size: People who are looked up (1:N); None compares with one person (1:1).
+        gallery_size: People who are looked up (1:N); None or 1 compares with one person (1:1).
     """
 
     daily_attempts: float
@@ -135,8 +135,8 @@ def recommend(
         InputError: If the pairs do not support the FAR that the door needs, or too few people are there to say how
             alarms grow with the gallery.
     """
-    dependence = None if door.gallery_size is None else _dependence(whole)
     size = door.gallery_size or 1
+    dependence = None if size == 1 else _dependence(whole)
     far = door.rate if dependence is None else dependence.far_for(door.rate, size)
     (point,) = operating_points(pairs, [far])
     is_extrapolated = not point.supported

@@ -135,6 +135,13 @@ def test_few_people_tell_nothing_of_galleries() -> None:
         advice_for(draw(people=8, images=20), Door(500, 0.01, 100, gallery_size=50))
 
 
+def test_a_gallery_of_one_person_is_one_to_one() -> None:
+    few = draw(people=8, images=20)
+    single, none = (advice_for(few, Door(500, 0.01, 100, gallery_size=size)) for size in (1, None))
+    assert "recommended for 1:1, 500" in single[0].table()
+    assert {**single[1], "door": none[1]["door"]} == none[1]
+
+
 def test_it_goes_into_the_bundle_that_was_measured_alone(measured, tmp_path: Path) -> None:
     found, _ = advice_for(measured, Door(500, 0.01, 2))
     with pytest.raises(InputError, match="expected an evaluation of the bundle with a door"):

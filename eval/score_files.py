@@ -68,7 +68,7 @@ def read_scores(
 
 
 def _read_kind(source: ArrayLike | Path, kind: str) -> np.ndarray:
-    if not isinstance(source, str | Path) or Path(source).suffix not in (".csv", ".txt"):
+    if not isinstance(source, str | Path) or Path(source).suffix.lower() not in (".csv", ".txt"):
         return _checked(read_array(source), _called(source, kind))
     return _checked(_read_lines(Path(source)), _called(source, kind))
 
@@ -102,7 +102,7 @@ def _checked(scores: np.ndarray, path: str) -> np.ndarray:
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         raise InputError(
             f"{path}: expected two .npy files, genuine and impostor scores, got one; give both, or one CSV"
         )

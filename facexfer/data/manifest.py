@@ -169,7 +169,7 @@ def read_manifest(path: Path) -> Manifest:
             several people in one modality.
     """
     path = Path(path)
-    rows = _read_parquet(path) if path.suffix == _PARQUET else read_rows(path, REQUIRED, "manifest")
+    rows = _read_parquet(path) if path.suffix.lower() == _PARQUET else read_rows(path, REQUIRED, "manifest")
     images = tuple(_parse(row, line, surplus, path) for line, row, surplus in rows)
     if not images:
         raise InputError(f"{path}: expected at least one image, got an empty manifest; add rows")

@@ -120,6 +120,8 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({**columns, "capture": ["c1", None]}), tmp_path / "images.parquet")
     assert read_manifest(tmp_path / "images.parquet").fingerprint() == read_manifest(file).fingerprint()
     assert np.array_equal(read_manifest(tmp_path / "images.parquet").captures(), ["c1", None])
+    (tmp_path / "images.parquet").rename(tmp_path / "IMAGES.PARQUET")
+    assert read_manifest(tmp_path / "IMAGES.PARQUET").fingerprint() == read_manifest(file).fingerprint()
 
 
 def read_without_a_warning(file: Path) -> None:

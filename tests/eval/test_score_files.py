@@ -37,6 +37,15 @@ def test_a_csv_with_both_kinds(tmp_path: Path) -> None:
     assert (scores.genuine.tolist(), scores.impostor.tolist()) == ([0.9, 0.7], [0.2, 0.1])
 
 
+def test_an_ending_may_be_in_capitals(tmp_path: Path) -> None:
+    for name, text in (("G.TXT", "0.9\n0.8\n"), ("I.CSV", "0.1\n")):
+        (tmp_path / name).write_text(text)
+    scores = read_scores(tmp_path / "G.TXT", tmp_path / "I.CSV")
+    assert (scores.genuine.tolist(), scores.impostor.tolist()) == ([0.9, 0.8], [0.1])
+    with pytest.raises(InputError, match=r"G\.NPY: expected two \.npy files, genuine and impostor scores, got one"):
+        read_scores(tmp_path / "G.NPY")
+
+
 @pytest.mark.parametrize("heading", ["", "score\n"])
 def test_two_text_files_of_one_score_a_line(tmp_path: Path, heading: str) -> None:
     genuine, impostor = tmp_path / "genuine.csv", tmp_path / "impostor.txt"

@@ -21,7 +21,10 @@ def export(
     ] = None,
     far: Annotated[
         float | None,
-        typer.Option(help="For a bundle: decide at this FAR. Default: the lowest with 30 false accepts behind it."),
+        typer.Option(
+            help="For a bundle: decide at this FAR. Default: the lowest with 30 false accepts behind it, else "
+            "the highest that the data supports."
+        ),
     ] = None,
     opset: Annotated[int | None, typer.Option(help="The ONNX operator set, 11 to 23.")] = None,
     batch: Annotated[int | None, typer.Option(help="A fixed number of images, for compilers that need one.")] = None,
@@ -49,6 +52,7 @@ def export(
     ] = None,
 ) -> None:
     """Write an ONNX file (RGB 0..255 in, embedding out), or a bundle with its measurements if it passes the gate."""
+    from facexfer.deploy.contract import read_contract
     from facexfer.deploy.export import export as write
     from facexfer.errors import InputError
 
@@ -63,10 +67,11 @@ def export(
     )  # fmt: skip
     if written.difference is None:
         typer.echo(f"{out}: written")
+        contract = read_contract(out)
+        if far is None and contract.remark:
+            typer.echo(f"it decides at FAR {contract.far:g}, and few pairs tell where: {contract.remark}")
         if runtime:
-            from facexfer.deploy.contract import read_contract
-
-            best = read_contract(out).content["recommended"]
+            best = contract.content["recommended"]
             typer.echo(
                 f"fastest here: {best['runtime']}:{best['precision']}, {best['milliseconds']:.1f} ms for one crop; "
                 "embeddings and TAR passed"

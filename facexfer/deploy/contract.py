@@ -83,6 +83,12 @@ class Contract:
         far: float | None = self.content["operating_point"]["far"]
         return far
 
+    @property
+    def remark(self) -> str:
+        """Why the bundle's own operating point rests on too few pairs; empty if it does not, or there is none."""
+        rows = self.content["evaluation"]["operating_points"]
+        return next((row.get("remark", "") for row in rows if row["far"] == self.far), "")
+
     def _digests(self) -> dict[str, str | None]:
         """Name of each file -> its SHA-256, or None where that is not recorded."""
         said: dict[str, str | None] = {MODEL: self.content.get("sha256")}
@@ -145,7 +151,7 @@ def choose_point(points: Sequence[OperatingPoint], far: float | None) -> Operati
     Args:
         points: As measured.
         far: The target that a user wants; None takes the lowest that the rule of thirty trusts (thirty false accepts
-            are to be expected), or else the lowest that the data supports.
+            are to be expected), or else the supported one that comes nearest to it, the highest.
 
     Returns:
         The point; None where the data supports none.
@@ -161,7 +167,7 @@ def choose_point(points: Sequence[OperatingPoint], far: float | None) -> Operati
         return wanted
     # At a FAR of 1 everybody is accepted, and there is no threshold to write down.
     supported = sorted((point for point in points if point.supported and point.far < 1), key=lambda point: point.far)
-    return next((point for point in supported if point.meets_rule_of_30), supported[0] if supported else None)
+    return next((point for point in supported if point.meets_rule_of_30), supported[-1] if supported else None)
 
 
 def write_pack_manifest(name: str, folder: Path, contract: dict[str, Any]) -> dict[str, str]:

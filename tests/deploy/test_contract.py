@@ -1,9 +1,13 @@
 """What a bundle decides by."""
 
+from pathlib import Path
+
 import numpy as np
 
-from facexfer.deploy.contract import choose_point
+from facexfer.deploy.contract import Contract, choose_point
+from facexfer.eval.report.as_json import points_to_json
 from facexfer.eval.scores import all_pairs
+from facexfer.eval.verification import tar_at_far
 
 
 def test_no_bundle_decides_by_a_far_at_which_everybody_is_accepted() -> None:
@@ -11,3 +15,18 @@ def test_no_bundle_decides_by_a_far_at_which_everybody_is_accepted() -> None:
     everybody, half = all_pairs(embeddings, np.arange(20) // 4, [1.0, 0.5])
     assert choose_point([everybody], None) is None
     assert choose_point([everybody, half], None) == half
+
+
+def test_a_small_set_decides_by_the_far_with_the_most_false_accepts() -> None:
+    generator = np.random.default_rng(0)
+    genuine, impostor = generator.normal(size=100) + 3, generator.normal(size=1125)
+    points = tar_at_far(genuine, impostor, (1e-2, 1e-3, 1e-4))
+    chosen = choose_point(points, None)
+    assert chosen is points[0]  # 11 false accepts are expected there, and 1 at FAR 1e-3
+    content = {"evaluation": points_to_json(points), "operating_point": {"far": chosen.far}}
+    assert Contract(Path(), content).remark.startswith("FAR 0.01 breaks the rule of thirty: it needs at least 3,000")
+    more = tar_at_far(genuine, generator.normal(size=300_000), (1e-2, 1e-3, 1e-4))
+    assert choose_point(more, None) is more[2]
+    content = {"evaluation": points_to_json(more), "operating_point": {"far": 1e-4}}
+    assert Contract(Path(), content).remark == ""
+    assert Contract(Path(), {**content, "operating_point": {"far": None}}).remark == ""

@@ -16,9 +16,14 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from facexfer.deploy.onnx_export import NORMALISATION, lower_ir_version
 from facexfer.deploy.runtimes.runtime import LARGEST_NOISE
+from facexfer.errors import InputError
 from facexfer.measure.providers import CPU
 
 _INTEGER = ("Conv", "Gemm", "MatMul")
+# What quantisers put before a node in int8.
+_QUANTISED = ("QuantizeLinear", "DynamicQuantizeLinear")
+# A channel whose standard deviation is at most this part of a step of its map is constant.
+_CONSTANT = 1e-3
 MEASURED_IMAGES = 16
 """How many crops are enough to see how loud a map is."""
 PER_CHANNEL_OPSET = 13
@@ -63,10 +68,13 @@ def write_int8_dynamic(source: Path, out: Path) -> None:
     Args:
         source: The float32 file.
         out: The file to write.
+
+    Raises:
+        InputError: If no matrix product has weights, so that nothing would be int8.
     """
     with _quiet():
         quantize_dynamic(str(source), str(out), weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"])
-    _save_normalisation_first(onnx.load(str(out)), out)
+    _save_eight_bits(out, "int8-dynamic, a matrix product", "take int8 or fp16")
 
 
 def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
@@ -81,6 +89,10 @@ def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
         source: The float32 file.
         out: The file to write.
         images: (N, H, W, 3) uint8 RGB crops of the kind that the network will see.
+
+    Raises:
+        InputError: If 8 bits would blur the maps of every convolution and matrix product, so that nothing would be
+            int8.
     """
     version = opset(onnx.load(str(source)))
     per_channel = version >= PER_CHANNEL_OPSET
@@ -99,7 +111,7 @@ def write_int8_static(source: Path, out: Path, images: np.ndarray) -> None:
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[node for node, share in noise.items() if not share <= LARGEST_NOISE],
         )
-    _save_normalisation_first(onnx.load(str(out)), out)
+    _save_eight_bits(out, "int8, a convolution or matrix product that 8 bits do not blur", "take fp16 or fp32")
 
 
 def opset(proto: Any) -> int:
@@ -119,7 +131,7 @@ def rounding_noise(file: Path, images: np.ndarray) -> dict[str, float]:
 
     Returns:
         Node's name -> mean over the channels of that share, at most 1 each, of its input or its output, whichever is
-        larger.
+        larger. Constant channels are left out: they say nothing that could be lost.
     """
     proto = onnx.load(str(file))
     nodes = [node for node in proto.graph.node if node.op_type in _INTEGER]
@@ -151,7 +163,18 @@ def _quiet() -> Iterator[None]:
 def _noise_share(values: np.ndarray) -> float:
     variances = values.var(axis=(0, *range(2, values.ndim)))
     step = (max(values.max(), 0) - min(values.min(), 0)) / 255
-    return float(np.minimum(1, step**2 / 12 / np.maximum(variances, 1e-12)).mean())
+    # Not "above": where a value is NaN, so is the share.
+    live = variances[~(variances <= (_CONSTANT * step) ** 2)]
+    return float(np.minimum(1, step**2 / 12 / live).mean()) if live.size else 0.0
+
+
+def _save_eight_bits(out: Path, wanted: str, advice: str) -> None:
+    """Save what a quantiser wrote, once more, if anything in it is quantised."""
+    proto = onnx.load(str(out))
+    if not any(node.op_type in _QUANTISED for node in proto.graph.node):
+        out.unlink()
+        raise InputError(f"expected, for {wanted}, got a network without one, which would stay in float32; {advice}")
+    _save_normalisation_first(proto, out)
 
 
 def _save_normalisation_first(proto: Any, out: Path) -> None:

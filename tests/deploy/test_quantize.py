@@ -14,9 +14,11 @@ from arcface_export import give_statistics
 
 from facexfer.backbones import create_backbone
 from facexfer.backbones.parts.info import BackboneModule
+from facexfer.deploy import quantize
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.deploy.quantize import rounding_noise, write_precision
 from facexfer.deploy.runtimes.runtime import LARGEST_NOISE
+from facexfer.errors import InputError
 from facexfer.measure.embedder import OnnxEmbedder
 
 
@@ -70,6 +72,33 @@ def test_far_values_keep_their_convolutions_in_float(
         }
     )
     assert distance(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", crops) < 0.25
+
+
+def test_constant_channels_keep_nothing_in_float(network: BackboneModule, crops: np.ndarray, tmp_path: Path) -> None:
+    name = "/backbone/conv_sep/layers/layers.0/Conv"
+    export_onnx(network, tmp_path / "fp32.onnx", opset=17)
+    before = rounding_noise(tmp_path / "fp32.onnx", crops)[name]
+    changed: Any = copy.deepcopy(network)
+    norm = changed.conv_sep.layers[1]
+    with torch.no_grad():
+        norm.weight[:8] = 0
+        norm.bias[:8] = 0.1
+    export_onnx(changed, tmp_path / "fp32.onnx", opset=17)
+    after = rounding_noise(tmp_path / "fp32.onnx", crops)[name]
+    assert after == pytest.approx(before, rel=0.3)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-dynamic"])
+def test_a_file_in_which_nothing_would_be_int8_is_refused(
+    crops: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    convolution = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 112), torch.nn.Flatten())
+    small = create_backbone(convolution, input_size=(112, 112), mean=127.5, scale=1 / 127.5)
+    export_onnx(small, tmp_path / "fp32.onnx", opset=17)
+    monkeypatch.setattr(quantize, "LARGEST_NOISE", 0.0)
+    with pytest.raises(InputError, match=f"expected, for {precision}, a .* got a network without one"):
+        write_precision(precision, tmp_path / "fp32.onnx", tmp_path / "m.onnx", lambda: crops)
+    assert not (tmp_path / "m.onnx").exists()
 
 
 def test_other_forms_of_a_fixed_batch(network: BackboneModule, crops: np.ndarray, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -17,7 +18,7 @@ from facexfer.backbones.sources import find_weights, weights_digest
 from facexfer.data.images import read_crop
 from facexfer.data.pictures.depths import find_depths
 from facexfer.data.repeats import hash_picture
-from facexfer.errors import InputError
+from facexfer.errors import DataWarning, InputError
 from facexfer.files.digest import file_digest
 from facexfer.files.fixed_batches import CPU_BATCH
 from facexfer.files.onnx_parts import onnx_digest
@@ -26,7 +27,13 @@ from facexfer.measure.providers import CPU, choose_provider
 from facexfer.runs.folder import RunFolder, load_backbone, load_backbone_file
 from facexfer.runtime import prepare_cpu
 
-_CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "FusedConv")
+# The first of these that takes pixels ends what can normalise them; a ViT's patches may be embedded by a product.
+_LEARNED = {
+    "Conv", "ConvInteger", "QLinearConv", "FusedConv", "MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul",
+    "Gemm",
+}  # fmt: skip
+# What makes a shape of pixels; arithmetic on shapes scales nothing.
+_SHAPES = {"Shape", "Size"}
 # A bundle's and a run's files that state the network.
 _STATED = ("model.json", "recipe.toml")
 _SCALING = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
@@ -101,6 +108,9 @@ class OnnxEmbedder:
         InputError: If onnxruntime cannot read it, its input is no (N, 3, H, W) of a fixed size, or of a type that does
             not hold pixels, or pixels would be normalised twice or not at all: such embeddings would be wrong without
             looking so. Whole numbers can only be pixels.
+
+    Warns:
+        DataWarning: If a normalisation is given for a file that looks as if it had its own.
     """
 
     def __init__(
@@ -127,7 +137,15 @@ class OnnxEmbedder:
                 "NAME if it is a file of a known network (facexfer inspect tells)"
             )
         if takes_pixels and normalisation is not None:
-            raise InputError(f"{path}: {_ALREADY_NORMALISED}")
+            if self._session.takes_integers or _states_normalisation(self._session.model):
+                raise InputError(f"{path}: {_ALREADY_NORMALISED}")
+            warnings.warn(
+                DataWarning(
+                    f"{path}: looks like a file that normalises pixels itself; they are normalised by --input-mean and "
+                    "--input-std first, as you say; leave both out if the figures are bad"
+                ),
+                stacklevel=2,
+            )
         self._normalisation = normalisation
         self.input_size = (height, width)
         self._batch = CPU_BATCH if self._session.provider == CPU else None
@@ -148,10 +166,24 @@ class OnnxEmbedder:
 
 
 def _normalises(model: Any) -> bool:
-    """Whether something scales or shifts pixels before the first convolution (InsightFace's rule, by kind)."""
-    kinds = [node.op_type for node in model.graph.node]
-    first = next((place for place, kind in enumerate(kinds) if kind in _CONVOLUTIONS), len(kinds))
-    return bool(_SCALING & set(kinds[:first]))
+    """Whether something scales or shifts pixels before the first weights that take them.
+
+    InsightFace looks at all nodes before the first convolution. Only those that the input reaches count here: others
+    standardise weights.
+    """
+    pixels = {each.name for each in model.graph.input} - {each.name for each in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in _SHAPES or pixels.isdisjoint(node.input):
+            continue
+        if node.op_type in _SCALING or node.op_type in _LEARNED:
+            return node.op_type in _SCALING
+        pixels.update(node.output)
+    return False
+
+
+def _states_normalisation(model: Any) -> bool:
+    """Whether `facexfer export` wrote a file, which then says how it normalises pixels."""
+    return any(each.key == "preprocessing" for each in model.metadata_props)
 
 
 class FlipEmbedder:

@@ -10,10 +10,10 @@ from onnx import TensorProto
 from small_faces import write_small_set
 from small_onnx import SIZE, expected, outside, small_onnx
 
-from facexfer.errors import InputError
+from facexfer.errors import DataWarning, InputError
 from facexfer.files.onnx_parts import onnx_digest, onnx_parts
 from facexfer.files.onnx_session import OnnxSession
-from facexfer.measure.embedder import load
+from facexfer.measure.embedder import load, normalises_pixels
 from facexfer.measure.evaluation import evaluate
 
 CROPS = np.random.default_rng(1).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
@@ -78,13 +78,64 @@ def test_half_a_normalisation_is_refused(tmp_path: Path, mean: Any, std: Any, me
         load(small_onnx(tmp_path / "m.onnx", normalise=False), input_mean=mean, input_std=std)
 
 
-@pytest.mark.parametrize("given", ["FLOAT", "UINT8"])
-def test_pixels_are_not_normalised_twice(tmp_path: Path, given: str) -> None:
-    file = small_onnx(tmp_path / "m.onnx", getattr(TensorProto, given))
+def test_pixels_are_not_normalised_twice(tmp_path: Path) -> None:
+    file = small_onnx(tmp_path / "m.onnx", TensorProto.UINT8)
     with pytest.raises(InputError, match=r"m\.onnx: expected --input-mean .* takes them as they are; leave both out"):
         load(file, input_mean=127.5, input_std=127.5)
     with pytest.raises(InputError, match="m.onnx: expected --input-mean .* leave both out"):
         load(load(file), input_mean=127.5, input_std=127.5)
+    model = onnx.load(small_onnx(tmp_path / "ours.onnx"))
+    model.metadata_props.add(key="preprocessing", value="{}")
+    onnx.save(model, tmp_path / "ours.onnx")
+    with pytest.raises(InputError, match="ours.onnx: expected --input-mean .* leave both out"):
+        load(tmp_path / "ours.onnx", input_mean=127.5, input_std=127.5)
+
+
+def test_a_normalisation_that_is_given_wins_over_what_the_nodes_look_like(tmp_path: Path) -> None:
+    file = small_onnx(tmp_path / "m.onnx")
+    with pytest.warns(DataWarning, match=r"m\.onnx: looks like a file that normalises pixels itself"):
+        told = load(file, input_mean=[10, 20, 30], input_std=2)
+    np.testing.assert_allclose(told.embed(CROPS), expected((CROPS - np.array([10, 20, 30])) / 2), atol=1e-3)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_only_nodes_that_pixels_reach_normalise_them(tmp_path: Path, normalise: bool) -> None:
+    file = small_onnx(tmp_path / "m.onnx", normalise=normalise)
+    model = onnx.load(file)
+    (convolution,) = (node for node in model.graph.node if node.op_type == "Conv")
+    # Weights are standardised, and a shape worked out, before the convolution.
+    convolution.input[1] = "standard"
+    for node in (
+        onnx.helper.make_node("Mul", ["weight", "scale"], ["standard"]),
+        onnx.helper.make_node("Mul", ["sizes", "sizes"], ["squares"]),
+        onnx.helper.make_node("Shape", ["x"], ["sizes"]),
+    ):
+        model.graph.node.insert(0, node)
+    onnx.save(model, file)
+    assert normalises_pixels(file) == normalise
+
+
+@pytest.mark.parametrize("kind", ["MatMul", "Gemm"])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_product_of_patches_ends_the_normalisation_too(tmp_path: Path, kind: str, normalise: bool) -> None:
+    make = onnx.helper.make_node
+    nodes = [
+        make("Sub", ["x", "mean"], ["moved"]),
+        make("Flatten", ["moved" if normalise else "x"], ["flat"]),
+        make(kind, ["flat", "weight"], ["product"]),
+        make("Add", ["product", "bias"], ["y"]),
+    ]
+    arrays = {"mean": np.float32(127.5), "weight": np.ones((192, 4), np.float32), "bias": np.ones(4, np.float32)}
+    graph = onnx.helper.make_graph(
+        nodes[0 if normalise else 1 :],
+        "patches",
+        [onnx.helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [onnx.helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+        [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8),
+              tmp_path / "m.onnx")  # fmt: skip
+    assert normalises_pixels(tmp_path / "m.onnx") == normalise
 
 
 @pytest.mark.parametrize("place", ["before", "gallery_model"])
@@ -97,7 +148,7 @@ def test_another_file_without_normalisation_is_compared(tmp_path: Path, place: s
     assert table.replace("old.onnx", "new.onnx") == evaluate(new, **given | {place: new}).table()
     with pytest.raises(InputError, match=r"old\.onnx: expected an ONNX file that normalises pixels itself"):
         evaluate(new, **given | {place: old})
-    with pytest.raises(InputError, match=r"new\.onnx: expected --input-mean .* leave both out"):
+    with pytest.warns(DataWarning, match=r"new\.onnx: looks like a file that normalises pixels itself"):
         evaluate(new, **told | {place: new})
 
 

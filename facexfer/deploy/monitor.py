@@ -1,6 +1,6 @@
 """Is a deployed device still where its bundle was measured? Its log of scores against the bundle's evaluation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,8 @@ LEVEL = 0.05
 """False alarms of all tests together: each takes its part of it (Bonferroni)."""
 FEWEST_USERS = 20
 """With fewer the tests alarm too often; docs/monitor.md has the simulation."""
+COARSEST = 0.01
+"""Scores that may be further than this from the device's are not compared: whatever is assumed between two of them."""
 _FEWEST_ACCEPTED = 20
 _WINDOWS = 10
 _FEWEST_OF_WINDOW = 30
@@ -54,8 +56,8 @@ class Monitored:
         measured: What the bundle says at this threshold.
         attempts: How many were logged.
         users: By how many users; None where the log does not say.
-        accepted: (N,) the accepted scores, rising.
-        accept_rate: Logged against predicted; None where too little was logged.
+        accepted: (N,) the accepted scores, rising, each somewhere within what was rounded off.
+        accept_rate: Logged against predicted; None where too little was logged, or too coarsely.
         shape: The accepted scores against the bundle's; None likewise.
         trend: The change of the accepted scores over the log; None without times, or where too little was logged.
         windows: The log in time; empty without times.
@@ -101,20 +103,24 @@ def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impos
     if not 0 <= impostor_share < 1:
         raise InputError(f"expected an impostor share from 0 to below 1, got {impostor_share:g}; give a fraction")
     target, measured = measured_scores(read_contract(Path(bundle)), far)
-    seen = read_log(Path(log))
+    logged = read_log(Path(log))
+    seen = _spread(logged)
     above = seen.scores > measured.threshold
     accepted = above if seen.accepted is None else seen.accepted
     users = np.arange(len(above)) if seen.users is None else seen.users
     unit = "attempt" if seen.users is None else "user"
     remarks = _remarks(seen, users, above, unit)
-    reasons = _misdecided(seen, measured.threshold)
+    reasons = _misdecided(logged, measured.threshold)
+    is_fine = seen.rounding <= COARSEST
     rate: Shift | None = None
     shape: ShapeShift | None = None
     trend: Shift | None = None
     if len(np.unique(users)) >= FEWEST_USERS:
-        rate = rate_shift(accepted, users, measured, impostor_share)
+        if is_fine or seen.accepted is not None:
+            rate = rate_shift(accepted, users, measured, impostor_share)
         if above.sum() >= _FEWEST_ACCEPTED:
-            shape = shape_shift(seen.scores[above], users[above], measured)
+            if is_fine:
+                shape = shape_shift(seen.scores[above], users[above], measured)
             if seen.times is not None and np.ptp(seen.times[above]) > 0:
                 trend = time_trend(seen.scores[above], seen.times[above], users[above])
     level = LEVEL / max(1, sum(test is not None for test in (rate, shape, trend)))
@@ -136,6 +142,16 @@ def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impos
     )
 
 
+def _spread(seen: ScoreLog) -> ScoreLog:
+    """Put each score anywhere within what was rounded off, by draws of a fixed seed.
+
+    Rounded scores heap up beside the threshold and the bundle's scores, which are not rounded: with two decimals and
+    many users that alone would be a shift.
+    """
+    drawn = np.random.default_rng(0).uniform(-seen.rounding, seen.rounding, len(seen.scores))
+    return replace(seen, scores=seen.scores + drawn)
+
+
 def _remarks(seen: ScoreLog, users: np.ndarray, above: np.ndarray, unit: str) -> list[str]:
     remarks = []
     if seen.users is None:
@@ -147,6 +163,11 @@ def _remarks(seen: ScoreLog, users: np.ndarray, above: np.ndarray, unit: str) ->
         remarks.append(f"{count} {unit}s are too few to test anything; wait for {FEWEST_USERS}")
     elif above.sum() < _FEWEST_ACCEPTED:
         remarks.append(f"{above.sum()} accepted scores are too few to compare; wait for {_FEWEST_ACCEPTED}")
+    elif seen.rounding > COARSEST:
+        remarks.append(
+            "the scores are rounded too far to compare them, and the accept rate unless decisions are logged; log four "
+            "decimals"
+        )
     return remarks
 
 

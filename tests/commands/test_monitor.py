@@ -15,7 +15,10 @@ from facexfer.commands.generated_faces import copy_source
 from facexfer.data.generated.demo_set import draw_shots, write_demo_set
 from facexfer.deploy.contract import read_contract
 from facexfer.deploy.matching import Threshold
+from facexfer.deploy.monitor import Monitored
 from facexfer.errors import InputError
+from facexfer.eval.intervals import identity_interval
+from facexfer.eval.shift import shares_by_group
 from facexfer.reports.monitor_page import write_monitor_page
 
 PEOPLE, SHOTS = 24, 4
@@ -78,6 +81,44 @@ def test_the_same_camera_is_no_alarm(folder: Path) -> None:
     for words in ("Nothing has moved beyond what chance explains", "accept rate", "Over time", "Bonferroni"):
         assert words in page
     assert page.count("<svg") == 2
+
+
+def draw_people(generator: np.random.Generator, people: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw 20 scores of each of many people, who differ."""
+    means = generator.normal(0.62, 0.06, people)
+    return np.repeat(np.arange(people), 20), (means[:, None] + generator.normal(0, 0.07, (people, 20))).ravel()
+
+
+def write_measured(folder: Path, users: np.ndarray, scores: np.ndarray, threshold: float = 0.4511) -> None:
+    """Write what `monitor` reads of a bundle."""
+    hits = scores > threshold
+    cuts = np.quantile(scores[hits], np.linspace(0.1, 0.9, 9))
+    above, covariance, identities = shares_by_group(scores[hits][:, None] > cuts, users[hits])
+    bounds = identity_interval(np.bincount(users, weights=hits), np.bincount(users).astype(float))
+    rates = {"genuine_rate": float(hits.mean()), "genuine_ci95": list(bounds), "impostor_rate": 1e-3}
+    shape = {"scores": cuts.tolist(), "above": above.tolist(), "covariance": covariance.tolist()}
+    point = {"far": 1e-3, "threshold": threshold, **rates, **shape, "identities": identities}
+    known = {"far": 1e-3, "threshold": threshold, "tar": float(hits.mean()), "supported": True}
+    content = {"evaluation": {"operating_points": [known]}, "operating_point": known, "scores": {"points": [point]}}
+    (folder / "model.json").write_text(json.dumps(content))
+
+
+def test_rounding_is_no_alarm(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    write_measured(tmp_path, *draw_people(generator, 1500))
+    users, scores = draw_people(generator, 1500)
+
+    def logged(decimals: int) -> Monitored:
+        rows = [f"{user},{score:.{decimals}f}\n" for user, score in zip(users, scores.clip(-1, 1), strict=True)]
+        (tmp_path / "log.csv").write_text("user,score\n" + "".join(rows))
+        return facexfer.monitor(tmp_path / "log.csv", tmp_path)
+
+    fine, rounded, coarse = logged(6), logged(2), logged(1)
+    assert [found.alarm for found in (fine, rounded, coarse)] == [False] * 3
+    assert rounded.accept_rate.observed == pytest.approx(fine.accept_rate.observed, abs=1e-3)
+    assert rounded.shape.distance == pytest.approx(fine.shape.distance, abs=2e-3)
+    assert (coarse.accept_rate, coarse.shape) == (None, None)
+    assert "rounded too far" in coarse.remarks[0]
 
 
 @pytest.mark.slow

@@ -126,8 +126,8 @@ def make_bundle(
         say_runtime: Called with each other runtime's file as it is measured.
 
     Raises:
-        InputError: If the run is not finished, the folder already exists, a runtime's library is missing or cannot run
-            the network, or the order does not fit.
+        InputError: If the run is not finished or names no FAR below 1, the folder already exists, a runtime's library
+            is missing or cannot run the network, or the order does not fit.
         RunError: If a file is worse than the tolerance; no bundle is written then.
     """
     if out.exists():
@@ -145,7 +145,7 @@ def make_bundle(
     images = validation_images(manifest, recipe.data)
     # People who have come into the validation set since may be those that the run was trained on.
     RunFolder(run).check_data({"validation": images.fingerprint()}, "export with the manifest as it was")
-    fars = list(dict.fromkeys([*recipe.evaluation.fars, *([order.far] if order.far is not None else [])]))
+    fars = _targets(run, recipe, order)
     data = GateData(images, pairs, fars, None if order.gallery is None else load(order.gallery, flip=order.flip))
     measured = data.compare(load(run, flip=order.flip))
     choose_point(operating_points(measured.pairs(), fars), order.far)  # an unsupported FAR is an error before the work
@@ -235,6 +235,15 @@ def _recommend(
     return recommendation(embedders, crop)
 
 
+def _targets(run: Path, recipe: Recipe, order: Order) -> list[float]:
+    """The FARs of the recipe and of the order, but for 1: everybody is accepted there, and no threshold does it."""
+    wanted = [*recipe.evaluation.fars, *([] if order.far is None else [order.far])]
+    fars = list(dict.fromkeys(far for far in wanted if far < 1))
+    if not fars:
+        raise InputError(f"{run}: expected a FAR below 1 in evaluation.fars, got 1 alone; add --far 1e-3, for example")
+    return fars
+
+
 def _pairs(run: Path, recipe: Recipe, order: Order) -> PairsSection:
     """The pairs that decide: the recipe's first, or the first with a gallery where that has its own network."""
     if order.gallery is None:
@@ -263,7 +272,7 @@ def _fill(folder: Path, place: Path, order: Order, files: Sequence[RuntimeFile])
 
 def _write_papers(folder: Path, name: str, contract: dict[str, Any]) -> None:
     papers = {
-        CONTRACT: json.dumps(contract, indent=2) + "\n",
+        CONTRACT: json.dumps(contract, indent=2, allow_nan=False) + "\n",
         "README.md": write_readme(name, contract),
         **write_pack_manifest(name, folder, contract),
     }

@@ -32,9 +32,9 @@ class Contract:
 
     @property
     def thresholds(self) -> dict[float, float]:
-        """Target FAR -> threshold, where the data supports it."""
+        """Target FAR -> threshold, where the data supports it; FAR 1 of older bundles has none."""
         rows = self.content["evaluation"]["operating_points"]
-        return {row["far"]: row["threshold"] for row in rows if row["supported"]}
+        return {row["far"]: row["threshold"] for row in rows if row["supported"] and row["far"] < 1}
 
     @property
     def tars(self) -> dict[float, float]:

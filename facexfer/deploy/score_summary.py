@@ -24,12 +24,12 @@ def summary_of(pairs: PairSet, findings: Findings) -> dict[str, Any]:
         findings: Its figures.
 
     Returns:
-        For each supported operating point the rates and the distribution of the accepted genuine scores, with
-        covariances by identity: no score of a single pair, and nothing of a person.
+        For each supported operating point below FAR 1 the rates and the distribution of the accepted genuine scores,
+        with covariances by identity: no score of a single pair, and nothing of a person.
     """
     points = []
     for point in findings.points:
-        if point.supported:
+        if point.supported and point.far < 1:
             known = asdict(accepted_scores(pairs, findings.curve, point))
             points.append({"far": point.far, **known, **{name: known[name].tolist() for name in _ARRAYS}})
     return {_KEY: {"points": points}}
@@ -56,7 +56,7 @@ def measured_scores(contract: Contract, far: float | None) -> tuple[float, Accep
         )
     far = contract.far if far is None else far
     try:
-        points = {point["far"]: point for point in contract.content[_KEY]["points"]}
+        points = {point["far"]: point for point in contract.content[_KEY]["points"] if point["far"] < 1}
         if far is None or far not in points:
             known = ", ".join(f"{each:g}" for each in points) or "none"
             wanted = "none" if far is None else f"{far:g}"

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from command_line import run
 from onnxruntime.quantization import quantize_dynamic
+from recipe_files import write_recipe
 from shared_data import shared
 from small_faces import write_small_set
 
@@ -19,14 +21,16 @@ import facexfer
 from facexfer.data.images import read_crop
 from facexfer.data.manifest import read_manifest, write_manifest
 from facexfer.deploy import gate
-from facexfer.deploy.contract import read_contract
+from facexfer.deploy.contract import Contract, read_contract
 from facexfer.deploy.matching import Matcher, list_people
 from facexfer.deploy.runtime_files import open_runtime
+from facexfer.deploy.score_summary import measured_scores
 from facexfer.errors import InputError, RunError
 from facexfer.eval.paired import Difference
 from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
-from facexfer.recipe import PairsSection, Recipe, parse_recipe
+from facexfer.recipe import PairsSection, Recipe, parse_recipe, read_recipe
+from facexfer.runs.folder import RunFolder
 
 
 def recipe(manifest: Path, **source: str) -> Recipe:
@@ -82,6 +86,40 @@ def test_a_bundle_says_everything(bundle: Path, trained: Path) -> None:
     metadata = {each.key: json.loads(each.value) for each in onnx.load(bundle / "model.onnx").metadata_props}
     assert metadata["preprocessing"] == contract["preprocessing"]
     assert metadata["preprocessing"]["channels"] == "RGB"
+
+
+@pytest.mark.slow
+def test_a_far_of_1_has_no_threshold(bundle: Path, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    file = RunFolder(tmp_path / "run").recipe_file
+
+    def export(*fars: float) -> dict[str, Any]:
+        evaluation = recipe(trained / "images.csv").evaluation.model_copy(update={"fars": fars})
+        file.unlink()
+        write_recipe(
+            read_recipe(RunFolder(trained / "run").recipe_file).model_copy(update={"evaluation": evaluation}), file
+        )
+        run("export", tmp_path / "run", "--out", tmp_path / "b", "--opset", "17")
+
+        def no_number(name: str) -> None:
+            raise AssertionError(name)
+
+        content: dict[str, Any] = json.loads((tmp_path / "b" / "model.json").read_text(), parse_constant=no_number)
+        return content
+
+    with pytest.raises(InputError, match=r"run: expected a FAR below 1 in evaluation\.fars, got 1 alone; add --far"):
+        export(1.0)
+    content = export(1.0, 0.2)
+    assert [point["far"] for point in content["evaluation"]["operating_points"]] == [0.2]
+    assert [point["far"] for point in content["scores"]["points"]] == [0.2]
+    # Bundles of older versions have it.
+    everybody = {"far": 1.0, "supported": True, "tar": 1.0, "threshold": -float("inf")}
+    content["evaluation"]["operating_points"].append(everybody)
+    content["scores"]["points"].append({**content["scores"]["points"][0], "far": 1.0})
+    contract = Contract(tmp_path / "b", content)
+    assert list(contract.thresholds) == [0.2]
+    with pytest.raises(InputError, match=r"expected a FAR that the bundle has a threshold for \(0\.2\), got 1"):
+        measured_scores(contract, 1.0)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from facexfer.data.manifest import FaceImage, read_manifest
 from facexfer.errors import DataWarning, InputError
@@ -46,16 +47,23 @@ def trained_people(model: Model | None, images: Iterable[FaceImage]) -> tuple[in
 def _recipe_of(path: Path) -> Recipe | None:
     """The recipe that a run folder, a file in one, or a bundle names; None where there is none."""
     try:
-        bundle = next((each for each in (path / "model.json", path.parent / "model.json") if each.is_file()), None)
-        if bundle is not None:
-            return parse_recipe(json.loads(bundle.read_text(encoding="utf-8"))["recipe"], str(bundle))
+        for folder in (path, path.parent):
+            if (folder / "model.json").is_file():
+                content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+                is_trained = folder == path or path.name in _trained_files(content)
+                return parse_recipe(content["recipe"], str(folder)) if is_trained else None
         # Checkpoints lie one folder deeper.
         for folder in (path, path.parent, path.parent.parent):
             if RunFolder(folder).recipe_file.is_file():
                 return read_recipe(RunFolder(folder).recipe_file)
-    except (InputError, OSError, ValueError, KeyError, TypeError):
+    except (InputError, OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     return None
+
+
+def _trained_files(content: dict[str, Any]) -> set[str]:
+    """The files of a bundle that hold the run's network; a gallery's network and a detector are others."""
+    return {"model.onnx", *(file["name"] for entry in content.get("runtimes", ()) for file in entry["files"])}
 
 
 def _pictures(recipe: Recipe) -> set[str]:

@@ -88,10 +88,14 @@ def test_a_file_of_a_run_knows_the_run(manifest: Path, run: Path, file: str) -> 
 
 def test_a_bundle_knows_its_recipe(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
-    content = {"recipe": recipe_for(manifest).model_dump(mode="json")}
+    runtimes = [{"files": [{"name": "model.tflite"}]}]
+    content = {"recipe": recipe_for(manifest).model_dump(mode="json"), "runtimes": runtimes}
     (tmp_path / "bundle" / "model.json").write_text(json.dumps(content))
-    for model in (tmp_path / "bundle", tmp_path / "bundle" / "model.onnx"):
-        assert trained_people(model, images_of(manifest).images) == (4, "val")
+    for name in ("", "model.onnx", "model.tflite"):
+        assert trained_people(tmp_path / "bundle" / name, images_of(manifest).images) == (4, "val")
+    # The gallery's network is another, and so is any file that only lies there.
+    for name in ("gallery.onnx", "other.onnx"):
+        assert trained_people(tmp_path / "bundle" / name, images_of(manifest).images) == (0, "")
 
 
 def test_a_run_that_one_stands_in_is_known(manifest: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,8 @@ class OnnxSession:
         """
         step = self._fixed or batch or len(images)
         first = images[:step]
-        if self._fixed is None and step > 1 and not self._takes(first):
+        # One image settles nothing: a file that takes no more has to be asked with more.
+        if self._fixed is None and len(first) > 1 and not self._takes(first):
             # Declared as free, but not so inside: older converters fix the one image of their example.
             self._fixed = step = 1
         return call_in_batches(self._call, images, step, self._fixed is not None)

@@ -37,6 +37,9 @@ def test_every_type_of_embeddings_comes_as_float32(tmp_path: Path, made: str, wi
 def test_a_batch_that_is_free_only_in_name_is_taken_one_by_one(tmp_path: Path) -> None:
     file = small_onnx(tmp_path / "m.onnx", inside=1)
     np.testing.assert_allclose(load(file).embed(CROPS), expected(CROPS), atol=1e-3)
+    used = load(file)
+    for count in (1, 5):
+        np.testing.assert_allclose(used.embed(CROPS[:count]), expected(CROPS[:count]), atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facexfer.data.manifest import read_manifest
-from facexfer.deploy.contract import MODEL, Contract, read_contract
+from facexfer.deploy.contract import CONTRACT, MODEL, Contract, read_contract
 from facexfer.deploy.gate import (
     ROUNDING,
     TOLERANCES,
@@ -24,6 +24,7 @@ from facexfer.measure.embedder import Embedder, OnnxEmbedder, load
 from facexfer.measure.pair_sets import Comparison
 from facexfer.recipe import PairsSection, parse_recipe
 from facexfer.runs.face_images import validation_images
+from facexfer.runs.folder import RunFolder
 
 # What is looked up in model.json.
 _RELIED_ON = ("recipe", "pairs", "gate", "precision", "evaluation", "embedding_size")
@@ -65,11 +66,14 @@ def verify_bundle(
         What was measured.
 
     Raises:
-        InputError: If the bundle is damaged, the images are others, or the run's embeddings have another length.
+        InputError: If the bundle is damaged, the images are others, `run` is no finished run, or its embeddings have
+            another length.
         RunError: If a file has changed, TAR differs by more than 0.1 points, the run's embeddings do, or the file's are
             not usable.
     """
     contract = read_contract(folder)
+    if run is not None:
+        _check_run(run)
     content = contract.content
     file = folder / MODEL
     if missing := [key for key in _RELIED_ON if key not in content]:
@@ -159,6 +163,13 @@ def _figures(contract: Contract, file: RuntimeFile | None) -> _Figures:
     # Another loss than the precision's own is that of --max-loss, which holds for every file.
     is_usual = loss == TOLERANCES[contract.content["precision"]].loss
     return _Figures(contract.tars, usual if is_usual else replace(usual, loss=loss), is_first=True)
+
+
+def _check_run(run: Path) -> None:
+    """Check that it is a run: a bundle's own network, held against itself, would always pass."""
+    if (run / CONTRACT).is_file() or not RunFolder(run).recipe_file.is_file():
+        raise InputError(f"{run}: expected the folder of the run that the bundle was made from, got none; check --run")
+    RunFolder(run).trained_file()
 
 
 def _check_length(run: Path, reference: Comparison, expected: int) -> None:

@@ -189,6 +189,16 @@ def test_a_bundle_is_measured_again(bundle: Path, trained: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_a_bundle_is_not_measured_against_itself(bundle: Path, trained: Path, tmp_path: Path) -> None:
+    for other in (bundle, bundle / "model.onnx", trained / "run" / "model.safetensors", tmp_path / "absent"):
+        with pytest.raises(InputError, match=rf"{other.name}: expected the folder of the run .* check --run"):
+            run("verify-bundle", bundle, "--run", other)
+    shutil.copyfile(trained / "run" / "recipe.toml", tmp_path / "recipe.toml")
+    with pytest.raises(InputError, match=r"expected a finished run with model\.safetensors, found none"):
+        run("verify-bundle", bundle, "--run", tmp_path)
+
+
+@pytest.mark.slow
 def test_every_precision_must_pass(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(gate.TOLERANCES, "int8-dynamic", gate.Tolerance(1e-6, 0.01))
     message = r"expected int8-dynamic embeddings within 1e-06 .*; no bundle was written"

@@ -19,6 +19,9 @@ def monitor(
     impostor_share: Annotated[
         float, typer.Option(help="The largest share of attempts made by anyone other than the claimed user.")
     ] = 0.01,
+    runtime: Annotated[
+        str | None, typer.Option(help="The device runs the bundle's file for this runtime, such as openvino:int8.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write report.html and report.json into this folder.")] = None,
 ) -> None:
@@ -32,7 +35,7 @@ def monitor(
     from facexfer.reports.monitor_page import write_monitor_page
 
     check_outputs(json_file, report, [scores, bundle / "model.json"], [bundle])
-    found = look(scores, bundle, far, impostor_share)
+    found = look(scores, bundle, far, impostor_share, runtime)
     if json_file is not None:
         write_text(json_file, json.dumps(monitored_to_json(found), indent=2, allow_nan=False) + "\n")
     if report is not None:

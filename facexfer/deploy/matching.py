@@ -15,7 +15,7 @@ from facexfer.data.preparation.crop import CropOptions, CropRecord, cut_face, lo
 from facexfer.data.preparation.detect import Detector, open_detector
 from facexfer.deploy.contract import DETECTOR, GALLERY, MODEL, SAME_SCORE, read_contract
 from facexfer.deploy.enrolment import Enrolment
-from facexfer.deploy.runtime_files import open_runtime
+from facexfer.deploy.runtime_files import open_runtime, thresholds_of
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
 from facexfer.files.links import real_path
@@ -82,18 +82,19 @@ class Matcher:
         self._embedder: Embedder = (
             OnnxEmbedder(bundle / MODEL, threads=threads) if runtime is None else open_runtime(bundle, runtime, threads)
         )
+        self._thresholds = thresholds_of(self._contract, runtime)
         gallery = self._contract.gallery
         self._enrolling = self._embedder if gallery is None else OnnxEmbedder(gallery, threads=threads)
         self._detector: Detector | None = None if detector is None else open_detector(detector, threads=threads or 0)
         self._options = CropOptions(self._embedder.input_size, pre_cropped=detector is None)
 
     def threshold(self, far: float | None) -> Threshold:
-        """The threshold for a FAR; for None, that of the bundle's own operating point.
+        """The threshold for a FAR, of the file that embeds; for None, at the FAR of the bundle's own operating point.
 
         Raises:
             InputError: If the bundle has no threshold for it.
         """
-        thresholds = self._contract.thresholds
+        thresholds = self._thresholds
         chosen = self._contract.far if far is None else far
         if chosen is None or chosen not in thresholds:
             known = ", ".join(f"{each:g}" for each in thresholds) or "none"

@@ -85,7 +85,13 @@ class Monitored:
         return bool(self.reasons)
 
 
-def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impostor_share: float = 0.01) -> Monitored:
+def monitor(
+    log: str | Path,
+    bundle: str | Path,
+    far: float | None = None,
+    impostor_share: float = 0.01,
+    runtime: str | None = None,
+) -> Monitored:
     """Compare what a device logged with the evaluation in its bundle.
 
     Args:
@@ -93,16 +99,19 @@ def monitor(log: str | Path, bundle: str | Path, far: float | None = None, impos
         bundle: The bundle that the device runs.
         far: The target whose threshold it uses; None takes the bundle's own operating point.
         impostor_share: The largest share of attempts made by anyone other than the claimed user.
+        runtime: The device runs the bundle's file for this runtime, such as ``openvino:int8``, which has a threshold of
+            its own; None means ``model.onnx``.
 
     Returns:
         What was found; `Monitored.alarm` says whether anything has moved.
 
     Raises:
-        InputError: If a file cannot be read, the bundle has no summary of scores, or the share is no fraction.
+        InputError: If a file cannot be read, the bundle has no summary of scores or no file for the runtime, or the
+            share is no fraction.
     """
     if not 0 <= impostor_share < 1:
         raise InputError(f"expected an impostor share from 0 to below 1, got {impostor_share:g}; give a fraction")
-    target, measured = measured_scores(read_contract(Path(bundle)), far)
+    target, measured = measured_scores(read_contract(Path(bundle)), far, runtime)
     logged = read_log(Path(log))
     seen = _spread(logged)
     above = seen.scores > measured.threshold
@@ -185,7 +194,7 @@ def _misdecided(seen: ScoreLog, threshold: float) -> list[str]:
         return []
     return [
         f"{wrong:,} of {len(sure):,} decisions are not those of the threshold {threshold:.4f}: the device decides by "
-        "another one (see --far)"
+        "another one (see --far, --runtime)"
     ]
 
 

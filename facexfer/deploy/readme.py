@@ -16,7 +16,7 @@ and opencv:
 {code}
 
 {origin_of_threshold}
-`facexfer match` decides by the same threshold. `model.json` has the others, `report/` the evaluation, and
+`facexfer match` decides by the same threshold{of_runtime}. `model.json` has the others, `report/` the evaluation, and
 `facexfer verify-bundle` measures again.
 
 {gallery}{runtimes}{insightface}
@@ -73,7 +73,7 @@ def write_readme(name: str, contract: dict[str, Any]) -> str:
     """
     batch, _, height, width = contract["input"]["shape"]
     point = contract["operating_point"]
-    threshold = "your own threshold" if point["far"] is None else f"{math.ceil(point['threshold'] * 1e6) / 1e6:.6f}"
+    threshold = "your own threshold" if point["far"] is None else _rounded_up(point["threshold"])
     example = choose_runtime("onnxruntime").runtime.example("model.onnx", contract["precision"])
     assert example is not None
     return _README.format(
@@ -86,9 +86,11 @@ def write_readme(name: str, contract: dict[str, Any]) -> str:
         origin_of_threshold="The data that `model.json` names supports no threshold."
         if point["far"] is None
         else f"The threshold belongs to FAR {point['far']:g} on the data that `model.json` names.",
+        of_runtime=", with `--runtime` by that of the runtime's file" if contract["runtimes"] else "",
         gallery=_gallery(contract, batch) if contract["gallery"] else "",
         runtimes="".join(
-            _runtime(entry, threshold, (height, width)) + (_AS_ABOVE if contract["gallery"] else "")
+            _runtime(entry, _own_threshold(entry, point["far"]) or threshold, (height, width))
+            + (_AS_ABOVE if contract["gallery"] else "")
             for entry in contract["runtimes"]
         ),
         insightface=_PACK + (_WITH_DETECTOR if contract["detector"] else _WITHOUT_DETECTOR)
@@ -97,6 +99,15 @@ def write_readme(name: str, contract: dict[str, Any]) -> str:
         source=contract["source"] or "none, random weights",
         licence=contract["licence"],
     )
+
+
+def _rounded_up(threshold: float) -> str:
+    return f"{math.ceil(threshold * 1e6) / 1e6:.6f}"
+
+
+def _own_threshold(entry: dict[str, Any], far: float | None) -> str | None:
+    """The threshold of a runtime's own file; None where it was not measured."""
+    return next((_rounded_up(each["threshold"]) for each in entry["thresholds"] if each["far"] == far), None)
 
 
 def _gallery(contract: dict[str, Any], batch: int | str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from facexfer.deploy.contract import read_contract
+from facexfer.deploy.contract import Contract, read_contract
 from facexfer.deploy.gate import GateRow
 from facexfer.deploy.runtimes import Choice, choose_runtime
 from facexfer.deploy.runtimes.embedder import RuntimeEmbedder
@@ -26,6 +26,8 @@ class RuntimeFile:
         batch: The number of images that a call takes; None for any number.
         row: What the gate measured; None for a runtime that cannot run where it was converted.
         input_size: (height, width) of the crops in pixels; None where that is not known.
+        thresholds: (FAR, threshold) of each target that the data supports, of this very file; empty where it was not
+            measured.
     """
 
     runtime: str
@@ -34,6 +36,7 @@ class RuntimeFile:
     batch: int | None
     row: GateRow | None = None
     input_size: tuple[int, int] | None = None
+    thresholds: tuple[tuple[float, float], ...] = ()
 
     @property
     def name(self) -> str:
@@ -81,6 +84,7 @@ def describe(file: RuntimeFile, folder: Path) -> dict[str, Any]:
         "status": "measured" if file.row is not None else "converted, not measured",
         "measure_on_device": file.on_device or None,
         "gate": None if file.row is None else asdict(file.row),
+        "thresholds": [{"far": far, "threshold": threshold} for far, threshold in file.thresholds],
         "peak_megabytes": None if file.row is None else file.row.peak_megabytes,
     }
 
@@ -135,7 +139,32 @@ def open_runtime(bundle: Path, name: str, threads: int | None = None) -> Runtime
 
 def gate_of(contract: dict[str, Any], file: RuntimeFile) -> dict[str, Any] | None:
     """What the gate measured of a runtime's files when the bundle was made; None if they were converted only."""
-    entries: list[dict[str, Any]] = contract["runtimes"]
-    entry = next(each for each in entries if (each["runtime"], each["precision"]) == (file.runtime, file.precision))
-    gate: dict[str, Any] | None = entry["gate"]
+    gate: dict[str, Any] | None = _entry_of(contract, file)["gate"]
     return gate
+
+
+def thresholds_of(contract: Contract, runtime: str | None) -> dict[float, float]:
+    """Find the thresholds of the file that a device runs.
+
+    At one threshold, 8 bits do not have the FAR of float32: each file has its own.
+
+    Args:
+        contract: Of the bundle.
+        runtime: As for `open_runtime`; None means ``model.onnx``.
+
+    Returns:
+        Target FAR -> threshold; those of ``model.onnx`` where a runtime's file was converted only, or by a version that
+        did not record its own.
+
+    Raises:
+        InputError: If the bundle has no file for the runtime.
+    """
+    if runtime is None:
+        return contract.thresholds
+    entry = _entry_of(contract.content, find_runtime_file(contract.content, runtime))
+    return contract.thresholds | {each["far"]: each["threshold"] for each in entry.get("thresholds", ())}
+
+
+def _entry_of(contract: dict[str, Any], file: RuntimeFile) -> dict[str, Any]:
+    entries: list[dict[str, Any]] = contract["runtimes"]
+    return next(each for each in entries if (each["runtime"], each["precision"]) == (file.runtime, file.precision))

@@ -10,13 +10,24 @@ import numpy as np
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.data.images import read_crop
-from facexfer.deploy.gate import BATCHES, Cost, GateData, Latency, Tolerance, make_row, milliseconds, one_call
+from facexfer.deploy.gate import (
+    BATCHES,
+    Cost,
+    GateData,
+    Latency,
+    Tolerance,
+    is_usable,
+    make_row,
+    milliseconds,
+    one_call,
+)
 from facexfer.deploy.onnx_export import PixelsToEmbedding
 from facexfer.deploy.quantize import MEASURED_IMAGES, rounding_noise, write_precision
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.deploy.runtimes import Choice, Original
 from facexfer.deploy.runtimes.peak import peak_megabytes
 from facexfer.errors import InputError
+from facexfer.eval.scores import operating_points
 from facexfer.measure.embedder import Embedder
 from facexfer.measure.pair_sets import Comparison
 
@@ -119,7 +130,10 @@ def measure_runtime(
     megabytes = sum((folder / name).stat().st_size for name in file.files) / 1e6
     latencies = runtime_latencies(file, folder, data.crop, input_size)
     cost = Cost(megabytes, latencies, peak_megabytes(file.name, folder, file.files, input_size, file.batch))
-    return replace(file, row=make_row(file.name, cost, run, got, data.fars, tolerance))
+    row = make_row(file.name, cost, run, got, data.fars, tolerance)
+    points = operating_points(got.pairs(), data.fars) if is_usable(got) else ()
+    thresholds = tuple((point.far, point.threshold) for point in points if point.threshold is not None)
+    return replace(file, row=row, thresholds=thresholds)
 
 
 def runtime_latencies(file: RuntimeFile, folder: Path, crop: Path, input_size: tuple[int, int]) -> tuple[Latency, ...]:

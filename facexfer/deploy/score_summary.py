@@ -1,11 +1,12 @@
 """The score summary of a bundle, ``scores`` in ``model.json``: what `facexfer monitor` holds a device's log against."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from facexfer.deploy.contract import Contract
+from facexfer.deploy.runtime_files import thresholds_of
 from facexfer.errors import InputError
 from facexfer.eval.accepted import accepted_scores
 from facexfer.eval.pairwise.pairs import PairSet
@@ -35,18 +36,21 @@ def summary_of(pairs: PairSet, findings: Findings) -> dict[str, Any]:
     return {_KEY: {"points": points}}
 
 
-def measured_scores(contract: Contract, far: float | None) -> tuple[float, AcceptedScores]:
+def measured_scores(contract: Contract, far: float | None, runtime: str | None = None) -> tuple[float, AcceptedScores]:
     """Read the summary at a threshold of a bundle.
 
     Args:
         contract: Of the bundle.
         far: The target whose threshold the device uses; None takes the bundle's own operating point.
+        runtime: Take the threshold of the bundle's file for this runtime; None takes that of ``model.onnx``, which all
+            else is of.
 
     Returns:
         The target and the summary.
 
     Raises:
-        InputError: If the bundle was exported before there was a summary, or has no threshold for the target.
+        InputError: If the bundle was exported before there was a summary, has no threshold for the target, or no file
+            for the runtime.
     """
     folder = contract.folder
     if _KEY not in contract.content:
@@ -64,6 +68,7 @@ def measured_scores(contract: Contract, far: float | None) -> tuple[float, Accep
         values = {name: value for name, value in points[far].items() if name != "far"}
         arrays = {name: np.array(values[name], dtype=np.float64) for name in _ARRAYS}
         low, high = values["genuine_ci95"]
-        return far, AcceptedScores(**{**values, **arrays, "genuine_ci95": (low, high)})
+        measured = AcceptedScores(**{**values, **arrays, "genuine_ci95": (low, high)})
+        return far, replace(measured, threshold=thresholds_of(contract, runtime).get(far, measured.threshold))
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder}: expected a summary of scores, got: {error}; export the run again") from error

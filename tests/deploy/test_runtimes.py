@@ -16,8 +16,10 @@ from command_line import run
 from onnx import numpy_helper
 from small_faces import write_small_set
 
+import facexfer
 from facexfer.backbones import create_backbone
 from facexfer.data.images import read_crop
+from facexfer.deploy.matching import Matcher
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.deploy.runtimes import RUNTIMES, choose_runtime
 from facexfer.deploy.runtimes.runtime import need
@@ -129,6 +131,37 @@ def test_the_lines_of_the_readme_run_with_the_runtime_alone(bundle: Path, traine
             cwd=bundle, capture_output=True, text=True, check=True, timeout=100,
         )  # fmt: skip
         assert float(done.stdout) == pytest.approx(float(first @ second), abs=2e-3), name
+
+
+@pytest.mark.slow
+def test_every_file_decides_by_its_own_threshold(bundle: Path, trained: Path, names, tmp_path: Path) -> None:
+    contract = json.loads((bundle / "model.json").read_text())
+    *here, elsewhere = contract["runtimes"]
+    assert elsewhere["thresholds"] == []
+    for name, entry in zip(names, here, strict=True):
+        (known,) = entry["thresholds"]
+        given = {"images": trained / "images.csv", "split": "val", "probe": "nir", "fars": [0.2]}
+        (point,) = facexfer.evaluate(open_runtime(bundle, name), **given).points
+        assert (known["far"], known["threshold"]) == (0.2, pytest.approx(point.threshold, abs=1e-5))
+        assert Matcher(bundle, None, name).threshold(None).score == known["threshold"]
+    above = map(float, re.findall(r"the same person if above (-?[\d.]+)", (bundle / "README.md").read_text()))
+    own = [contract["operating_point"]["threshold"], *(entry["thresholds"][0]["threshold"] for entry in here)]
+    assert list(above) == pytest.approx(own, abs=1.1e-6)
+
+    def change(content: dict) -> None:
+        content["runtimes"][-2]["thresholds"][0]["threshold"] = 0.75
+        del content["runtimes"][-3]["thresholds"]
+
+    copy = copied(bundle, tmp_path / "b", change)
+    assert Matcher(copy, None, "opencv").threshold(0.2).score == 0.75
+    # A bundle of an older version has one threshold for all.
+    assert Matcher(copy, None, "onnxruntime:fp16").threshold(None).score == own[0]
+    # The README's lines of a device decide so too.
+    (tmp_path / "log.csv").write_text("score,accepted\n0.760001,1\n0.740001,0\n")
+    found = [facexfer.monitor(tmp_path / "log.csv", copy, runtime=name) for name in ("opencv", None)]
+    assert found[0].measured.threshold == 0.75
+    assert found[0].reasons == ()
+    assert found[1].measured.threshold == own[0]
 
 
 @pytest.mark.slow

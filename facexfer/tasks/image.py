@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from facexfer.data.pictures.depths import find_depths
 from facexfer.errors import InputError
 from facexfer.eval.classification import CLASSIFICATION_METRICS, per_class_accuracy
 from facexfer.files.digest import join_digests, picture_digests
+from facexfer.heads import Head
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import PairsSection, Recipe
 from facexfer.tasks.task import Task, TaskKind
@@ -188,7 +189,7 @@ class ImageEvaluator:
         was_training = head.training
         head.eval()
         with torch.no_grad():
-            scores = head.scores(embeddings.to(weights)).float().cpu().numpy()
+            scores = cast(Head, head).scores(embeddings.to(weights)).float().cpu().numpy()
         head.train(was_training)
         return np.asarray(scores)
 

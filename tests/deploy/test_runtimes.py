@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -140,7 +141,7 @@ def test_every_file_decides_by_its_own_threshold(bundle: Path, trained: Path, na
     assert elsewhere["thresholds"] == []
     for name, entry in zip(names, here, strict=True):
         (known,) = entry["thresholds"]
-        given = {"images": trained / "images.csv", "split": "val", "probe": "nir", "fars": [0.2]}
+        given: dict[str, Any] = {"images": trained / "images.csv", "split": "val", "probe": "nir", "fars": [0.2]}
         (point,) = facexfer.evaluate(open_runtime(bundle, name), **given).points
         assert (known["far"], known["threshold"]) == (0.2, pytest.approx(point.threshold, abs=1e-5))
         assert Matcher(bundle, None, name).threshold(None).score == known["threshold"]

@@ -22,6 +22,9 @@ class Few(Dataset[tuple[torch.Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         return torch.full((3, 4, 4), 40 * index, dtype=torch.uint8), self.labels[index]
 
+    def set_epoch(self, epoch: int) -> None:
+        pass
+
 
 def test_measuring_changes_neither_the_mode_nor_a_later_random_draw() -> None:
     backbone = nn.Sequential(nn.Dropout(), nn.Flatten())

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,12 +112,16 @@ def test_numbers_of_numpy_are_written_as_json(
 ) -> None:
     """A metric of one's own may return what numpy gives, and targets and a door may come from an array."""
     values = {"hits": np.int64(3), "rates": {"a": np.float32(0.5)}, "each": np.array([1, 2]), "any": np.bool_(True)}
-    given = {name: Metric(lambda measured, value=value: value, str, "") for name, value in values.items()}
+
+    def constant(value: Any) -> Any:
+        return lambda measured: value
+
+    given = {name: Metric(constant(value), str, "") for name, value in values.items()}
     monkeypatch.setattr("facexfer.eval.metrics.METRICS", given)
-    door = Door(np.float32(500), 0.01, np.float32(500))
-    found = facexfer.evaluate(
-        embeddings=vectors[0], labels=vectors[1], fars=np.array([0.5, 0.1], np.float32), door=door
-    )
+    numbers: Any = np.float32(500)
+    fars: Any = np.array([0.5, 0.1], np.float32)
+    door = Door(numbers, 0.01, numbers)
+    found = facexfer.evaluate(embeddings=vectors[0], labels=vectors[1], fars=fars, door=door)
     figures = json.loads(found.to_json())
     assert {name: figures[name] for name in values} == {"hits": 3, "rates": {"a": 0.5}, "each": [1, 2], "any": True}
     assert [row["far"] for row in figures["operating_points"]] == pytest.approx([0.5, 0.1])

@@ -50,7 +50,7 @@ def test_one_to_one_is_the_operating_point_of_the_rate(measured) -> None:
 
 
 def test_a_photo_without_a_crop_is_a_false_reject(measured) -> None:
-    whole = compare_arrays(*measured, None, None)
+    whole = compare_arrays(measured[0], measured[1], None, None)
     door = Door(500, 0.01, 2)
     crops = recommend(whole, whole.pairs(), door)
     with_failed = recommend(whole, whole.pairs(), door, failed=120)
@@ -62,7 +62,7 @@ def test_a_photo_without_a_crop_is_a_false_reject(measured) -> None:
 
 
 def test_an_evaluation_counts_failures_at_the_door_and_says_that_searches_do_not(measured) -> None:
-    whole = compare_arrays(*measured, None, None)
+    whole = compare_arrays(measured[0], measured[1], None, None)
     request = Request((1e-2,), identify=True, probe_failures=(Failure("7"),) * 20, door=Door(500, 0.01, 100))
     failures = WithFailures((0, 20), 1, 1, (None,), (None,))
     with pytest.MonkeyPatch.context() as patch:

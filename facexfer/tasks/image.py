@@ -19,7 +19,6 @@ from facexfer.data.pictures.depths import find_depths
 from facexfer.errors import InputError
 from facexfer.eval.classification import CLASSIFICATION_METRICS, per_class_accuracy
 from facexfer.files.digest import join_digests, picture_digests
-from facexfer.heads import Head
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import PairsSection, Recipe
 from facexfer.tasks.task import Task, TaskKind
@@ -189,7 +188,7 @@ class ImageEvaluator:
         was_training = head.training
         head.eval()
         with torch.no_grad():
-            scores = cast(Head, head).scores(embeddings.to(weights)).float().cpu().numpy()
+            scores = cast(Any, head).scores(embeddings.to(weights)).float().cpu().numpy()
         head.train(was_training)
         return np.asarray(scores)
 

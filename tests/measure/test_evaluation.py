@@ -110,7 +110,7 @@ def test_what_cannot_be_asked_is_named_as_in_python(
 def test_numbers_of_numpy_are_written_as_json(
     vectors: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A metric of one's own may return what numpy gives, and targets and a door may come from an array."""
+    """A metric of your own may return what numpy gives, and targets and a door may come from an array."""
     values = {"hits": np.int64(3), "rates": {"a": np.float32(0.5)}, "each": np.array([1, 2]), "any": np.bool_(True)}
 
     def constant(value: Any) -> Any:

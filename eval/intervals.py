@@ -75,7 +75,7 @@ def identity_interval(
 
     Args:
         accepted: (I,) accepted pairs of each identity. For impostor pairs, a pair counts for both of its identities.
-        pairs: (I,) all pairs of each identity, likewise; who has none counts only for what he moves the threshold by.
+        pairs: (I,) all pairs of each identity, likewise; those without any count by how they move the threshold.
         pair_noise: For impostor pairs: the sum over unordered pairs of identities of the squared residuals, accepted
             minus expected pairs (`residual_squares`), 0 if unknown, which widens the interval. None for genuine pairs.
         total: (accepted, all) pairs, where that is not the sum over identities (of impostor pairs it is twice).

@@ -150,7 +150,12 @@ def _companions(
 ) -> tuple[Companions | None, tuple[Part, ...]]:
     """Find what accompanies the training images, and what else the batches hold."""
     chosen, companions, more = recipe.companions, None, []
-    depths, held_out = plain.store.depths, (read.validation, measured)
+    depths = plain.store.depths
+
+    def as_they_are(images: Manifest) -> Pictures:
+        crops = _plain_crops(images, plain.size, recipe.data.cache, depths, (read.validation, measured))
+        return Pictures(crops, bytes_fingerprint(images.images, depths))
+
     if chosen is not None and chosen.match == "simulated":
         if chosen.share > 0:
             raise InputError(
@@ -163,7 +168,7 @@ def _companions(
     elif chosen is not None:
         assert read.companions is not None
         images, of_image = read.companions
-        pictures = _as_they_are(images, plain.size, recipe.data.cache, depths, held_out)
+        pictures = as_they_are(images)
         companions = Companions(pictures, of_image, of_one_shot=chosen.match == "capture")
         uses = ((chosen.augmentation, chosen.share), ("flip", chosen.keep))
         more += _parts("companions", images, pictures, recipe, uses)
@@ -172,7 +177,7 @@ def _companions(
     if recipe.pool is not None and pool is not None:
         check_disjoint(pool, read.validation)
         uses = ((recipe.pool.augmentation, recipe.pool.share), ("flip", recipe.pool.keep))
-        photos = _as_they_are(pool, plain.size, recipe.data.cache, depths, held_out)
+        photos = as_they_are(pool)
         more += _parts("pool", pool, photos, recipe, uses)
         fingerprints["pool"] = photos.fingerprint
     if (shares := sum(part.share for part in more)) > 1 + 1e-9:
@@ -200,17 +205,6 @@ def _parts(
     return parts
 
 
-def _as_they_are(
-    images: Manifest,
-    size: tuple[int, int],
-    cache: Path | None,
-    depths: Depths,
-    held_out: tuple[Manifest, Sequence[str]],
-) -> Pictures:
-    """Take images as they are; none of them is measured on."""
-    return Pictures(_plain_crops(images, size, cache, depths, held_out), bytes_fingerprint(images.images, depths))
-
-
 def _plain_crops(
     images: Manifest,
     size: tuple[int, int],
@@ -218,6 +212,7 @@ def _plain_crops(
     depths: Depths,
     held_out: tuple[Manifest, Sequence[str]],
 ) -> CropDataset:
+    """Take images as they are; none of them is measured on."""
     check_pictures_apart(images, check_crops(images.images, size, depths), *held_out)
     labels = [int(label) for label in images.labels()]
     store = CropStore(images.images, size, cache, depths=depths)

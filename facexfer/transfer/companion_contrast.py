@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from facexfer.errors import InputError
 from facexfer.transfer.contrast import contrast
+from facexfer.transfer.precision import product, wide
 from facexfer.transfer.stages import Need, Passes, Stage, StageSetting, Term, WeightedTerm
 
 
@@ -33,10 +34,8 @@ class CompanionContrast(Term):
         """
         if passes.companions is None:
             raise ValueError("expected the companions' embeddings, got none; the engine must give them")
-        dtype = torch.promote_types(passes.target_embeddings.dtype, torch.float32)
-        units = F.normalize(passes.target_embeddings.to(dtype))
-        with torch.autocast(units.device.type, enabled=False):
-            cosines = units @ passes.companions.to(dtype).T
+        units = F.normalize(wide(passes.target_embeddings))
+        cosines = product(units, passes.companions.to(units.dtype).T)
         labels, images = passes.labels, len(passes.labels)
         is_known = (labels >= 0)[:, None] & (labels >= 0)[None, :]
         is_own = torch.eye(images, dtype=torch.bool, device=labels.device)

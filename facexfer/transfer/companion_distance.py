@@ -1,9 +1,9 @@
 """How far a network puts pictures from where the untouched source puts their companions."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facexfer.transfer.precision import wide
 from facexfer.transfer.stages import Passes, Term
 
 
@@ -24,7 +24,7 @@ class CompanionDistance(Term):
         if passes.companions is None:
             raise ValueError("expected the companions' embeddings, got none; the engine must give them")
         present = passes.companions.any(dim=1)
-        # Under autocast both may come in half precision, in which a distance near 0 has no digits left.
-        dtype = torch.promote_types(passes.target_embeddings.dtype, torch.float32)
-        distances = 1 - F.cosine_similarity(passes.target_embeddings.to(dtype), passes.companions.to(dtype))
+        # In half precision a distance near 0 has no digits left.
+        embeddings = wide(passes.target_embeddings)
+        distances = 1 - F.cosine_similarity(embeddings, passes.companions.to(embeddings.dtype))
         return (distances * present).sum() / present.sum().clamp(min=1)

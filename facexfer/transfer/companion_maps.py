@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from facexfer.transfer.precision import wide
 from facexfer.transfer.stages import Passes, Term
 
 
@@ -22,8 +23,7 @@ class CompanionMaps(Term):
         """
         if passes.companion_maps is None:
             raise ValueError("expected the companions' maps, got none; the engine must give them")
-        maps = passes.target_maps[-1]
-        maps = maps.float() if maps.itemsize < 4 else maps
+        maps = wide(passes.target_maps[-1])
         companions = passes.companion_maps.to(maps.dtype)
         present = companions.flatten(1).any(dim=1)
         distances = (1 - F.cosine_similarity(maps, companions)).mean(dim=(1, 2))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facexfer.errors import InputError
+from facexfer.transfer.precision import wide
 from facexfer.transfer.stages import Passes, SourceBatch, Stage, StageSetting, Term
 from facexfer.transfer.taps import FeatureTap
 
@@ -199,8 +200,7 @@ class Objective(nn.Module):
         """Compute the cross-entropy, the mean over the images whose class is known, and the logits that it is of."""
         if self._classification == 0:
             return {}, None
-        logits = self.head(embeddings, labels)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = wide(self.head(embeddings, labels))
         total = F.cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="sum")
         return {CLASSIFICATION: self._classification * total / (labels != NO_LABEL).sum().clamp(min=1)}, logits
 

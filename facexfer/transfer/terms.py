@@ -5,10 +5,10 @@ implementations use (the paper leaves them out). The published implementations o
 instead; divide their alpha by the batch size.
 """
 
-import torch
 from torch import Tensor
 
 from facexfer.errors import InputError
+from facexfer.transfer.precision import wide
 
 
 def feature_distance(source: Tensor, target: Tensor) -> Tensor:
@@ -25,6 +25,7 @@ def feature_distance(source: Tensor, target: Tensor) -> Tensor:
         InputError: If the shapes differ.
 
     Example:
+        >>> import torch
         >>> feature_distance(torch.zeros(2, 3, 2, 2), torch.ones(2, 3, 2, 2)).item()
         6.0
     """
@@ -46,6 +47,7 @@ def delta_distance(source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         InputError: If the shapes do not fit.
 
     Example:
+        >>> import torch
         >>> delta_distance(torch.zeros(2, 4, 2, 2), torch.ones(2, 4, 2, 2), torch.full((4,), 0.25)).item()
         2.0
     """
@@ -74,6 +76,7 @@ def spatial_distance(source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         InputError: If the shapes do not fit.
 
     Example:
+        >>> import torch
         >>> uniform = torch.full((2, 2, 2), 0.25)
         >>> spatial_distance(torch.zeros(2, 3, 2, 2), torch.ones(2, 3, 2, 2), uniform).item()
         6.0
@@ -103,6 +106,7 @@ def channel_distance(source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         InputError: If the shapes do not fit.
 
     Example:
+        >>> import torch
         >>> channel_distance(torch.zeros(2, 4, 2, 2), torch.ones(2, 4, 2, 2), torch.full((2, 4), 0.25)).item()
         8.0
     """
@@ -119,9 +123,9 @@ def _squared_difference(source: Tensor, target: Tensor) -> Tensor:
             f"expected source and target maps of one shape (N, C, H, W), got {tuple(source.shape)} and "
             f"{tuple(target.shape)}; tap the same layers of the same network"
         )
-    # Under autocast the maps are half precision, where a sum of squares overflows.
-    dtype = torch.promote_types(target.dtype, torch.float32)
-    return (target.to(dtype) - source.to(dtype)).square()
+    # In half precision a sum of squares overflows.
+    target = wide(target)
+    return (target - source.to(target.dtype)).square()
 
 
 def _expect_shape(weights: Tensor, shape: tuple[int, ...]) -> None:

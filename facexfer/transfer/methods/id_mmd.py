@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facexfer.errors import InputError
+from facexfer.transfer.precision import product, wide
 from facexfer.transfer.stages import Need, Passes, Stage, StageSetting, Term, WeightedTerm
 
 _SCALES = (-2, -1, 0, 1, 2)
@@ -41,13 +42,11 @@ class IdentityDiscrepancy(Term):
         """
         if passes.spectra is None:
             raise ValueError("expected the images' spectra, got none; the engine must give them")
-        dtype = torch.promote_types(passes.target_embeddings.dtype, torch.float32)
-        units = F.normalize(passes.target_embeddings.to(dtype))
+        units = F.normalize(wide(passes.target_embeddings))
         # Row i stands for image i's identity; identities count once by the weight 1 / their images.
         is_same = (passes.labels[:, None] == passes.labels[None, :]) & (passes.labels >= 0)
-        members = [(is_same & (passes.spectra == spectrum)).to(dtype) for spectrum in (0, 1)]
-        with torch.autocast(units.device.type, enabled=False):
-            means = [each @ units / each.sum(dim=1, keepdim=True).clamp(min=1) for each in members]
+        members = [(is_same & (passes.spectra == spectrum)).to(units.dtype) for spectrum in (0, 1)]
+        means = [product(each, units) / each.sum(dim=1, keepdim=True).clamp(min=1) for each in members]
         is_in_both = members[0].any(dim=1) & members[1].any(dim=1)
         weights = is_in_both / is_same.sum(dim=1).clamp(min=1)
         identities = weights.sum()

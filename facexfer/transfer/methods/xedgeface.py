@@ -15,13 +15,13 @@ the first quarter of the convolutions. Share and margin are not those of the pap
 in the form that was read: one half, and 0.
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from facexfer.errors import InputError
 from facexfer.transfer.contrast import contrast, masked_mean
 from facexfer.transfer.partial import scales_and_first_layers
+from facexfer.transfer.precision import product, wide
 from facexfer.transfer.stages import Need, Passes, Stage, StageSetting, Term, WeightedTerm
 
 
@@ -46,9 +46,8 @@ class CrossSpectralContrast(Term):
         """
         if passes.spectra is None:
             raise ValueError("expected the images' spectra, got none; the engine must give them")
-        units = F.normalize(passes.target_embeddings.to(_wide(passes.target_embeddings)))
-        with torch.autocast(units.device.type, enabled=False):
-            cosines = units @ units.T
+        units = F.normalize(wide(passes.target_embeddings))
+        cosines = product(units, units.T)
         is_pair = (passes.spectra == 0)[:, None] & (passes.spectra == 1)[None, :]
         is_same = passes.labels[:, None] == passes.labels[None, :]
         return contrast(cosines, is_pair, is_same, self._margin)
@@ -70,13 +69,9 @@ class KeptView(Term):
             raise ValueError(
                 "expected the images' spectra and the source's embeddings, got none; the engine gives them"
             )
-        dtype = _wide(passes.target_embeddings)
-        cosines = F.cosine_similarity(passes.target_embeddings.to(dtype), passes.source_embeddings.to(dtype))
+        embeddings = wide(passes.target_embeddings)
+        cosines = F.cosine_similarity(embeddings, passes.source_embeddings.to(embeddings.dtype))
         return masked_mean(1 - cosines, passes.spectra == 1)
-
-
-def _wide(values: Tensor) -> torch.dtype:
-    return torch.promote_types(values.dtype, torch.float32)
 
 
 def xedgeface(

@@ -178,7 +178,7 @@ def make_bundle(
         point = choose_point(findings.points, order.far)
         contract = _contract(folder, order, network.info, recipe, rows, findings_to_json(findings), point)
         contract["pairs"] = pairs.model_dump()
-        contract |= summary_of(shipped.pairs(), findings)
+        contract["scores"] = summary_of(shipped.pairs(), findings.curve, findings.points)
         contract["runtimes"] = [describe(each, folder) for each in files]
         contract["recommended"] = recommended
         _write_papers(folder, out.name, contract)

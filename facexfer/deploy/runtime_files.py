@@ -28,6 +28,7 @@ class RuntimeFile:
         input_size: (height, width) of the crops in pixels; None where that is not known.
         thresholds: (FAR, threshold) of each target that the data supports, of this very file; empty where it was not
             measured.
+        scores: What `facexfer.deploy.score_summary.summary_of` keeps of its scores; None where it was not measured.
     """
 
     runtime: str
@@ -37,6 +38,7 @@ class RuntimeFile:
     row: GateRow | None = None
     input_size: tuple[int, int] | None = None
     thresholds: tuple[tuple[float, float], ...] = ()
+    scores: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -85,6 +87,7 @@ def describe(file: RuntimeFile, folder: Path) -> dict[str, Any]:
         "measure_on_device": file.on_device or None,
         "gate": None if file.row is None else asdict(file.row),
         "thresholds": [{"far": far, "threshold": threshold} for far, threshold in file.thresholds],
+        "scores": file.scores,
         "peak_megabytes": None if file.row is None else file.row.peak_megabytes,
     }
 
@@ -163,6 +166,27 @@ def thresholds_of(contract: Contract, runtime: str | None) -> dict[float, float]
         return contract.thresholds
     entry = _entry_of(contract.content, find_runtime_file(contract.content, runtime))
     return contract.thresholds | {each["far"]: each["threshold"] for each in entry.get("thresholds", ())}
+
+
+def scores_of(contract: Contract, runtime: str | None) -> dict[str, Any]:
+    """Find the summary of scores of the file that a device runs.
+
+    Args:
+        contract: Of the bundle.
+        runtime: As for `open_runtime`; None means ``model.onnx``.
+
+    Returns:
+        The summary; that of ``model.onnx`` where a runtime's file was converted only, or by a version that did not
+        record its own.
+
+    Raises:
+        InputError: If the bundle has no file for the runtime.
+    """
+    of_onnx: dict[str, Any] = contract.content["scores"]
+    if runtime is None:
+        return of_onnx
+    entry = _entry_of(contract.content, find_runtime_file(contract.content, runtime))
+    return entry.get("scores") or of_onnx
 
 
 def _entry_of(contract: dict[str, Any], file: RuntimeFile) -> dict[str, Any]:

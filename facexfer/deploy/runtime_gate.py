@@ -26,7 +26,9 @@ from facexfer.deploy.quantize import MEASURED_IMAGES, rounding_noise, write_prec
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.deploy.runtimes import Choice, Original
 from facexfer.deploy.runtimes.peak import peak_megabytes
+from facexfer.deploy.score_summary import summary_of
 from facexfer.errors import InputError
+from facexfer.eval.collect import curve_of_pairs
 from facexfer.eval.scores import operating_points
 from facexfer.measure.embedder import Embedder
 from facexfer.measure.pair_sets import Comparison
@@ -131,9 +133,12 @@ def measure_runtime(
     latencies = runtime_latencies(file, folder, data.crop, input_size)
     cost = Cost(megabytes, latencies, peak_megabytes(file.name, folder, file.files, input_size, file.batch))
     row = make_row(file.name, cost, run, got, data.fars, tolerance)
-    points = operating_points(got.pairs(), data.fars) if is_usable(got) else ()
+    if not is_usable(got):
+        return replace(file, row=row)
+    pairs = got.pairs()
+    points = operating_points(pairs, data.fars)
     thresholds = tuple((point.far, point.threshold) for point in points if point.threshold is not None)
-    return replace(file, row=row, thresholds=thresholds)
+    return replace(file, row=row, thresholds=thresholds, scores=summary_of(pairs, curve_of_pairs(pairs), points))
 
 
 def runtime_latencies(file: RuntimeFile, folder: Path, crop: Path, input_size: tuple[int, int]) -> tuple[Latency, ...]:

@@ -1,39 +1,41 @@
 """The score summary of a bundle, ``scores`` in ``model.json``: what `facexfer monitor` holds a device's log against."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from facexfer.deploy.contract import Contract
-from facexfer.deploy.runtime_files import thresholds_of
+from facexfer.deploy.runtime_files import scores_of, thresholds_of
 from facexfer.errors import InputError
 from facexfer.eval.accepted import accepted_scores
+from facexfer.eval.curves import Curve
 from facexfer.eval.pairwise.pairs import PairSet
-from facexfer.eval.report.findings import Findings
 from facexfer.eval.shift import AcceptedScores
+from facexfer.eval.verification import OperatingPoint
 
-_KEY = "scores"
 _ARRAYS = ("scores", "above", "covariance")
 
 
-def summary_of(pairs: PairSet, findings: Findings) -> dict[str, Any]:
+def summary_of(pairs: PairSet, curve: Curve, points: Sequence[OperatingPoint]) -> dict[str, Any]:
     """Summarise the scores of an evaluation for a bundle.
 
     Args:
         pairs: What was compared.
-        findings: Its figures.
+        curve: Of these.
+        points: Of these.
 
     Returns:
         For each supported operating point below FAR 1 the rates and the distribution of the accepted genuine scores,
         with covariances by identity: no score of a single pair, and nothing of a person.
     """
-    points = []
-    for point in findings.points:
+    summaries = []
+    for point in points:
         if point.supported and point.far < 1:
-            known = asdict(accepted_scores(pairs, findings.curve, point))
-            points.append({"far": point.far, **known, **{name: known[name].tolist() for name in _ARRAYS}})
-    return {_KEY: {"points": points}}
+            known = asdict(accepted_scores(pairs, curve, point))
+            summaries.append({"far": point.far, **known, **{name: known[name].tolist() for name in _ARRAYS}})
+    return {"points": summaries}
 
 
 def measured_scores(contract: Contract, far: float | None, runtime: str | None = None) -> tuple[float, AcceptedScores]:
@@ -42,8 +44,8 @@ def measured_scores(contract: Contract, far: float | None, runtime: str | None =
     Args:
         contract: Of the bundle.
         far: The target whose threshold the device uses; None takes the bundle's own operating point.
-        runtime: Take the threshold of the bundle's file for this runtime; None takes that of ``model.onnx``, which all
-            else is of.
+        runtime: Take the threshold and the summary of the bundle's file for this runtime; None takes those of
+            ``model.onnx``.
 
     Returns:
         The target and the summary.
@@ -53,14 +55,14 @@ def measured_scores(contract: Contract, far: float | None, runtime: str | None =
             for the runtime.
     """
     folder = contract.folder
-    if _KEY not in contract.content:
+    if "scores" not in contract.content:
         raise InputError(
             f"{folder}: expected a bundle with a summary of its scores, this bundle comes from an older version and "
             "has none; export its run again (facexfer export RUN --out NEW), which measures the same"
         )
     far = contract.far if far is None else far
     try:
-        points = {point["far"]: point for point in contract.content[_KEY]["points"] if point["far"] < 1}
+        points = {point["far"]: point for point in scores_of(contract, runtime)["points"] if point["far"] < 1}
         if far is None or far not in points:
             known = ", ".join(f"{each:g}" for each in points) or "none"
             wanted = "none" if far is None else f"{far:g}"

@@ -166,6 +166,30 @@ def test_every_file_decides_by_its_own_threshold(bundle: Path, trained: Path, na
 
 
 @pytest.mark.slow
+def test_a_log_is_compared_with_the_file_that_the_device_runs(bundle: Path, trained: Path, names, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("score\n0.76\n0.74\n")
+    for name in names:
+        given: dict[str, Any] = {"images": trained / "images.csv", "split": "val", "probe": "nir", "fars": [0.2]}
+        (point,) = facexfer.evaluate(open_runtime(bundle, name), **given).points
+        measured = facexfer.monitor(tmp_path / "log.csv", bundle, runtime=name).measured
+        assert (measured.genuine_rate, measured.impostor_rate) == (point.tar, point.achieved_far)
+        assert measured.threshold == pytest.approx(point.threshold, abs=1e-5)
+
+    def change(content: dict) -> None:
+        content["runtimes"][-2]["scores"]["points"][0]["genuine_rate"] = 0.25
+        del content["runtimes"][-3]["scores"]
+
+    copy = copied(bundle, tmp_path / "b", change)
+    rates = [
+        facexfer.monitor(tmp_path / "log.csv", copy, runtime=name).measured.genuine_rate
+        for name in ("opencv", "onnxruntime:fp16", None)
+    ]
+    # A bundle of an older version has one summary for all.
+    assert (rates[0], rates[1]) == (0.25, rates[2])
+    assert rates[2] != 0.25
+
+
+@pytest.mark.slow
 def test_the_commands_use_a_runtime(bundle: Path, trained: Path) -> None:
     manifest, photo = trained / "images.csv", trained / "nir/p0/0.png"
     words = ["--manifest", manifest, "--split", "val", "--probe", "nir", "--far", "0.2"]

@@ -1,6 +1,5 @@
 """A run as typed data: read from TOML, strict about every key."""
 
-import math
 import os
 import re
 import tomllib
@@ -223,13 +222,6 @@ class MethodSection(BaseModel):
     layers: tuple[str, ...] | None = None
     """Tap these layers instead of the backbone's own."""
 
-    @pydantic.model_validator(mode="after")
-    def _options_are_finite(self) -> "MethodSection":
-        for name, value in self.options.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InputError(f"expected a finite number for method.{name}, got {value}; give another")
-        return self
-
     @property
     def options(self) -> dict[str, Any]:
         """The method's own options."""
@@ -313,7 +305,11 @@ class EvaluationSection(Section):
 
 
 class RuntimeSection(Section):
-    """Where and how the run computes; none of it changes what is computed beyond rounding."""
+    """Where and how the run computes.
+
+    Beyond rounding, it changes what is computed only where `devices` splits the batches of BatchNorm, and where
+    `augment` draws other random numbers.
+    """
 
     accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
     """cuda is NVIDIA's GPUs, mps Apple's (never run), gpu either."""
@@ -466,7 +462,7 @@ def _apply_settings(values: dict[str, Any], settings: Sequence[str]) -> None:
     given = {key for key, value in changes if value is not None}
     for key, value in changes:
         if value is None:
-            _check_known(key)
+            _check_known(key, values)
             _take_out(values, key)
             continue
         *sections, last = key.split(".")
@@ -491,8 +487,17 @@ def _read_setting(setting: str) -> tuple[str, object]:
         return key.strip(), text
 
 
-def _check_known(key: str) -> None:
+def _check_known(key: str, values: Mapping[str, Any]) -> None:
     """Check a key that is to be taken out, which nobody would miss if it were misspelt."""
+    section, _, option = key.partition(".")
+    if section == "method" and option and option not in MethodSection.model_fields:
+        # Which options there are depends on the method.
+        held = values.get("method", {})
+        if option not in held:
+            raise InputError(
+                f"expected an option that [method] holds, to take it out, got {key}; it holds {', '.join(held)}"
+            )
+        return
     nested: object = None
     for part in reversed(key.split(".")):
         nested = {part: nested}

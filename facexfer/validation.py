@@ -1,5 +1,6 @@
 """What pydantic refuses, as one line."""
 
+import re
 import types
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -33,7 +34,12 @@ def first_problem(error: pydantic.ValidationError, model: type[pydantic.BaseMode
         return f"{place}: expected a list, got {first['input']!r}; put it into brackets"
     if first["type"] in ("missing", "missing_argument"):
         return f"{place}: expected a value, got none; add it"
-    return f"{place}: {first['msg']}, got {first['input']!r}"
+    got = repr(first["input"])
+    if first["type"] == "string_type" and isinstance(first["input"], int | float):
+        return f"{place}: expected text, got {got}; put it into quotes, with --set {place}='\"{first['input']}\"'"
+    if first["type"] in ("model_type", "dict_type"):
+        return f"{place}: expected a section, got {got}; set a key of it, such as {place}.{_first_key(model, place)}"
+    return f"{place}: {_expectation(first)}, got {got}"
 
 
 def _place(location: tuple[int | str, ...], model: Any) -> str:
@@ -52,6 +58,23 @@ def _place(location: tuple[int | str, ...], model: Any) -> str:
             # The value of a mapping under any key, that of a list at any place.
             model = (_sections(model) or [None])[-1]
     return ".".join(known)
+
+
+def _expectation(problem: Any) -> str:
+    """What was expected, in pydantic's words as far as they say it."""
+    if problem["type"] == "too_short":
+        return f"expected at least {problem['ctx']['min_length']} in the list"
+    message: str = problem["msg"]
+    if problem["type"] == "int_from_float" or problem["type"].endswith("_parsing"):
+        # What follows the comma tells of parsing.
+        message = message.partition(", ")[0]
+    message = re.sub("^Input should be (?=greater|less)", "expected a value ", message)
+    return message.replace("Input should be", "expected", 1)
+
+
+def _first_key(model: Any, place: str) -> str:
+    """The first key of the section at a place."""
+    return _keys_beside(model, (*place.split("."), ""))[0].rpartition(".")[2]
 
 
 def _is_union(annotation: Any) -> bool:

@@ -13,6 +13,7 @@ from facexfer.errors import InputError
 from facexfer.recipe import Recipe, differences, dump_recipe, parse_recipe, read_recipe
 from facexfer.transfer.methods import create
 
+NO_TEXT = "^test: data.modality: expected text, got 3; put it into quotes, with --set data.modality='\"3\"'$"
 MINIMAL = {
     "source": {"backbone": "mobilefacenet"},
     "data": {"manifest": "images.csv"},
@@ -93,7 +94,7 @@ def test_a_setting_without_a_value_takes_the_key_or_the_section_out(tmp_path: Pa
     assert (read.optimizer.drops, read.optimizer.schedule) == ((2 / 3,), "cosine")
     assert read_recipe(file, ["companions="]).companions is None
     # What is not there stays so, the section of it too; an empty text is written as such.
-    assert read_recipe(file, ["pool.keep=", "method.taps="]) == recipe
+    assert read_recipe(file, ["pool.keep=", "method.layers="]) == recipe
     assert read_recipe(file, ['source.backbone=""']).source.backbone == ""
     with pytest.raises(InputError, match="source.backbone: expected a value, got none; add it"):
         read_recipe(file, ["source.backbone="])
@@ -101,6 +102,9 @@ def test_a_setting_without_a_value_takes_the_key_or_the_section_out(tmp_path: Pa
         read_recipe(file, ["companions.kep="])
     with pytest.raises(InputError, match=r"expected a section before the last dot of 'seed.x', 'seed' is a value"):
         read_recipe(file, ["seed.x="])
+    assert read_recipe("nir-afa", ["method.spatial_alpha="]).method.options.keys() == {"channel_alpha", "second_rate"}
+    with pytest.raises(InputError, match=r"that \[method\] holds, .* got method.spatal_alpha; .*, spatial_alpha, "):
+        read_recipe("nir-afa", ["method.spatal_alpha="])
 
 
 def test_differences_name_the_keys() -> None:
@@ -125,14 +129,13 @@ def test_differences_name_the_keys() -> None:
         ({"evaluation": {"pairs": [{"prob": "nir"}]}}, r"unknown key 'evaluation.pairs.0.prob'; did you mean"),
         ({"optimizer": {"epochs": "many"}}, "test: optimizer.epochs: .* got 'many'"),
         ({"evaluation": {"fars": [1e-3, 7.5]}}, "evaluation.fars.1: .* less than or equal to 1, got 7.5"),
-        ({"evaluation": {"fars": []}}, "evaluation.fars: .* at least 1 item"),
-        ({"evaluation": {"pairs": []}}, "evaluation.pairs: .* at least 1 item"),
+        ({"evaluation": {"fars": []}}, "evaluation.fars: expected at least 1 in the list"),
+        ({"evaluation": {"pairs": []}}, "evaluation.pairs: expected at least 1 in the list"),
         ({"seed": -1}, "test: seed: .* greater than or equal to 0, got -1"),
         ({"seed": 2**32}, "test: seed: .* less than 4294967296, got 4294967296"),
         ({"optimizer": {"epochs": 1, "drops": [-1]}}, "optimizer.drops.0: .* greater than 0, got -1"),
         ({"evaluation": {"fars": [1e-20]}}, "evaluation.fars.0: .* greater than or equal to 0.0*1, got 1e-20"),
         ({"evaluation": {"fars": 0.1}}, "evaluation.fars: expected a list, got 0.1; put it into brackets"),
-        ({"method": {"name": "l2_sp", "alpha": float("nan")}}, "expected a finite number for method.alpha, got nan"),
         ({"evaluation": {"fars": [float("nan")]}}, "evaluation.fars.0: .* got nan"),
         ({"optimizer": {"epochs": 1, "learning_rate": float("inf")}}, "optimizer.learning_rate: .* got inf"),
         ({"source": {}}, "test: source.backbone: expected a value, got none; add it$"),
@@ -140,11 +143,12 @@ def test_differences_name_the_keys() -> None:
         ({"optimizer": {"epochs": 1, "iterations": 1}}, "iterations, got both; set one"),
         ({"evaluation": {"pairs": [{"probe": "nir", "gallery": "nir"}]}}, "pairs.0: expected a gallery of another"),
         ({"data": {"manifest": "a\0b"}}, "data.manifest: expected a path, got 'a.x00b' with a zero character"),
-        ({"data": {"modality": 3}}, "^test: data.modality: Input should be a valid string, got 3$"),
-        ({"data": {"modality": ["nir", 3]}}, "^test: data.modality: Input should be a valid string, got 3$"),
+        ({"data": {"modality": 3}}, NO_TEXT),
+        ({"data": {"modality": ["nir", 3]}}, NO_TEXT),
         ({"data": {"modality": " "}}, "^test: data.modality: expected a name, got ' '; write the one of the manifest$"),
-        ({"runtime": {"devices": [1]}}, r"^test: runtime.devices: Input should be a valid .*, got \[1\]$"),
+        ({"runtime": {"devices": [1]}}, r"^test: runtime.devices: expected a valid .*, got \[1\]$"),
         ({"head": {"start": "zero"}}, "head.start: .* got 'zero'"),
+        ({"method": "l2"}, "^test: method: expected a section, got 'l2'; set a key of it, such as method.name$"),
     ],
 )
 def test_bad_values_are_errors(change: dict[str, Any], message: str) -> None:

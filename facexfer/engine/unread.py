@@ -43,7 +43,7 @@ def check_all_is_read(recipe: Recipe, task: Task, stages: tuple[Stage, ...], sou
 def _check_shares(task: Task, batch_size: int) -> None:
     mixture = task.mixture
     for part, count in zip(mixture.parts, mixture.counts(batch_size), strict=True):
-        if part.share > _SHARE and count == 0:
+        if part.share > _SHARE and count <= 0:
             raise InputError(
                 f"expected a part of the batch that is at least one image, got {part.share:g} of {batch_size} images "
                 f"for {part.name}; the smallest is {1 / batch_size:g}, take that, or leave it out"

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facexfer.transfer.precision import wide
+
 
 class PrototypeClassifier(nn.Module):
     """Compare embeddings with one prototype per class: ``scale * cos``.
@@ -29,5 +31,5 @@ class PrototypeClassifier(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """Compute logits (N, K), in float32, of embeddings (N, D)."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            cosines = F.linear(F.normalize(embeddings.float()), F.normalize(self.weight.float()))
+            cosines = F.linear(F.normalize(wide(embeddings)), F.normalize(wide(self.weight)))
             return self.scale * cosines

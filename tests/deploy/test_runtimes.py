@@ -166,7 +166,7 @@ def test_every_file_decides_by_its_own_threshold(bundle: Path, trained: Path, na
 
 
 @pytest.mark.slow
-def test_a_log_is_compared_with_the_file_that_the_device_runs(bundle: Path, trained: Path, names, tmp_path: Path) -> None:
+def test_a_log_is_compared_with_the_file_that_runs(bundle: Path, trained: Path, names, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("score\n0.76\n0.74\n")
     for name in names:
         given: dict[str, Any] = {"images": trained / "images.csv", "split": "val", "probe": "nir", "fars": [0.2]}

@@ -200,7 +200,7 @@ def test_weights_that_a_step_breaks_are_neither_measured_nor_kept(make: Callable
 def test_a_precision_that_is_not_to_be_had_is_an_error(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a GPU for 16-mixed, found none; take bf16-mixed or 32-true"):
         train(make(runtime={"precision": "16-mixed"}), tmp_path / "run", resume=False)
-    with pytest.raises(InputError, match=r"runtime.precision: Input should be '32-true', .* got '16-true'"):
+    with pytest.raises(InputError, match=r"runtime.precision: expected '32-true', .* got '16-true'"):
         make(runtime={"precision": "16-true"})
     assert not (tmp_path / "run").exists()
 
@@ -214,7 +214,7 @@ def test_a_gpu_that_is_not_there_is_one_line(make: Callable[..., Any], tmp_path:
     with pytest.raises(InputError, match=f"^runtime.accelerator: expected a GPU for {name}, found none; leave it out$"):
         train(recipe, tmp_path / "run", resume=False)
     assert not (tmp_path / "run").exists()
-    with pytest.raises(InputError, match=r"runtime.accelerator: Input should be 'auto', .* got 'tpu'"):
+    with pytest.raises(InputError, match=r"runtime.accelerator: expected 'auto', .* got 'tpu'"):
         make(runtime={"accelerator": "tpu"})
 
 

@@ -1,8 +1,9 @@
 """The methods, one paper per file: equations, modules and schedule together."""
 
 import inspect
+import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -77,12 +78,8 @@ def create(name: str, **options: object) -> tuple[Stage, ...]:
     for option, value in options.items():
         if isinstance(value, bool) and known[option].annotation in (int, float):
             raise InputError(f"expected a number for method.{option}, got {str(value).lower()}; give one")
-        if isinstance(value, int | float) and value < 0 and option.endswith(("alpha", "weight", "decay")):
-            raise InputError(f"expected method.{option} of at least 0, got {value:g}; 0 leaves the term out")
-        if isinstance(value, int | float) and value <= 0 and option in _POSITIVE:
-            raise InputError(
-                f"expected method.{option} above 0, got {value:g}; the default is {known[option].default:g}"
-            )
+        if (number := _as_number(value)) is not None:
+            _check_number(option, number, known[option].default)
     if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
         raise InputError(
             f"method {name}: expected a tuple of stages, got {type(stages).__name__}; let its function return one"
@@ -93,3 +90,22 @@ def create(name: str, **options: object) -> tuple[Stage, ...]:
             f"{untrained.name}; raise it"
         )
     return stages
+
+
+def _as_number(value: object) -> float | None:
+    """The number that a value stands for, as text too: ``-.5`` is none in TOML, and a method takes it for one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _check_number(option: str, number: float, default: Any) -> None:
+    if not math.isfinite(number):
+        raise InputError(f"expected a finite number for method.{option}, got {number}; give another")
+    if number < 0 and option.endswith(("alpha", "weight", "decay")):
+        raise InputError(f"expected method.{option} of at least 0, got {number:g}; 0 leaves the term out")
+    if number <= 0 and option in _POSITIVE:
+        raise InputError(f"expected method.{option} above 0, got {number:g}; the default is {default:g}")

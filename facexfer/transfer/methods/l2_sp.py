@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from facexfer.transfer.precision import wide
 from facexfer.transfer.stages import Passes, Stage, StageSetting, Term, WeightedTerm
 
 
@@ -23,7 +24,7 @@ class WeightDistance(Term):
 
     def forward(self, passes: Passes) -> Tensor:
         """Compute the distance; the batch is ignored."""
-        squares = [(target.float() - source.float()).square().sum() for source, target in self._pairs]
+        squares = [(wide(target) - wide(source)).square().sum() for source, target in self._pairs]
         return torch.stack(squares).sum() / 2
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facexfer.errors import InputError
+from facexfer.transfer.precision import wide
 from facexfer.transfer.stages import Need, Passes, Stage, StageSetting, Term, WeightedTerm
 
 OldTask = Literal["classifier", "source_set", "training_set"]
@@ -37,8 +38,8 @@ class Distillation(Term):
         if passes.source_embeddings is None:
             raise ValueError("expected the source's embeddings, got none; the objective must run the source")
         with torch.no_grad():
-            answers = self.source_classifier(passes.source_embeddings).float()
-        ours = self.target_classifier(passes.target_embeddings).float()
+            answers = wide(self.source_classifier(passes.source_embeddings))
+        ours = wide(self.target_classifier(passes.target_embeddings))
         return F.kl_div(
             F.log_softmax(ours / self.temperature, dim=1),
             F.log_softmax(answers / self.temperature, dim=1),

@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facexfer.transfer.precision import wide
 from facexfer.transfer.stages import Need, Passes, Stage, StageSetting, Term, WeightedTerm
 
 
@@ -28,7 +29,7 @@ class SourceClassification(Term):
         batch = passes.source_batch
         if batch is None:
             raise ValueError("expected a batch of source images, got none; give the objective one per step")
-        return batch.weight * F.cross_entropy(self.classifier(batch.embeddings).float(), batch.labels)
+        return batch.weight * F.cross_entropy(wide(self.classifier(batch.embeddings)), batch.labels)
 
 
 def soft_ft(

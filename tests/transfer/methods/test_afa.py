@@ -66,6 +66,14 @@ def test_bad_options_are_errors() -> None:
         create("afaa")
     with pytest.raises(InputError, match="expected method.spatial_alpha of at least 0, got -1; 0 leaves the term out"):
         create("afa", spatial_alpha=-1)
+    # TOML knows no such numbers, so that a recipe's setting leaves them as text.
+    with pytest.raises(
+        InputError, match="expected method.spatial_alpha of at least 0, got -0.5; 0 leaves"
+    ):
+        create("afa", spatial_alpha="-.5")
+    for value in ("NaN", float("nan"), "Infinity"):
+        with pytest.raises(InputError, match="expected a finite number for method.spatial_alpha, got (nan|inf); give"):
+            create("afa", spatial_alpha=value)
     with pytest.raises(InputError, match="expected a number for method.spatial_alpha, got true; give one"):
         create("afa", spatial_alpha=True)
     with pytest.raises(InputError, match=r"unknown afa option 'tapps'; did you mean 'taps'\?"):

@@ -101,6 +101,19 @@ def test_l2_sp_is_half_the_squared_distance_and_its_gradient_the_difference() ->
     assert [group["weight_decay"] for group in module.parameter_groups(stage)] == [0.0, 0.01]
 
 
+def test_double_precision_stays_double() -> None:
+    # float32 cannot tell these from the source's weights.
+    module, _ = objective("l2_sp", alpha=1.0)
+    module = module.double()
+    with torch.no_grad():
+        for parameter in module.backbone.parameters():
+            parameter += 1e-10
+    images, labels = batch()
+    loss = module(images.double(), labels)["weights"]
+    assert loss.dtype == torch.float64
+    assert loss > 0
+
+
 def test_lwf_has_the_gradient_of_the_published_cross_entropy() -> None:
     module, stage = objective("lwf")
     with torch.no_grad():

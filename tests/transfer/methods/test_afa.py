@@ -67,9 +67,7 @@ def test_bad_options_are_errors() -> None:
     with pytest.raises(InputError, match="expected method.spatial_alpha of at least 0, got -1; 0 leaves the term out"):
         create("afa", spatial_alpha=-1)
     # TOML knows no such numbers, so that a recipe's setting leaves them as text.
-    with pytest.raises(
-        InputError, match="expected method.spatial_alpha of at least 0, got -0.5; 0 leaves"
-    ):
+    with pytest.raises(InputError, match="expected method.spatial_alpha of at least 0, got -0.5; 0 leaves"):
         create("afa", spatial_alpha="-.5")
     for value in ("NaN", float("nan"), "Infinity"):
         with pytest.raises(InputError, match="expected a finite number for method.spatial_alpha, got (nan|inf); give"):

@@ -67,7 +67,7 @@ def export(
         gallery_model: Of a bundle: the network that has embedded those who are enrolled and goes on doing so; the run's
             network embeds the probes alone. Thresholds are those of the two together.
         gallery_backbone: Its network's name, for foreign weights.
-        even_if_failed: Export also a run that diverged or ended far below its source.
+        even_if_failed: Export also runs, for probes or gallery, that diverged or ended far below their source.
         flip: Let the file add the embedding of the mirrored crop, for twice the time; a gallery's too.
         say: Shows each row of the gate as it is measured.
         say_runtime: Shows each other runtime's file as it is measured.
@@ -78,6 +78,7 @@ def export(
     Raises:
         InputError: If the model is no run, network or weights, what is asked does not fit the kind of `out`, `out`
             would take the place of what is read, or the network cannot be written as ONNX.
+        DivergedError: If a run has failed, the gallery's too.
         RunError: If the exported file differs from torch, or is worse than the gate allows; there is no file then.
     """
     out = Path(out)
@@ -86,8 +87,9 @@ def export(
         if backbone is None and not model.is_dir():
             raise InputError(f"{model}: expected a run folder, or weights with --backbone NAME; check the path")
     check_folder_of(out)
-    if isinstance(model, Path) and backbone is None and not even_if_failed:
-        RunFolder(model).check_not_failed("train again, or give --even-if-failed to export it all the same")
+    if not even_if_failed:
+        _check_not_failed(model, backbone)
+        _check_not_failed(gallery_model, gallery_backbone)
     if out.suffix == ".onnx":
         of_bundles = (precision, far, max_loss, detector, gallery_model, gallery_backbone)
         if any(each is not None for each in of_bundles) or runtime:
@@ -114,6 +116,11 @@ def export(
     )
     make_bundle(model, out, order, see, say_runtime)
     return Exported(out, gate=tuple(rows))
+
+
+def _check_not_failed(model: str | Path | BackboneModule | None, backbone: str | None) -> None:
+    if isinstance(model, str | Path) and backbone is None:
+        RunFolder(Path(model)).check_not_failed("train again, or give --even-if-failed to export it all the same")
 
 
 def _gallery(model: str | Path | BackboneModule | None, backbone: str | None) -> BackboneModule | None:

@@ -25,7 +25,7 @@ from facexfer.deploy.contract import Contract, read_contract
 from facexfer.deploy.matching import Matcher, list_people
 from facexfer.deploy.runtime_files import open_runtime
 from facexfer.deploy.score_summary import measured_scores
-from facexfer.errors import InputError, RunError
+from facexfer.errors import DivergedError, InputError, RunError
 from facexfer.eval.paired import Difference
 from facexfer.eval.unit_length import unit_length
 from facexfer.measure.embedder import load
@@ -318,6 +318,18 @@ def test_a_gallery_keeps_its_own_network(two_networks: Path, trained: Path, tmp_
     with pytest.raises(InputError, match="expected --gallery-model with --gallery-backbone mobilefacenet, got none"):
         run("export", trained / "run", "--out", tmp_path / "a", "--gallery-backbone", "mobilefacenet")
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.slow
+def test_a_gallerys_run_that_failed_is_exported_only_on_request(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "failed")
+    RunFolder(tmp_path / "failed").save_failure("it broke")
+    words = ("export", trained / "run", "--out", tmp_path / "b", "--gallery-model", tmp_path / "failed")
+    with pytest.raises(DivergedError, match="failed: this run failed: it broke; train again, or give --even-if-failed"):
+        run(*words)
+    assert not (tmp_path / "b").exists()
+    run(*words, "--opset", "17", "--max-loss", "1", "--even-if-failed")
+    assert (tmp_path / "b" / "gallery.onnx").is_file()
 
 
 @pytest.mark.slow

@@ -393,6 +393,8 @@ def load_backbone(run: Path) -> BackboneModule:
 def load_backbone_file(file: Path) -> BackboneModule:
     """Load the backbone from a run's ``model.safetensors``, or from a checkpoint in the folder of its run.
 
+    Of a checkpoint it is what the run measures and saves: the averages of the weights where the recipe asks for them.
+
     Args:
         file: The file.
 
@@ -411,7 +413,7 @@ def load_backbone_file(file: Path) -> BackboneModule:
     name = metadata.get("backbone")
     if metadata.get("format") == STATE_FORMAT:
         state = load_state(file)
-        weights, metadata = state["backbone"], state.get("facts") or {}
+        weights, metadata = _measured_weights(state), state.get("facts") or {}
         name = read_recipe(RunFolder(file.parent.parent).recipe_file).source.backbone
     if name is None:
         raise InputError(f"{file}: expected --backbone NAME with foreign weights, got none; mobilefacenet, for example")
@@ -422,6 +424,15 @@ def load_backbone_file(file: Path) -> BackboneModule:
     backbone.info = facts_from_metadata(backbone.info, metadata)
     load_entries(backbone, weights, str(file))
     return backbone.eval()
+
+
+def _measured_weights(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The backbone's weights of a training state: the averages, if there are any."""
+    average: dict[str, Any] | None = state.get("average")
+    if average is None:
+        return dict(state["backbone"])
+    prefix = "module.backbone."
+    return {key.removeprefix(prefix): value for key, value in average.items() if key.startswith(prefix)}
 
 
 def _load_plugins_beside(file: Path, backbone: str) -> None:

@@ -247,6 +247,8 @@ class Training:
 
     def _make_objective(self, index: int, checkpoint: dict[str, Any] | None) -> Objective:
         """Set up a stage; in a later one the reference may be what the stage before has made."""
+        # A checkpoint holds those of the first rank: a stage starts from them whether the run was stopped or not.
+        self._share_buffers(self.backbone)
         self.reference = choose_reference(self.setup, index, self.compared, self.backbone, checkpoint)
         objective = make_objective(self.setup, index, self.reference, self.backbone, self.head, self.log.say)
         if self.inputs.shown is not None and not objective.runs_source:
@@ -286,15 +288,15 @@ class Training:
         return cast(BackboneModule, modules["backbone"]), cast(Head, modules["head"])
 
     def _shared(self) -> tuple[BackboneModule, Head]:
-        """What is measured, with the first rank's BatchNorm statistics on every rank: those are saved.
-
-        Each rank has seen other images, and the ranks share the images that are measured.
-        """
-        if self.fabric.world_size > 1:
-            for module in self.evaluated:
-                for buffer in module.buffers():
-                    torch.distributed.broadcast(buffer, src=0)
+        """What is measured: on every rank with the statistics of the first, which are saved."""
+        self._share_buffers(*self.evaluated)
         return self.evaluated
+
+    def _share_buffers(self, *modules: nn.Module) -> None:
+        """Give every rank the first one's BatchNorm statistics, which differ because each has seen other images."""
+        if self.fabric.world_size > 1:
+            for buffer in (buffer for module in modules for buffer in module.buffers()):
+                torch.distributed.broadcast(buffer, src=0)
 
     @contextmanager
     def _measuring(self) -> Iterator[None]:

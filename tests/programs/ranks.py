@@ -1,4 +1,4 @@
-"""Runs recipes and keeps what this rank has trained, how many images it has embedded each time, and by what."""
+"""Runs recipes; keeps what this rank has trained and compared with, how many images it has embedded, and by what."""
 
 import sys
 from pathlib import Path
@@ -41,5 +41,6 @@ for name in sys.argv[2:]:
     train(read_recipe(folder / f"{name}.toml"), folder / name, resume=False)
     kept = {"stages": [objective.state_dict() for objective in objectives], "embedded": list(embedded)}
     kept["measured"] = dict(measured)
+    kept["references"] = [objective.source.state_dict() for objective in objectives]
     torch.save(kept, folder / f"{name}-{torch.distributed.get_rank()}.pt")
     objectives.clear()

@@ -19,6 +19,8 @@ _EXPLODED = 10.0
 _WORSE_THAN_GUESSES = 1.5
 # On images that are not trained on, a network that is too sure of itself may reach a few times a guess's.
 _FAR_WORSE_THAN_GUESSES = 10.0
+# A part within this of its level of chance is there: a collapsed network's embeddings all point somewhere.
+_NEAR_CHANCE = 0.95
 # Classification losses below this are small whatever the head: the head has learnt what there is to learn.
 _LEARNT = 0.5
 # A head whose loss fell by less than this part over a whole stage has not learnt.
@@ -37,10 +39,17 @@ class Diagnosis:
 
     Args:
         classes: How many the head tells apart.
+        stages: The method; its terms say what they come to at chance.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, stages: Sequence[Stage] = ()) -> None:
         self._guess = math.log(classes)
+        self._chances = {
+            (stage.name, term.name): term.alpha * term.chance
+            for stage in stages
+            for term in stage.terms
+            if term.chance is not None
+        }
         self._at_start: float | None = None
         self._explosions: dict[str, str] = {}
         self._stage = ""
@@ -84,12 +93,19 @@ class Diagnosis:
     @property
     def is_wrong(self) -> bool:
         """Whether the last record looks like that of a run that fails."""
-        return self.classification_is_lost or any(self._outweighs(part) for part in self._last)
+        return self.classification_is_lost or any(self._outweighs(part) or self._at_chance(part) for part in self._last)
 
     def symptoms(self) -> str:
         """Name what has exploded in the run, and what the classification loss came to."""
-        lost = f"the classification loss is {self._last.get(CLASSIFICATION, 0.0):.3g}"
-        return "; ".join([*self._explosions.values(), *([lost] if self.classification_is_lost else [])])
+        said = list(self._explosions.values())
+        said += [
+            f"the loss part '{part}' is {self._last[part]:.3g}, no better than chance"
+            for part in self._last
+            if self._at_chance(part)
+        ]
+        if self.classification_is_lost:
+            said.append(f"the classification loss is {self._last[CLASSIFICATION]:.3g}")
+        return "; ".join(said)
 
     def end_stage(self) -> list[str]:
         """Whether the stage that ends has taught the head anything; the stage is forgotten.
@@ -121,6 +137,11 @@ class Diagnosis:
             f"{grown} and outweighs the classification: its alpha or the learning rate is too large; lower the "
             "method's alpha, optimizer.learning_rate or the stage's rate"
         )
+
+    def _at_chance(self, part: str) -> bool:
+        """Whether a part that has a level of chance is there; such a part is bounded and seldom grows tenfold."""
+        chance = self._chances.get((self._stage, part))
+        return chance is not None and self._last[part] >= _NEAR_CHANCE * chance > 0
 
     def _outweighs(self, part: str) -> bool:
         now, least = self._last[part], self._smallest[part]

@@ -78,7 +78,8 @@ class Training:
             self.checkpoints.restore(checkpoint)
         steps = sum(self.stage_steps)
         resumed_at = checkpoint["step"] if checkpoint else None
-        self.log = RunLog(self.fabric, self.run, steps, len(self.setup.task.classes), resumed_at)
+        classes = len(self.setup.task.classes)
+        self.log = RunLog(self.fabric, self.run, steps, classes, self.stages, resumed_at)
         self.evaluation = Evaluation(self.setup, steps, self.log)
         # From here on one rank writes what all have read.
         self.fabric.barrier()
@@ -121,6 +122,7 @@ class Training:
             result = self.evaluation.finish(self.step, trained_steps, backbone, head, self.untouched)
         if result["failure"] is not None:
             raise DivergedError(f"{result['failure']}; {self.checkpoints.describe_good(failed_at=self.step)}")
+        self.checkpoints.accept()
         return result
 
     def _settle(self, backbone: BackboneModule) -> None:
@@ -349,4 +351,5 @@ class Training:
                 "is_behind": self.evaluation.is_behind,
             },
             self.log.is_wrong or self.evaluation.is_behind,
+            is_judged=index < len(self.stages),
         )

@@ -55,11 +55,13 @@ class Checkpoints:
         self._fabric, self._run, self._seconds = fabric, run, seconds
         self._saved_at = time.monotonic()
         self._was_wrong = False
+        self._kept_step = 0
         self.good_step = 0
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Go on from a state that `save` saved, from within a stage or between two: with the precision's loss scale."""
         self._was_wrong, self.good_step = checkpoint["is_wrong"], checkpoint["good_step"]
+        self._kept_step = checkpoint.get("kept_step", 0)
         if checkpoint["precision"]:
             # Empty where the run began in another precision, which has nothing to put back.
             self._fabric.strategy.precision.load_state_dict(checkpoint["precision"])
@@ -72,6 +74,9 @@ class Checkpoints:
         """
         if not self._run.checkpoint_file.exists():
             return "no checkpoint has been saved yet"
+        if self.good_step == failed_at and self._kept_step > 0 and self._run.good_file.exists():
+            kept = f"the one before it, of step {self._kept_step}, is kept as {self._run.good_file.name}"
+            return f"the last checkpoint is of this very network; {kept}"
         if self.good_step == failed_at:
             return "no good checkpoint is left: the last one is of this very network"
         if self.good_step == 0:
@@ -84,28 +89,38 @@ class Checkpoints:
         due = time.monotonic() - self._saved_at >= self._seconds
         return self._fabric.broadcast(due) if self._fabric.world_size > 1 else due
 
-    def save(self, step: int, state: dict[str, Any], is_wrong: bool) -> None:
+    def save(self, step: int, state: dict[str, Any], is_wrong: bool, is_judged: bool = True) -> None:
         """Save a state with the random numbers of every rank; each rank must call it.
 
         Args:
             step: How far the run is.
             state: What is saved.
             is_wrong: Whether the run looks as if it failed; the last good state is then kept as well.
+            is_judged: False for the last state of a run, whose network is still to be measured: the last good state is
+                kept until `accept`.
 
         Raises:
             RunError: If the file cannot be written; the old one is intact.
         """
         random = all_random_states()
+        keeps = is_wrong or not is_judged
+        self._kept_step = self.good_step if keeps else 0
         if self._fabric.is_global_zero:
             precision = self._fabric.strategy.precision.state_dict()
-            if is_wrong and not self._was_wrong:
+            if keeps and not self._was_wrong:
                 self._run.keep_good_checkpoint()
             wrong = {"is_wrong": is_wrong, "good_step": self.good_step if is_wrong else step}
+            wrong["kept_step"] = self._kept_step
             self._run.save_checkpoint({"step": step, **state, **wrong, "random": random, "precision": precision})
-            if not is_wrong:
+            if not keeps:
                 self._run.good_file.unlink(missing_ok=True)
         self._saved_at, self._was_wrong = time.monotonic(), is_wrong
         self.good_step = self.good_step if is_wrong else step
+
+    def accept(self) -> None:
+        """Drop the state that was kept in case that the trained network turned out to be broken."""
+        if self._fabric.is_global_zero and not self._was_wrong:
+            self._run.good_file.unlink(missing_ok=True)
 
 
 def restore_stage(

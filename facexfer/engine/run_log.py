@@ -1,6 +1,6 @@
 """What a run writes down and shows: metrics, TensorBoard, the progress bar, and warnings of what looks wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +11,7 @@ from facexfer.engine.diagnosis import Diagnosis, compare_with_untouched
 from facexfer.engine.progress import TrainingProgress
 from facexfer.runs.folder import RunFolder
 from facexfer.runtime import Fabric
+from facexfer.transfer.stages import Stage
 
 
 class RunLog:
@@ -21,14 +22,23 @@ class RunLog:
         run: The folder.
         steps: Of the whole run.
         classes: How many the head tells apart.
+        stages: The method.
         resumed_at: The step that a resumed run continues from: its warnings are not repeated.
     """
 
-    def __init__(self, fabric: Fabric, run: RunFolder, steps: int, classes: int, resumed_at: int | None) -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        run: RunFolder,
+        steps: int,
+        classes: int,
+        stages: Sequence[Stage],
+        resumed_at: int | None,
+    ) -> None:
         self._run, self._resumed_at = run, resumed_at
         self._writes = fabric.is_global_zero
         self._progress = TrainingProgress(steps, shown=self._writes)
-        self._diagnosis = Diagnosis(classes)
+        self._diagnosis = Diagnosis(classes, stages)
         if resumed_at is not None:
             for record in run.metrics():
                 self._diagnosis.see(record)

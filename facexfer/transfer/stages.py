@@ -171,11 +171,14 @@ class WeightedTerm:
         name: How it is called in the metrics.
         alpha: Its weight in the objective (Xie et al. 2021, Eq. 4), on the batch mean.
         make: Makes the term at the start of the stage.
+        chance: The term, without its weight, of a network that tells nothing of what it compares: 1 of one minus a
+            cosine. A run whose term is as large looks wrong. None for a term without such a level.
     """
 
     name: str
     alpha: float
     make: Callable[[StageSetting], Term]
+    chance: float | None = None
 
 
 class OptimizerMaker(Protocol):

@@ -79,6 +79,29 @@ def test_a_run_is_wrong_for_as_long_as_a_part_outweighs_the_classification() -> 
     assert diagnosis.symptoms() == "the loss part 'channel' has grown from 1.4 to 900 in stage 'act'"
 
 
+def test_a_bounded_part_is_wrong_at_chance_and_not_where_runs_start() -> None:
+    """CSD's distance to the companion cannot grow tenfold: it starts at 0.3 to 0.6 of its weight and ends at 2."""
+    diagnosis = Diagnosis(255, create("csd"))
+    states = []
+    for companion, maps in ((12.0, 50.0), (18.5, 150.0), (19.9, 40.0), (8.0, 195.0), (7.0, 30.0)):
+        assert diagnosis.see({"stage": "distil", "losses": {"companion": companion, "maps": maps}}) == []
+        states.append(diagnosis.is_wrong)
+    assert states == [False, False, True, True, False]
+    diagnosis.see({"stage": "distil", "losses": {"companion": 19.9, "maps": 30.0}})
+    assert diagnosis.symptoms() == "the loss part 'companion' is 19.9, no better than chance"
+
+
+@pytest.mark.parametrize("name", ["csd", "dsbn", "pdt", "caim", "xedgeface"])
+def test_every_term_of_one_minus_a_cosine_has_its_level_of_chance(name: str) -> None:
+    options = {"weight": 20.0} if name == "dsbn" else {}
+    for stage in create(name, **options):
+        for term in stage.terms:
+            diagnosis = Diagnosis(255, [stage])
+            for loss, is_wrong in ((0.6, False), (1.0, True)):
+                diagnosis.see({"stage": stage.name, "losses": {term.name: loss * term.alpha}})
+                assert diagnosis.is_wrong == is_wrong
+
+
 def test_a_classification_far_above_a_guess_is_lost_and_one_that_only_rises_is_not() -> None:
     diagnosis = Diagnosis(255)
     states = []

@@ -59,6 +59,29 @@ def test_a_network_that_was_found_broken_is_not_called_good(run: RunFolder) -> N
     assert checkpoints.describe_good(failed_at=6).startswith("no good checkpoint is left")
 
 
+def test_the_state_before_the_last_stays_until_the_network_is_measured(run: RunFolder) -> None:
+    checkpoints = checkpoints_of(run)
+    checkpoints.save(4, {}, False)
+    checkpoints.save(6, {}, False, is_judged=False)
+    resumed = checkpoints_of(run)
+    resumed.restore(run.load_checkpoint())
+    for each in (checkpoints, resumed):
+        assert each.describe_good() == "the last good checkpoint is of step 6"
+        assert each.describe_good(failed_at=6).endswith("the one before it, of step 4, is kept as good.safetensors")
+    assert load_state(run.good_file)["step"] == 4
+    resumed.accept()
+    assert not run.good_file.exists()
+
+
+def test_the_last_state_of_a_run_gone_wrong_keeps_the_good_one(run: RunFolder) -> None:
+    checkpoints = checkpoints_of(run)
+    for step, is_wrong in ((2, False), (4, True)):
+        checkpoints.save(step, {}, is_wrong)
+    checkpoints.save(6, {}, False, is_judged=False)
+    assert load_state(run.good_file)["step"] == 2
+    assert checkpoints.describe_good(failed_at=6).endswith("of step 2, is kept as good.safetensors")
+
+
 def test_no_good_checkpoint_is_named_where_the_run_looked_wrong_before_the_first_one(run: RunFolder) -> None:
     checkpoints = checkpoints_of(run)
     assert checkpoints.describe_good() == checkpoints.describe_good(failed_at=0) == "no checkpoint has been saved yet"

@@ -78,6 +78,7 @@ def test_single_images_train_where_batchnorm_is_frozen(make: Callable[..., Any],
 
 def test_a_run_folder_holds_recipe_metrics_network_and_result(finished: Path) -> None:
     folder = RunFolder(finished)
+    assert not folder.good_file.exists()
     assert folder.recipe_file.read_text().startswith('task = "face"')
     records = RunFolder(finished).metrics()
     assert [record["step"] for record in records if "losses" in record] == [1, 2, 3, 4]
@@ -292,7 +293,7 @@ def test_a_run_far_below_its_source_fails_with_its_cause_and_is_neither_resumed_
     small = {"backbone": "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"}
     recipe = make(method={"name": "l2"}, source=small, optimizer={"iterations": 2}, evaluation=across)
     run = tmp_path / "run"
-    with pytest.raises(DivergedError, match="far below .* it started from; lower .*no good checkpoint is left"):
+    with pytest.raises(DivergedError, match="far below .* it started from; .*the one before it, of step 1, is kept"):
         train(recipe, run, resume=False)
     result = json.loads(RunFolder(run).result_file.read_text())
     assert "vis-nir/tar@0.1 is" in result["failure"]

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.run_log import RunLog
 from facexfer.engine.setup import Setup
-from facexfer.engine.verdict import SourceFigure
+from facexfer.engine.verdict import SourceFigure, Start
 from facexfer.heads import Head
 from facexfer.runs.folder import load_backbone_file
 from facexfer.runtime import describe_environment
@@ -28,9 +28,27 @@ class Evaluation:
         self._setup, self._log, self._steps = setup, log, steps
         every = setup.recipe.evaluation.every_epochs * setup.batches.steps_per_epoch
         self._every = max(1, round(every))
-        settings = setup.recipe.evaluation
-        self._source = SourceFigure(settings, lambda: setup.task.evaluate(setup.source, None, settings.pairs[:1]))
+        self._source = SourceFigure(setup.recipe.evaluation, [])
         self.is_behind = False
+
+    def start_from(self, untouched: BackboneModule | None, measured: dict[str, float | None]) -> None:
+        """Say what the run starts from, which its networks are compared with.
+
+        Args:
+            untouched: The source as it came, where its BatchNorm statistics were measured again before training.
+            measured: The untouched source's figures; empty, they are measured once they are needed.
+        """
+        setup = self._setup
+
+        def of(network: BackboneModule) -> dict[str, float | None]:
+            return setup.task.evaluate(network, None, setup.recipe.evaluation.pairs[:1])
+
+        starts = [Start("the network that it started from", lambda: of(setup.source))]
+        if untouched is not None:
+            as_it_came = Start("the untouched source", lambda: measured or of(untouched))
+            # Without steps the source is what is measured.
+            starts = [*starts, as_it_came] if setup.stages else [as_it_came]
+        self._source = SourceFigure(setup.recipe.evaluation, starts)
 
     def is_due(self, step: int) -> bool:
         """Whether the network is measured after a step; it always is after the last one."""
@@ -112,6 +130,11 @@ class Evaluation:
             return None
         on_test = "" if test_loss is None else f"the classification loss on test images is {test_loss:.3g}"
         symptoms = "; ".join(filter(None, (shortfall, self._log.symptoms() or on_test)))
+        if not self._setup.stages:
+            return (
+                f"the new BatchNorm statistics broke the network: {symptoms}; check the training images, raise "
+                "source.variance_floor, or take a method that trains"
+            )
         return (
             f"training broke the network: {symptoms}; lower optimizer.learning_rate, change the method's alpha or set "
             "optimizer.clip_norm"

@@ -144,12 +144,14 @@ class Training:
             self.log.say(line)
         self.inputs.targets = targets = companion_targets(self.setup)
         self.compared = self.source
+        untouched = copy.deepcopy(self.source) if self.recipe.source.recalibrate_batchnorm else None
         revive_source(self.source, self.recipe.source, self.setup.task, self.log.say)
         if shows_companions(self.recipe):
             self.inputs.shown = ShownCompanions(self.setup)
             # Maps are of the same scale in both, but BatchNorm measured on training images does not fit companions.
             self.compared = copy.deepcopy(self.source)
         measure_source(self.source, self.recipe.source, self.setup.task, self.log.say)
+        self.evaluation.start_from(untouched, self.untouched)
         self.backbone = copy.deepcopy(self.source)
         if settings.sync_batchnorm and self.fabric.world_size > 1:
             sync_batchnorm(self.backbone)

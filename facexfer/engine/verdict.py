@@ -1,6 +1,7 @@
-"""Whether a run succeeded: its figure compared with that of the network that it started from."""
+"""Whether a run succeeded: its figure compared with those of the networks that it started from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 from facexfer.recipe import EvaluationSection
 
@@ -19,27 +20,44 @@ MARGIN = 0.05
 """A smaller fall of the TAR, as a fraction, is ignored: with few accepted genuine pairs a single one decides it."""
 
 
+class Start:
+    """A network that a run started from; it is measured once, and only where that may decide.
+
+    Args:
+        name: What it is called in a failure.
+        measure: Measures it by the first pairs.
+    """
+
+    def __init__(self, name: str, measure: Callable[[], Mapping[str, float | None]]) -> None:
+        self.name = name
+        self._measure = measure
+
+    @cached_property
+    def figures(self) -> Mapping[str, float | None]:
+        """Its figures, as fractions."""
+        return self._measure()
+
+
 class SourceFigure:
-    """What the network that a run started from measures, and whether a figure is far below that.
+    """What the networks that a run started from measure, and whether a figure is far below one of them.
 
     It is the first pairs' TAR at the largest FAR that they support: what the run is for, where most pairs decide.
-    Other pairs may fall (LwF gives up VIS for NIR). The source is the network as training found it, with its BatchNorm
-    statistics measured again where the recipe asks for that, which are not the figures of the untouched one. No TAR is
-    above 1, so it is measured only once a figure falls below `KEPT`.
+    Other pairs may fall (LwF gives up VIS for NIR). The networks are the source as training found it and, where its
+    BatchNorm statistics were measured again before that, the untouched one too: else a measurement that ruins the
+    source would lower the bar with it. No TAR is above 1, so they are measured only once a figure falls below `KEPT`.
 
     Args:
         settings: The recipe's pairs and FARs.
-        measure: Measures the source by the first pairs.
+        starts: The networks.
     """
 
-    def __init__(self, settings: EvaluationSection, measure: Callable[[], Mapping[str, float | None]]) -> None:
+    def __init__(self, settings: EvaluationSection, starts: Sequence[Start]) -> None:
         fars = sorted(settings.fars, reverse=True)
         self._fars = {f"{settings.pairs[0].name}/tar@{far:g}": far for far in fars}
-        self._measure = measure
-        self._figures: Mapping[str, float | None] | None = None
+        self._starts = starts
 
     def shortfall(self, figures: Mapping[str, float | None]) -> str:
-        """How a network is far below the source.
+        """How a network is far below one that the run started from.
 
         Args:
             figures: The network's, as fractions.
@@ -51,9 +69,8 @@ class SourceFigure:
         now = None if name is None else figures[name]
         if name is None or now is None or now >= KEPT:
             return ""
-        if self._figures is None:
-            self._figures = self._measure()
-        before = self._figures.get(name)
-        if before is None or before < CHANCE * self._fars[name] or now >= min(KEPT * before, before - MARGIN):
-            return ""
-        return f"{name} is {100 * now:.2f} %, far below the {100 * before:.2f} % of the network that it started from"
+        for start in self._starts:
+            before = start.figures.get(name)
+            if before is not None and before >= CHANCE * self._fars[name] and now < min(KEPT * before, before - MARGIN):
+                return f"{name} is {100 * now:.2f} %, far below the {100 * before:.2f} % of {start.name}"
+        return ""

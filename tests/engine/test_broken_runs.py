@@ -71,3 +71,41 @@ def test_a_csd_run_that_breaks_late_keeps_the_checkpoint_before(make: Callable[.
 def test_a_run_that_ends_well_keeps_one_checkpoint(make: Callable[..., Any], tmp_path: Path) -> None:
     assert train(make(method={"name": "csd"}, companions={"match": "capture"}), tmp_path / "run")["failure"] is None
     assert {file.name for file in (tmp_path / "run" / "checkpoints").iterdir()} == {"last.safetensors"}
+
+
+@pytest.fixture
+def ruined_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement of BatchNorm that finds every channel's mean far from where it is."""
+
+    def ruin(network: nn.Module, images: object, floor: float) -> None:
+        generator = torch.Generator().manual_seed(3)
+        for layer in network.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None:
+                layer.running_mean.add_(1e5 * torch.randn(layer.running_mean.shape, generator=generator))
+
+    monkeypatch.setattr("facexfer.engine.source.recalibrate_batchnorm", ruin)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ruined_statistics")
+@pytest.mark.parametrize("is_measured", [True, False])
+def test_statistics_that_ruin_the_source_fail_a_run_without_steps(
+    make: Callable[..., Any], tmp_path: Path, is_measured: bool
+) -> None:
+    recipe = make(
+        method={"name": "adabn"},
+        source={"recalibrate_batchnorm": True},
+        optimizer={"iterations": None, "epochs": 0},
+        evaluation={"untouched": is_measured},
+    )
+    message = r"^the new BatchNorm statistics broke the network: nir/tar@0\.1 is .* of the untouched source; check the"
+    with pytest.raises(DivergedError, match=message):
+        train(recipe, tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ruined_statistics")
+def test_statistics_that_ruin_the_source_fail_a_run_that_trains(make: Callable[..., Any], tmp_path: Path) -> None:
+    recipe = make(method={"name": "l2"}, source={"recalibrate_batchnorm": True})
+    with pytest.raises(DivergedError, match="broke the network: .* of the untouched source; lower"):
+        train(recipe, tmp_path / "run")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from facexfer.engine.verdict import SourceFigure
+from facexfer.engine.verdict import SourceFigure, Start
 from facexfer.recipe import EvaluationSection, PairsSection
 
 SETTINGS = EvaluationSection(
@@ -17,7 +17,7 @@ def source_of(**figures: float | None):
         measured.append(figures)
         return {f"nir/tar@{far.replace('_', '.')}": value for far, value in figures.items()}
 
-    return SourceFigure(SETTINGS, measure), measured
+    return SourceFigure(SETTINGS, [Start("the network that it started from", measure)]), measured
 
 
 @pytest.mark.parametrize(("now", "is_far"), [(0.0066, True), (0.64, True), (0.65, False), (0.74, False), (0.9, False)])
@@ -49,6 +49,16 @@ def test_a_task_without_tar_has_no_shortfall() -> None:
     source, measured = source_of()
     assert source.shortfall({"top1": 0.1}) == ""
     assert measured == []
+
+
+def test_the_bar_does_not_fall_with_a_source_that_a_measurement_has_ruined() -> None:
+    starts = [
+        Start("the network that it started from", lambda: {"nir/tar@0.1": 0.03}),
+        Start("the untouched source", lambda: {"nir/tar@0.1": 0.99}),
+    ]
+    said = SourceFigure(SETTINGS, starts).shortfall({"nir/tar@0.1": 0.028})
+    assert said == "nir/tar@0.1 is 2.80 %, far below the 99.00 % of the untouched source"
+    assert SourceFigure(SETTINGS, starts[:1]).shortfall({"nir/tar@0.1": 0.028}) == ""
 
 
 @pytest.mark.parametrize(("before", "is_said"), [(0.11, False), (0.19, False), (0.21, True)])

@@ -11,7 +11,7 @@ from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.errors import InputError
 from facexfer.recipe import OptimizerSection, Recipe
 from facexfer.transfer.objective import CLASSIFICATION
-from facexfer.transfer.stages import Stage
+from facexfer.transfer.stages import Stage, classifies
 
 # An alignment loss counts as exploding when it is this many times the smallest it has been in its stage.
 _EXPLODED = 10.0
@@ -256,20 +256,21 @@ def warn_of_idle_batchnorm(backbone: BackboneModule, settings: OptimizerSection)
     return [f"{backbone.info.name} has no BatchNorm, so that {' and '.join(idle)} can change nothing"]
 
 
-def warn_of_idle_head(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
+def warn_of_idle_head(recipe: Recipe, stages: Sequence[Stage], is_closed: bool = False) -> list[str]:
     """Warn of settings of the head where nothing is classified.
 
     Args:
         recipe: The run.
         stages: Its method.
+        is_closed: Whether the head is measured all the same; a margin is for training alone even there.
 
     Returns:
         One warning, or none.
     """
-    idle = [f"head.{name}" for name in recipe.head.options]
-    if not idle or any(stage.classification > 0 for stage in stages):
+    idle = [f"head.{name}" for name in recipe.head.options if name == "margin" or not is_closed]
+    if not idle or classifies(stages):
         return []
-    return [f"{recipe.method.name} has no classification loss here, so that {' and '.join(idle)} change nothing"]
+    return [f"{recipe.method.name} has no classification loss here, so that {' and '.join(idle)} can change nothing"]
 
 
 def _learns_batchnorm(backbone: nn.Module, settings: OptimizerSection, stages: Sequence[Stage]) -> bool:

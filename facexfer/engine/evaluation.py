@@ -7,10 +7,12 @@ from safetensors.torch import load_file
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.run_log import RunLog
 from facexfer.engine.setup import Setup
+from facexfer.engine.stage import start_from_class_means
 from facexfer.engine.verdict import SourceFigure, Start
 from facexfer.heads import Head
 from facexfer.runs.folder import load_backbone_file
 from facexfer.runtime import describe_environment
+from facexfer.transfer.stages import classifies
 
 _TEST_LOSS = "test/classification"
 
@@ -67,6 +69,7 @@ class Evaluation:
     def on_the_way(self, step: int, backbone: BackboneModule, head: Head) -> None:
         """Measure what is trained, and keep it if it is the best so far."""
         setup = self._setup
+        self._fit_head(head, backbone)
         figures = setup.task.evaluate(backbone, head, setup.recipe.evaluation.pairs[:1])
         self._log.figures(step, figures)
         self.is_behind = self._source.shortfall(figures) != ""
@@ -91,6 +94,7 @@ class Evaluation:
         setup, log, best = self._setup, self._log, self._setup.best
         pairs = setup.recipe.evaluation.pairs
         log.say("measuring the trained network")
+        self._fit_head(head, chosen)
         figures = setup.task.evaluate(chosen, head, pairs)
         log.figures(step, figures)
         if best.name and not best.see(step, figures) and 0 < best.step < step:
@@ -121,6 +125,15 @@ class Evaluation:
             setup.run.save_result(result)
         setup.fabric.barrier()
         return result
+
+    def _fit_head(self, head: Head, backbone: BackboneModule) -> None:
+        """Where nothing trains the head of a classifier, let it classify by the class means of the network measured.
+
+        Its start is that of the source, whose embeddings training has left; companions are where it has led to.
+        """
+        setup = self._setup
+        if setup.task.is_closed and setup.recipe.head.start == "class_means" and not classifies(setup.stages):
+            start_from_class_means(head, backbone, setup.task)
 
     def _failure(self, figures: dict[str, float | None]) -> str | None:
         """Why the run failed, or None: a TAR far below the source's, or a loss far above that of guessing."""

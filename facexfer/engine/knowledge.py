@@ -23,7 +23,7 @@ from facexfer.tasks.task import Task
 from facexfer.transfer.attention import SpatialAttention
 from facexfer.transfer.channel_weights import loss_rises, weights_from_rises
 from facexfer.transfer.prototypes import PrototypeClassifier
-from facexfer.transfer.stages import SAM_STAGE, Need, Stage
+from facexfer.transfer.stages import SAM_STAGE, Need, Stage, classifies
 from facexfer.transfer.taps import FeatureTap, map_shapes
 
 # DELTA's published implementation: 4 training batches of 32.
@@ -95,8 +95,9 @@ def check_head_start(recipe: Recipe, stages: tuple[Stage, ...], task: Task) -> N
     Raises:
         InputError: If a head that is not trained would start at random, or a class has no companion to start from.
     """
-    classifying = [stage for stage in stages if stage.classification > 0]
-    if recipe.head.start == "random" and classifying and not any(stage.trains_head for stage in classifying):
+    is_read = task.is_closed or classifies(stages)
+    is_trained = any(stage.trains_head for stage in stages if stage.classification > 0)
+    if recipe.head.start == "random" and is_read and not is_trained:
         raise InputError(
             f'expected head.start = "companions" or "class_means" with {recipe.method.name}, which does not train the '
             'head, got "random"; change it'

@@ -156,7 +156,7 @@ class Training:
         if settings.sync_batchnorm and self.fabric.world_size > 1:
             sync_batchnorm(self.backbone)
         small = warn_of_small_batches(self.backbone, settings, self.stages, self.setup.batches.images_a_pass)
-        of_head = warn_of_idle_head(self.recipe, self.stages)
+        of_head = warn_of_idle_head(self.recipe, self.stages, self.setup.task.is_closed)
         of_batchnorm = warn_of_idle_batchnorm(self.backbone, settings)
         for warning in [*small, *warn_of_sgd(self.backbone, settings), *of_batchnorm, *of_head]:
             self.log.say(f"warning: {warning}")

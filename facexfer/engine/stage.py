@@ -16,13 +16,16 @@ from facexfer.networks.folded import fold_batchnorm
 from facexfer.networks.half_precision import spare_slow_gradients
 from facexfer.recipe import OptimizerSection
 from facexfer.runtime import memory_format, seed_everything, seed_stage, weights_dtype
+from facexfer.tasks.task import Task
 from facexfer.transfer.objective import Objective, make_terms
-from facexfer.transfer.stages import Reference, Stage, StageSetting
+from facexfer.transfer.stages import Reference, Stage, StageSetting, classifies
 from facexfer.transfer.taps import map_shapes
 
 
 def make_head(setup: Setup, companions: Tensor | None) -> Head:
     """Make the run's head, drawn by its seed or started from class means.
+
+    Where nothing reads it, as in a run of faces that does not classify, it stays as it was drawn.
 
     Args:
         setup: The run; its source is as training finds it.
@@ -33,15 +36,31 @@ def make_head(setup: Setup, companions: Tensor | None) -> Head:
     seed_everything(recipe.seed, 0)
     classes = len(task.classes)
     head = HEADS[recipe.head.name](info.embedding_size, classes, **recipe.head.options)
-    if recipe.head.start != "random" and any(stage.classification > 0 for stage in setup.stages):
-        labels = torch.tensor(task.plain_training_set.labels)
+    if recipe.head.start != "random" and (task.is_closed or classifies(setup.stages)):
         if companions is not None and recipe.head.start == "companions":
-            embeddings = companions[: len(labels)].cpu().float()
+            labels = torch.tensor(task.plain_training_set.labels)
+            _start_head(head, class_means(companions[: len(labels)].cpu().float(), labels, classes))
         else:
-            # Every rank computes them: the same images and the same network give the same means.
-            embeddings = embed_dataset(setup.source, task.plain_training_set)
-        head.start_from_class_means(class_means(embeddings, labels, classes))
+            start_from_class_means(head, setup.source, task)
     return head.to(setup.fabric.device, weights_dtype(recipe.runtime))
+
+
+def start_from_class_means(head: Head, network: nn.Module, task: Task) -> None:
+    """Point a head at the means of what a network makes of each class's training images.
+
+    Args:
+        head: Changed in place.
+        network: A backbone with `info`.
+        task: Its training images.
+    """
+    # Every rank computes them: the same images and the same network give the same means.
+    embeddings = embed_dataset(network, task.plain_training_set)
+    labels = torch.tensor(task.plain_training_set.labels)
+    _start_head(head, class_means(embeddings, labels, len(task.classes)))
+
+
+def _start_head(head: Head, means: Tensor) -> None:
+    head.start_from_class_means(means.to(next(head.parameters()).device))
 
 
 def choose_reference(

@@ -236,3 +236,8 @@ class Stage:
     restarts_after: "Stage | None" = None
     classification: float = 1.0
     make_optimizer: OptimizerMaker | None = None
+
+
+def classifies(stages: Iterable[Stage]) -> bool:
+    """Whether any stage of a method has a classification loss."""
+    return any(stage.classification > 0 for stage in stages)

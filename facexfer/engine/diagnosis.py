@@ -86,6 +86,11 @@ class Diagnosis:
         """Whether the classification loss of the last record is far above a guess's and the run's start's."""
         return self._last.get(CLASSIFICATION, 0.0) > _WORSE_THAN_GUESSES * max(self._guess, self._at_start or 0.0)
 
+    @property
+    def classification_has_not_fallen(self) -> bool:
+        """Whether the classification loss of the last record is no lower than the run's first."""
+        return self._last.get(CLASSIFICATION, 0.0) >= (self._at_start or 0.0) > 0
+
     def is_lost_on_test_images(self, loss: float | None) -> bool:
         """Whether a classification loss on other images of the classes is beyond what learning by heart explains."""
         return loss is not None and not loss <= _FAR_WORSE_THAN_GUESSES * max(self._guess, self._at_start or 0.0)

@@ -1,5 +1,7 @@
 """When a run's network is measured, what is kept of it, and the result."""
 
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from safetensors.torch import load_file
@@ -8,13 +10,11 @@ from facexfer.backbones.parts.info import BackboneModule
 from facexfer.engine.run_log import RunLog
 from facexfer.engine.setup import Setup
 from facexfer.engine.stage import start_from_class_means
-from facexfer.engine.verdict import SourceFigure, Start
+from facexfer.engine.verdict import TEST_LOSS, AccuracyFigure, SourceFigure, Start
 from facexfer.heads import Head
 from facexfer.runs.folder import load_backbone_file
 from facexfer.runtime import describe_environment
 from facexfer.transfer.stages import classifies
-
-_TEST_LOSS = "test/classification"
 
 
 class Evaluation:
@@ -30,27 +30,36 @@ class Evaluation:
         self._setup, self._log, self._steps = setup, log, steps
         every = setup.recipe.evaluation.every_epochs * setup.batches.steps_per_epoch
         self._every = max(1, round(every))
-        self._source = SourceFigure(setup.recipe.evaluation, [])
+        self._compare_with([])
         self.is_behind = False
 
-    def start_from(self, untouched: BackboneModule | None, measured: dict[str, float | None]) -> None:
+    def _compare_with(self, starts: Sequence[Start]) -> None:
+        task = self._setup.task
+        self._source = SourceFigure(self._setup.recipe.evaluation, starts)
+        self._accuracy = AccuracyFigure(len(task.classes), len(task.test_set) if task.test_set else 0, starts)
+
+    def start_from(self, untouched: BackboneModule | None, measured: dict[str, float | None], start_head: Head) -> None:
         """Say what the run starts from, which its networks are compared with.
 
         Args:
             untouched: The source as it came, where its BatchNorm statistics were measured again before training.
             measured: The untouched source's figures; empty, they are measured once they are needed.
+            start_head: The head as it starts.
         """
         setup = self._setup
+        kept = copy.deepcopy(start_head) if setup.task.is_closed else None
 
         def of(network: BackboneModule) -> dict[str, float | None]:
-            return setup.task.evaluate(network, None, setup.recipe.evaluation.pairs[:1])
+            if kept is not None and setup.recipe.head.start == "class_means":
+                start_from_class_means(kept, network, setup.task)
+            return setup.task.evaluate(network, kept, setup.recipe.evaluation.pairs[:1])
 
         starts = [Start("the network that it started from", lambda: of(setup.source))]
         if untouched is not None:
             as_it_came = Start("the untouched source", lambda: measured or of(untouched))
             # Without steps the source is what is measured.
             starts = [*starts, as_it_came] if setup.stages else [as_it_came]
-        self._source = SourceFigure(setup.recipe.evaluation, starts)
+        self._compare_with(starts)
 
     def is_due(self, step: int) -> bool:
         """Whether the network is measured after a step; it always is after the last one."""
@@ -72,7 +81,7 @@ class Evaluation:
         self._fit_head(head, backbone)
         figures = setup.task.evaluate(backbone, head, setup.recipe.evaluation.pairs[:1])
         self._log.figures(step, figures)
-        self.is_behind = self._source.shortfall(figures) != ""
+        self.is_behind = self._shortfall(figures) != "" or self._is_lost(figures)
         if setup.best.see(step, figures) and setup.fabric.is_global_zero:
             setup.run.save_best(backbone, head, setup.recipe, setup.task.classes)
 
@@ -135,12 +144,24 @@ class Evaluation:
         if setup.task.is_closed and setup.recipe.head.start == "class_means" and not classifies(setup.stages):
             start_from_class_means(head, backbone, setup.task)
 
+    def _shortfall(self, figures: Mapping[str, float | None]) -> str:
+        """How a network is far below one that the run started from, in TAR or, of a classifier, in accuracy."""
+        return self._source.shortfall(figures) or self._accuracy.shortfall(figures)
+
+    def _is_lost(self, figures: Mapping[str, float | None]) -> bool:
+        """Whether a classifier does far worse than a guess: on its training images, on others, or by its accuracy."""
+        log = self._log
+        return self._setup.task.is_closed and (
+            log.classification_is_lost(figures.get(TEST_LOSS))
+            or (log.classification_has_not_fallen and self._accuracy.is_lost(figures))
+        )
+
     def _failure(self, figures: dict[str, float | None]) -> str | None:
-        """Why the run failed, or None: a TAR far below the source's, or a loss far above that of guessing."""
-        shortfall = self._source.shortfall(figures)
-        test_loss = figures.get(_TEST_LOSS)
-        if not shortfall and not (self._setup.task.is_closed and self._log.classification_is_lost(test_loss)):
+        """Why the run failed, or None: a figure far below the source's, or a loss far above that of guessing."""
+        shortfall = self._shortfall(figures)
+        if not shortfall and not self._is_lost(figures):
             return None
+        test_loss = figures.get(TEST_LOSS)
         on_test = "" if test_loss is None else f"the classification loss on test images is {test_loss:.3g}"
         symptoms = "; ".join(filter(None, (shortfall, self._log.symptoms() or on_test)))
         if not self._setup.stages:

@@ -151,7 +151,6 @@ class Training:
             # Maps are of the same scale in both, but BatchNorm measured on training images does not fit companions.
             self.compared = copy.deepcopy(self.source)
         measure_source(self.source, self.recipe.source, self.setup.task, self.log.say)
-        self.evaluation.start_from(untouched, self.untouched)
         self.backbone = copy.deepcopy(self.source)
         if settings.sync_batchnorm and self.fabric.world_size > 1:
             sync_batchnorm(self.backbone)
@@ -161,6 +160,7 @@ class Training:
         for warning in [*small, *warn_of_sgd(self.backbone, settings), *of_batchnorm, *of_head]:
             self.log.say(f"warning: {warning}")
         self.head = make_head(self.setup, None if targets is None else targets.embeddings)
+        self.evaluation.start_from(untouched, self.untouched, self.head)
         self.trained = nn.ModuleDict({"backbone": self.backbone, "head": self.head})
         self.average = None if settings.average_decay is None else make_average(self.trained, settings.average_decay)
         if checkpoint:

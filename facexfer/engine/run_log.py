@@ -66,6 +66,11 @@ class RunLog:
         """Whether the head does far worse than a guess, in the last step or on test images."""
         return self._diagnosis.classification_is_lost or self._diagnosis.is_lost_on_test_images(test_loss)
 
+    @property
+    def classification_has_not_fallen(self) -> bool:
+        """Whether the run ends with a classification loss that is no lower than its first."""
+        return self._diagnosis.classification_has_not_fallen
+
     def symptoms(self) -> str:
         """What the losses showed of a run that failed."""
         return self._diagnosis.symptoms()

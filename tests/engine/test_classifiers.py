@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from facexfer.engine.step import TrainedStep
 from facexfer.engine.train import train
-from facexfer.errors import InputError
+from facexfer.errors import DivergedError, InputError
 from facexfer.heads import class_means
 from facexfer.networks.embedding import embed_dataset
 from facexfer.recipe import parse_recipe
@@ -93,3 +94,28 @@ def test_a_head_that_nothing_trains_does_not_start_at_random(
     with pytest.raises(InputError, match=r'expected head.start = "companions" or "class_means" with .* got "random"'):
         train(classifier(**sections, head={"start": "random"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sections", [{}, LABEL_FREE[0]], ids=["l2", "csd"])
+def test_a_classifier_that_collapses_to_chance_fails(
+    classifier: Callable[..., Any], sections: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its test loss is no more than its training loss was at the start, which has a margin."""
+
+    def break_at_the_end(step: TrainedStep) -> None:
+        if step.number == 2:
+            torch.nn.init.zeros_([each for each in step.backbone.parameters() if each.dim() >= 2][-1])
+
+    message = r"mean_class is (0|25)\.00 %, no better than chance, far below the \d+\.\d\d % of the network that"
+    with pytest.raises(DivergedError, match=message):
+        train(classifier(**sections), tmp_path / "run", on_step=break_at_the_end)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["random", "class_means"])
+def test_a_classifier_that_has_not_learnt_yet_has_not_failed(
+    classifier: Callable[..., Any], start: str, tmp_path: Path
+) -> None:
+    recipe = classifier(head={"start": start}, optimizer={"learning_rate": 1e-9, "frozen_batchnorm": True})
+    assert train(recipe, tmp_path / "run")["failure"] is None

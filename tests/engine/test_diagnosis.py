@@ -60,6 +60,18 @@ def test_a_loss_on_test_images_is_lost_only_far_beyond_a_guess() -> None:
     assert lost == [False, False, False, True, True]
 
 
+def test_a_classification_that_has_not_fallen_is_no_lower_than_the_runs_first() -> None:
+    diagnosis = Diagnosis(6)
+    states = []
+    for loss in (30.7, 45.9, 30.6, 40.7):
+        diagnosis.see({"stage": "fine_tune", "losses": {"classification": loss}})
+        states.append(diagnosis.classification_has_not_fallen)
+    assert states == [True, True, False, True]
+    without = Diagnosis(6)
+    without.see({"stage": "distil", "losses": {"companion": 3.0}})
+    assert not without.classification_has_not_fallen
+
+
 def test_the_next_stage_starts_afresh() -> None:
     diagnosis = Diagnosis(255)
     for _ in range(2):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from facexfer.engine.verdict import SourceFigure, Start
+from facexfer.engine.verdict import AccuracyFigure, SourceFigure, Start
 from facexfer.recipe import EvaluationSection, PairsSection
 
 SETTINGS = EvaluationSection(
@@ -71,3 +71,54 @@ def test_a_source_at_chance_has_nothing_to_fall_from(before: float, is_said: boo
 def test_one_pair_of_a_few_is_no_fall(before: float, now: float, is_said: bool) -> None:
     source, _ = source_of(**{"0_01": before})
     assert (source.shortfall({"nir/tar@0.01": now}) != "") == is_said
+
+
+def accuracy_of(before: float, loss: float | None = None, classes: int = 6, images: int = 36) -> AccuracyFigure:
+    start = Start("the start", lambda: {"mean_class": before, "test/classification": loss})
+    return AccuracyFigure(classes, images, [start])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_said"),
+    [
+        (0.94, 1 / 6, True),
+        # Within two standard deviations of a sixth over 36 images, 0.062 each, it is chance.
+        (0.94, 0.29, True),
+        (0.94, 0.30, False),
+        # A start at chance has nothing to lose.
+        (0.3, 1 / 6, False),
+    ],
+)
+def test_a_classifier_fails_that_falls_to_chance(before: float, now: float, is_said: bool) -> None:
+    said = accuracy_of(before).shortfall({"mean_class": now})
+    assert (said != "") == is_said
+    if now == 1 / 6 and is_said:
+        assert said == "mean_class is 16.67 %, no better than chance, far below the 94.00 % of the start"
+
+
+def test_too_few_test_images_tell_nothing_of_chance() -> None:
+    assert accuracy_of(1.0, classes=2, images=16).shortfall({"mean_class": 0.5}) == ""
+    assert accuracy_of(1.0, classes=2, images=17).shortfall({"mean_class": 0.5}) != ""
+    assert accuracy_of(1.0, classes=1).shortfall({"mean_class": 1.0}) == ""
+    assert accuracy_of(1.0).shortfall({"nir/tar@0.1": 0.0}) == ""
+
+
+@pytest.mark.parametrize(
+    ("now", "loss", "start_loss", "is_lost"),
+    [
+        # A collapsed head that started at random, with 6.5; a guess is 1.79.
+        (1 / 6, 39.0, 6.5, True),
+        (1 / 6, 18.0, 6.5, False),
+        (1 / 6, 5.0, 0.1, False),
+        (1 / 6, 6.0, None, True),
+        # Learnt by heart: far too sure of some, but right about others.
+        (0.6, 39.0, 6.5, False),
+        (1 / 6, float("nan"), 6.5, True),
+    ],
+)
+def test_a_head_at_chance_is_lost_if_it_is_far_surer_than_at_the_start(
+    now: float, loss: float, start_loss: float | None, is_lost: bool
+) -> None:
+    figure = accuracy_of(1 / 6, start_loss)
+    assert figure.is_lost({"mean_class": now, "test/classification": loss}) == is_lost
+    assert not figure.is_lost({"mean_class": now})

@@ -297,7 +297,7 @@ class Training:
         return self.evaluated
 
     def _share_buffers(self, *modules: nn.Module) -> None:
-        """Give every rank the first one's BatchNorm statistics, which differ because each has seen other images."""
+        """Put the first rank's BatchNorm statistics on every rank; they differ because each has seen other images."""
         if self.fabric.world_size > 1:
             for buffer in (buffer for module in modules for buffer in module.buffers()):
                 torch.distributed.broadcast(buffer, src=0)

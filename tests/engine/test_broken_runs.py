@@ -40,7 +40,7 @@ def make(recipe_for: Callable[..., Any], manifest: Path) -> Callable[..., Any]:
 
 
 def collapse(network: nn.Module) -> None:
-    """Give every picture the same direction."""
+    """Point every picture into the same direction."""
     weights = [each for each in network.parameters() if each.dim() >= 2][-1]
     with torch.no_grad():
         weights[:] = weights[0]

@@ -63,6 +63,7 @@ class Situation:
         same_shot: Training images whose shot was also seen in the source's spectrum.
         same_person: Training images whose person was.
         in_both: People with training images of both spectra in one split of one manifest.
+        images_of_both: Training images where both spectra are trained on together; 0 where nobody has both.
         companions: The manifest of these pictures, where it is another one.
         photos: Photos in the source's spectrum, of people who are not measured; None without such photos.
         repeated: Training images whose picture is listed before.
@@ -80,6 +81,7 @@ class Situation:
     same_shot: int
     same_person: int
     in_both: int
+    images_of_both: int
     companions: Path | None
     photos: Photos | None
     repeated: int
@@ -120,6 +122,8 @@ def read_situation(
     same_shot, same_person = max(matches)
     companions = seen[matches.index((same_shot, same_person))].path
     both = {image.identity for image in seen[0].images if image.split == data.train_split} & people.keys()
+    both = both if has_new else set()
+    together = data.model_copy(update={"modality": (new, visible)})
     return Situation(
         data=data,
         new=new,
@@ -131,7 +135,8 @@ def read_situation(
         labelled=_is_labelled(people),
         same_shot=same_shot,
         same_person=same_person,
-        in_both=len(both) if has_new else 0,
+        in_both=len(both),
+        images_of_both=len(training_and_validation(images, together)[0].images) if both else 0,
         companions=None if companions == images.path else companions,
         photos=_photos(seen, held_out, set(people)),
         repeated=len(pictures) - len(set(zip(pictures, training.labels().tolist(), strict=True))),

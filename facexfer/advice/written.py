@@ -90,7 +90,7 @@ def _length(optimizer: dict[str, Any], way: Way, there: Situation, measured: Mea
     """The optimizer's section with batch and length."""
     if way.epochs == 0:
         return {**optimizer, "epochs": 0}
-    images = there.training.images
+    images = there.images_of_both if way.spectra > 1 else there.training.images
     batch = min(int(optimizer["batch_size"]), 2 ** (images.bit_length() - 1))
     steps = 0 if measured is None or measured.steps is None else measured.steps
     passes = min(way.epochs, _PASSES)

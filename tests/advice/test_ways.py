@@ -8,11 +8,18 @@ import torch
 from small_faces import write_small_set
 
 import facexfer
+from facexfer.advice.measured import first_of_each_set, read_measured
+from facexfer.advice.situation import read_situation
+from facexfer.advice.source import Source
 from facexfer.advice.ways import WAYS, Way
+from facexfer.advice.written import recipe_values
 from facexfer.backbones import create_backbone
 from facexfer.data.manifest import FaceImage, read_manifest, write_manifest
+from facexfer.engine.schedule import split_steps
 from facexfer.errors import InputError
 from facexfer.recipe import parse_recipe, read_recipe
+from facexfer.tasks import TASKS
+from facexfer.transfer.methods import create
 
 NETWORK = "mbf(scale=1, blocks=(1, 1, 1, 1), embedding_size=32)"
 PATHS = {"backbone", "weights", "manifest", "modality", "split"}
@@ -97,15 +104,24 @@ def test_a_written_recipe_is_trained_as_it_is(expected, tmp_path: Path) -> None:
 
 
 def test_both_spectra_are_trained_on_together_where_that_is_asked_for(tmp_path: Path) -> None:
-    from facexfer.advice.situation import read_situation
-    from facexfer.advice.source import Source
-    from facexfer.advice.written import recipe_values
-
     there = read_situation(write_small_set(tmp_path), (112, 112))
     (joint,) = [way for way in WAYS if way.name == "plain fine-tuning on both spectra"]
     source = Source("weights.pt", create_backbone(NETWORK).info, 0, False, True)
     assert joint.missing(there, source) == ""
     assert recipe_values(joint, there, source, None)["data"]["modality"] == ["nir", "vis"]
+
+
+def test_a_run_on_both_spectra_has_the_measured_steps(tmp_path: Path) -> None:
+    there = read_situation(write_small_set(tmp_path), (112, 112))
+    (joint,) = [way for way in WAYS if way.spectra == 2]
+    source = Source("weights.pt", create_backbone(NETWORK).info, 0, False, True)
+    measured = first_of_each_set(read_measured(), joint.recipes)[0]
+    values = recipe_values(joint, there, source, measured)
+    recipe = parse_recipe({**values, "source": {"backbone": NETWORK}}, "test")
+    task = TASKS["face"](recipe, source.info)
+    settings = recipe.optimizer
+    assert (len(task.training_set), settings.batch_size) == (32, 32)
+    assert split_steps(settings, create("l2"), len(task.training_set) // settings.batch_size) == [measured.steps]
 
 
 def test_a_network_without_batchnorm_gets_another_optimizer(tmp_path: Path) -> None:

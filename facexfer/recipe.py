@@ -250,9 +250,10 @@ class OptimizerSection(Section):
     drop_factor: float = Field(default=0.1, gt=0, le=1)
     """What the learning rate is multiplied with at each of `drops`."""
     frozen_batchnorm: bool = False
-    """Keep the backbone's BatchNorm statistics."""
+    """Keep the backbone's BatchNorm statistics; only `final_batchnorm` still measures them again."""
     source_share: float = Field(default=0, ge=0, lt=1)
-    """At the end, interpolate the backbone's weights with the source's, of which this part remains (WiSE-FT)."""
+    """At the end, interpolate the backbone's weights with the source's, of which this part remains (WiSE-FT), and
+    measure the BatchNorm statistics again, unless `frozen_batchnorm` keeps them."""
     final_batchnorm: bool = False
     """Measure the trained network's BatchNorm statistics again on the images of `data`, before it is saved."""
     final_keep: float = Field(default=0, ge=0, lt=1)
@@ -267,6 +268,11 @@ class OptimizerSection(Section):
     """Scale the gradient down to this L2 norm where it is longer."""
     average_decay: float | None = Field(default=None, gt=0, lt=1)
     """Measure and save exponential moving averages of the backbone's and the head's weights, with this decay a step."""
+
+    @property
+    def measures_at_the_end(self) -> bool:
+        """Whether the trained network's BatchNorm statistics are measured again before it is saved."""
+        return self.final_batchnorm or (self.source_share > 0 and not self.frozen_batchnorm)
 
     @pydantic.model_validator(mode="after")
     def _steps_have_drops(self) -> "OptimizerSection":

@@ -130,7 +130,7 @@ class Training:
         settings = self.recipe.optimizer
         if settings.source_share > 0:
             interpolate_weights(backbone, self.source, settings.source_share)
-        if (settings.source_share > 0 or settings.final_batchnorm) and has_batchnorm(backbone):
+        if settings.measures_at_the_end and has_batchnorm(backbone):
             kept = " and pictures of the source's own spectrum" if settings.final_keep else ""
             self.log.say(f"measuring the trained network's BatchNorm statistics on the training images{kept}")
             images = self.setup.task.at_the_end(settings.final_keep)

@@ -2,7 +2,7 @@
 
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.errors import InputError
-from facexfer.recipe import Recipe
+from facexfer.recipe import Recipe, SourceSection
 from facexfer.tasks.task import Task
 from facexfer.transfer.stages import Need, Stage
 
@@ -20,8 +20,8 @@ def check_all_is_read(recipe: Recipe, task: Task, stages: tuple[Stage, ...], sou
         source: The source network.
 
     Raises:
-        InputError: If nothing reads the source images, test images have no loss, or a part of the batches is less than
-            an image.
+        InputError: If nothing reads the source images, test images have no loss, nothing is measured at the end as a
+            setting says, or a part of the batches is less than an image.
     """
     needs = {need for stage in stages for need in stage.needs}
     # Folded BatchNorm is revived from pictures of the source's own kind.
@@ -36,8 +36,25 @@ def check_all_is_read(recipe: Recipe, task: Task, stages: tuple[Stage, ...], sou
             f"expected a method without companions for evaluation.test_loss, got {recipe.method.name}: test images "
             "have none; leave it out"
         )
+    _check_end(recipe)
     if stages:
         _check_shares(task, recipe.optimizer.batch_size)
+
+
+def _check_end(recipe: Recipe) -> None:
+    """Check that settings of the measurement at the end have one; `source_share` has none with frozen statistics."""
+    settings = recipe.optimizer
+    if settings.source_share == 0 or settings.measures_at_the_end:
+        return
+    idle = ["optimizer.final_keep"] if settings.final_keep > 0 else []
+    floor = SourceSection.model_fields["variance_floor"].default
+    if recipe.source.variance_floor != floor and not recipe.source.recalibrate_batchnorm:
+        idle.append("source.variance_floor")
+    if idle:
+        raise InputError(
+            f"expected optimizer.final_batchnorm = true with {' and '.join(idle)}, got false: with "
+            f"optimizer.frozen_batchnorm nothing is measured after source_share; set it, or leave {idle[0]} out"
+        )
 
 
 def _check_shares(task: Task, batch_size: int) -> None:

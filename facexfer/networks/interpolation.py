@@ -8,7 +8,8 @@ from torch import nn
 def interpolate_weights(network: nn.Module, source: nn.Module, share: float) -> None:
     """Move a fine-tuned network back towards the one that it started from: ``(1 - share) * network + share * source``.
 
-    The parameters are interpolated, buffers are not: BatchNorm statistics are to be measured again afterwards.
+    The parameters are interpolated, buffers are not: BatchNorm statistics that training has moved are to be measured
+    again afterwards.
 
     Args:
         network: Changed in place.

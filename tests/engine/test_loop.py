@@ -294,6 +294,19 @@ def test_the_best_network_is_never_chosen_by_test_data(make: Callable[..., Any],
     BestMetric(make(data={"val_split": "test", "folds": 2, "fold": 1}, evaluation={"best_far": 0.1}))
 
 
+@pytest.mark.parametrize("is_measured", [False, True])
+def test_frozen_statistics_stay_when_weights_are_interpolated(
+    is_measured: bool, make: Callable[..., Any], tmp_path: Path
+) -> None:
+    frozen = {"iterations": 1, "frozen_batchnorm": True, "source_share": 0.3, "final_batchnorm": is_measured}
+    train(make(method={"name": "l2"}, optimizer=frozen, evaluation={"untouched": False}), tmp_path / "run")
+    start = create_backbone("mobilefacenet_slim").state_dict()
+    trained = load_file(RunFolder(tmp_path / "run").model_file)
+    statistics = [name for name in start if name.endswith(("running_mean", "running_var"))]
+    assert statistics
+    assert all(torch.equal(trained[name], start[name]) != is_measured for name in statistics)
+
+
 def test_a_far_that_the_pairs_do_not_support_chooses_no_network(make: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"best_far: expected a FAR that the validation pairs support, \d.* got 1e-06"):
         train(make(evaluation={"fars": [0.1, 1e-6], "best_far": 1e-6}), tmp_path / "run")

@@ -47,6 +47,15 @@ def test_a_part_of_the_batch_that_is_no_image(refused: Callable[..., None], sect
     refused(message, method=CSD, optimizer={"iterations": 1, "batch_size": 8}, **section)
 
 
+def test_settings_of_a_measurement_that_frozen_statistics_leave_out(refused: Callable[..., None]) -> None:
+    optimizer = {"iterations": 1, "batch_size": 8, "frozen_batchnorm": True, "source_share": 0.3}
+    message = "expected optimizer.final_batchnorm = true with source.variance_floor, got false: with .*frozen_batchnorm"
+    source = {"backbone": "mobilefacenet_slim", "variance_floor": 0.5}
+    refused(message, method={"name": "l2"}, source=source, optimizer=optimizer)
+    of_both = {"data": {"modality": ["nir", "vis"]}, "optimizer": {**optimizer, "final_keep": 0.25}}
+    refused("true with optimizer.final_keep, got false", method={"name": "l2"}, **of_both)
+
+
 def test_test_losses_of_what_reads_companions(tmp_path: Path) -> None:
     values = {
         "task": "image", "source": {"backbone": "mobilenet_v2", "input_size": 32},

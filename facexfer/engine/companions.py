@@ -63,6 +63,21 @@ def shows_companions(recipe: Recipe) -> bool:
     return recipe.companions is not None and recipe.companions.shown_to_source
 
 
+def check_compares(recipe: Recipe, stages: tuple[Stage, ...]) -> None:
+    """Check that some stage compares with the source, where that sees companions; a warm-up of the head need not.
+
+    A method whose terms are known only once they are made passes.
+
+    Raises:
+        InputError: If none does.
+    """
+    if shows_companions(recipe) and all(stage.reads("reads_maps", "reads_source") is False for stage in stages):
+        raise InputError(
+            "expected a method that compares with the source for companions.shown_to_source, such as afa or delta, "
+            f"got {recipe.method.name}; leave it out"
+        )
+
+
 def check_overlap(recipe: Recipe, stages: tuple[Stage, ...]) -> None:
     """Check that images and their companions lie on each other, position by position, where that matters.
 

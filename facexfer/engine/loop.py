@@ -32,7 +32,7 @@ from facexfer.engine.setup import Setup
 from facexfer.engine.source import measure_source, revive_source
 from facexfer.engine.stage import choose_reference, make_average, make_head, make_objective, make_optimizer
 from facexfer.engine.step import StepCallback, TrainedStep
-from facexfer.errors import DivergedError, InputError, NonFiniteError, RunError
+from facexfer.errors import DivergedError, NonFiniteError, RunError
 from facexfer.heads import Head
 from facexfer.networks.batchnorm import recalibrate_batchnorm
 from facexfer.networks.interpolation import interpolate_weights
@@ -254,13 +254,7 @@ class Training:
         # A checkpoint holds those of the first rank: a stage starts from them whether the run was stopped or not.
         self._share_buffers(self.backbone)
         self.reference = choose_reference(self.setup, index, self.compared, self.backbone, checkpoint)
-        objective = make_objective(self.setup, index, self.reference, self.backbone, self.head, self.log.say)
-        if self.inputs.shown is not None and not objective.runs_source:
-            raise InputError(
-                "expected a method that compares with the source for companions.shown_to_source, such as afa or delta, "
-                f"got {self.recipe.method.name}; leave it out"
-            )
-        return objective
+        return make_objective(self.setup, index, self.reference, self.backbone, self.head, self.log.say)
 
     def _log(self, window: LossWindow) -> None:
         record = window.summarise(self.checkpoints.describe_good(), self.fabric.all_reduce)

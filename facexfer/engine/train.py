@@ -8,7 +8,7 @@ from typing import Any
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.engine.best import BestMetric
-from facexfer.engine.companions import check_overlap, reads_companions, shows_companions
+from facexfer.engine.companions import check_compares, check_overlap, reads_companions, shows_companions
 from facexfer.engine.device_batches import make_batches
 from facexfer.engine.diagnosis import check_batchnorm
 from facexfer.engine.knowledge import SourceKnowledge, check_head_start, check_needs
@@ -167,6 +167,7 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
         )
     check_needs(stages, task, source)
     check_head_start(recipe, stages, task)
+    check_compares(recipe, stages)
     check_overlap(recipe, stages)
     check_all_is_read(recipe, task, stages, source)
     sections = [name for name in ("companions", "pool") if getattr(recipe, name) is not None]

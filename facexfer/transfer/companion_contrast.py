@@ -78,7 +78,7 @@ def train_added_part(method: str, part: str, weight: float, margin: float, decay
     return (
         Stage(
             part,
-            (WeightedTerm("contrast", weight, make, chance=1.0),),
+            (WeightedTerm("contrast", weight, make, CompanionContrast, chance=1.0),),
             trained_part=added,
             backbone_decay=decay,
             needs=frozenset({Need.COMPANIONS}),

@@ -171,6 +171,8 @@ class WeightedTerm:
         name: How it is called in the metrics.
         alpha: Its weight in the objective (Xie et al. 2021, Eq. 4), on the batch mean.
         make: Makes the term at the start of the stage.
+        kind: The class of what `make` makes, whose flags tell before the run what the term reads; None where `make` is
+            that class itself, or it is not known.
         chance: The term, without its weight, of a network that tells nothing of what it compares: 1 of one minus a
             cosine. A run whose term is as large looks wrong. None for a term without such a level.
     """
@@ -178,7 +180,15 @@ class WeightedTerm:
     name: str
     alpha: float
     make: Callable[[StageSetting], Term]
+    kind: type[Term] | None = None
     chance: float | None = None
+
+    @property
+    def known_kind(self) -> type[Term] | None:
+        """The term's class, as far as it is known before the term is made."""
+        if self.kind is not None or not isinstance(self.make, type):
+            return self.kind
+        return self.make if issubclass(self.make, Term) else None
 
 
 class OptimizerMaker(Protocol):
@@ -236,6 +246,24 @@ class Stage:
     restarts_after: "Stage | None" = None
     classification: float = 1.0
     make_optimizer: OptimizerMaker | None = None
+
+    def reads(self, *flags: str) -> bool | None:
+        """Whether any of its terms has one of these flags of `Term`, as far as it is known before they are made.
+
+        Args:
+            *flags: Such as ``"reads_maps"``.
+
+        Returns:
+            None where no term is known to, and a term's class is not known.
+
+        Example:
+            >>> Stage("mine", (WeightedTerm("mine", 1.0, Term),)).reads("reads_maps", "reads_source")
+            False
+        """
+        kinds = [term.known_kind for term in self.terms]
+        if any(getattr(kind, flag) for kind in kinds if kind is not None for flag in flags):
+            return True
+        return None if None in kinds else False
 
 
 def classifies(stages: Iterable[Stage]) -> bool:

@@ -156,6 +156,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
         ({"companions": {"match": "identity"}}, "expected one companion per image for companions.shown_to_source"),
         ({"data": {"augmentation": "nir-strong"}}, "expected augmentation that at most mirrors images"),
         ({"method": {"name": "csd"}}, "expected a method that compares with the source .* got csd; leave it out"),
+        ({"method": {"name": "l2"}}, "expected a method that compares with the source .* got l2; leave it out"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(
@@ -163,6 +164,13 @@ def test_what_does_not_fit_is_refused_before_training(
 ) -> None:
     with pytest.raises(InputError, match=message):
         train(make(manifest, **sections), tmp_path / "run", resume=False)
+
+
+def test_a_warm_up_that_compares_nothing_goes_before(make: Callable[..., Any], manifest: Path, tmp_path: Path) -> None:
+    method = {"name": "lwf", "old_task": "training_set", "warm_up": 0.5}
+    train(make(manifest, method=method, optimizer={"iterations": 2}), tmp_path / "run")
+    losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]
+    assert [list(each) for each in losses] == [["classification"], ["classification", "old_task"]]
 
 
 def test_maps_of_a_file_with_folded_batchnorm_are_compared_in_one_scale(

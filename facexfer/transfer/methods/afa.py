@@ -72,9 +72,11 @@ def afa(
         [('ast', 'source'), ('act', 'previous')]
     """
     _check_form(attention, temperature, entropy_floor)
-    spatial = WeightedTerm("spatial", spatial_alpha, _make_fixed_spatial if attention == "fixed" else _make_spatial)
+    of_positions = _make_fixed_spatial if attention == "fixed" else _make_spatial
+    spatial = WeightedTerm("spatial", spatial_alpha, of_positions, SpatialAlignment)
     learned = partial(_make_channel, temperature, entropy_floor, attention == "learned")
-    channel = WeightedTerm("channel", channel_alpha, _make_fixed_channel if attention == "fixed" else learned)
+    of_channels = _make_fixed_channel if attention == "fixed" else learned
+    channel = WeightedTerm("channel", channel_alpha, of_channels, ChannelAlignment)
     stages: dict[Variant, tuple[tuple[str, tuple[WeightedTerm, ...]], ...]] = {
         "two_stage": (("ast", (spatial,)), ("act", (channel,))),
         "reversed": (("act", (channel,)), ("ast", (spatial,))),
@@ -85,12 +87,13 @@ def afa(
     if not 0 < first_share < 1:
         raise InputError(f"afa: expected first_share between 0 and 1; got {first_share}; 0.5 is published")
     if variant == "spatial":
-        of_channels = {"attention": attention == "detached", "temperature": temperature != 1}
-        _check_read(of_channels | {"entropy_floor": entropy_floor != 0}, "channel attention", variant)
+        idle = {"attention": attention == "detached", "temperature": temperature != 1}
+        _check_read(idle | {"entropy_floor": entropy_floor != 0}, "channel attention", variant)
     if len(stages[variant]) == 1:
         _check_read({"keep_source": keep_source, "first_share": first_share != 0.5}, "two stages", variant)
     learns_first = attention == "fixed" and variant != "channel"
-    sam = Stage(SAM_STAGE, (WeightedTerm("spatial", spatial_alpha, _make_spatial),), head_decay=head_decay, taps=taps)
+    learnt = WeightedTerm("spatial", spatial_alpha, _make_spatial, SpatialAlignment)
+    sam = Stage(SAM_STAGE, (learnt,), head_decay=head_decay, taps=taps)
     later = Reference.SOURCE if keep_source else Reference.PREVIOUS
     shares = (1.0,) if len(stages[variant]) == 1 else (first_share, 1 - first_share)
     return tuple(

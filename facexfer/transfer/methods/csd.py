@@ -52,9 +52,9 @@ def csd(
             "csd: expected weights of at least 0 and one above it, got weight, identity_weight and map_weight = "
             f"{', '.join(f'{each:g}' for each in weights)}; the defaults are 20, 0 and 200"
         )
-    terms = [WeightedTerm("companion", weight, lambda _: CompanionDistance(), chance=1.0)]
+    terms = [WeightedTerm("companion", weight, lambda _: CompanionDistance(), CompanionDistance, chance=1.0)]
     if map_weight > 0:
-        terms.append(WeightedTerm("maps", map_weight, lambda _: CompanionMaps(), chance=1.0))
+        terms.append(WeightedTerm("maps", map_weight, lambda _: CompanionMaps(), CompanionMaps, chance=1.0))
     return (
         Stage(
             "distil",

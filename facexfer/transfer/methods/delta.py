@@ -34,7 +34,14 @@ def delta(alpha: float = 0.64, head_decay: float = 0.01, taps: int = 4) -> tuple
         >>> delta()[0].terms[0].alpha
         0.64
     """
-    return (Stage("delta", (WeightedTerm("channels", alpha, _make),), head_decay=head_decay, taps=taps),)
+    return (
+        Stage(
+            "delta",
+            (WeightedTerm("channels", alpha, _make, WeightedChannelAlignment),),
+            head_decay=head_decay,
+            taps=taps,
+        ),
+    )
 
 
 def _make(setting: StageSetting) -> Term:

@@ -34,5 +34,5 @@ def dfa(alpha: float = 0.1, head_decay: float = 0.01, taps: int = 4) -> tuple[St
         >>> dfa(alpha=0.5)[0].terms[0].alpha
         0.5
     """
-    term = WeightedTerm("feature", alpha, lambda setting: FeatureAlignment())
+    term = WeightedTerm("feature", alpha, lambda setting: FeatureAlignment(), FeatureAlignment)
     return (Stage("dfa", (term,), head_decay=head_decay, taps=taps),)

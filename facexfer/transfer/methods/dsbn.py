@@ -45,7 +45,7 @@ def dsbn(identity_weight: float = 1.0, weight: float = 0.0, decay: float = 1e-4)
     return (
         Stage(
             "batchnorm",
-            (WeightedTerm("companion", weight, make, chance=1.0),) if weight > 0 else (),
+            (WeightedTerm("companion", weight, make, CompanionDistance, chance=1.0),) if weight > 0 else (),
             trained_part=batchnorm_layers,
             head_decay=decay,
             needs=frozenset({Need.COMPANIONS}) if weight > 0 else frozenset(),

@@ -93,7 +93,7 @@ def id_mmd(alpha: float = 100.0, decay: float = 2e-4) -> tuple[Stage, ...]:
     return (
         Stage(
             "fine_tune",
-            (WeightedTerm("discrepancy", alpha, make),),
+            (WeightedTerm("discrepancy", alpha, make, IdentityDiscrepancy),),
             backbone_decay=decay,
             head_decay=decay,
             needs=frozenset({Need.SPECTRA}),

@@ -92,7 +92,7 @@ def lwf(
     needs = {"classifier": {Need.CLASSIFIER}, "source_set": {Need.SOURCE_IMAGES}, "training_set": set[Need]()}
     stage = Stage(
         "lwf",
-        (WeightedTerm("old_task", alpha, make),),
+        (WeightedTerm("old_task", alpha, make, Distillation),),
         share=1 - warm_up,
         rate_factor=rate_factor,
         backbone_decay=decay,

@@ -67,7 +67,7 @@ def soft_ft(
     return (
         Stage(
             "soft_ft",
-            (WeightedTerm("source_classification", alpha, make),),
+            (WeightedTerm("source_classification", alpha, make, SourceClassification),),
             rate_factor=rate_factor,
             backbone_decay=decay,
             head_decay=decay,

@@ -112,8 +112,8 @@ def xedgeface(
         Stage(
             "align",
             (
-                WeightedTerm("contrast", weight * (1 - share), align, chance=1.0),
-                WeightedTerm("kept", weight * share, kept, chance=1.0),
+                WeightedTerm("contrast", weight * (1 - share), align, CrossSpectralContrast, chance=1.0),
+                WeightedTerm("kept", weight * share, kept, KeptView, chance=1.0),
             ),
             trained_part=scales_and_first_layers(first_share),
             backbone_decay=decay,

@@ -16,8 +16,9 @@ from facexfer.transfer.stages import Need, Stage
 
 
 def reads_companions(recipe: Recipe, stages: tuple[Stage, ...]) -> bool:
-    """Whether a run reads companions' embeddings: in a term, or in a head that starts from them."""
-    return recipe.head.start == "companions" or any(Need.COMPANIONS in stage.needs for stage in stages)
+    """Whether a run reads companions' embeddings: in a term, or in a head that starts from them and classifies."""
+    starts = recipe.head.start == "companions" and any(stage.classification > 0 for stage in stages)
+    return starts or any(Need.COMPANIONS in stage.needs for stage in stages)
 
 
 def reads_companion_maps(stages: tuple[Stage, ...]) -> bool:
@@ -76,6 +77,24 @@ def check_compares(recipe: Recipe, stages: tuple[Stage, ...]) -> None:
             "expected a method that compares with the source for companions.shown_to_source, such as afa or delta, "
             f"got {recipe.method.name}; leave it out"
         )
+
+
+def check_parts(recipe: Recipe, task: Task, stages: tuple[Stage, ...]) -> None:
+    """Check that a loss reads what batches hold in addition to the training images, which has no label.
+
+    Terms that compare spectra leave it out, and a head that starts from companions has seen them before training.
+
+    Raises:
+        InputError: If none does.
+    """
+    read = ("reads_companions", "reads_companion_maps", "reads_maps", "reads_source")
+    if not task.more or any(Need.SPECTRA not in stage.needs and stage.reads(*read) is not False for stage in stages):
+        return
+    raise InputError(
+        f"expected a method with a loss that reads images without labels for {' and '.join(p.name for p in task.more)}"
+        f", got {recipe.method.name}, which would only fill its batches with them; take csd, or leave out [pool], "
+        "companions.keep and companions.share"
+    )
 
 
 def check_overlap(recipe: Recipe, stages: tuple[Stage, ...]) -> None:

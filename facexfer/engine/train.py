@@ -8,7 +8,7 @@ from typing import Any
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.engine.best import BestMetric
-from facexfer.engine.companions import check_compares, check_overlap, reads_companions, shows_companions
+from facexfer.engine.companions import check_compares, check_overlap, check_parts, reads_companions, shows_companions
 from facexfer.engine.device_batches import make_batches
 from facexfer.engine.diagnosis import check_batchnorm
 from facexfer.engine.knowledge import SourceKnowledge, check_head_start, check_needs
@@ -176,6 +176,7 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
             f"expected a method that reads companions with [{'] and ['.join(sections)}], got {recipe.method.name}; "
             'take csd, start the head from them (head.start = "companions"), or leave the section out'
         )
+    check_parts(recipe, task, stages)
     if recipe.method.layers and not any(stage.terms for stage in stages):
         raise InputError(
             f"expected a method that compares layers for method.layers, got {recipe.method.name}; leave it out"

@@ -372,6 +372,38 @@ def test_companions_that_no_term_reads_are_refused(
         train(recipe, tmp_path / "run", resume=False)
 
 
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"method": {"name": "l2"}, "pool": {"share": 0.5}}, r"pool \(vis-to-nir\), got l2, which would"),
+        ({"method": {"name": "class_means"}, "companions": {"keep": 0.25}}, r"companions \(flip\), got class_means"),
+        ({"method": {"name": "l2_sp"}, "companions": {"share": 0.25}}, r"companions \(vis-to-nir\), got l2_sp"),
+    ],
+)
+def test_unlabelled_pictures_that_no_loss_reads_are_refused(
+    sections: dict[str, Any], named: str, make: Callable[..., Any], manifest: Path, pool: Path, tmp_path: Path
+) -> None:
+    if "pool" in sections:
+        sections = {**sections, "pool": {**sections["pool"], "manifest": str(pool)}}
+    recipe = make(manifest, head={"start": "companions"}, **sections)
+    with pytest.raises(InputError, match=f"a loss that reads images without labels for {named}"):
+        train(recipe, tmp_path / "run")
+
+
+def test_alignment_reads_unlabelled_pictures(make: Callable[..., Any], manifest: Path, tmp_path: Path) -> None:
+    sections = {"method": {"name": "dfa"}, "companions": {"keep": 0.5}, "optimizer": {"iterations": 2}}
+    train(make(manifest, head={"start": "companions"}, **sections), tmp_path / "run")
+    assert losses_of(tmp_path / "run")[-1]["feature"] > 0
+
+
+def test_a_head_that_classifies_nothing_reads_no_companions(
+    make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
+    spectra = {"data": {"modality": ["nir", "vis"]}, "method": {"name": "xedgeface"}}
+    with pytest.raises(InputError, match=r"reads companions with \[companions\], got xedgeface"):
+        train(make(manifest, head={"start": "companions"}, **spectra), tmp_path / "run")
+
+
 def test_drops_belong_to_the_schedule_in_steps(make: Callable[..., Any], manifest: Path) -> None:
     with pytest.raises(InputError, match="expected drops with the schedule steps alone, got cosine"):
         make(manifest, optimizer={"schedule": "cosine", "drops": [0.5]})

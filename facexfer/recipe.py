@@ -220,7 +220,7 @@ class MethodSection(BaseModel):
     name: str
     """One of `facexfer.transfer.methods.METHODS`."""
     layers: tuple[str, ...] | None = None
-    """Tap these layers instead of the backbone's own."""
+    """Tap these layers instead of the backbone's own, in a method that compares layers."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -259,7 +259,7 @@ class OptimizerSection(Section):
     final_keep: float = Field(default=0, ge=0, lt=1)
     """The part of what `final_batchnorm` measures that is pictures of the source's own spectrum, as they are."""
     sync_batchnorm: bool = False
-    """Take BatchNorm statistics over the batches of all ranks together."""
+    """Take BatchNorm statistics over the batches of all ranks together; with one rank it changes nothing."""
     accumulate: int = Field(default=1, ge=1)
     """Passes that a rank's part of the batch is split into, for less memory. BatchNorm, and terms that compare
     images with each other, see one pass at a time; every pass counts alike, however many of its images have a label or
@@ -305,7 +305,8 @@ class EvaluationSection(Section):
     best_far: Far | None = None
     """Keep the network with the highest validation TAR at this FAR, one of `fars`, of the first pairs."""
     test_loss: bool = False
-    """Of images: measure the parts of the objective on the test images too, for the curves of Figures 3 and 5."""
+    """Of images: measure the parts of the objective on the test images too, for the curves of Figures 3 and 5. Soft
+    Fine-tuning's, which needs the source's own images, has none there."""
     patience: int | None = Field(default=None, ge=1)
     """End a stage after this many evaluations without a rise of that TAR."""
 

@@ -182,7 +182,7 @@ def compare_with_untouched(figures: Mapping[str, float | None], untouched: Mappi
 
 
 def warn_of_small_batches(
-    backbone: nn.Module, settings: OptimizerSection, stages: Sequence[Stage], images: int
+    backbone: nn.Module, settings: OptimizerSection, stages: Sequence[Stage], images: int, ranks: int = 1
 ) -> list[str]:
     """Warn of BatchNorm that learns its statistics from too few images.
 
@@ -191,14 +191,16 @@ def warn_of_small_batches(
         settings: Whether its statistics are frozen or synchronised.
         stages: The method.
         images: How many a rank sees a pass.
+        ranks: How many ranks there are.
 
     Returns:
         One warning, or none.
     """
-    if images >= _SMALLEST_BATCH or settings.sync_batchnorm or not _learns_batchnorm(backbone, settings, stages):
+    seen = images * ranks if settings.sync_batchnorm else images
+    if seen >= _SMALLEST_BATCH or not _learns_batchnorm(backbone, settings, stages):
         return []
     return [
-        f"BatchNorm sees {images} images per pass, fewer than {_SMALLEST_BATCH}: its statistics are noise; raise "
+        f"BatchNorm sees {seen} images per pass, fewer than {_SMALLEST_BATCH}: its statistics are noise; raise "
         "optimizer.batch_size, lower optimizer.accumulate, set optimizer.frozen_batchnorm = true (or "
         "optimizer.sync_batchnorm = true with several ranks)"
     ]
@@ -272,7 +274,10 @@ def warn_of_idle_head(recipe: Recipe, stages: Sequence[Stage], is_closed: bool =
     Returns:
         One warning, or none.
     """
-    idle = [f"head.{name}" for name in recipe.head.options if name == "margin" or not is_closed]
+    defaults = type(recipe.head).model_fields
+    named = [name for name in ("name", "start") if getattr(recipe.head, name) != defaults[name].default]
+    read = ("name", "start", "scale") if is_closed else ()
+    idle = [f"head.{name}" for name in [*named, *recipe.head.options] if name not in read]
     if not idle or classifies(stages):
         return []
     return [f"{recipe.method.name} has no classification loss here, so that {' and '.join(idle)} can change nothing"]

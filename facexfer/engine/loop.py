@@ -32,6 +32,7 @@ from facexfer.engine.setup import Setup
 from facexfer.engine.source import measure_source, revive_source
 from facexfer.engine.stage import choose_reference, make_average, make_head, make_objective, make_optimizer
 from facexfer.engine.step import StepCallback, TrainedStep
+from facexfer.engine.unread import warn_of_unread
 from facexfer.errors import DivergedError, NonFiniteError, RunError
 from facexfer.heads import Head
 from facexfer.networks.batchnorm import recalibrate_batchnorm
@@ -154,10 +155,12 @@ class Training:
         self.backbone = copy.deepcopy(self.source)
         if settings.sync_batchnorm and self.fabric.world_size > 1:
             sync_batchnorm(self.backbone)
-        small = warn_of_small_batches(self.backbone, settings, self.stages, self.setup.batches.images_a_pass)
+        ranks = self.fabric.world_size
+        small = warn_of_small_batches(self.backbone, settings, self.stages, self.setup.batches.images_a_pass, ranks)
+        unread = warn_of_unread(self.recipe, self.setup.task, self.stages, self.source, ranks)
         of_head = warn_of_idle_head(self.recipe, self.stages, self.setup.task.is_closed)
         of_batchnorm = warn_of_idle_batchnorm(self.backbone, settings)
-        for warning in [*small, *warn_of_sgd(self.backbone, settings), *of_batchnorm, *of_head]:
+        for warning in [*small, *warn_of_sgd(self.backbone, settings), *of_batchnorm, *of_head, *unread]:
             self.log.say(f"warning: {warning}")
         self.head = make_head(self.setup, None if targets is None else targets.embeddings)
         self.evaluation.start_from(untouched, self.untouched, self.head)

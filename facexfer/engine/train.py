@@ -177,10 +177,6 @@ def _check_task(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: B
             'take csd, start the head from them (head.start = "companions"), or leave the section out'
         )
     check_parts(recipe, task, stages)
-    if recipe.method.layers and not any(stage.terms for stage in stages):
-        raise InputError(
-            f"expected a method that compares layers for method.layers, got {recipe.method.name}; leave it out"
-        )
     if recipe.evaluation.test_loss and not task.is_closed:
         raise InputError(
             "expected test images of the training classes for evaluation.test_loss, this task tests on other ones; "

@@ -140,6 +140,9 @@ def test_settings_of_a_head_that_classifies_nothing_are_said(monkeypatch: pytest
     (said,) = warn_of_idle_head(recipe, create("csd"), is_closed=True)
     assert said.endswith("so that head.margin can change nothing")
     assert warn_of_idle_head(recipe, create("csd", identity_weight=1.0)) == []
+    other = read_recipe("demo-csd", ["head.name=cosface", "head.start=companions"])
+    (said,) = warn_of_idle_head(other, create("csd"))
+    assert said == "csd has no classification loss here, so that head.name and head.start change nothing"
     assert warn_of_idle_head(read_recipe("demo-csd"), create("csd")) == []
 
 
@@ -172,6 +175,9 @@ def test_small_batches_matter_only_to_batchnorm_that_learns_from_them(
     modes = [module.training for module in network.modules()]
     assert len(warn_of_small_batches(network, settings, stages, 8)) == learns
     assert warn_of_small_batches(network, settings, stages, 16) == []
+    synced = settings.model_copy(update={"sync_batchnorm": True})
+    said = [warn_of_small_batches(network, synced, stages, 8, ranks) for ranks in (1, 2)]
+    assert [len(each) for each in said] == [learns, 0]
     if learns:
         with pytest.raises(InputError, match="expected at least two images at a time for a network with BatchNorm"):
             check_batchnorm(network, settings, stages, 1, 1)

@@ -187,7 +187,8 @@ class PoolSection(Section):
     split: Name = "pool"
     """The manifest's split."""
     share: float = Field(default=0.5, gt=0, le=1)
-    """This part of every batch shows them rendered; with 1, the images of `data` only serve BatchNorm."""
+    """This part of every batch shows them rendered; with 1, the images of `data` only give the statistics that
+    ``optimizer.final_batchnorm`` measures, and without that the run is refused."""
     keep: float = Field(default=0, ge=0, lt=1)
     """This part of every batch shows them as they are, flipped at most, so that the network keeps their place."""
     augmentation: str = "vis-to-nir"

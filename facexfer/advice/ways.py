@@ -65,8 +65,9 @@ def _in_one_split(there: Situation) -> str:
     return f"{there.in_both} people have pictures of both spectra in the training split of one manifest"
 
 
-def _nothing_new(there: Situation) -> str:
-    return f"there are pictures of modality '{there.new}', which the other ways use" if there.has_new else ""
+def _photos_alone(there: Situation) -> str:
+    """Training pictures of the source's own spectrum are photos; beside new ones, other photos are needed."""
+    return _photos(there) if there.has_new else ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Way:
         instead: Recipes whose figures are the nearest, where it has none.
         differs: How those differ from it.
         spectra: 2 where it trains on the source's own spectrum as well.
+        without_batchnorm: Why a source without BatchNorm gains nothing by it; empty where it does.
     """
 
     name: str
@@ -94,10 +96,11 @@ class Way:
     instead: tuple[str, ...] = ()
     differs: str = ""
     spectra: int = 1
+    without_batchnorm: str = ""
 
     def missing(self, there: Situation, source: Source) -> str:
         """What is missing for it; nothing where it can be taken."""
-        network = "" if self.epochs or source.has_batchnorm else "the source has no BatchNorm"
+        network = "" if source.has_batchnorm else self.without_batchnorm
         return "; ".join(filter(None, (*(check(there) for check in self.needs), network)))
 
 
@@ -155,10 +158,11 @@ WAYS = (
         {"source": _MEASURED_ANEW, "data": _AS_NIR, "pool": {"share": 1.0}, "method": {"name": "csd"},
          "optimizer": {**_COSINE, "final_batchnorm": True}},
         24, ("nirsim-csd-unlabelled", "nirsim-mild-csd-unlabelled"),
+        without_batchnorm="the source has no BatchNorm, and unlabelled pictures only give its statistics",
     ),
     Way(
         "CSD, visible-light photos alone", "photos in the source's own spectrum",
-        (_nothing_new,),
+        (_photos_alone,),
         {"data": {"augmentation": "vis-to-nir"}, "companions": {"match": "simulated"},
          "pool": {"share": 0.5, "keep": 0.1875}, "method": {"name": "csd"}, "optimizer": _COSINE},
         24, ("nirsim-csd-vis-only", "nirsim-mild-csd-vis-only"),
@@ -179,7 +183,7 @@ WAYS = (
         "BatchNorm statistics alone", "pictures in the new spectrum",
         (_new_pictures,),
         {"source": _MEASURED_ANEW, "data": {"augmentation": "none"}, "method": {"name": "adabn"}},
-        0, ("nirsim-adabn", "nirsim-mild-adabn", "demo-adabn"),
+        0, ("nirsim-adabn", "nirsim-mild-adabn", "demo-adabn"), without_batchnorm="the source has no BatchNorm",
     ),
 )  # fmt: skip
 """The first that the pictures allow is the one to take: mostly by TAR within NIR, and labels where there are any."""

@@ -42,6 +42,10 @@ def recipe_values(way: Way, there: Situation, source: Source, measured: Measured
         if way.sections["method"]["name"] == "l2":
             optimizer["learning_rate"] = _RATE_OF_LABELS_ALONE
         sections["optimizer"] = {name: value for name, value in optimizer.items() if name not in _OF_BATCHNORM}
+    if there.has_new and sections.get("companions", {}).get("match") == "simulated":
+        # The training pictures are no photos: those of other people are all of every batch.
+        del sections["companions"], sections["data"]
+        sections["pool"]["share"] = 1 - sections["pool"]["keep"]
     data = there.data.model_dump(mode="json", exclude_defaults=True)
     data["modality"] = there.data.modality
     if way.spectra > 1:

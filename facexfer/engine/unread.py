@@ -27,8 +27,8 @@ def check_all_is_read(recipe: Recipe, task: Task, stages: tuple[Stage, ...], sou
         source: The source network.
 
     Raises:
-        InputError: If nothing reads the source images or the layers, test images have no loss, nothing is measured at
-            the end as a setting says, or a part of the batches is less than an image.
+        InputError: If nothing reads the source images, the training images or the layers, test images have no loss,
+            nothing is measured at the end as a setting says, or a part of the batches is less than an image.
     """
     needs = {need for stage in stages for need in stage.needs}
     # Folded BatchNorm is revived from pictures of the source's own kind.
@@ -43,6 +43,7 @@ def check_all_is_read(recipe: Recipe, task: Task, stages: tuple[Stage, ...], sou
             f"expected a method without companions for evaluation.test_loss, got {recipe.method.name}: test images "
             "have none; leave it out"
         )
+    _check_training_images(recipe, task, stages, source)
     _check_layers(recipe, stages)
     _check_end(recipe)
     if stages:
@@ -76,6 +77,11 @@ def warn_of_unread(
             f"{recipe.method.name} has no losses on test images, with which no images of the source's own come, so "
             "that evaluation.test_loss changes nothing"
         )
+    if not has_batchnorm(source) and not _has_training_images(task):
+        warnings.append(
+            f"every batch holds only {_others(task)}, and {source.info.name} has no BatchNorm to measure on the "
+            "training images, so that nothing is learnt from them"
+        )
     if _compares_with_itself(recipe, task, stages):
         warnings.append(
             f'every image is its own companion, and data.augmentation = "{recipe.data.augmentation}" shows it as that '
@@ -98,6 +104,30 @@ def _compares_with_itself(recipe: Recipe, task: Task, stages: tuple[Stage, ...])
         return False
     is_distilled = any(Need.COMPANIONS in stage.needs for stage in stages)
     return shows_companions(recipe) or (is_distilled and not any(stage.classification > 0 for stage in stages))
+
+
+def _has_training_images(task: Task) -> bool:
+    return task.mixture.parts[0].share > _SHARE
+
+
+def _others(task: Task) -> str:
+    return " and ".join(part.name for part in task.more)
+
+
+def _check_training_images(recipe: Recipe, task: Task, stages: tuple[Stage, ...], source: BackboneModule) -> None:
+    """Check that the training images are read, by a loss or by BatchNorm, where a network has that."""
+    if _has_training_images(task):
+        return
+    if any(stage.classification > 0 for stage in stages):
+        raise InputError(
+            f"expected labelled images in every batch for the classification of {recipe.method.name}, got only "
+            f"{_others(task)}, which has no labels; lower the shares"
+        )
+    if has_batchnorm(source) and not recipe.optimizer.measures_at_the_end:
+        raise InputError(
+            f"expected optimizer.final_batchnorm = true where every batch holds only {_others(task)}, got false: "
+            "nothing would read the training images; set it, or lower the shares"
+        )
 
 
 def _check_layers(recipe: Recipe, stages: tuple[Stage, ...]) -> None:

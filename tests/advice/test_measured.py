@@ -21,7 +21,7 @@ def test_the_ways_are_ordered_by_what_they_gained_within_the_new_spectrum() -> N
 
     And but for pictures of the same people, which gain more against a gallery of the source's spectrum; where there are
     no photos of others, those without labels had the photos of 5,326 people more. Photos in visible light alone are
-    advised where there is no picture in the new spectrum, and stand behind no other way.
+    advised where there is no picture in the new spectrum, or no BatchNorm, and stand behind no other way.
     """
     rows = read_measured()
     names = [way.name for way in WAYS]

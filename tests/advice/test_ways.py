@@ -129,7 +129,14 @@ def test_a_network_without_batchnorm_gets_another_optimizer(tmp_path: Path) -> N
     torch.save(create_backbone("edgeface_xxs").state_dict(), tmp_path / "source.pt")
     manifest = face_set(tmp_path, SITUATIONS["CSD, unlabelled pictures and photos of others"])
     advice = facexfer.advise(manifest, tmp_path / "source.pt", out=tmp_path / "recipe.toml")
-    assert advice.possible[0].name == "CSD, unlabelled pictures and photos of others"
+    assert advice.possible[0].name == "CSD, visible-light photos alone"
+    assert advice.missing["CSD, unlabelled pictures and photos of others"] == (
+        "the source has no BatchNorm, and unlabelled pictures only give its statistics"
+    )
+    assert (advice.recipe.companions, advice.recipe.data.modality, advice.recipe.data.augmentation) == (
+        None, "nir", "flip",
+    )  # fmt: skip
+    assert (advice.recipe.pool.share, advice.recipe.pool.keep) == (0.8125, 0.1875)
     assert advice.missing["BatchNorm statistics alone"] == advice.methods["adabn"] == "the source has no BatchNorm"
     optimizer = advice.recipe.optimizer
     assert (optimizer.name, optimizer.learning_rate, optimizer.schedule) == ("adamw", 1e-4, "cosine")
@@ -140,6 +147,20 @@ def test_a_network_without_batchnorm_gets_another_optimizer(tmp_path: Path) -> N
         InputError, match="expected labelled pictures, or photos in 'vis', since edgeface_xxs has no Batch"
     ):
         facexfer.advise(alone, tmp_path / "source.pt")
+
+
+@pytest.mark.slow
+def test_photos_alone_train_a_network_without_batchnorm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    torch.save(create_backbone("edgeface_xxs").state_dict(), tmp_path / "source.pt")
+    manifest = face_set(tmp_path, SITUATIONS["CSD, unlabelled pictures and photos of others"])
+    values = facexfer.advise(manifest, tmp_path / "source.pt").recipe.model_dump(exclude_unset=True)
+    del values["optimizer"]["epochs"]
+    values["optimizer"] |= {"iterations": 1, "learning_rate": 1e-9}
+    values["evaluation"]["untouched"] = False
+    values["runtime"] = {"accelerator": "cpu"}
+    assert facexfer.train(parse_recipe(values, "test"), tmp_path / "run")["steps"] == 1
+    assert "so that nothing is learnt from them" in " ".join(capsys.readouterr().out.split())
 
 
 def test_photos_of_others_join_visible_light_alone_and_some_stay_as_they_are(tmp_path: Path) -> None:

@@ -142,6 +142,37 @@ def test_test_losses_of_what_reads_the_sources_own_images(tmp_path: Path, capsys
     assert "warning: soft_ft has no losses on test images, with which no images of the source's own come" in said
 
 
+@pytest.fixture
+def pool(tmp_path: Path) -> dict[str, Any]:
+    manifest = write_small_set(tmp_path / "pool", train=2, val=0, images=4, modalities=("vis",))
+    return {"manifest": str(manifest), "split": "train", "share": 1.0}
+
+
+def test_training_images_that_nothing_reads(refused: Callable[..., None], pool: dict[str, Any]) -> None:
+    """Measured on the batches, BatchNorm of the source sees the pool alone."""
+    message = r"expected optimizer.final_batchnorm = true where every batch holds only pool \(vis-to-nir\), got"
+    refused(message, method=CSD, pool=pool, source={"recalibrate_batchnorm": True})
+    shares = {"match": "capture", "keep": 0.5, "share": 0.5}
+    refused(r"holds only companions \(vis-to-nir\) and companions \(flip\), got false", method=CSD, companions=shares)
+
+
+def test_a_classification_without_labels(refused: Callable[..., None], pool: dict[str, Any]) -> None:
+    message = "expected labelled images in every batch for the classification of csd, got only pool"
+    refused(message, method={**CSD, "identity_weight": 1.0}, pool=pool, optimizer={"final_batchnorm": True})
+
+
+def test_training_images_give_statistics_where_there_are_some(
+    warned: Callable[..., list[str]], pool: dict[str, Any]
+) -> None:
+    assert warned(method=CSD, pool=pool, optimizer={"final_batchnorm": True}) == []
+    source = {"backbone": "edgeface_xxs"}
+    (said,) = warned(method=CSD, pool=pool, source=source, optimizer={"name": "adamw", "learning_rate": 1e-4})
+    assert said == (
+        "every batch holds only pool (vis-to-nir), and edgeface_xxs has no BatchNorm to measure on the training "
+        "images, so that nothing is learnt from them"
+    )
+
+
 def test_test_losses_of_what_reads_companions(tmp_path: Path) -> None:
     values = {
         "task": "image", "source": {"backbone": "mobilenet_v2", "input_size": 32},

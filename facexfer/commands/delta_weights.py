@@ -21,8 +21,9 @@ def delta_weights(
     ] = None,
 ) -> None:
     """Measure DELTA's channel weights: train the head alone, then measure how the loss rises without each channel."""
+    from facexfer.engine.companions import ShownImages, shows_companions
     from facexfer.engine.knowledge import SourceKnowledge
-    from facexfer.engine.source import make_source, settle_source
+    from facexfer.engine.source import make_source, revive_source, settle_source
     from facexfer.errors import InputError
     from facexfer.files.atomic import write_text
     from facexfer.files.folders import make_folder
@@ -57,8 +58,10 @@ def delta_weights(
     layers = read.method.layers or source.info.layers(stage.taps)
     map_shapes(source, layers, source.info.input_size)
     make_folder(out)
-    settle_source(source, read.source, task, typer.echo)
-    rises = SourceKnowledge(read, run, task, source).channel_rises(layers)
+    shown = ShownImages(task) if shows_companions(read) else None
+    # A source that sees companions keeps the statistics that it came with.
+    (settle_source if shown is None else revive_source)(source, read.source, task, typer.echo)
+    rises = SourceKnowledge(read, run, task, source, shown).channel_rises(layers)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["layer", "channel", "rise", "weight"])

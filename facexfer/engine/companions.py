@@ -1,5 +1,6 @@
 """Companions in training: who reads them, which lies over which image, and what the source sees of them itself."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -141,6 +142,33 @@ def describe_companions(task: Task, recipe: Recipe, stages: tuple[Stage, ...]) -
     if shows_companions(recipe):
         lines.append(f"{without} have no companion; the source sees these images themselves")
     return lines
+
+
+class ShownImages:
+    """The training images as a frozen source sees them that is shown companions: each one's, or else itself.
+
+    Args:
+        task: The problem, with its companions.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._images, own = task.plain_training_set, task.companions
+        of_image: Sequence[Sequence[int]] = [] if own is None or not own.of_one_shot else own.of_image
+        self._pictures = self._images if own is None else own.pictures.images
+        self._places = {row: places[0] for row, places in enumerate(of_image) if len(places) == 1}
+        self.labels = self._images.labels
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """What is seen for an image, (3, H, W) uint8 RGB, and the image's label."""
+        place = self._places.get(index)
+        image, _ = self._images[index] if place is None else self._pictures[place]
+        return image, self.labels[index]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: pictures are seen as they are."""
 
 
 class ShownCompanions:

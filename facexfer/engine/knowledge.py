@@ -125,11 +125,16 @@ class SourceKnowledge:
         recipe: The run.
         run: Its folder.
         task: The problem.
-        source: The source network, frozen; asked only after its statistics are final.
+        source: The network that stages compare with, frozen; asked only after its statistics are final.
+        shown: What it sees instead of the training images, one each; None, those themselves.
     """
 
-    def __init__(self, recipe: Recipe, run: RunFolder, task: Task, source: BackboneModule) -> None:
+    def __init__(
+        self, recipe: Recipe, run: RunFolder, task: Task, source: BackboneModule, shown: TrainingSet | None = None
+    ) -> None:
         self._recipe, self._run, self._task, self._source = recipe, run, task, source
+        self._shown = shown
+        self._images = task.plain_training_set if shown is None else shown
         self._device = next(source.parameters()).device
 
     def classifier(self, old_task: str, scale: float) -> nn.Module:
@@ -138,7 +143,7 @@ class SourceKnowledge:
             if self._source.classifier is None:
                 raise InputError("expected a source network with its own classifier, got none; choose another old_task")
             return copy.deepcopy(self._source.classifier).to(self._device)
-        images = self._task.plain_source_set if old_task == "source_set" else self._task.plain_training_set
+        images = self._task.plain_source_set if old_task == "source_set" else self._images
         if images is None:
             raise InputError("expected source images, got none; name them in [source_data]")
         prototypes = _means_of(self._source, images)
@@ -156,47 +161,53 @@ class SourceKnowledge:
             state = load_state(file, MADE_AGAIN)
             if state["fingerprint"] == fingerprint:
                 return tuple(rises.to(self._device) for rises in state["rises"])
-        rises = channel_rises(self._source, self._task, self._recipe, layers)
+        rises = channel_rises(self._source, self._images, len(self._task.classes), self._recipe, layers)
         weights = tuple(weights_from_rises(each) for each in rises)
         save_state(file, {"fingerprint": fingerprint, "layers": layers, "rises": rises, "weights": weights})
         return rises
 
     def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """A SAM's mean output over the training images, trained by AST alone in ``attention/`` of the folder."""
+        """A SAM's mean output over the training images as the source sees them.
+
+        AST alone has trained it, in ``attention/`` of the folder.
+        """
         state = load_state(RunFolder(self._run.path / SAM_STAGE).stage_file(SAM_STAGE))["terms"]
         shapes = map_shapes(self._source, layers, self._source.info.input_size)
         attentions = nn.ModuleList(SpatialAttention(height, width) for _, height, width in shapes)
         attentions.to(self._device, next(self._source.parameters()).dtype)
         prefix = "spatial.attentions."
         attentions.load_state_dict({key.removeprefix(prefix): value for key, value in state.items()})
-        return _mean_outputs(self._source, attentions, layers, self._task.plain_training_set)
+        return _mean_outputs(self._source, attentions, layers, self._images)
 
     def _fingerprint(self, layers: tuple[str, ...]) -> str:
         settings = self._recipe.optimizer
         how = (self._recipe.seed, self._recipe.head, settings.learning_rate, settings.momentum, settings.batch_size)
         what = (layers, sorted(self._task.fingerprints.items()), how, network_digest(self._source))
+        what = what if self._shown is None else (*what, "companions")
         return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
-def channel_rises(source: BackboneModule, task: Task, recipe: Recipe, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+def channel_rises(
+    source: BackboneModule, images: TrainingSet, classes: int, recipe: Recipe, layers: tuple[str, ...]
+) -> tuple[Tensor, ...]:
     """Work out what DELTA's channel weights come from: train the head alone, then silence channel by channel.
 
     Args:
         source: The source network, frozen, in eval mode.
-        task: The problem.
+        images: What it sees, without augmentation.
+        classes: How many these are of.
         recipe: Head, learning rate, batch size and seed.
         layers: The tapped layers.
 
     Returns:
         The rise of the loss, one (C,) a layer.
     """
-    images = task.plain_training_set
     device = next(source.parameters()).device
     embeddings = embed_dataset(source, images).to(device)
     labels = torch.tensor(images.labels, device=device)
-    head = HEADS[recipe.head.name](source.info.embedding_size, len(task.classes), **recipe.head.options)
+    head = HEADS[recipe.head.name](source.info.embedding_size, classes, **recipe.head.options)
     if recipe.head.start != "random":
-        head.start_from_class_means(class_means(embeddings.cpu(), labels.cpu(), len(task.classes)))
+        head.start_from_class_means(class_means(embeddings.cpu(), labels.cpu(), classes))
     head = head.to(device)
     train_head(head, embeddings, labels, recipe)
     size = min(_BATCH_SIZE, len(images))

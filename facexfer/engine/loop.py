@@ -1,6 +1,7 @@
 """The training loop, read top to bottom: one loop for every method, network and task."""
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, cast
@@ -13,7 +14,7 @@ from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.layers import has_batchnorm
 from facexfer.data.training_set import TrainingSet
 from facexfer.engine.companion_targets import companion_targets
-from facexfer.engine.companions import ShownCompanions, describe_companions, shows_companions
+from facexfer.engine.companions import ShownCompanions, ShownImages, describe_companions, shows_companions
 from facexfer.engine.diagnosis import (
     warn_of_idle_batchnorm,
     warn_of_idle_head,
@@ -24,6 +25,7 @@ from facexfer.engine.evaluation import Evaluation
 from facexfer.engine.gradients import clip_gradients, compute_gradients
 from facexfer.engine.inputs import Inputs
 from facexfer.engine.interrupt import StopRequest
+from facexfer.engine.knowledge import SourceKnowledge
 from facexfer.engine.loss_log import LossWindow, mean_losses
 from facexfer.engine.resume import Checkpoints, restore_stage
 from facexfer.engine.run_log import RunLog
@@ -151,6 +153,9 @@ class Training:
             self.inputs.shown = ShownCompanions(self.setup)
             # Maps are of the same scale in both, but BatchNorm measured on training images does not fit companions.
             self.compared = copy.deepcopy(self.source)
+            seen = ShownImages(self.setup.task)
+            asked = SourceKnowledge(self.recipe, self.run, self.setup.task, self.compared, seen)
+            self.setup = dataclasses.replace(self.setup, knowledge=asked)
         measure_source(self.source, self.recipe.source, self.setup.task, self.log.say)
         self.backbone = copy.deepcopy(self.source)
         if settings.sync_batchnorm and self.fabric.world_size > 1:

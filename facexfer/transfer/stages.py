@@ -115,7 +115,7 @@ class Knowledge(Protocol):
 
         Args:
             old_task: ``classifier``, the network's own; ``source_set`` or ``training_set``, the unit class means of
-                the source's embeddings of those images.
+                the source's embeddings of those images, of the latter as it sees them in training.
             scale: Of the prototypes' cosines.
         """
         ...
@@ -125,7 +125,7 @@ class Knowledge(Protocol):
         ...
 
     def mean_attention(self, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """The output (H, W) of the SAM that `SAM_STAGE` has trained, a mean over the training images."""
+        """The output (H, W) of the SAM of `SAM_STAGE`, a mean over the training images as the source sees them."""
         ...
 
 

@@ -5,21 +5,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from arcface_export import export_arcface, give_statistics
+from recipe_files import write_recipe
 from safetensors.torch import load_file
 from small_faces import write_small_set
 
 from facexfer import create_backbone
-from facexfer.engine.companions import ShownCompanions
+from facexfer.commands.delta_weights import delta_weights
+from facexfer.data.manifest import read_manifest
+from facexfer.engine.companions import ShownCompanions, ShownImages
 from facexfer.engine.loop import Training
 from facexfer.engine.train import train
 from facexfer.errors import InputError
 from facexfer.runs.folder import RunFolder
+from facexfer.runs.state import load_state
+from facexfer.tasks import TASKS
+from facexfer.transfer.attention import SpatialAttention
 from facexfer.transfer.methods import register_method
 from facexfer.transfer.stages import Passes, Stage, Term, WeightedTerm
-from facexfer.transfer.taps import FeatureTap
+from facexfer.transfer.taps import FeatureTap, map_shapes
 
 
 class Recorder(Term):
@@ -171,6 +179,92 @@ def test_a_warm_up_that_compares_nothing_goes_before(make: Callable[..., Any], m
     train(make(manifest, method=method, optimizer={"iterations": 2}), tmp_path / "run")
     losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]
     assert [list(each) for each in losses] == [["classification"], ["classification", "old_task"]]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> dict[str, str]:
+    torch.manual_seed(0)
+    torch.save(create_backbone("mobilefacenet_slim").state_dict(), tmp_path / "source.pt")
+    return {"weights": str(tmp_path / "source.pt")}
+
+
+def prototypes(run: RunFolder) -> torch.Tensor:
+    return load_state(run.stage_file("lwf"))["terms"]["old_task.source_classifier.weight"]
+
+
+def channel_weights(run: RunFolder) -> torch.Tensor:
+    return torch.cat(load_state(run.channel_file)["weights"])
+
+
+@pytest.mark.parametrize(
+    ("method", "known"),
+    [
+        ({"name": "lwf", "old_task": "training_set"}, prototypes),
+        ({"name": "delta", "alpha": 1e-5}, channel_weights),
+    ],
+    ids=["lwf", "delta"],
+)
+def test_what_is_asked_of_the_source_is_answered_as_it_sees_companions(
+    method: dict[str, Any], known: Callable[[RunFolder], torch.Tensor], source: dict[str, str],
+    make: Callable[..., Any], recipe_for: Callable[..., Any], manifest: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    """As in a run on the companions themselves, from the source as it came."""
+    options = {"source": source, "method": method, "optimizer": {"iterations": 1}}
+    train(make(manifest, **options), tmp_path / "shown")
+    train(recipe_for(manifest, data={"modality": "vis"}, **options), tmp_path / "alone")
+    ours, theirs = (known(RunFolder(tmp_path / name)) for name in ("shown", "alone"))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_channel_weights_measured_before_a_run_are_those_of_companions(
+    source: dict[str, str], make: Callable[..., Any], manifest: Path, tmp_path: Path
+) -> None:
+    recipe = make(manifest, source=source, method={"name": "delta", "alpha": 1e-5}, optimizer={"iterations": 1})
+    run = RunFolder(tmp_path / "run")
+    delta_weights(str(write_recipe(recipe, tmp_path / "recipe.toml")), run.path)
+    measured = run.channel_file.stat().st_mtime_ns
+    train(recipe, run.path)
+    assert run.channel_file.stat().st_mtime_ns == measured
+
+
+def test_fixed_attention_is_the_mean_over_companions_in_the_network_that_is_compared(
+    source: dict[str, str], make: Callable[..., Any], manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Training] = []
+    start = Training._start
+
+    def keep(self: Training, checkpoint: Any) -> None:
+        start(self, checkpoint)
+        seen.append(self)
+
+    monkeypatch.setattr(Training, "_start", keep)
+    method = {"name": "afa", "variant": "spatial", "attention": "fixed", "spatial_alpha": 1e-3}
+    train(make(manifest, source=source, method=method, optimizer={"iterations": 2}), tmp_path / "run")
+    network = create_backbone("mobilefacenet_slim", weights=source["weights"]).eval()
+    layers = network.info.layers(4)
+    _, height, width = map_shapes(network, layers, network.info.input_size)[0]
+    attend = SpatialAttention(height, width)
+    prefix = "spatial.attentions.0."
+    trained = load_state(RunFolder(tmp_path / "run" / "attention").stage_file("attention"))["terms"]
+    attend.load_state_dict({key.removeprefix(prefix): value for key, value in trained.items() if prefix in key})
+    rows = [image for image in read_manifest(manifest).images if (image.modality, image.split) == ("vis", "train")]
+    pictures = np.stack([cv2.cvtColor(cv2.imread(str(row.path)), cv2.COLOR_BGR2RGB) for row in rows])
+    with torch.no_grad(), FeatureTap(network, layers) as tap:
+        network((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127.5) / 128)
+        expected = attend(tap.maps[0]).mean(dim=0)
+    torch.testing.assert_close(seen[-1].setup.knowledge.mean_attention(layers)[0], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_an_image_without_a_companion_is_seen_itself(make: Callable[..., Any], manifest: Path) -> None:
+    rows = manifest.read_text().splitlines()
+    fewer = manifest.parent / "some.csv"
+    fewer.write_text("\n".join(row for row in rows if not row.startswith("vis/p1/")) + "\n")
+    task = TASKS["face"](make(fewer), create_backbone("mobilefacenet_slim").info)
+    shown = ShownImages(task)
+    assert list(shown.labels) == list(task.plain_training_set.labels)
+    itself = [torch.equal(shown[place][0], task.plain_training_set[place][0]) for place in range(len(shown))]
+    assert itself == [label == 1 for label in shown.labels]
 
 
 def test_maps_of_a_file_with_folded_batchnorm_are_compared_in_one_scale(

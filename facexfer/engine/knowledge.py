@@ -183,8 +183,8 @@ class SourceKnowledge:
         settings = self._recipe.optimizer
         how = (self._recipe.seed, self._recipe.head, settings.learning_rate, settings.momentum, settings.batch_size)
         what = (layers, sorted(self._task.fingerprints.items()), how, network_digest(self._source))
-        what = what if self._shown is None else (*what, "companions")
-        return hashlib.sha256(repr(what).encode()).hexdigest()
+        text = repr(what) if self._shown is None else repr((*what, "companions"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def channel_rises(

@@ -55,6 +55,6 @@ def test_what_is_not_known_may_read_anything() -> None:
     assert stage().reads("reads_companions") is False
     assert stage(made).reads("reads_companions") is None
     assert stage(WeightedTerm("itself", 1.0, lambda _: Sum(), Sum)).reads("reads_companions") is True
-    known = WeightedTerm("class", 1.0, Sum)  # type: ignore[arg-type]
+    known = WeightedTerm("class", 1.0, Sum)
     assert stage(known).reads("reads_maps") is False
     assert stage(known, made).reads("reads_maps", "reads_companions") is True

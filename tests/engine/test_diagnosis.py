@@ -142,7 +142,7 @@ def test_settings_of_a_head_that_classifies_nothing_are_said(monkeypatch: pytest
     assert warn_of_idle_head(recipe, create("csd", identity_weight=1.0)) == []
     other = read_recipe("demo-csd", ["head.name=cosface", "head.start=companions"])
     (said,) = warn_of_idle_head(other, create("csd"))
-    assert said == "csd has no classification loss here, so that head.name and head.start change nothing"
+    assert said == "csd has no classification loss here, so that head.name and head.start can change nothing"
     assert warn_of_idle_head(read_recipe("demo-csd"), create("csd")) == []
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from facexfer.backbones.checkpoints.form import file_form
 from facexfer.errors import InputError
 from facexfer.files.digest import file_digest
-from facexfer.files.onnx_parts import onnx_digest
-from facexfer.files.packs import PACKS, find_pack
+from facexfer.files.onnx_parts import onnx_digest, onnx_parts
+from facexfer.files.packs import PACKS, find_pack, pack_folder
 
 _RESEARCH = "non-commercial research only"
 _EDGEFACE = "EdgeFace, Idiap Research Institute, https://huggingface.co/Idiap"
@@ -151,3 +151,22 @@ def find_weights(name: str) -> Path:
     if not found:
         raise InputError(f"{folder}: expected {PACKS[name]}, found none; remove the folder and try again")
     return found[0]
+
+
+def weight_files(name: str) -> list[Path]:
+    """List the files that hold weights; nothing is downloaded.
+
+    Args:
+        name: As for `find_weights`.
+
+    Returns:
+        The file, and those that an ONNX file keeps its weights in; of a pack, its recognition model. A file that
+        cannot be read stands alone.
+    """
+    if name in PACKS and not Path(name).exists():
+        return sorted(pack_folder(name).rglob(PACKS[name]))
+    file = Path(name)
+    try:
+        return [file, *(onnx_parts(file) if file.is_file() and file_form(file) == "onnx" else ())]
+    except InputError:
+        return [file]

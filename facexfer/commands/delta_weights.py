@@ -26,10 +26,11 @@ def delta_weights(
     from facexfer.engine.source import make_source, revive_source, settle_source
     from facexfer.errors import InputError
     from facexfer.files.atomic import write_text
-    from facexfer.files.folders import make_folder
+    from facexfer.files.folders import check_not_read, make_folder
     from facexfer.plugins import load_plugins
     from facexfer.recipe import read_recipe
     from facexfer.runs.folder import RunFolder
+    from facexfer.runs.origin import files_of
     from facexfer.runtime import make_fabric, memory_format, seed_everything, weights_dtype
     from facexfer.tasks import TASKS
     from facexfer.tasks.keys import check_keys
@@ -41,6 +42,9 @@ def delta_weights(
     load_plugins(read.plugins)
     check_keys(read)
     run = RunFolder(out)
+    table = run.channel_file.with_suffix(".csv")
+    for file in (run.channel_file, table):
+        check_not_read(file, [Path(recipe), *files_of(read)], "in the folder after --out", "name another folder")
     if run.recipe_file.exists():
         run.check_resumable(read)
     stages = methods.create(read.method.name, **read.method.options)
@@ -73,6 +77,5 @@ def delta_weights(
         typer.echo(
             f"{layer}: {size} channels, weights {size * weights.min():.2f} to {size * weights.max():.2f} times the mean"
         )
-    table = run.channel_file.with_suffix(".csv")
     write_text(table, text.getvalue())
     typer.echo(f"{run.channel_file}\n{table}")

@@ -121,7 +121,7 @@ def evaluate(
     from facexfer.measure import evaluation
     from facexfer.measure.faces import MANIFEST
     from facexfer.plugins import load_plugins
-    from facexfer.runs.folder import RunFolder
+    from facexfer.runs.origin import files_behind
 
     load_plugins(plugin or ())
     arguments: dict[str, Any] = {
@@ -141,7 +141,7 @@ def evaluate(
     read = (
         manifest, embeddings, labels, gallery_embeddings, gallery_labels, failures, thresholds, pairs,
         None if manifest is None else manifest / MANIFEST, *(scores or ()), *(plugin or ()), *models,
-        *(file for each in models for file in (each / "model.json", *RunFolder(each).own_files)),
+        *(file for each in models for file in files_behind(each)),
     )  # fmt: skip
     # A file of a bundle belongs to it as the folder does.
     folders = [each.parent if each.is_file() else each for each in models]

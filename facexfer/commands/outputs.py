@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facexfer.errors import InputError
-from facexfer.files.folders import check_place_of
+from facexfer.files.folders import check_not_read, check_place_of
 from facexfer.files.links import real_path
 
 _REPORT = "report.html", "report.json"
@@ -18,7 +18,7 @@ def check_outputs(
     Args:
         json_file: The file to write.
         report: The folder to write into; it need not be there.
-        inputs: Files that the command reads; None is none.
+        inputs: Files that the command reads, and that its models were trained from; None is none.
         bundles: Folders of which every file is kept as it was exported.
 
     Raises:
@@ -26,14 +26,11 @@ def check_outputs(
     """
     if json_file is not None:
         check_place_of(json_file, "after --json")
-    if json_file is not None and any(each is not None and _is_same(each, json_file) for each in inputs):
-        raise InputError(f"{json_file}: expected a new file after --json, got one that the command reads; name another")
+    read = [each for each in inputs if each is not None]
+    if json_file is not None:
+        check_not_read(json_file, read, "after --json")
     for file in [] if report is None else [report / name for name in _REPORT]:
-        if any(each is not None and _is_same(each, file) for each in inputs):
-            raise InputError(
-                f"{file}: expected a new file in the folder after --report, got one that the command reads; name "
-                "another folder"
-            )
+        check_not_read(file, read, "in the folder after --report", "name another folder")
     for option, written in (("--json", json_file), ("--report", report)):
         if written is not None and written.exists() and any(_is_inside(written, each) for each in bundles):
             raise InputError(f"{written}: expected a new place after {option}, got a part of the bundle; name another")

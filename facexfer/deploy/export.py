@@ -11,9 +11,9 @@ from facexfer.deploy.gate import GateRow
 from facexfer.deploy.onnx_export import export_onnx
 from facexfer.deploy.runtime_files import RuntimeFile
 from facexfer.errors import InputError
-from facexfer.files.folders import check_folder_of, check_place_of
-from facexfer.files.links import real_path
+from facexfer.files.folders import check_folder_of, check_not_read, check_place_of
 from facexfer.runs.folder import RunFolder, load_backbone
+from facexfer.runs.origin import files_behind
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def export(
 
     Raises:
         InputError: If the model is no run, network or weights, what is asked does not fit the kind of `out`, `out`
-            would take the place of what is read, or the network cannot be written as ONNX.
+            would take the place of what is read or of what the run was trained from, or the network cannot be written
+            as ONNX.
         DivergedError: If a run has failed, the gallery's too.
         RunError: If the exported file differs from torch, or is worse than the gate allows; there is no file then.
     """
@@ -98,8 +99,8 @@ def export(
                 "--runtime, got a file; a single file is fp32"
             )
         check_place_of(out, "after --out")
-        if isinstance(model, Path) and real_path(out) == real_path(model):
-            raise InputError(f"{out}: expected another file than {model}, which is read; name another --out")
+        if isinstance(model, Path):
+            check_not_read(out, files_behind(model), "after --out")
         return Exported(out, export_onnx(_network(model, backbone), out, opset, batch, flip))
     if isinstance(model, BackboneModule) or backbone is not None:
         raise InputError(f"{out}: expected a run for a bundle, got foreign weights; give a path ending in .onnx")

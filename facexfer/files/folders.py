@@ -1,6 +1,7 @@
 """The folders that commands write to: made, or looked for, and in one line why that cannot be."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from facexfer.errors import InputError
@@ -70,6 +71,23 @@ def check_place_of(file: Path, where: str) -> None:
         raise InputError(
             f"{file}: expected a file {where}, got a device, a pipe or the like, which it would replace; name another"
         )
+
+
+def check_not_read(file: Path, read: Iterable[Path], where: str, otherwise: str = "name another") -> None:
+    """Check, before the work, that a file to write is none of those that are read.
+
+    Args:
+        file: What will be written.
+        read: What the command reads, and what its models were trained from.
+        where: How the user named `file`, such as ``after --json``, for the error.
+        otherwise: What the user can do instead, likewise.
+
+    Raises:
+        InputError: If it is one of them, whatever links lead there.
+    """
+    place = real_path(file)
+    if any(real_path(each) == place for each in read):
+        raise InputError(f"{file}: expected a new file {where}, got one that the command reads; {otherwise}")
 
 
 def _is_open_file(path: Path) -> bool:

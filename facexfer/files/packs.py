@@ -15,6 +15,11 @@ PACKS = {
 """Those that insightface can download -> their recognition model; any other is looked for only."""
 
 
+def pack_folder(name: str) -> Path:
+    """Where a pack lies, or will lie once it is downloaded."""
+    return Path("~/.insightface/models").expanduser() / name
+
+
 def find_pack(name: str) -> Path:
     """The folder of a pack; insightface itself downloads a published one that is not there yet.
 
@@ -27,7 +32,7 @@ def find_pack(name: str) -> Path:
     Raises:
         InputError: If the pack is not there and cannot be downloaded.
     """
-    folder = Path("~/.insightface/models").expanduser() / name
+    folder = pack_folder(name)
     if name not in PACKS or folder.exists():
         return folder
     # Imported here: insightface takes seconds, and most models come as files.

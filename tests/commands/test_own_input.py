@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import run, status_of
+from onnx import TensorProto, external_data_helper, helper
 from photo_files import write_photos
 from small_faces import write_small_set
 from typer.testing import CliRunner
@@ -21,6 +22,75 @@ from facexfer.runs.folder import RunFolder
 
 _CROSS = ("--gallery", "vis", "--probe", "nir")
 _DOOR = ("--recommend", "--daily-attempts", "10", "--impostor-share", "0.1", "--max-false-accepts-per-year", "80")
+
+
+RECIPE = """
+plugins = ["plugin.py"]
+source.backbone = "mobilefacenet_slim"
+source.weights = "weights.onnx"
+data.manifest = "set/images.csv"
+source_data.manifest = "source.csv"
+pool.manifest = "pool.csv"
+companions.manifest = "companions.csv"
+method.name = "delta"
+optimizer.epochs = 1
+"""
+NAMED = ("plugin.py", "weights.onnx", "weights.bin", "set/images.csv", "source.csv", "pool.csv", "companions.csv")
+
+
+@pytest.fixture
+def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run's folder, with the files that its recipe names, in the folder that the process is in."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("run/checkpoints", "set"):
+        Path(folder).mkdir(parents=True)
+    Path("run/recipe.toml").write_text(RECIPE.replace('"plugin.py"', f'"{tmp_path}/plugin.py"'))
+    for name in ("model.safetensors", "best.safetensors", "result.json", "checkpoints/last.safetensors"):
+        Path("run", name).write_text(name)
+    for name in NAMED:
+        Path(name).write_text(f"# {name}")
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [1], bytes(4), raw=True)
+    graph = helper.make_graph([], "weights in a file of their own", [], [], [weights])
+    model = helper.make_model(graph)
+    external_data_helper.set_external_data(weights := model.graph.initializer[0], "weights.bin", length=4)
+    weights.ClearField("raw_data")
+    Path("weights.onnx").write_bytes(model.SerializeToString())
+    return Path("run")
+
+
+@pytest.mark.parametrize(
+    "name", [*NAMED, "run/best.safetensors", "run/result.json", "run/checkpoints/last.safetensors"]
+)
+@pytest.mark.parametrize("model", ["run", "run/best.safetensors", "run/checkpoints/last.safetensors"])
+def test_json_never_takes_the_place_of_what_a_run_was_trained_from(a_run: Path, model: str, name: str) -> None:
+    before = Path(name).read_bytes()
+    with pytest.raises(InputError, match=f"{name}: expected a new file after --json, got one that the command reads"):
+        run("evaluate", "--model", model, "--manifest", "other.csv", "--json", name)
+    assert Path(name).read_bytes() == before
+
+
+def test_an_export_never_takes_the_place_of_what_the_run_was_trained_from(a_run: Path) -> None:
+    before = Path("weights.onnx").read_bytes()
+    Path("link.onnx").symlink_to("weights.onnx")
+    for taken in ("weights.onnx", "set/../weights.onnx", "link.onnx"):
+        with pytest.raises(InputError, match=f"{taken}: expected a new file after --out, got one that the command re"):
+            run("export", a_run, "--out", taken)
+        assert Path("weights.onnx").read_bytes() == before
+
+
+def test_an_export_may_take_the_place_of_an_earlier_one(a_run: Path) -> None:
+    Path("earlier.onnx").write_text("earlier")
+    # Past the look at what is read: there is no network in this run.
+    with pytest.raises(InputError, match="model.safetensors: expected a trained backbone"):
+        run("export", a_run, "--out", "earlier.onnx")
+
+
+def test_channel_weights_never_take_the_place_of_what_the_recipe_names(a_run: Path) -> None:
+    for key, name in (("source.weights", "channel-weights.safetensors"), ("data.manifest", "channel-weights.csv")):
+        Path("set", name).write_text("kept")
+        with pytest.raises(InputError, match=f"set/{name}: expected a new file in the folder after --out, got one"):
+            run("delta-weights", "run/recipe.toml", "--set", f"{key}=set/{name}", "--out", "set")
+        assert Path("set", name).read_text() == "kept"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import torch
 
 from facexfer.backbones import create_backbone
 from facexfer.backbones.checkpoints.form import file_form
+from facexfer.backbones.checkpoints.torch_files import read_metadata
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.backbones.sources import find_weights, weights_digest
@@ -25,6 +26,7 @@ from facexfer.files.onnx_parts import onnx_digest
 from facexfer.files.onnx_session import OnnxSession
 from facexfer.measure.providers import CPU, choose_provider
 from facexfer.runs.folder import RunFolder, load_backbone, load_backbone_file
+from facexfer.runs.state import STATE_FORMAT
 from facexfer.runtime import prepare_cpu
 
 # The first of these that takes pixels ends what can normalise them; a ViT's patches may be embedded by a product.
@@ -287,6 +289,29 @@ def normalises_pixels(model: Model, backbone: str | None = None) -> bool:
     return not path.is_file() or file_form(path) != "onnx" or _takes_pixels(OnnxSession(path, [CPU]))
 
 
+def check_named(model: Model | None, backbone: str | None, option: str = "--backbone") -> None:
+    """Check, before the work, that the network of a file of weights is known: the file states it, or the user does.
+
+    Args:
+        model: As for `load`; None and what is no file pass.
+        backbone: The network's name, or None.
+        option: What names this model's network, for the error.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if backbone is not None or not isinstance(model, str | Path) or not Path(model).is_file():
+        return
+    form = file_form(Path(model))
+    known = read_metadata(Path(model)) if form == "safetensors" else {}
+    if form != "onnx" and "backbone" not in known and known.get("format") != STATE_FORMAT:
+        raise InputError(_unnamed(model, option))
+
+
+def _unnamed(model: str | Path, option: str = "--backbone") -> str:
+    return f"{model}: expected {option} NAME with foreign weights, got none; mobilefacenet, for example"
+
+
 def _takes_pixels(session: OnnxSession) -> bool:
     # Whole numbers can only be pixels.
     return session.takes_integers or _normalises(session.model)
@@ -350,7 +375,7 @@ def _open_file(model: Path, backbone: str | None) -> Embedder:
         return TorchEmbedder(load_backbone_file(model), model.name, file_digest(model), model)
     if form == "onnx":
         return OnnxEmbedder(model)
-    raise InputError(f"{model}: expected --backbone NAME with foreign weights, got none; mobilefacenet, for example")
+    raise InputError(_unnamed(model))
 
 
 def embed_images(

@@ -17,7 +17,7 @@ from facexfer.eval.report.verification_page import write_report
 from facexfer.eval.score_files import read_scores
 from facexfer.eval.verification import OperatingPoint, check_fars
 from facexfer.measure.embed import embed_array
-from facexfer.measure.embedder import Model, gallery_of, load, normalises_pixels
+from facexfer.measure.embedder import Model, check_named, gallery_of, load, normalises_pixels
 from facexfer.measure.evaluate import Request, evaluate_comparison, evaluate_scores
 from facexfer.measure.faces import find_faces
 from facexfer.measure.model import ImageChoice, MeasuredModel
@@ -185,6 +185,8 @@ def evaluate(
     if model is not None and gallery is not None and gallery_model is None and before is None:
         gallery_model = gallery_of(model)
     models = [(model, backbone), (before, before_backbone), (gallery_model, gallery_backbone)]
+    for (each, name), option in zip(models, ("--backbone", "--before-backbone", "--gallery-backbone"), strict=True):
+        check_named(each, name, option)
     if input_mean is not None or input_std is not None:
         models = _normalised(models, input_mean, input_std)
     (model, backbone), old, enrolled = models

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_faces import write_small_set
 
 import facexfer
@@ -86,6 +87,23 @@ def test_a_network_on_a_manifest_a_folder_and_crops(network: BackboneModule, man
     against = facexfer.evaluate(network, one, split="val", probe="nir", gallery="vis", before=network, fars=FARS)
     assert against.findings.visible is None
     assert against.findings.before.differences[0].difference == 0
+
+
+@pytest.mark.parametrize("option", ["model", "before", "gallery_model"])
+@pytest.mark.parametrize("kind", ["torch", "safetensors"])
+def test_weights_without_a_networks_name_ask_for_the_option_that_names_it(
+    network: BackboneModule, manifest: Path, tmp_path: Path, option: str, kind: str
+) -> None:
+    """Of a run, an ONNX file or a network nobody needs to say it; of the older model only its own option does."""
+    file = tmp_path / "weights"
+    if kind == "torch":
+        torch.save(network.state_dict(), file)
+    else:
+        save_file(network.state_dict(), file, {"format": "pt"})
+    models = {"model": network, "gallery": "vis", "probe": "nir", option: file}
+    needed = "--backbone" if option == "model" else f"--{option.removesuffix('_model')}-backbone"
+    with pytest.raises(InputError, match=f"weights: expected {needed} NAME with foreign weights, got none"):
+        facexfer.evaluate(images=manifest, fars=FARS, **models)
 
 
 def test_what_cannot_be_asked_is_named_as_in_python(

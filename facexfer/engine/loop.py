@@ -94,7 +94,7 @@ class Training:
                 self.run.save_failure(str(error))
             raise
         except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(str(stop) or f"stopped; {self.checkpoints.describe_good()}") from None
+            raise KeyboardInterrupt(str(stop) or self.checkpoints.describe_stop()) from None
         except OSError as error:
             if error is self._of_callback:
                 raise

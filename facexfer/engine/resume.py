@@ -84,6 +84,11 @@ class Checkpoints:
         good = f", {self._run.good_file.name}" if self._was_wrong else ""
         return f"the last good checkpoint is of step {self.good_step}{good}"
 
+    def describe_stop(self) -> str:
+        """What to do after a stop at once, between two checkpoints or before the first."""
+        way = "continue with --resume" if self._run.checkpoint_file.exists() else "--resume starts from the beginning"
+        return f"stopped; {self.describe_good()}; {way}"
+
     def are_due(self) -> bool:
         """Whether a checkpoint is due; the first rank's clock counts."""
         due = time.monotonic() - self._saved_at >= self._seconds

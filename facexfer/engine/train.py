@@ -122,6 +122,9 @@ def _train_stages(
             if not resume and fabric.is_global_zero and (training is None or training.step == 0):
                 run.forget()
             raise
+        except KeyboardInterrupt as stop:
+            # The source was being measured, or the like, and the folder has the recipe already.
+            raise KeyboardInterrupt(str(stop) or "stopped before the first step; continue with --resume") from None
 
 
 def _length(recipe: Recipe) -> str:

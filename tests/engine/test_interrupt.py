@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from recipe_files import write_recipe
 from small_faces import write_small_set
 
 from facexfer.engine import interrupt, loop
+from facexfer.engine import train as training
 from facexfer.engine.interrupt import StopRequest
 from facexfer.engine.train import train
 from facexfer.runs.folder import RunFolder
@@ -97,8 +99,35 @@ def test_a_stop_at_the_start_of_a_resumed_run_names_the_checkpoint_that_is_there
 
     # Before what the checkpoint holds is put back, as while a large set's companions are embedded.
     monkeypatch.setattr(loop, "make_head", stop)
-    with pytest.raises(KeyboardInterrupt, match="stopped; the last good checkpoint is of step 2"):
+    with pytest.raises(KeyboardInterrupt, match="stopped; the last good checkpoint is of step 2; continue with --res"):
         train(make(), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "message"),
+    [
+        (loop, "make_head", "stopped; no checkpoint has been saved yet; --resume starts from the beginning"),
+        (training, "SourceKnowledge", "stopped before the first step; continue with --resume"),
+    ],
+)
+def test_a_stop_before_the_first_checkpoint_says_what_to_do(
+    assert_same_run: Callable[..., Any],
+    make: Callable[..., Any],
+    whole: Path,
+    tmp_path: Path,
+    owner: ModuleType,
+    name: str,
+    message: str,
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, stop)
+        with pytest.raises(KeyboardInterrupt, match=f"^{message}$"):
+            train(make(), tmp_path / "run")
+    train(make(), tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", whole)
 
 
 @pytest.mark.slow

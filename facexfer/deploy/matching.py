@@ -9,7 +9,7 @@ import numpy as np
 
 from facexfer.data.layouts import LAYOUTS, LayoutOptions
 from facexfer.data.layouts.entry import PhotoEntry
-from facexfer.data.layouts.walk import count_others
+from facexfer.data.layouts.walk import count_others, writable_name
 from facexfer.data.pictures.depths import Depths, find_depths
 from facexfer.data.preparation.crop import CropOptions, CropRecord, cut_face, load_photo
 from facexfer.data.preparation.detect import Detector, open_detector
@@ -19,7 +19,7 @@ from facexfer.deploy.runtime_files import open_runtime, thresholds_of
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
 from facexfer.files.links import real_path
-from facexfer.files.names import clean_name
+from facexfer.files.names import shown_name
 from facexfer.measure.embedder import Embedder, OnnxEmbedder
 
 _UNKNOWN = "all"
@@ -225,8 +225,5 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def _name(path: Path) -> str:
-    try:
-        return clean_name(path.name)
-    except InputError:
-        # Its photos are listed with the reason.
-        return path.name
+    """As the layout writes it, which lists its photos."""
+    return shown_name(writable_name(path.name))

@@ -42,6 +42,26 @@ def clean_name(text: str) -> str:
     return unicodedata.normalize("NFC", " ".join(seen.split()))
 
 
+def shown_name(text: str) -> str:
+    """Write the name of a folder or the like in one line, also where it is no name.
+
+    Args:
+        text: As it was found.
+
+    Returns:
+        As `clean_name` has it; else escaped.
+
+    Example:
+        >>> print(shown_name(" anna "), shown_name("anna" + chr(10) + "b"))
+        anna anna\\nb
+    """
+    try:
+        name = clean_name(text)
+    except InputError:
+        name = ""
+    return name or ascii(text)[1:-1]
+
+
 def likeness(name: str) -> str:
     """The form shared by names that differ only in capitals or in the width of letters, such as ``P1`` and ``p1``.
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -92,6 +93,20 @@ def test_what_cannot_be_enrolled_is_listed_and_ends_nothing(bundle: Path, faces:
     ]
     assert lines[-2] == "not looked at, by suffix: .db 1, .png 1, .txt 1"
     assert lines[-1].endswith(": p2")
+
+
+def test_a_person_whose_name_is_no_name_is_one_person(bundle: Path, faces: Path, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, a line break, nothing that can be seen: people and their photos have one spelling."""
+    probe = tmp_path / "probe.png"
+    probe.write_bytes((faces / "p2" / "0.png").read_bytes())
+    os.rename(faces / "p0", os.fsencode(faces) + b"/p\xff")
+    (faces / "p1").rename(faces / "p\n1")
+    (faces / "\u200b").mkdir()
+    lines = match("--bundle", bundle, "--enrol", faces, "--identify", probe)
+    assert lines[:2] == [
+        "enrolled 1 of 4 people from 2 of 6 photos: p2 (2)",
+        r"not enrolled: \u200b (no photo), p\n1 (0 of 2), p\xff (0 of 2)",
+    ]
 
 
 def test_nobody_to_enrol_is_an_error(bundle: Path, faces: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from facexfer.errors import InputError
-from facexfer.files.names import clean_name
+from facexfer.files.names import clean_name, shown_name
 from facexfer.registry import Registry
 
 
@@ -128,7 +128,7 @@ def _with_clean_names(entry: PhotoEntry) -> PhotoEntry:
             capture=clean(entry.capture), session=clean(entry.session), camera=clean(entry.camera),
         )  # fmt: skip
     except InputError as error:
-        return replace(entry, identity=ascii(entry.identity)[1:-1], problem=("bad-name", str(error)))
+        return replace(entry, identity=shown_name(entry.identity), problem=("bad-name", str(error)))
     if entry.identity and not identity:
         nothing = ("no-identity", "the name of the identity has nothing that can be seen")
         return replace(cleaned, problem=entry.problem or nothing)

@@ -62,11 +62,16 @@ def _with_a_writable_name(each: tuple[Path, tuple[str, str] | None]) -> tuple[Pa
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:
-        return Path(raw.decode("utf-8", "backslashreplace")), ("name-not-utf-8", "rename the file to use it")
+        return Path(writable_name(str(path))), ("name-not-utf-8", "rename the file to use it")
     # Room for the suffix that a file has while it is written.
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         return path, ("name-too-long", f"more than {_LONGEST_NAME} bytes, rename the file to use it")
     return path, problem
+
+
+def writable_name(name: str) -> str:
+    """Write a name that the system gave with backslashes for bytes that are no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _problem(path: Path, home: Path) -> tuple[str, str] | None:

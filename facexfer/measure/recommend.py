@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,7 @@ from facexfer.eval.alarms import GalleryDependence, measure_dependence
 from facexfer.eval.identification import make_templates
 from facexfer.eval.pairwise.pairs import PairSet
 from facexfer.eval.scores import operating_points, points_at_thresholds
+from facexfer.eval.tail.excesses import collect_excesses
 from facexfer.eval.tail.extrapolation import Extrapolated, Tail
 from facexfer.eval.unit_length import unit_length
 from facexfer.eval.verification import OperatingPoint
@@ -141,7 +143,7 @@ def recommend(
     (point,) = operating_points(pairs, [far])
     is_extrapolated = not point.supported
     if is_extrapolated:
-        found = _extrapolated(far, point, tail)
+        found = _extrapolated(far, point, tail, pairs)
         assert found.threshold is not None
         threshold, bounds, rate = found.threshold, found.far_ci95, far
         (point,) = points_at_thresholds(pairs, [threshold])
@@ -170,18 +172,27 @@ def recommend(
     )
 
 
-def _extrapolated(far: float, point: OperatingPoint, tail: Tail | None) -> Extrapolated:
+def _extrapolated(far: float, point: OperatingPoint, tail: Tail | None, pairs: PairSet) -> Extrapolated:
     """Extrapolate a FAR that the pairs do not support, where that was asked for and can be done."""
     if tail is None:
+        asked = _rounded_down(far)
+        way_out = f", or add --extrapolate {asked}" if _reaches(pairs, [far, float(asked)]) else ""
         raise InputError(
             f"expected pairs that support FAR {far:.2g}, which this door needs; the smallest that "
-            f"{point.impostor_pairs:,} impostor pairs support is {point.smallest_far:.2g}; measure more people, or "
-            f"add --extrapolate {_rounded_down(far)}"
+            f"{point.impostor_pairs:,} impostor pairs support is {point.smallest_far:.2g}; measure more people{way_out}"
         )
     (found,) = tail.extrapolate([far])
     if found.threshold is None:
         raise InputError(f"FAR {far:.2g}, which this door needs, cannot be extrapolated: {found.refusal}")
     return found
+
+
+def _reaches(pairs: PairSet, fars: Sequence[float]) -> bool:
+    """Whether FARs can be extrapolated: from enough people and pairs, not too far, by a tail that fits."""
+    try:
+        return all(not each.refusal for each in Tail(collect_excesses(pairs)).extrapolate(fars))
+    except InputError:
+        return False
 
 
 def _rounded_down(far: float) -> str:

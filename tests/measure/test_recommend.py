@@ -109,6 +109,26 @@ def test_what_the_pairs_do_not_support_is_refused_or_marked(measured) -> None:
         advice_for(measured, Door(500, 0.01, 0.0001), extrapolate=[2.7e-6])
 
 
+@pytest.mark.parametrize(
+    ("people", "images", "accepts"), [(8, 8, 0.9), (59, 8, 0.005), (61, 2, 0.05), (80, 6, 0.0001), (80, 6, 0.00054)]
+)
+def test_nothing_is_suggested_that_would_be_refused(people: int, images: int, accepts: float) -> None:
+    """Too few people, too few pairs, too far below them; or as it is written, rounded down to one digit."""
+    door = Door(500, 0.01, accepts)
+    with pytest.raises(InputError, match=r"expected pairs that support FAR .*; measure more people$") as refused:
+        advice_for(draw(people, images), door)
+    assert "--extrapolate" not in str(refused.value)
+
+
+def test_what_is_suggested_is_accepted(measured) -> None:
+    door = Door(500, 0.01, 0.005)
+    with pytest.raises(InputError, match="; measure more people, or add --extrapolate 2e-06$"):
+        advice_for(measured, door)
+    found, advice = advice_for(measured, door, extrapolate=[2e-6])
+    assert advice["is_extrapolated"] is True
+    assert "refused" not in found.table()
+
+
 def test_small_and_large_numbers_are_written_out() -> None:
     assert _rounded((0.0005, 0.00002, 0.01), 2) == "0.0005 (95 % CI 0.00002 to 0.01)"
     assert _rounded((28.14, 0.0, 1234567.0), 3) == "28.1 (95 % CI 0 to 1,230,000)"

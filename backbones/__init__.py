@@ -1,8 +1,9 @@
 """One network per file, with its taps and normalisation, and the readers that bring foreign weights in."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from facexfer.backbones.checkpoints.torch_files import load_torch, read_metadata
 from facexfer.backbones.image_networks import ImageNetwork, library_network
 from facexfer.backbones.known_networks import complete_name, shapes_in
 from facexfer.backbones.modulated import ModulatedNetwork
-from facexfer.backbones.own_network import own_network
+from facexfer.backbones.own_network import embedding_size, own_network
 from facexfer.backbones.parts.carried import facts_from_metadata
 from facexfer.backbones.parts.info import Backbone, BackboneInfo, BackboneModule, Tap
 from facexfer.backbones.prefixed import PrefixedNetwork
@@ -26,7 +27,7 @@ from facexfer.backbones.revive import folded_layers
 from facexfer.backbones.sources import find_source, find_weights
 from facexfer.backbones.spelling import join_name, split_name
 from facexfer.errors import InputError
-from facexfer.registry import modules_of
+from facexfer.registry import blaming, is_foreign, modules_of
 
 __all__ = ["BACKBONES", "Backbone", "BackboneInfo", "BackboneModule", "Tap", "create_backbone"]
 
@@ -137,11 +138,38 @@ def _make(name: str, options: dict[str, Any]) -> BackboneModule:
     bare, spelled = split_name(name)
     options = {**spelled, **options}
     factory = BACKBONES[bare]
-    try:
-        network = factory(**options)
-    except TypeError as error:
-        raise InputError(f"expected options of {bare}, got {', '.join(options)}: {error}") from error
+    if is_foreign(factory):
+        network = _make_foreign(factory, bare, options)
+    else:
+        try:
+            network = factory(**options)
+        except TypeError as error:
+            raise InputError(f"expected options of {bare}, got {', '.join(options)}: {error}") from error
     network.info = replace(network.info, name=join_name(network.info.name, options))
+    return network
+
+
+def _make_foreign(factory: Callable[..., BackboneModule], name: str, options: dict[str, Any]) -> BackboneModule:
+    """Make a plugin's network, and check that it is what its `info` says."""
+    try:
+        signature(factory).bind(**options)
+    except TypeError as error:
+        raise InputError(f"expected options of {name}, got {', '.join(options) or 'none'}: {error}") from error
+    with blaming(factory, f"backbone '{name}'"):
+        network = factory(**options)
+        info = getattr(network, "info", None)
+        if not isinstance(network, BackboneModule) or not isinstance(info, BackboneInfo):
+            raise InputError(
+                f"backbone '{name}': expected a facexfer.backbones.BackboneModule with its info, got "
+                f"{type(network).__name__}; return facexfer.create_backbone(network, mean=127.5, scale=1 / 127.5)"
+            )
+        # What is of facexfer's own classes has been looked at.
+        size = embedding_size(network, info.input_size) if is_foreign(network) else info.embedding_size
+        if size != info.embedding_size:
+            raise InputError(
+                f"backbone '{name}': expected {info.embedding_size} numbers per image, as its info says, got {size}; "
+                "correct its embedding_size"
+            )
     return network
 
 

@@ -70,14 +70,22 @@ def own_network(
     if color_order not in ("RGB", "BGR"):
         raise InputError(f"expected color_order RGB or BGR, got '{color_order}'; choose one")
     means, scales = _channels("mean", mean), _channels("scale", scale)
-    size = _embedding_size(network, input_size)
+    size = embedding_size(network, input_size)
     info = BackboneInfo(type(network).__name__, input_size, color_order, means, scales, size, (), (), "unknown")
     made = OwnNetwork(info, network)
     return made if network.training else made.eval()
 
 
-def _embedding_size(network: nn.Module, input_size: tuple[int, int]) -> int:
-    """Ask the network itself; its mode is restored."""
+def embedding_size(network: nn.Module, input_size: tuple[int, int]) -> int:
+    """Ask a network itself for D; its mode is restored.
+
+    Args:
+        network: Maps normalised images (N, 3, H, W) to embeddings (N, D).
+        input_size: (height, width) in pixels.
+
+    Raises:
+        InputError: If it does not.
+    """
     modes = [(module, module.training) for module in network.modules()]
     example = next(network.parameters(), torch.zeros(()))
     network.eval()
@@ -85,7 +93,7 @@ def _embedding_size(network: nn.Module, input_size: tuple[int, int]) -> int:
         with torch.no_grad():
             output = network(example.new_zeros(2, 3, *input_size))
     except (RuntimeError, TypeError, ValueError) as error:
-        first = str(error).splitlines()[0]
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"expected a network for images (N, 3, {input_size[0]}, {input_size[1]}), got: {first}; give input_size"
         ) from error

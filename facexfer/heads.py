@@ -9,15 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facexfer.errors import InputError
-from facexfer.registry import Registry
+from facexfer.registry import Registry, blaming
 
 
 class Head(nn.Module):
-    """What every head can do."""
+    """What every head can do; its class is called with D and K."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Compute training logits (N, K) of embeddings (N, D) and labels (N,)."""
-        raise NotImplementedError
+        """Compute training logits (N, K) of embeddings (N, D) and labels (N,).
+
+        Raises:
+            InputError: If the head's class has none of its own.
+        """
+        raise InputError(f"expected a head with forward(embeddings, labels), {type(self).__name__} has none; write it")
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """Compute the logits (N, K) of embeddings (N, D) to be classified.
@@ -28,8 +32,15 @@ class Head(nn.Module):
         return logits
 
     def start_from_class_means(self, means: Tensor) -> None:
-        """Start with every class at the mean (K, D) of its source embeddings."""
-        raise NotImplementedError
+        """Start with every class at the mean (K, D) of its source embeddings.
+
+        Raises:
+            InputError: If the head's class has none of its own.
+        """
+        raise InputError(
+            f"expected a head with start_from_class_means(means), {type(self).__name__} has none; write it, or set "
+            'head.start = "random"'
+        )
 
 
 class MarginHead(Head):
@@ -78,8 +89,12 @@ class MarginHead(Head):
             return F.linear(F.normalize(embeddings.to(dtype)), F.normalize(self.weight.to(dtype)))
 
     def with_margin(self, cosines: Tensor) -> Tensor:
-        """Make the true class's cosines (N,) harder."""
-        raise NotImplementedError
+        """Make the true class's cosines (N,) harder.
+
+        Raises:
+            InputError: If the head's class has none of its own.
+        """
+        raise InputError(f"expected a head with with_margin(cosines), {type(self).__name__} has none; write it")
 
     @torch.no_grad()
     def start_from_class_means(self, means: Tensor) -> None:
@@ -238,22 +253,27 @@ def _check_means(means: Tensor, weight: Tensor) -> None:
         )
 
 
-def check_head(name: str, options: Mapping[str, float]) -> None:
-    """Check that there is a head of a name and that it takes these options, by making a small one.
+def check_head(name: str, options: Mapping[str, float], start: str = "class_means") -> None:
+    """Check that there is a head of a name, that it takes these options and can do what a run asks of it.
+
+    A small one is made and used.
 
     Args:
         name: One of `HEADS`.
         options: Of the recipe's ``[head]``: ``scale``, ``margin``.
+        start: Likewise; ``random`` needs no `Head.start_from_class_means`.
 
     Raises:
-        InputError: If the name is unknown, an option would do nothing, or its value does not fit.
+        InputError: If the name is unknown, an option would do nothing, its value does not fit, or a plugin's head cannot
+            be made of D and K, is no `Head`, or does not give logits.
 
     Example:
         >>> check_head("linear", {"margin": 0.5})
         Traceback (most recent call last):
         facexfer.errors.InputError: expected options of the linear head, got head.margin, which arcface and cosface have; leave it out
     """  # noqa: E501
-    known = inspect.signature(HEADS[name]).parameters
+    factory = HEADS[name]
+    known = inspect.signature(factory).parameters
     for option in options:
         if option not in known:
             others = [other for other, head in HEADS.items() if option in inspect.signature(head).parameters]
@@ -261,4 +281,16 @@ def check_head(name: str, options: Mapping[str, float]) -> None:
                 f"expected options of the {name} head, got head.{option}, which {' and '.join(others) or 'no head'} "
                 "have; leave it out"
             )
-    HEADS[name](2, 2, **options)
+    with blaming(factory, f"head '{name}'"):
+        head = factory(2, 2, **options)
+        if not isinstance(head, Head):
+            raise InputError(
+                f"head '{name}': expected a facexfer.heads.Head, got {type(head).__name__}, which is none; let its "
+                "class inherit from Head"
+            )
+        logits = head(torch.eye(2), torch.arange(2))
+        if not isinstance(logits, Tensor) or logits.shape != (2, 2):
+            came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InputError(f"head '{name}': expected logits (N, K) of forward, (2, 2) here, got {came}; fix the file")
+        if start != "random":
+            head.start_from_class_means(torch.eye(2))

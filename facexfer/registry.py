@@ -1,10 +1,13 @@
 """Name -> factory tables, with errors that suggest what was meant."""
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
+from traceback import extract_tb
 from types import ModuleType
 from typing import Generic, TypeVar
 
@@ -142,6 +145,37 @@ def modules_of(package: str, path: Iterable[str]) -> Iterator[ModuleType]:
     for module in sorted(iter_modules(path), key=lambda module: module.name):
         if not module.ispkg:
             yield import_module(f"{package}.{module.name}")
+
+
+@contextmanager
+def blaming(part: object, what: str) -> Iterator[None]:
+    """Turn an exception of a part that is not facexfer's own into one line that says where to fix it.
+
+    Args:
+        part: The registered function or class.
+        what: What to call it, such as ``head 'mine'``.
+
+    Raises:
+        InputError: For any other exception; those of facexfer's own parts stay what they are.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if not is_foreign(part):
+            raise
+        module = getattr(part, "__module__", None) or type(part).__name__
+        file = getattr(sys.modules.get(module), "__file__", None)
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]
+        at = f", line {lines[-1]}" if lines else ""
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"plugin {file or module}{at}: {what}: {said}; fix the file") from error
+
+
+def is_foreign(part: object) -> bool:
+    """Whether a function, a class or what one made is of a plugin or another package, and not facexfer's own."""
+    return (getattr(part, "__module__", None) or "").partition(".")[0] != __package__
 
 
 def _is_again(entry: object, known: object) -> bool:

@@ -13,9 +13,10 @@ from small_faces import write_small_set
 
 from facexfer.cli import main
 from facexfer.comparison.cells import run_cells
-from facexfer.comparison.grid import read_grid
+from facexfer.comparison.grid import check_methods, read_grid
 from facexfer.engine.train import train
 from facexfer.errors import InputError
+from facexfer.heads import check_head
 from facexfer.plugins import load_plugins
 from facexfer.recipe import read_recipe
 from facexfer.runs.folder import RunFolder, load_backbone
@@ -97,6 +98,93 @@ def untapped():
     layers = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(2), nn.Flatten())
     return create_backbone(layers, mean=127.5, scale=1 / 127.5)
 """
+
+PARTS = """
+import torch
+from torch import nn
+
+from facexfer import create_backbone, register_method
+from facexfer.backbones import BACKBONES, BackboneInfo, BackboneModule
+from facexfer.data.augmentation import PRESETS
+from facexfer.heads import HEADS, Head, MarginHead
+
+LAYERS = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+INFO = BackboneInfo("b", (112, 112), "RGB", (127.5,) * 3, (1 / 127.5,) * 3, 8, (), ())
+
+
+class Plain(nn.Module):
+    def __init__(self, size=2, classes=2):
+        super().__init__()
+        self.linear = nn.Linear(size, classes)
+
+    def forward(self, x, labels):
+        return self.linear(x)
+
+
+{part}
+"""
+HEAD = "@HEADS.register('x_N')\nclass Mine({base}):\n    {body}"
+BACKBONE = "@BACKBONES.register('x_N')\n"
+BROKEN = {
+    "head-of-torch": (
+        "HEADS.add('x_N', Plain)", "head.name",
+        "head 'x_N': expected a facexfer.heads.Head, got Plain, which is none; let its class inherit from Head",
+    ),
+    "head-without-start": (
+        HEAD.format(base="Head, Plain", body="forward = Plain.forward"), "head.name",
+        r'expected a head with start_from_class_means\(means\), Mine has none; write it, or set head.start = "random"',
+    ),
+    "head-without-forward": (
+        HEAD.format(base="Head, Plain", body="pass"), "head.name",
+        r"expected a head with forward\(embeddings, labels\), Mine has none; write it",
+    ),
+    "head-without-margin": (
+        HEAD.format(base="MarginHead", body="def __init__(self, *sizes):\n        super().__init__(*sizes, 1, 1)"),
+        "head.name", r"expected a head with with_margin\(cosines\), Mine has none; write it",
+    ),
+    "head-of-nothing": (
+        HEAD.format(base="Head", body="def __init__(self): ..."), "head.name",
+        r"plugin .*mine.py: head 'x_N': TypeError: .*__init__\(\) takes 1 positional argument but 3 were given; fix",
+    ),
+    "head-of-other-logits": (
+        HEAD.format(base="Head, Plain", body="forward = lambda self, given, labels: given[:, 0]"), "head.name",
+        r"head 'x_N': expected logits \(N, K\) of forward, \(2, 2\) here, got \(2,\); fix the file",
+    ),
+    "head-that-fails": (
+        HEAD.format(base="Head, Plain", body="def forward(self, given, labels):\n        return given / None"),
+        "head.name", "plugin .*mine.py, line 26: head 'x_N': TypeError: unsupported operand .*; fix the file",
+    ),
+    "backbone-of-torch": (
+        "BACKBONES.add('x_N', Plain)", "source.backbone",
+        "backbone 'x_N': expected a facexfer.backbones.BackboneModule with its info, got Plain; return facexfer.cr",
+    ),
+    "backbone-of-more": (
+        BACKBONE + "def mine(width):\n    return LAYERS", "source.backbone",
+        "expected options of x_N, got none: missing a required argument: 'width'",
+    ),
+    "backbone-that-fails": (
+        BACKBONE + "def mine():\n    return LAYERS[9]", "source.backbone",
+        "plugin .*mine.py, line 25: backbone 'x_N': IndexError: index 9 is out of range; fix the file",
+    ),
+    "backbone-of-other-size": (
+        BACKBONE + "class Mine(BackboneModule):\n    def __init__(self):\n        super().__init__(INFO)\n\n"
+        "    def forward(self, images):\n        return LAYERS(images)", "source.backbone",
+        "backbone 'x_N': expected 8 numbers per image, as its info says, got 16; correct its embedding_size",
+    ),
+    "backbone-without-forward": (
+        BACKBONE + "class Mine(BackboneModule):\n    def __init__(self):\n        super().__init__(INFO)",
+        "source.backbone",
+        r"expected a network for images \(N, 3, 112, 112\), got: Module \[Mine\] is missing the required .forward.",
+    ),
+    "method-that-fails": (
+        "@register_method('x_N')\ndef mine():\n    raise ValueError('two\\nlines')", "method.name",
+        "plugin .*mine.py, line 25: method 'x_N': ValueError: two lines; fix the file",
+    ),
+    "augmentation-that-fails": (
+        "@PRESETS.register('x_N')\ndef mine():\n    return [torch.nothing]", "data.augmentation",
+        "plugin .*mine.py, line 25: augmentation 'x_N': AttributeError: module 'torch' has no .*; fix the file",
+    ),
+}  # fmt: skip
 
 LAYOUT = """
 from facexfer.data.layouts import PhotoEntry, register_layout
@@ -267,6 +355,43 @@ def test_a_broken_plugin_is_one_line(tmp_path: Path, text: str, message: str) ->
     (tmp_path / "bad.py").write_text(text)
     with pytest.raises(InputError, match=message):
         load_plugins([tmp_path / "bad.py"])
+
+
+@pytest.mark.parametrize("part", BROKEN)
+def test_a_part_that_cannot_do_what_a_run_needs_is_one_line(written: Path, part: str) -> None:
+    """Before there is a folder of the run."""
+    code, key, message = BROKEN[part]
+    name = f"x_{next(_NUMBERS)}"
+    (written / "recipes" / "mine.py").write_text(PARTS.replace("{part}", code).replace("x_N", name))
+    recipe = re.sub(r"(?m)^(scale|alpha) = .*$|^plugins.*$", "", (written / "recipes" / "mine.toml").read_text())
+    (written / "recipes" / "mine.toml").write_text(f'plugins = ["mine.py"]\n{recipe}')
+    settings = ["source.backbone=mobilefacenet_slim", "data.augmentation=none", "head.name=linear", "method.name=l2"]
+    changed = read_recipe(written / "recipes" / "mine.toml", [*settings, f"{key}={name}"])
+    with pytest.raises(InputError, match=message.replace("x_N", name)) as refused:
+        train(changed, written / "run")
+    assert "\n" not in str(refused.value)
+    assert not (written / "run").exists()
+
+
+def test_a_grid_looks_at_its_heads_first(written: Path) -> None:
+    name = f"x_{next(_NUMBERS)}"
+    (written / "recipes" / "mine.py").write_text(PARTS.replace("{part}", f"HEADS.add('{name}', Plain)"))
+    recipe = written / "recipes" / "mine.toml"
+    recipe.write_text(re.sub(r"(?m)^(scale|alpha|plugins) = .*$", "", recipe.read_text()))
+    (written / "mine.toml").write_text(
+        f'title = "t"\nrecipe = "{recipe}"\nplugins = ["recipes/mine.py"]\nfigures = ["nir/tar@0.1"]\nseeds = [0]\n'
+        f'[methods.l2]\nsettings = ["head.name={name}", "method.name=l2"]\n'
+    )
+    with pytest.raises(InputError, match="expected a facexfer.heads.Head, got Plain"):
+        check_methods(read_grid(written / "mine.toml"))
+
+
+def test_a_head_that_starts_at_random_needs_no_start(written: Path) -> None:
+    name = f"x_{next(_NUMBERS)}"
+    code = HEAD.format(base="Head, Plain", body="forward = Plain.forward").replace("x_N", name)
+    (written / "recipes" / "mine.py").write_text(PARTS.replace("{part}", code))
+    load_plugins([written / "recipes" / "mine.py"])
+    check_head(name, {}, "random")
 
 
 def test_a_missing_plugin_is_one_line(tmp_path: Path) -> None:

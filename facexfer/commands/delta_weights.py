@@ -24,30 +24,26 @@ def delta_weights(
     from facexfer.engine.companions import ShownImages, shows_companions
     from facexfer.engine.knowledge import SourceKnowledge
     from facexfer.engine.source import make_source, revive_source, settle_source
+    from facexfer.engine.train import check_recipe
     from facexfer.errors import InputError
     from facexfer.files.atomic import write_text
     from facexfer.files.folders import check_not_read, make_folder
-    from facexfer.plugins import load_plugins
     from facexfer.recipe import read_recipe
     from facexfer.runs.folder import RunFolder
     from facexfer.runs.origin import files_of
     from facexfer.runtime import make_fabric, memory_format, seed_everything, weights_dtype
     from facexfer.tasks import TASKS
-    from facexfer.tasks.keys import check_keys
-    from facexfer.transfer import methods
     from facexfer.transfer.channel_weights import weights_from_rises
     from facexfer.transfer.taps import map_shapes
 
     read = read_recipe(recipe, settings or [])
-    load_plugins(read.plugins)
-    check_keys(read)
+    stages = check_recipe(read)
     run = RunFolder(out)
     table = run.channel_file.with_suffix(".csv")
     for file in (run.channel_file, table):
         check_not_read(file, [Path(recipe), *files_of(read)], "in the folder after --out", "name another folder")
     if run.recipe_file.exists():
         run.check_resumable(read)
-    stages = methods.create(read.method.name, **read.method.options)
     if not stages:
         raise InputError(
             f"expected a method that taps layers, such as delta, got {read.method.name}; change the recipe"

@@ -233,7 +233,7 @@ def check_methods(grid: Grid) -> None:
     for cell in cells_of(grid):
         recipe = recipe_of(grid, cell, alpha_settings(grid, cell, next(iter(grid.methods[cell.method].alphas), None)))
         methods.create(recipe.method.name, **recipe.method.options)
-        check_head(recipe.head.name, recipe.head.options)
+        check_head(recipe.head.name, recipe.head.options, recipe.head.start)
 
 
 def check_figures(grid: Grid) -> None:

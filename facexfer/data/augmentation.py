@@ -6,7 +6,7 @@ import albumentations as A
 from albumentations.core.composition import TransformsSeqType
 
 from facexfer.data.nir_simulation import SimulateNIR
-from facexfer.registry import Registry
+from facexfer.registry import Registry, blaming
 
 PRESETS: Registry[Callable[[], TransformsSeqType]] = Registry("augmentation", "augmentations")
 """Preset name -> what makes its transforms."""
@@ -84,7 +84,7 @@ def is_rendering(preset: str) -> bool:
         >>> is_rendering("vis-and-nir"), is_rendering("nir")
         (True, False)
     """
-    return any(isinstance(each, SimulateNIR) for each in PRESETS[preset]())
+    return any(isinstance(each, SimulateNIR) for each in _transforms(preset))
 
 
 def training_transform(preset: str, seed: int) -> A.Compose:
@@ -105,7 +105,7 @@ def training_transform(preset: str, seed: int) -> A.Compose:
         >>> training_transform("none", 0)(image=np.full((2, 2, 3), 7, np.uint8))["image"].sum()
         np.uint64(84)
     """
-    return A.Compose(PRESETS[preset](), seed=seed, save_applied_params=True)
+    return A.Compose(_transforms(preset), seed=seed, save_applied_params=True)
 
 
 def moves_pixels(preset: str) -> bool:
@@ -120,8 +120,14 @@ def moves_pixels(preset: str) -> bool:
     """
     harmless = (A.HorizontalFlip, A.NoOp, A.CoarseDropout)
     return any(
-        isinstance(each, A.DualTransform) and not isinstance(each, harmless) for each in _flat(PRESETS[preset]())
+        isinstance(each, A.DualTransform) and not isinstance(each, harmless) for each in _flat(_transforms(preset))
     )
+
+
+def _transforms(preset: str) -> TransformsSeqType:
+    factory = PRESETS[preset]
+    with blaming(factory, f"augmentation '{preset}'"):
+        return factory()
 
 
 def _flat(transforms: TransformsSeqType) -> Iterator[A.BasicTransform]:

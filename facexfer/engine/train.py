@@ -79,7 +79,7 @@ def check_recipe(recipe: Recipe) -> tuple[Stage, ...]:
     load_plugins(recipe.plugins)
     check_keys(recipe)
     stages = methods.create(recipe.method.name, **recipe.method.options)
-    check_head(recipe.head.name, recipe.head.options)
+    check_head(recipe.head.name, recipe.head.options, recipe.head.start)
     return stages
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pydantic
 
 from facexfer.errors import InputError
-from facexfer.registry import Registry, modules_of, unknown_name_message
+from facexfer.registry import Registry, blaming, modules_of, unknown_name_message
 from facexfer.transfer.stages import Stage
 from facexfer.validation import first_problem
 
@@ -59,7 +59,8 @@ def create(name: str, **options: object) -> tuple[Stage, ...]:
 
     Raises:
         InputError: If the name or an option is unknown, an option's value has the wrong type, a weight is negative, a
-            rate or scale is not positive, or what the method returns is no tuple of stages.
+            rate or scale is not positive, a plugin's method raises an error, or what the method returns is no tuple of
+            stages.
 
     Example:
         >>> create("afa", spatal_alpha=0.1)  # doctest: +ELLIPSIS
@@ -71,10 +72,11 @@ def create(name: str, **options: object) -> tuple[Stage, ...]:
     for option in options:
         if option not in known:
             raise InputError(unknown_name_message(f"{name} option", option, known))
-    try:
-        stages = pydantic.validate_call(method)(**options)
-    except pydantic.ValidationError as error:
-        raise InputError(f"method {name}, option {first_problem(error)}") from error
+    with blaming(method, f"method '{name}'"):
+        try:
+            stages = pydantic.validate_call(method)(**options)
+        except pydantic.ValidationError as error:
+            raise InputError(f"method {name}, option {first_problem(error)}") from error
     for option, value in options.items():
         if isinstance(value, bool) and known[option].annotation in (int, float):
             raise InputError(f"expected a number for method.{option}, got {str(value).lower()}; give one")

@@ -16,7 +16,7 @@ from facexfer.errors import InputError
 from facexfer.files.names import clean_name
 from facexfer.files.packaged import read_toml
 from facexfer.plugins import resolved_plugins
-from facexfer.validation import first_problem
+from facexfer.validation import first_place, first_problem
 
 
 def expand_path(value: object) -> object:
@@ -387,13 +387,14 @@ def read_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
         The checked recipe.
 
     Raises:
-        InputError: If the file is missing or no TOML, a key is unknown, or a value does not fit.
+        InputError: If the file is missing or no TOML, a key is unknown, or a value does not fit; it names the setting
+            that the key comes from.
     """
     values = read_toml(recipe, recipes, "recipe")
     if "plugins" in values:
         values["plugins"] = resolved_plugins(values["plugins"], Path(recipe).parent)
     _apply_settings(values, settings)
-    return parse_recipe(values, str(recipe))
+    return _parse(values, str(recipe), settings)
 
 
 def as_recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
@@ -428,10 +429,7 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
         Traceback (most recent call last):
         facexfer.errors.InputError: my.toml: unknown key 'sed'; did you mean 'seed'? keys: companions, data, ...
     """
-    try:
-        return Recipe.model_validate(values)
-    except pydantic.ValidationError as error:
-        raise InputError(f"{origin}: {first_problem(error, Recipe)}") from error
+    return _parse(values, origin, ())
 
 
 def dump_recipe(recipe: Recipe, idle: Collection[str] = ()) -> str:
@@ -463,6 +461,27 @@ def differences(first: Recipe, second: Recipe) -> dict[str, tuple[object, object
         for key in sorted(one.keys() | other.keys())
         if one.get(key) != other.get(key)
     }
+
+
+def _parse(values: Mapping[str, Any], origin: str, settings: Sequence[str]) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except pydantic.ValidationError as error:
+        origin = _origin(first_place(error, Recipe), origin, settings)
+        raise InputError(f"{origin}: {first_problem(error, Recipe)}") from error
+
+
+def _origin(place: str, origin: str, settings: Sequence[str]) -> str:
+    """Where a refused key, or a section whose keys do not fit each other, comes from: the file, settings, or both."""
+    keys = {setting: setting.partition("=")[0].strip() for setting in settings}
+    given = [setting for setting, key in keys.items() if f"{place}.".startswith(f"{key}.")]
+    if given:
+        return f"--set {given[-1]}"
+    within = [setting for setting, key in keys.items() if key.startswith(f"{place}.")]
+    if within and place not in Recipe.model_fields:
+        # No section of a recipe.
+        return f"--set {within[-1]}"
+    return f"{origin} with --set {' '.join(within)}" if within else origin
 
 
 def _apply_settings(values: dict[str, Any], settings: Sequence[str]) -> None:
@@ -513,7 +532,7 @@ def _check_known(key: str, values: Mapping[str, Any]) -> None:
         Recipe.model_validate(nested)
     except pydantic.ValidationError as error:
         if any(each["type"] == "extra_forbidden" for each in error.errors()):
-            raise InputError(first_problem(error, Recipe)) from error
+            raise InputError(f"--set {key}=: {first_problem(error, Recipe)}") from error
 
 
 def _take_out(values: dict[str, Any], key: str) -> None:

@@ -42,6 +42,21 @@ def first_problem(error: pydantic.ValidationError, model: type[pydantic.BaseMode
     return f"{place}: {_expectation(first)}, got {got}"
 
 
+def first_place(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) -> str:
+    """The dotted key that `first_problem` speaks of; the section where a key is missing or keys do not fit each other.
+
+    Args:
+        error: The refusal.
+        model: What was refused.
+    """
+    errors = error.errors()
+    unknown = next((each for each in errors if each["type"] == "extra_forbidden"), None)
+    if unknown is not None:
+        return ".".join(map(str, unknown["loc"]))
+    place = _place(errors[0]["loc"], model)
+    return place.rpartition(".")[0] if errors[0]["type"] == "missing" else place
+
+
 def _place(location: tuple[int | str, ...], model: Any) -> str:
     """The dotted key; what follows it names the forms that a value may have in pydantic's own words."""
     known: list[str] = []

@@ -84,6 +84,39 @@ def test_a_setting_of_one_length_takes_the_place_of_the_files_other_one(tmp_path
             read_recipe(file, both)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["seed=1", "data.bogus=1"], r"^--set data\.bogus=1: unknown key 'data.bogus'; .*keys: data.augmentation"),
+        (["seed=many"], "^--set seed=many: seed: expected a valid integer, got 'many'"),
+        (["seed=1", "seed=-1"], "^--set seed=-1: seed: expected a value greater than or equal to 0, got -1"),
+        (["data.modality=['nir', 3]"], r"^--set data\.modality=\['nir', 3\]: data.modality: expected text, got 3"),
+        (["source.backbone="], r"mine\.toml with --set source\.backbone=: source.backbone: expected a value, got none"),
+        (["companions.kep="], "^--set companions.kep=: unknown key 'companions.kep'"),
+        (["evaluation.pairs=[{probe='nir', galery='vis'}]"], "^--set evaluation.pairs=.*: unknown key 'evaluation.pai"),
+        # Each is fine by itself, and the file has the other.
+        (["seed=1", "optimizer.schedule=cosine"], r"mine\.toml with --set optimizer\.schedule=cosine: optimizer: exp"),
+        (["seed=1", "sourc.backbone=mbf"], r"^--set sourc\.backbone=mbf: unknown key 'sourc'"),
+        (
+            ["optimizer.drops=", "optimizer.batch_size=2", "pool.share=0.5"],
+            r"mine\.toml with --set pool\.share=0\.5: pool\.m",
+        ),
+    ],
+)
+def test_what_a_setting_gets_wrong_is_not_blamed_on_the_file(tmp_path: Path, settings: list[str], message: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(dump_recipe(parse_recipe({**MINIMAL, "optimizer": {"epochs": 1, "drops": [0.5]}}, "test")))
+    with pytest.raises(InputError, match=message):
+        read_recipe(file, settings)
+
+
+def test_what_the_file_gets_wrong_is_not_blamed_on_a_setting(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(dump_recipe(parse_recipe(MINIMAL, "test")) + "[pool]\nmanifest = 'p.csv'\nshare = 3\n")
+    with pytest.raises(InputError, match=r"mine\.toml: pool\.share: expected a value less than or equal to 1, got 3"):
+        read_recipe(file, ["seed=1", "pool.keep=0.1"])
+
+
 def test_a_setting_without_a_value_takes_the_key_or_the_section_out(tmp_path: Path) -> None:
     companions = {"match": "identity", "keep": 0.25}
     recipe = parse_recipe({**MINIMAL, "optimizer": {"epochs": 1, "drops": [0.5]}, "companions": companions}, "test")

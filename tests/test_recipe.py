@@ -206,6 +206,12 @@ def test_a_byte_order_mark_is_no_part_of_a_recipe_and_a_folder_is_none(tmp_path:
 def test_a_missing_or_damaged_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown recipe 'nirsim-afaa'; did you mean 'nirsim-afa'\?"):
         read_recipe("nirsim-afaa")
+    # What is plainly a path is no name of ours.
+    for path in (tmp_path / "none.toml", "none.toml", "recipes/nirsim-afa"):
+        with pytest.raises(
+            InputError, match=f"^{path}: expected a recipe in TOML, found no such file; check the path$"
+        ):
+            read_recipe(path)
     file = tmp_path / "bad.toml"
     file.write_bytes(b"\xff\xfe = 1")
     with pytest.raises(InputError, match="expected a recipe in TOML"):

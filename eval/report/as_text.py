@@ -109,8 +109,8 @@ def _lines(findings: Findings) -> list[str]:
             if each is not None:
                 verdict = "significant" if each.significant else "not significant"
                 lines.append(
-                    f"new minus old{name} at FAR {each.far:g}: {100 * each.difference:+.2f} points "
-                    f"({100 * each.ci95[0]:+.2f} to {100 * each.ci95[1]:+.2f}), {verdict}"
+                    f"new minus old{name} at FAR {each.far:g}: {100 * each.difference:+z.2f} points "
+                    f"({100 * each.ci95[0]:+z.2f} to {100 * each.ci95[1]:+z.2f}), {verdict}"
                 )
     for target, point in findings.elsewhere:
         lines.append(

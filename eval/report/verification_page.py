@@ -199,7 +199,7 @@ def _differences(before: BeforeAfter) -> Table:
         rows.append(
             [
                 f"{difference.far:g}", percent(difference.first), percent(difference.second),
-                f"{100 * difference.difference:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}",
+                f"{100 * difference.difference:+z.2f}", f"{100 * low:+z.2f} to {100 * high:+z.2f}",
                 f"{difference.p_value:.3f}", (verdict,),
             ]
         )  # fmt: skip

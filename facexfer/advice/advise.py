@@ -10,6 +10,7 @@ from facexfer.advice.situation import Situation, read_situation
 from facexfer.advice.source import Source, read_source
 from facexfer.advice.ways import WAYS, Way
 from facexfer.advice.written import recipe_text, recipe_values
+from facexfer.data.manifest import read_manifest
 from facexfer.errors import InputError
 from facexfer.files.atomic import write_text
 from facexfer.files.folders import check_folder_of
@@ -87,8 +88,12 @@ def advise(
         raise InputError(f"{out}: expected a new file, it already exists; give another --out")
     if out is not None:
         check_folder_of(Path(out))
-    network = read_source(source, backbone)
     seen = None if visible_manifest is None else Path(visible_manifest)
+    for each in (manifest, seen):
+        if each is not None:
+            # Before the network is opened, which says where its weights are from.
+            read_manifest(Path(each))
+    network = read_source(source, backbone)
     there = read_situation(Path(manifest), network.info.input_size, seen, modality, visible_modality)
     missing = {way.name: way.missing(there, network) for way in WAYS}
     possible = tuple(way for way in WAYS if not missing[way.name])

@@ -43,13 +43,17 @@ def read_source(weights: str | Path, backbone: str | None = None) -> Source:
         What advice depends on.
 
     Raises:
-        InputError: If there is no such file, it is damaged, or it does not state its network.
+        InputError: If there is no such file, it is another folder, it is damaged, or it does not state its network.
     """
+    if not str(weights).strip():
+        raise InputError("expected a source network, got an empty name; name weights, a pack, a run or a bundle")
     folder = Path(weights)
     if (folder / CONTRACT).is_file():
         weights = folder / MODEL
     elif RunFolder(folder).recipe_file.is_file():
         weights = RunFolder(folder).trained_file()
+    elif folder.is_dir():
+        raise InputError(f"{weights}: expected weights, a pack, a run or a bundle, got a folder; name a file in it")
     name = backbone or identify(find_weights(str(weights))).network
     if name is None:
         raise InputError(f"{weights}: expected weights that tell their network, got others; give --backbone NAME")

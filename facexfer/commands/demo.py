@@ -179,7 +179,7 @@ def _verdicts(findings: "NetworkFindings") -> list[str]:
             verdict = "significant" if difference.significant else "not significant"
             lines.append(
                 f"    {new} against {old}, {_HEADS[comparison]}, FAR {difference.far:g}: "
-                f"{100 * difference.difference:+.2f} points, {verdict}"
+                f"{100 * difference.difference:+z.2f} points, {verdict}"
             )
     return lines
 

@@ -95,7 +95,7 @@ def show_row(row: Any) -> None:
             low, high = each.ci95
             typer.echo(
                 f"  FAR {each.far:g}: TAR {100 * each.second:.2f} %, run {100 * each.first:.2f} %, difference "
-                f"{100 * each.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+                f"{100 * each.difference:+z.2f} ({100 * low:+z.2f} to {100 * high:+z.2f})"
             )
     typer.echo(f"  peak memory {row.peak_megabytes:.0f} MB")
 

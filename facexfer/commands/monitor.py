@@ -49,7 +49,7 @@ def monitor(
     if (shape := found.shape) is not None:
         typer.echo(f"accepted scores at most {100 * shape.distance:.1f} points apart, p = {shape.p_value:.2g}")
     if (trend := found.trend) is not None:
-        typer.echo(f"accepted scores change by {trend.observed:+.3f} over the log, p = {trend.p_value:.2g}")
+        typer.echo(f"accepted scores change by {trend.observed:+z.3f} over the log, p = {trend.p_value:.2g}")
     for remark in found.remarks:
         typer.echo(f"note: {remark}")
     for reason in found.reasons:

@@ -114,14 +114,15 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     lines += [f"failed: {count:,} {reason}" for reason, count in summary["failures"].items()]
     lines += [f"found at a second look: {count:,} {retry}" for retry, count in summary["retries"].items()]
     worst = sorted(people.items(), key=lambda each: (each[1]["crops"] - each[1]["photos"], each[0]))
-    short = [f"{name} {each['crops']} of {each['photos']}" for name, each in worst if each["crops"] < each["photos"]]
+    short = [(name, each["crops"], each["photos"]) for name, each in worst if each["crops"] < each["photos"]]
     if short:
         more = f" and {len(short) - _MOST_SHOWN} more in summary.json" if len(short) > _MOST_SHOWN else ""
-        lines.append(f"identities with failures: {', '.join(short[:_MOST_SHOWN])}{more}")
+        name, crops, photos = short[0]
+        first = f"{name} ({_count(crops, 'crop')} of {_count(photos, 'photo')})"
+        others = [f"{name} ({crops} of {photos})" for name, crops, photos in short[1:_MOST_SHOWN]]
+        lines.append(f"without some crops: {', '.join([first, *others])}{more}")
     if summary["bits"]:
-        counts = ", ".join(f"{count:,} as {bits}-bit" for bits, count in summary["bits"].items())
-        several = "; not all alike: are they of one camera?" if len(summary["bits"]) > 1 else ""
-        lines.append(f"photos of more than 8 bits per channel: read {counts}{several}")
+        lines.append(_bits(summary["bits"]))
     if summary["several_faces"]:
         lines.append(f"several faces: {summary['several_faces']:,} photos")
     lines += [f"duplicates: {count:,} groups of {kind}" for kind, count in summary["duplicates"].items()]
@@ -137,3 +138,17 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     if summary["files_not_looked_at"]:
         lines.append(f"not looked at, by suffix: {summary['files_not_looked_at']}")
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _bits(depths: dict[str, int]) -> str:
+    """How photos of more than 8 bits were read: bits -> photos."""
+    total = sum(depths.values())
+    deep = f"{_count(total, 'photo')} {'has' if total == 1 else 'have'} more than 8 bits per channel"
+    if len(depths) == 1:
+        return f"{deep}; {'it was' if total == 1 else 'they were'} read as {next(iter(depths))}-bit"
+    counts = ", ".join(f"{count:,} as {bits}-bit" for bits, count in depths.items())
+    return f"{deep}; they were read {counts}; not all alike: are they of one camera?"

@@ -48,7 +48,7 @@ def _rows(method: str, outcome: Outcome, base: Outcome | None) -> list[str]:
             if difference is not None:
                 low, high = (100 * bound for bound in difference.ci95)
                 cells[2:] = [
-                    f"{100 * difference.difference:+.1f} ({low:+.1f} to {high:+.1f})",
+                    f"{100 * difference.difference:+z.1f} ({low:+z.1f} to {high:+z.1f})",
                     f"{difference.p_value:.2g}",
                 ]
             rows.append(f"| {method} | {outcome.seed} | {figure} | {' | '.join(cells)} |")

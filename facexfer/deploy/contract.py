@@ -118,8 +118,10 @@ def read_contract(folder: Path) -> Contract:
         folder: The bundle.
 
     Raises:
-        InputError: If the contract is missing, or something in it.
+        InputError: If it is no folder, or the contract is missing, or something in it.
     """
+    if folder.is_file():
+        raise InputError(f"{folder}: expected the folder of a bundle, got a file; name its folder, {folder.parent}")
     wanted = f"{folder}: expected a bundle with {CONTRACT}"
     try:
         contract = Contract(folder, json.loads((folder / CONTRACT).read_text(encoding="utf-8")))

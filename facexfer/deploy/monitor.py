@@ -219,8 +219,9 @@ def _moved(rate: Shift | None, shape: ShapeShift | None, trend: Shift | None, le
         )
     if trend is not None and trend.p_value < level:
         reasons.append(
-            f"accepted scores change by {trend.observed:+.3f} over the log (95 % CI by {unit} "
-            f"{trend.observed_ci95[0]:+.3f} to {trend.observed_ci95[1]:+.3f}), p = {trend.p_value:.2g}: a drift in time"
+            f"accepted scores change by {trend.observed:+z.3f} over the log (95 % CI by {unit} "
+            f"{trend.observed_ci95[0]:+z.3f} to {trend.observed_ci95[1]:+z.3f}), p = {trend.p_value:.2g}: a drift in "
+            "time"
         )
     return reasons
 

@@ -31,6 +31,8 @@ def read_toml(name: str | Path, folder: ModuleType, kind: str) -> dict[str, Any]
     file: Path | Traversable | None = Path(name) if Path(name).is_file() else packaged.get(str(name))
     if file is None and Path(name).is_dir():
         raise InputError(f"{name}: expected a {kind} in TOML, got a folder; name a file")
+    if file is None and (str(name).endswith(_ENDING) or len(Path(name).parts) > 1):
+        raise InputError(f"{name}: expected a {kind} in TOML, found no such file; check the path")
     if file is None:
         raise InputError(f"no such file; {unknown_name_message(kind, str(name), packaged)}")
     try:

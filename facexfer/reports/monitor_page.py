@@ -80,8 +80,8 @@ def _tests(found: Monitored) -> Table:
         rows.append(
             [
                 "change of accepted scores",
-                f"{trend.observed:+.4f}",
-                f"{low:+.4f} to {high:+.4f}",
+                f"{trend.observed:+z.4f}",
+                f"{low:+z.4f} to {high:+z.4f}",
                 "0",
                 f"{trend.p_value:.3g}",
             ]

@@ -137,7 +137,7 @@ def _differences_table(findings: NetworkFindings) -> Table:
                 rows.append(
                     [
                         f"{new} against {old}", _TITLES[title], f"{difference.far:g}",
-                        f"{100 * difference.difference:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}", (verdict,),
+                        f"{100 * difference.difference:+z.2f}", f"{100 * low:+z.2f} to {100 * high:+z.2f}", (verdict,),
                     ]
                 )  # fmt: skip
     head = ["difference", "pairs", "FAR", "points", "95 % CI (by identity, paired)", ""]

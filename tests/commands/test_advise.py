@@ -53,8 +53,29 @@ def test_bad_input_is_one_line_and_status_2(
         ([*words, "--visible-modality", " "], "expected the names of two spectra, got 'nir' and ' '"),
         (["advise", tmp_path / "absent.csv", *words[2:]], "expected a readable manifest"),
         (["advise", folder / "images.csv", "--source", tmp_path / "absent.pt"], "absent.pt"),
+        (
+            ["advise", folder / "images.csv", "--source", ""],
+            "expected a source network, got an empty name; name weights",
+        ),
+        (
+            ["advise", folder / "images.csv", "--source", tmp_path],
+            "expected weights, a pack, a run or a bundle, got a f",
+        ),
     ):
         assert status_of(monkeypatch, changed) == 2
         error = capsys.readouterr().err.splitlines()
         assert message in error[-1]
         assert error[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("missing", ["manifest", "visible manifest"])
+def test_a_missing_manifest_is_found_before_the_network_is_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    """A line on the licence of the weights would stand before the error."""
+    manifest = folder / ("absent.csv" if missing == "manifest" else "images.csv")
+    words = ["advise", manifest, "--visible-manifest", folder / "absent.csv", "--source", folder / "source.pt"]
+    assert status_of(monkeypatch, [*words, "--backbone", NETWORK]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "absent.csv: expected a readable manifest" in line

@@ -1,6 +1,7 @@
 """The prepare command: what a person sees, and what the evaluation reads of it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_one_command_from_photos_to_a_split_set(tmp_path: Path) -> None:
     shown = run(*words)
     assert "14 crops of 15 photos, 5 identities, 0 without any crop" in shown
     assert "failed: 1 not-an-image" in shown
-    assert "identities with failures: p1 2 of 3" in shown
+    assert "without some crops: p1 (2 crops of 3 photos)\n" in shown
     assert "one picture under p2 and p3: p2/0.png, p3/0.png" in shown
     assert "not looked at, by suffix: {'.txt': 1}" in shown
     summary = json.loads((out / "summary.json").read_text())
@@ -140,7 +141,7 @@ def test_a_loose_photo_is_nobody(tmp_path: Path) -> None:
     shown = run(*words, "--protocol", "identity-disjoint")
     assert "2 crops of 3 photos, 2 identities, 0 without any crop" in shown
     assert "failed: 1 no-identity" in shown
-    assert "identities with failures" not in shown
+    assert "without some crops" not in shown
     assert "{'train': 1, 'val': 1}" in shown
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["identities"], summary["identities_without_crop"]) == (2, [])
@@ -185,10 +186,26 @@ def test_a_detector_finds_hard_pictures_at_a_second_look(tmp_path: Path) -> None
     deep = np.clip(photo.astype(np.uint16) * 3 + 100, 0, 1023)
     Image.fromarray(deep).save(tmp_path / "set" / "a" / "ten-bits.png")
     detector = shared("detectors/yunet_n_320_320.onnx")
-    run(tmp_path / "set", "--layout", "folders", "--detector", detector, "--out", tmp_path / "out")
+    shown = run(tmp_path / "set", "--layout", "folders", "--detector", detector, "--out", tmp_path / "out")
+    assert "1 photo has more than 8 bits per channel; it was read as 10-bit\n" in shown
     (image,) = read_manifest(tmp_path / "out" / "images.csv").images
     assert float(image.extra["score"]) > 0.6
     assert image.landmarks is not None
+
+
+def test_photos_of_many_bits_and_people_without_some_crops_are_counted(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for number, (person, largest) in enumerate([("a", 4095), ("a", 4095), ("b", 65535), ("b", 0), ("nobody", 0)]):
+        (tmp_path / "set" / person).mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, largest + 1, (112, 112)).astype(np.uint16)
+        photo = tmp_path / "set" / person / f"{number}.png"
+        photo.write_bytes(encoded(Image.fromarray(pixels)) if largest else b"")
+    words = [tmp_path / "set", "--layout", "folders", "--pre-cropped", "--out"]
+    shown = run(*words, tmp_path / "out")
+    assert "without some crops: b (1 crop of 2 photos), nobody (0 of 1)\n" in shown
+    assert "3 photos have more than 8 bits per channel; they were read 2 as 12-bit, 1 as 16-bit; not all " in shown
+    shutil.rmtree(tmp_path / "set" / "b")
+    assert "2 photos have more than 8 bits per channel; they were read as 12-bit\n" in run(*words, tmp_path / "twice")
 
 
 def test_what_could_not_be_verified_is_said(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from facexfer.deploy.contract import Contract, choose_point
+from facexfer.deploy.contract import Contract, choose_point, read_contract
+from facexfer.errors import InputError
 from facexfer.eval.report.as_json import points_to_json
 from facexfer.eval.scores import all_pairs
 from facexfer.eval.verification import tar_at_far
@@ -30,3 +32,12 @@ def test_a_small_set_decides_by_the_far_with_the_most_false_accepts() -> None:
     content = {"evaluation": points_to_json(more), "operating_point": {"far": 1e-4}}
     assert Contract(Path(), content).remark == ""
     assert Contract(Path(), {**content, "operating_point": {"far": None}}).remark == ""
+
+
+def test_a_file_of_a_bundle_is_told_from_its_folder(tmp_path: Path) -> None:
+    for name in ("model.json", "model.onnx"):
+        (tmp_path / name).touch()
+        with pytest.raises(
+            InputError, match=f"{name}: expected the folder of a bundle, got a file; name its folder, /"
+        ):
+            read_contract(tmp_path / name)

@@ -13,8 +13,9 @@ from facexfer.errors import InputError
 from facexfer.eval.curves import curve_of_scores
 from facexfer.eval.folds import FoldAccuracy
 from facexfer.eval.identification import identify
+from facexfer.eval.paired import Difference
 from facexfer.eval.report.as_text import findings_to_text
-from facexfer.eval.report.findings import Findings, Slice, WithFailures
+from facexfer.eval.report.findings import BeforeAfter, Findings, Slice, WithFailures
 from facexfer.eval.report.page import ShownPair
 from facexfer.eval.report.verification_page import make_page, write_report
 from facexfer.eval.scores import all_pairs
@@ -127,3 +128,13 @@ def test_intervals_are_called_what_they_are(findings: Findings) -> None:
     assert "of 10 identities with genuine pairs" in page
     assert "95 % CI (by identity)" in page
     assert "(by identity)" in findings_to_text(known).splitlines()[2]
+
+
+def test_no_change_has_no_minus(findings: Findings) -> None:
+    """A difference that rounds to nothing is neither a loss nor minus nothing."""
+    change = Difference(0.1, 0.9, 0.9, -1e-9, (-0.0, 1e-9), 1.0)
+    points = findings.points
+    plain = replace(findings, failures=None, slices={})
+    changed = replace(plain, before=BeforeAfter(points, (change,) * len(points), (), ()))
+    assert "new minus old at FAR 0.1: +0.00 points (+0.00 to +0.00), not significant" in findings_to_text(changed)
+    assert "-0.00" not in make_page(changed)

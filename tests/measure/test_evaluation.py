@@ -100,7 +100,7 @@ def test_weights_without_a_networks_name_ask_for_the_option_that_names_it(
         torch.save(network.state_dict(), file)
     else:
         save_file(network.state_dict(), file, {"format": "pt"})
-    models = {"model": network, "gallery": "vis", "probe": "nir", option: file}
+    models: dict[str, Any] = {"model": network, "gallery": "vis", "probe": "nir", option: file}
     needed = "--backbone" if option == "model" else f"--{option.removesuffix('_model')}-backbone"
     with pytest.raises(InputError, match=f"weights: expected {needed} NAME with foreign weights, got none"):
         facexfer.evaluate(images=manifest, fars=FARS, **models)

@@ -14,6 +14,7 @@ from facexfer.backbones.mbf import FLAT, MBF
 from facexfer.backbones.parts.info import BackboneModule
 from facexfer.backbones.registry import BACKBONES
 from facexfer.backbones.spelling import join_name, split_name
+from facexfer.registry import is_foreign
 
 _STEM = "layers.0.layers.0.weight"
 _FC = "fc.weight"
@@ -25,10 +26,19 @@ _Shapes = Mapping[str, tuple[int, ...]]
 
 @functools.cache
 def known_networks() -> tuple[BackboneModule, ...]:
-    """Make every network of the table on torch's meta device, in eval mode; once in a process."""
-    with torch.device("meta"):
-        networks = [factory() for factory in BACKBONES.values()]
-    return tuple(network.eval() for network in networks)
+    """Make every network of the table on torch's meta device, in eval mode; once in a process.
+
+    A plugin's that cannot be made there without options is left out: files of it are known by its name alone.
+    """
+    networks = []
+    for factory in BACKBONES.values():
+        try:
+            with torch.device("meta"):
+                networks.append(factory())
+        except Exception:
+            if not is_foreign(factory):
+                raise
+    return tuple(network.eval() for network in networks if isinstance(network, BackboneModule))
 
 
 def mbfs_of_shapes(shapes: _Shapes) -> Iterable[BackboneModule]:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from facexfer.backbones import create_backbone
+from facexfer.backbones import BACKBONES, BackboneModule, create_backbone
+from facexfer.backbones.known_networks import known_networks
 from facexfer.backbones.parts.normalize import Normalize
 from facexfer.errors import InputError
 
@@ -41,3 +42,18 @@ def test_other_facts_are_refused(name: str, wrong: Any) -> None:
 def test_a_size_is_height_and_width(wrong: Any) -> None:
     with pytest.raises(InputError, match=r"expected input_size as \(height, width\) in pixels, got "):
         create_backbone("mobilefacenet", input_size=wrong)
+
+
+def test_a_network_that_cannot_be_made_without_options_leaves_the_others_known() -> None:
+    @BACKBONES.register("of_a_width")
+    def of_a_width(width: int) -> BackboneModule:
+        return create_backbone(nn.Sequential(nn.Flatten(), nn.Linear(48, width)), input_size=(4, 4), mean=0, scale=1)
+
+    @BACKBONES.register("of_another_class")
+    def of_another_class() -> nn.Module:
+        return network()
+
+    known_networks.cache_clear()
+    names = {each.info.name for each in known_networks()}
+    assert "mobilefacenet" in names
+    assert not {"of_a_width", "of_another_class"} & names

@@ -47,12 +47,16 @@ def make(manifest: Path, recipe_for: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("method", "part", "more"),
     [
-        ({"name": "lwf", "old_task": "training_set"}, "old_task", {}),
-        ({"name": "soft_ft", "old_task": "source_set"}, "source_classification", {"source_data": {"modality": "vis"}}),
+        ({"name": "lwf", "old_task": "training_set", "layers": None}, "old_task", {}),
+        (
+            {"name": "soft_ft", "old_task": "source_set", "layers": None},
+            "source_classification",
+            {"source_data": {"modality": "vis"}},
+        ),
     ],
 )
 def test_runs_give_their_part_of_the_loss(
-    make: Callable[..., Any], method: dict[str, str], part: str, more: dict[str, Any], tmp_path: Path
+    make: Callable[..., Any], method: dict[str, str | None], part: str, more: dict[str, Any], tmp_path: Path
 ) -> None:
     train(make(method, **more), tmp_path / "run", resume=False)
     losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]
@@ -138,7 +142,7 @@ def test_methods_of_both_spectra_know_each_image_s_own(
     make: Callable[..., Any], name: str, parts: set[str], tmp_path: Path
 ) -> None:
     data = {"modality": ["nir", "vis"], "identities_per_batch": 2}
-    train(make({"name": name}, optimizer={"batch_size": 8}, data=data), tmp_path / "run", resume=False)
+    train(make({"name": name, "layers": None}, optimizer={"batch_size": 8}, data=data), tmp_path / "run", resume=False)
     losses = [record["losses"] for record in RunFolder(tmp_path / "run").metrics() if "losses" in record]
     assert [set(each) for each in losses] == [parts]
     assert all(value > 0 for each in losses for value in each.values())

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from facexfer.transfer.taps import map_shapes
 
 FACES = ("mobilefacenet", "mobilefacenet_112x96", "mobilefacenet_relu6", "lresnet34e_ir", "mbf", "iresnet18")
 IMAGES = {"resnet50": 64, "resnet101": 64, "inception_v3": 96, "mobilenet_v2": 64, "torchvision:resnet18": 64}
+LAYERS = ["trunk.features.13.conv.2"]
 # Those whose terms are made to the network's measure: its weights, its maps, its channels.
 MEASURED = [("l2_sp", {}), ("delta", {}), ("afa", {"variant": "one_stage"})]
 OTHERS = [
@@ -113,19 +115,19 @@ def weights(root: Path) -> Path:
         ({"name": "l2_sp"}, {"weights"}),
         ({"name": "lwf"}, {"old_task"}),
         ({"name": "soft_ft"}, {"source_classification"}),
-        ({"name": "delta"}, {"channels"}),
-        ({"name": "afa", "attention": "fixed"}, {"spatial", "channel"}),
+        ({"name": "delta", "layers": LAYERS}, {"channels"}),
+        ({"name": "afa", "attention": "fixed", "layers": LAYERS}, {"spatial", "channel"}),
     ],
 )
 def test_every_new_method_runs_on_images(
-    method: dict[str, str], parts: set[str], root: Path, weights: Path, tmp_path: Path
+    method: dict[str, Any], parts: set[str], root: Path, weights: Path, tmp_path: Path
 ) -> None:
     values = {
         "task": "image",
         "source": {"backbone": "mobilenet_v2", "input_size": 32, "weights": str(weights)},
         "data": {"dataset": "folders", "root": str(root)},
         "head": {"name": "linear", "start": "random"},
-        "method": {**method, "layers": ["trunk.features.13.conv.2"]},
+        "method": method,
         "optimizer": {"iterations": 2, "batch_size": 4},
         "evaluation": {"untouched": False, "test_loss": True},
         "runtime": {"accelerator": "cpu", "log_every_steps": 1},

@@ -28,7 +28,8 @@ _Shapes = Mapping[str, tuple[int, ...]]
 def known_networks() -> tuple[BackboneModule, ...]:
     """Make every network of the table on torch's meta device, in eval mode; once in a process.
 
-    A plugin's that cannot be made there without options is left out: files of it are known by its name alone.
+    A plugin's that cannot be made there without options, or that has no weights, is left out: files of it are known by
+    its name alone.
     """
     networks = []
     for factory in BACKBONES.values():
@@ -38,7 +39,8 @@ def known_networks() -> tuple[BackboneModule, ...]:
         except Exception:
             if not is_foreign(factory):
                 raise
-    return tuple(network.eval() for network in networks if isinstance(network, BackboneModule))
+    made = (network for network in networks if isinstance(network, BackboneModule))
+    return tuple(network.eval() for network in made if next(network.parameters(), None) is not None)
 
 
 def mbfs_of_shapes(shapes: _Shapes) -> Iterable[BackboneModule]:

@@ -53,7 +53,12 @@ def test_a_network_that_cannot_be_made_without_options_leaves_the_others_known()
     def of_another_class() -> Any:
         return network()
 
+    @BACKBONES.register("of_no_weights")
+    def of_no_weights() -> BackboneModule:
+        return create_backbone(nn.Flatten(), input_size=(4, 4), mean=0, scale=1)
+
     known_networks.cache_clear()
     names = {each.info.name for each in known_networks()}
     assert "mobilefacenet" in names
     assert not {"of_a_width", "of_another_class"} & names
+    assert all(list(each.parameters()) for each in known_networks())

@@ -13,12 +13,12 @@ from facexfer.engine.setup import Setup
 from facexfer.errors import InputError
 from facexfer.recipe import Recipe
 from facexfer.tasks.task import Task
-from facexfer.transfer.stages import Need, Stage
+from facexfer.transfer.stages import Need, Stage, classifies
 
 
 def reads_companions(recipe: Recipe, stages: tuple[Stage, ...]) -> bool:
     """Whether a run reads companions' embeddings: in a term, or in a head that starts from them and classifies."""
-    starts = recipe.head.start == "companions" and any(stage.classification > 0 for stage in stages)
+    starts = recipe.head.start == "companions" and classifies(stages)
     return starts or any(Need.COMPANIONS in stage.needs for stage in stages)
 
 

@@ -6,7 +6,7 @@ from facexfer.engine.companions import shows_companions
 from facexfer.errors import InputError
 from facexfer.recipe import OptimizerSection, Recipe, SourceSection
 from facexfer.tasks.task import Task
-from facexfer.transfer.stages import Need, Stage
+from facexfer.transfer.stages import Need, Stage, classifies
 
 # Of a batch; below it is what floating point leaves of parts that sum to 1.
 _SHARE = 1e-9
@@ -103,7 +103,7 @@ def _compares_with_itself(recipe: Recipe, task: Task, stages: tuple[Stage, ...])
     if not is_plain or not all(part.is_kept for part in task.more):
         return False
     is_distilled = any(Need.COMPANIONS in stage.needs for stage in stages)
-    return shows_companions(recipe) or (is_distilled and not any(stage.classification > 0 for stage in stages))
+    return shows_companions(recipe) or (is_distilled and not classifies(stages))
 
 
 def _has_training_images(task: Task) -> bool:
@@ -118,7 +118,7 @@ def _check_training_images(recipe: Recipe, task: Task, stages: tuple[Stage, ...]
     """Check that the training images are read, by a loss or by BatchNorm, where a network has that."""
     if _has_training_images(task):
         return
-    if any(stage.classification > 0 for stage in stages):
+    if classifies(stages):
         raise InputError(
             f"expected labelled images in every batch for the classification of {recipe.method.name}, got only "
             f"{_others(task)}, which has no labels; lower the shares"

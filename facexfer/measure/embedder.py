@@ -25,7 +25,7 @@ from facexfer.files.fixed_batches import CPU_BATCH
 from facexfer.files.onnx_parts import onnx_digest
 from facexfer.files.onnx_session import OnnxSession
 from facexfer.measure.providers import CPU, choose_provider
-from facexfer.runs.folder import RunFolder, load_backbone, load_backbone_file
+from facexfer.runs.folder import RunFolder, load_backbone, load_backbone_file, unnamed_weights
 from facexfer.runs.state import STATE_FORMAT
 from facexfer.runtime import prepare_cpu
 
@@ -305,11 +305,7 @@ def check_named(model: Model | None, backbone: str | None, option: str = "--back
     form = file_form(Path(model))
     known = read_metadata(Path(model)) if form == "safetensors" else {}
     if form != "onnx" and "backbone" not in known and known.get("format") != STATE_FORMAT:
-        raise InputError(_unnamed(model, option))
-
-
-def _unnamed(model: str | Path, option: str = "--backbone") -> str:
-    return f"{model}: expected {option} NAME with foreign weights, got none; mobilefacenet, for example"
+        raise InputError(unnamed_weights(model, option))
 
 
 def _takes_pixels(session: OnnxSession) -> bool:
@@ -375,7 +371,7 @@ def _open_file(model: Path, backbone: str | None) -> Embedder:
         return TorchEmbedder(load_backbone_file(model), model.name, file_digest(model), model)
     if form == "onnx":
         return OnnxEmbedder(model)
-    raise InputError(_unnamed(model))
+    raise InputError(unnamed_weights(model))
 
 
 def embed_images(

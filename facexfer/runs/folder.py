@@ -416,7 +416,7 @@ def load_backbone_file(file: Path) -> BackboneModule:
         weights, metadata = _measured_weights(state), state.get("facts") or {}
         name = read_recipe(RunFolder(file.parent.parent).recipe_file).source.backbone
     if name is None:
-        raise InputError(f"{file}: expected --backbone NAME with foreign weights, got none; mobilefacenet, for example")
+        raise InputError(unnamed_weights(file))
     _load_plugins_beside(file, name)
     name = complete_name(name, lambda: {key: tuple(tensor.shape) for key, tensor in weights.items()})
     size = json.loads(metadata.get("input_size", "null"))
@@ -424,6 +424,16 @@ def load_backbone_file(file: Path) -> BackboneModule:
     backbone.info = facts_from_metadata(backbone.info, metadata)
     load_entries(backbone, weights, str(file))
     return backbone.eval()
+
+
+def unnamed_weights(file: str | Path, option: str = "--backbone") -> str:
+    """Say that weights do not state their network, for an error.
+
+    Args:
+        file: The weights.
+        option: What names their network.
+    """
+    return f"{file}: expected {option} NAME with foreign weights, got none; mobilefacenet, for example"
 
 
 def _measured_weights(state: Mapping[str, Any]) -> dict[str, Any]:

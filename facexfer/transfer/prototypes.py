@@ -29,7 +29,7 @@ class PrototypeClassifier(nn.Module):
         self.scale = scale
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute logits (N, K), in float32, of embeddings (N, D)."""
+        """Compute logits (N, K), in float32 at least, of embeddings (N, D)."""
         with torch.autocast(embeddings.device.type, enabled=False):
             cosines = F.linear(F.normalize(wide(embeddings)), F.normalize(wide(self.weight)))
             return self.scale * cosines

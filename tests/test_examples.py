@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from shared_data import shared
 from small_faces import write_small_set
 from torch import nn
 
@@ -44,7 +43,7 @@ def run(name: str, *words: object):
 def test_every_example_is_run_here_and_read_in_a_minute() -> None:
     files = {file.name: file.read_text() for file in EXAMPLES.glob("*.py")}
     text = Path(__file__).read_text()
-    assert len(files) == 7
+    assert len(files) == 6
     for name, content in files.items():
         assert f'run("{name}"' in text
         assert content.count("\n") <= 50
@@ -52,10 +51,7 @@ def test_every_example_is_run_here_and_read_in_a_minute() -> None:
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
 
 
-CALLED_WITH_WORDS = ("distil", "held_out_people", "own_network", "tar_of_a_folder", "transfer_from_a_dict")
-
-
-@pytest.mark.parametrize("name", CALLED_WITH_WORDS)
+@pytest.mark.parametrize("name", ["distil", "own_network", "tar_of_a_folder", "transfer_from_a_dict"])
 def test_an_example_without_its_arguments_says_how_it_is_called(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
     with pytest.raises(SystemExit, match=f"``python {name}.py [A-Z]"):
@@ -71,25 +67,6 @@ def test_simulation_strength() -> None:
         for preset in ("vis-to-nir-half", "vis-to-nir", "vis-to-nir-double")
     }
     assert corners["vis-to-nir-half"] < corners["vis-to-nir"] < corners["vis-to-nir-double"]
-
-
-def test_held_out_people(place: Path, tmp_path: Path) -> None:
-    out = tmp_path / "held-out.csv"
-    assert run("held_out_people.py", place / "faces" / "images.csv", out) == f"{out}: 1 of 4 people held out\n"
-    before = read_manifest(place / "faces" / "images.csv").select(split="train")
-    after = read_manifest(out)
-    assert [image.path.resolve() for image in after.images] == [image.path.resolve() for image in before.images]
-    held_out = after.select(split="val").identities
-    assert len(set(held_out)) == 1
-    assert not set(held_out) & set(after.select(split="train").identities)
-
-
-def test_the_held_out_people_of_our_measurements(tmp_path: Path) -> None:
-    out = tmp_path / "held-out.csv"
-    printed = run("held_out_people.py", shared("data/lfw-nirsim/images.csv"), out)
-    assert printed == f"{out}: 85 of 255 people held out\n"
-    people = sorted(set(read_manifest(out).select(split="val").identities))
-    assert people[:4] == ["p0001", "p0004", "p0006", "p0009"]
 
 
 @pytest.mark.slow

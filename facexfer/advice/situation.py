@@ -14,6 +14,7 @@ from facexfer.recipe import DataSection
 from facexfer.runs.face_images import training_and_validation
 
 _TRAIN, _VAL = "train", "val"
+_VISIBLE = "vis"
 # Where no validation split is given: this fraction of the people, as `facexfer prepare` does it.
 _HELD_OUT = 0.2
 
@@ -89,7 +90,11 @@ class Situation:
 
 
 def read_situation(
-    manifest: Path, size: tuple[int, int], visible_manifest: Path | None = None, new: str = "nir", visible: str = "vis"
+    manifest: Path,
+    size: tuple[int, int],
+    visible_manifest: Path | None = None,
+    new: str = "nir",
+    visible: str = _VISIBLE,
 ) -> Situation:
     """Look at everything that a manifest lists.
 
@@ -105,7 +110,8 @@ def read_situation(
         What there is.
 
     Raises:
-        InputError: If a manifest or a picture cannot be read, or there is nothing to train on or to measure on.
+        InputError: If a manifest or a picture cannot be read, there is nothing to train on or to measure on, or
+            pictures of the source's spectrum are named that are not there.
     """
     images = read_manifest(manifest)
     data, has_new = _choose(images, new, visible)
@@ -117,6 +123,7 @@ def read_situation(
     sets = [images]
     if visible_manifest is not None and not (visible_manifest.exists() and visible_manifest.samefile(manifest)):
         sets.append(read_manifest(visible_manifest))
+    _check_visible(sets, visible)
     seen = [Manifest(each.path, tuple(image for image in each.images if image.modality == visible)) for each in sets]
     matches = [_match(training, each, held_out) for each in seen] if has_new else [(0, 0)]
     same_shot, same_person = max(matches)
@@ -149,6 +156,16 @@ def _match(training: Manifest, seen: Manifest, held_out: set[str]) -> tuple[int,
     known = Manifest(seen.path, tuple(image for image in seen.images if image.identity not in held_out))
     by_shot, by_person = (find_companions(training, known, by_capture)[1] for by_capture in (True, False))
     return sum(map(bool, by_shot)), sum(map(bool, by_person))
+
+
+def _check_visible(sets: Sequence[Manifest], visible: str) -> None:
+    """Refuse a manifest, or a name, of pictures of the source's spectrum that has none of them."""
+    known = sorted({image.modality for image in sets[-1].images})
+    if visible not in known and (len(sets) > 1 or visible != _VISIBLE):
+        raise InputError(
+            f"{sets[-1].path}: expected pictures of modality '{visible}', there are: {', '.join(known)}; say after "
+            f"--visible-modality what they are called, or prepare them with --modality {visible}"
+        )
 
 
 def _choose(images: Manifest, new: str, visible: str) -> tuple[DataSection, bool]:

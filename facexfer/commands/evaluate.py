@@ -168,7 +168,7 @@ def evaluate(
         advice = found.findings.facts["recommendation"]
         typer.echo(f"Written: {into / 'model.json'}. match and monitor go on deciding by the bundle's own threshold")
         if not advice["is_extrapolated"] and _is_measured_as(into, found.findings):
-            typer.echo(f"To make it this one: facexfer export --far {advice['far']}")
+            typer.echo(f"To make it this one: facexfer export RUN --out NEW --far {advice['far']}")
 
 
 def _door(

@@ -28,7 +28,7 @@ def match(
     if searching == bool(photos) or (photos and len(photos) != 2) or (enrol is None) != (identify is None):
         raise InputError("expected two photos, or --enrol FOLDER with --identify PHOTO, got something else")
     matcher = Matcher(bundle, detector, runtime)
-    threshold = matcher.threshold(far)
+    threshold, scope = matcher.threshold(far), ""
     if enrol is not None and identify is not None:
         listed = list_people(enrol)
         depths = matcher.depths_of([entry.source for entry in listed if entry.problem is None], [identify])
@@ -39,6 +39,14 @@ def match(
         scores = {name: float(template @ probe) for name, template in people.items()}
         name = max(scores, key=lambda each: scores[each])
         score, yes, no = scores[name], name, f"nobody of {len(people)} enrolled; closest is {name}"
+        if (count := len(people)) > 1:
+            scope = f" for each of {count} people"
+            typer.echo(
+                f"at this threshold a stranger may be taken for one of {count} people in up to "
+                f"{min(100, 100 * threshold.far * count):.3g} % of attempts; facexfer evaluate --recommend "
+                f"--gallery-size {count} finds a threshold for so many",
+                err=True,
+            )
     else:
         assert photos is not None
         known, seen = photos
@@ -48,4 +56,4 @@ def match(
     if depths.text:
         typer.echo(f"bits per channel: {depths.text}", err=True)
     decision = yes if threshold.accepts(score) else no
-    typer.echo(f"score {score:.4f}, threshold {threshold.score:.4f} (FAR {threshold.far:g}): {decision}")
+    typer.echo(f"score {score:.4f}, threshold {threshold.score:.4f} (FAR {threshold.far:g}{scope}): {decision}")

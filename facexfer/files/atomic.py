@@ -1,5 +1,6 @@
 """Write files so that none is ever half there: under a temporary name, then renamed."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -16,11 +17,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; at the end it takes the file's place, after an error it is removed.
 
     Raises:
-        OSError: If it cannot be renamed; the old file is intact.
+        OSError: If it cannot be written or renamed; the old file is intact.
     """
     temporary = _temporary(path)
     try:
-        yield temporary
+        with _naming(path):
+            yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -54,10 +56,22 @@ def making_folder(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     temporary.mkdir()
     try:
-        yield temporary
+        with _naming(path):
+            yield temporary
         os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put a file's name to the error that its disk is full, which has none, or that of a file copied from."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = str(path)
+        raise
 
 
 def _temporary(path: Path) -> Path:

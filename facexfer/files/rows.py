@@ -41,12 +41,14 @@ def read_rows(path: Path, required: Sequence[str], what: str = "CSV", called: st
         raise InputError(
             f"{path}: expected a {what} in UTF-8, got another encoding; save it as CSV in UTF-8"
         ) from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: expected a {what}, got a folder; name the file in it, such as images.csv") from error
     except (OSError, csv.Error) as error:
         raise InputError(f"{path}: expected a readable {what}, got: {error}; check the path") from error
 
 
 def wrong_width(
-    path: Path, line: int, row: dict[str, str], surplus: int, advice: str = "quote values that hold a comma"
+    path: Path, line: int, row: dict[str, str], surplus: int, too_many: str = "quote values that hold a comma"
 ) -> InputError:
     """Make the error of a row that has more or fewer fields than the heading.
 
@@ -55,8 +57,9 @@ def wrong_width(
         line: The row's.
         row: Its value in each column.
         surplus: As `read_rows` counts it.
-        advice: What to do.
+        too_many: What to do about a row with more fields.
     """
+    advice = too_many if surplus > 0 else "keep the comma of a column that is left empty"
     return InputError(f"{path}, line {line}: expected {len(row)} fields, got {len(row) + surplus}; {advice}")
 
 
@@ -71,9 +74,11 @@ def check_columns(path: Path, columns: Sequence[str], required: Sequence[str], c
         *others, last = required
         verb = "is" if len(missing) == 1 else "are"
         called = called or (f"{', '.join(others)} and {last}" if others else last)
+        separated = any(mark in column for column in columns for mark in ";\t")
+        advice = "; separate columns by commas" if separated else ""
         raise InputError(
             f"{path}, line 1: expected the {'columns' if others else 'column'} {called}, got "
-            f"{', '.join(columns) or 'an empty file'}; {', '.join(missing)} {verb} missing"
+            f"{', '.join(columns) or 'an empty file'}; {', '.join(missing)} {verb} missing{advice}"
         )
     if len(set(columns)) != len(columns):
         raise InputError(f"{path}, line 1: expected distinct columns, got {', '.join(columns)}; rename one")

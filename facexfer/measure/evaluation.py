@@ -171,7 +171,7 @@ def evaluate(
         2 genuine and 4 impostor pairs
     """
     check_arguments(locals())
-    targets = tuple(map(float, fars))
+    targets = tuple(dict.fromkeys(map(float, fars)))
     check_fars(targets)
     beyond = tuple(map(float, extrapolate))
     if beyond:

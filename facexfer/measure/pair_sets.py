@@ -287,7 +287,8 @@ def compare_arrays(
         InputError: If labels are missing or shapes do not fit.
 
     Warns:
-        DataWarning: If an embedding of at least 16 numbers is there twice, bit for bit.
+        DataWarning: If an embedding of at least 16 numbers is there twice, bit for bit, or the gallery is the probes:
+            they are then compared among themselves.
     """
     if labels is None:
         raise InputError("expected labels with embeddings, got none; give --labels")
@@ -300,6 +301,14 @@ def compare_arrays(
         _warn_of_repeats(probe.embeddings, None)
         return Comparison("embeddings", probe)
     gallery = _side(gallery_embeddings, gallery_labels)
+    if np.array_equal(probe.embeddings, gallery.embeddings) and np.array_equal(probe.labels, gallery.labels):
+        warnings.warn(
+            "the gallery's embeddings are the probes': they are compared among themselves, none with itself; leave the "
+            "gallery out",
+            DataWarning,
+            stacklevel=3,
+        )
+        return Comparison("embeddings", probe)
     _warn_of_repeats(probe.embeddings, gallery.embeddings)
     return Comparison("gallery-probe", probe, gallery)
 

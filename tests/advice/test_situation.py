@@ -49,6 +49,17 @@ def test_photos_in_a_manifest_of_their_own(tmp_path: Path) -> None:
     assert read_situation(nir, SIZE).same_person == 0
 
 
+def test_photos_that_are_named_and_not_there_are_an_error(tmp_path: Path) -> None:
+    manifest = write_small_set(tmp_path)
+    images = read_manifest(manifest).images
+    nir = rewritten(manifest, [image for image in images if image.modality == "nir"])
+    as_nir = rewritten(manifest, [again(image, modality="nir") for image in images if image.modality == "vis"], "v.csv")
+    with pytest.raises(InputError, match=r"v\.csv: expected pictures of modality 'vis', there are: nir; say after"):
+        read_situation(nir, SIZE, as_nir)
+    with pytest.raises(InputError, match=r"images\.csv: expected pictures of modality 'rgb', there are: nir; say"):
+        read_situation(nir, SIZE, visible="rgb")
+
+
 def test_the_same_manifest_again_adds_nothing(tmp_path: Path) -> None:
     manifest = write_small_set(tmp_path)
     (tmp_path / "link.csv").symlink_to(manifest)

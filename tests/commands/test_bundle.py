@@ -157,7 +157,11 @@ def test_the_lines_of_the_readme_run_and_agree_with_match(bundle: Path, trained:
 def test_enrolled_people_are_found(bundle: Path, trained: Path, tmp_path: Path) -> None:
     people = trained / "nir"
     probe = sorted((people / "p2").iterdir())[1]
-    assert run("match", "--bundle", bundle, "--enrol", people, "--identify", probe).rstrip().endswith(": p2")
+    said = run("match", "--bundle", bundle, "--enrol", people, "--identify", probe)
+    count = len(list(people.iterdir()))
+    assert said.rstrip().endswith(f" (FAR 0.2 for each of {count} people): p2")
+    # A stranger is compared with all of them.
+    assert f"for one of {count} people in up to {min(100, 20 * count)} % of attempts" in said
     with pytest.raises(InputError, match="expected a subfolder of photos for each person"):
         run("match", "--bundle", bundle, "--enrol", tmp_path, "--identify", probe)
     with pytest.raises(InputError, match="expected two photos, or --enrol FOLDER with --identify PHOTO"):
@@ -497,7 +501,7 @@ def test_a_recommended_threshold_goes_into_the_bundle(bundle: Path, trained: Pat
         "0.2",
     )
     shown = run("evaluate", "--model", copy, *measured, *door, "--into", copy)
-    assert shown.endswith(f"To make it this one: facexfer export --far {80 / 365}\n")
+    assert shown.endswith(f"To make it this one: facexfer export RUN --out NEW --far {80 / 365}\n")
     contract, before = json.loads((copy / "model.json").read_text()), json.loads((bundle / "model.json").read_text())
     advice = contract.pop("recommendation")
     assert advice["far"] == pytest.approx(80 / 365)

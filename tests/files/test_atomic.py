@@ -1,6 +1,8 @@
 """Files and folders that are whole or absent."""
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,3 +67,15 @@ def test_what_a_killed_process_leaves_is_found_by_its_name(tmp_path: Path) -> No
     with replacing(tmp_path / "last.safetensors") as file, making_folder(tmp_path / "made") as folder:
         file.write_bytes(b"half")
         assert sorted(tmp_path.glob(HALF_WRITTEN)) == sorted([file, folder])
+
+
+@pytest.mark.parametrize("make", [replacing, making_folder])
+def test_a_full_disk_is_said_of_the_file_that_was_to_be_written(tmp_path: Path, make: Any) -> None:
+    """The error has no name when a write fails, and the name of the file that is read when a copy does."""
+    full, denied = OSError(errno.ENOSPC, "No space left", "read.png"), OSError(errno.EACCES, "Denied", "r.png")
+    with pytest.raises(OSError, match="No space left") as caught, make(tmp_path / "out"):
+        raise full
+    assert caught.value.filename == str(tmp_path / "out")
+    with pytest.raises(OSError, match="Denied") as caught, make(tmp_path / "out"):
+        raise denied
+    assert caught.value.filename == "r.png"

@@ -201,3 +201,21 @@ def test_embeddings_that_are_there_twice_are_said() -> None:
         facexfer.evaluate(
             embeddings=probes, labels=labels[:3], gallery_embeddings=vectors, gallery_labels=labels, fars=FARS
         )
+
+
+@pytest.mark.parametrize("dimensions", [4, 16])
+def test_a_gallery_that_is_the_probes_is_compared_with_itself_once(dimensions: int) -> None:
+    """Not each picture with itself, however short the embeddings."""
+    vectors = np.random.default_rng(0).normal(size=(12, dimensions)).astype(np.float32)
+    labels = np.repeat(np.arange(4), 3)
+    with pytest.warns(DataWarning, match="the gallery's embeddings are the probes'"):
+        found = facexfer.evaluate(
+            embeddings=vectors, labels=labels, gallery_embeddings=vectors.copy(), gallery_labels=labels, fars=FARS
+        )
+    assert found.table() == facexfer.evaluate(embeddings=vectors, labels=labels, fars=FARS).table()
+
+
+def test_a_rate_that_is_asked_for_twice_is_measured_once() -> None:
+    vectors = np.random.default_rng(0).normal(size=(12, 4))
+    found = facexfer.evaluate(embeddings=vectors, labels=np.repeat(np.arange(4), 3), fars=[0.1, 0.5, 0.1])
+    assert [point.far for point in found.points] == [0.1, 0.5]

@@ -23,6 +23,7 @@ from facexfer.data.protocols import NOT_SPLIT
 from facexfer.errors import InputError
 from facexfer.files.atomic import making_folder
 from facexfer.files.links import real_path
+from facexfer.files.names import clean_name
 from facexfer.registry import unknown_name_message
 
 VIS, NIR = "vis", "nir"
@@ -106,6 +107,8 @@ def write_simulated_set(
         raise InputError(unknown_name_message("strength", strength, STRENGTHS))
     if out.exists():
         raise InputError(f"{out}: expected a new folder, it exists; remove it or give another --out")
+    if clean_name(modality) == NIR:
+        raise InputError(f"expected the modality of visible-light crops, got {NIR}, which is simulated; name theirs")
     images = _listed(crops, modality, out)
     names = _names(images)
     size = _size_of(images[0].path)

@@ -102,14 +102,15 @@ def test_bad_input_is_one_line_and_writes_nothing(manifest: Path, tmp_path: Path
         assert not list(tmp_path.glob(".*.writing"))
 
     refused("unknown strength 'midl'; did you mean 'mild'", strength="midl")
-    refused("expected images of modality 'nir', there are: vis", modality="nir")
+    refused("expected images of modality 'rgb', there are: vis", modality="rgb")
+    refused("expected the modality of visible-light crops, got nir, which is simulated; name theirs", modality="nir")
     refused("absent: expected a manifest or a folder of crops, found none", crops=tmp_path / "absent")
     refused("expected a new folder, it exists", out=manifest.parent)
     refused(r"0\.png/out: expected a new folder, got: File exists", out=manifest.parent / "vis/p0/0.png/out")
     photos = write_small_set(tmp_path / "photos", images=1, modalities=("vis",), size=250).parent / "vis"
     refused("expected an aligned crop of 112x112 or 96x112 pixels, got 250x250; prepare the photos first", crops=photos)
     crops = manifest.parent / "vis"
-    refused("expected a manifest with --modality nir, got a folder without images.csv", crops=crops, modality="nir")
+    refused("expected a manifest with --modality rgb, got a folder without images.csv", crops=crops, modality="rgb")
     refused(r"expected a folder outside of .*vis, or it would count as a person", crops=crops, out=crops / "both")
     rows = manifest.read_text().splitlines()
     (manifest.parent / "twice.csv").write_text("\n".join([*rows, rows[1]]))

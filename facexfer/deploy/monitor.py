@@ -1,24 +1,33 @@
 """Is a deployed device still where its bundle was measured? Its log of scores against the bundle's evaluation."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from facexfer.deploy.contract import SAME_SCORE, read_contract
+from facexfer.deploy.contract import read_contract
+from facexfer.deploy.score_digits import (
+    COARSEST,
+    Decided,
+    Repeated,
+    decide,
+    find_repeated,
+    possible_rate,
+    spread_shape,
+    told,
+)
 from facexfer.deploy.score_log import ScoreLog, read_log
 from facexfer.deploy.score_summary import measured_scores
 from facexfer.errors import InputError
 from facexfer.eval.intervals import identity_interval
-from facexfer.eval.shift import AcceptedScores, ShapeShift, Shift, rate_shift, shape_shift, time_trend
+from facexfer.eval.shift import AcceptedScores, ShapeShift, Shift, time_trend
 
 LEVEL = 0.05
 """False alarms of all tests together: each takes its part of it (Bonferroni)."""
 FEWEST_USERS = 20
 """With fewer the tests alarm too often; docs/monitor.md has the simulation."""
-COARSEST = 0.01
-"""Scores that may be further than this from the device's are not compared: whatever is assumed between two of them."""
+_MANY_UNDECIDED = 0.01
 _FEWEST_ACCEPTED = 20
 _WINDOWS = 10
 _FEWEST_OF_WINDOW = 30
@@ -32,9 +41,9 @@ class Window:
         start: Of its first attempt, ISO 8601 in UTC.
         end: Of its last one.
         attempts: How many.
-        accept_rate: The share accepted.
-        accept_rate_ci95: Its 95 % interval, by user, or by attempt where the log names none.
-        mean_accepted: The mean of the accepted scores; None if no attempt was accepted.
+        accept_rate: The share accepted; the middle of what is possible where the digits written leave it open.
+        accept_rate_ci95: Its 95 % interval, by user, or by attempt where the log names none; over all that is possible.
+        mean_accepted: The mean of the scores that are above the threshold for sure; None if none is.
     """
 
     start: str
@@ -56,9 +65,11 @@ class Monitored:
         measured: What the bundle says at this threshold.
         attempts: How many were logged.
         users: By how many users; None where the log does not say.
-        accepted: (N,) the accepted scores, rising, each somewhere within what was rounded off.
-        accept_rate: Logged against predicted; None where too little was logged, or too coarsely.
-        shape: The accepted scores against the bundle's; None likewise.
+        undecided: How many scores are too near the threshold to be told from it in the digits written.
+        accepted: (N,) the scores that are above the threshold for sure, rising, as they were written.
+        accept_rate: Logged against predicted, the middle of what is possible with the undecided ones; None where too
+            little was logged, or no score is decided.
+        shape: The accepted scores against the bundle's; None where too little was logged, or too coarsely.
         trend: The change of the accepted scores over the log; None without times, or where too little was logged.
         windows: The log in time; empty without times.
         reasons: Why there is an alarm; empty where there is none.
@@ -71,6 +82,7 @@ class Monitored:
     measured: AcceptedScores
     attempts: int
     users: int | None
+    undecided: int
     accepted: np.ndarray
     accept_rate: Shift | None
     shape: ShapeShift | None
@@ -106,78 +118,82 @@ def monitor(
         What was found; `Monitored.alarm` says whether anything has moved.
 
     Raises:
-        InputError: If a file cannot be read, the bundle has no summary of scores or no file for the runtime, or the
-            share is no fraction.
+        InputError: If a file cannot be read, the bundle has no summary of scores or no file for the runtime, the share
+            is no fraction, or nearly all scores are one and in so few digits that nothing follows from it.
     """
     if not 0 <= impostor_share < 1:
         raise InputError(f"expected an impostor share from 0 to below 1, got {impostor_share:g}; give a fraction")
     target, measured = measured_scores(read_contract(Path(bundle)), far, runtime)
-    logged = read_log(Path(log))
-    seen = _spread(logged)
-    above = seen.scores > measured.threshold
-    accepted = above if seen.accepted is None else seen.accepted
-    users = np.arange(len(above)) if seen.users is None else seen.users
+    seen = read_log(Path(log))
+    decided = decide(seen, measured.threshold)
+    users = np.arange(len(seen.scores)) if seen.users is None else seen.users
     unit = "attempt" if seen.users is None else "user"
-    remarks = _remarks(seen, users, above, unit)
-    reasons = _misdecided(logged, measured.threshold)
-    is_fine = seen.rounding <= COARSEST
+    reasons = _misdecided(seen, measured.threshold)
     rate: Shift | None = None
     shape: ShapeShift | None = None
     trend: Shift | None = None
+    repeated: Repeated | None = None
     if len(np.unique(users)) >= FEWEST_USERS:
-        if is_fine or seen.accepted is not None:
-            rate = rate_shift(accepted, users, measured, impostor_share)
-        if above.sum() >= _FEWEST_ACCEPTED:
-            if is_fine:
-                shape = shape_shift(seen.scores[above], users[above], measured)
-            if seen.times is not None and np.ptp(seen.times[above]) > 0:
-                trend = time_trend(seen.scores[above], seen.times[above], users[above])
+        repeated = find_repeated(seen, users, measured, impostor_share)
+        reasons += _stuck(repeated, len(users))
+        if not decided.open.all():
+            rate = possible_rate(decided, users, measured, impostor_share)
+        if decided.above.sum() >= _FEWEST_ACCEPTED:
+            if seen.rounding <= COARSEST:
+                shape = spread_shape(seen, users, measured)
+            if seen.times is not None and np.ptp(seen.times[decided.above]) > 0:
+                trend = time_trend(seen.scores[decided.above], seen.times[decided.above], users[decided.above])
     level = LEVEL / max(1, sum(test is not None for test in (rate, shape, trend)))
     reasons += _moved(rate, shape, trend, level, unit)
+    if repeated is not None and not reasons:
+        # A stuck device logs the same: neither an alarm nor none.
+        raise InputError(
+            f"{log}: expected scores that differ, got {repeated.score:zg} in nearly all of {len(users):,} attempts, "
+            "which a device in order writes too in so few digits; log four decimals"
+        )
     return Monitored(
         bundle=Path(bundle),
         far=target,
         impostor_share=impostor_share,
         measured=measured,
-        attempts=len(above),
+        attempts=len(seen.scores),
         users=None if seen.users is None else len(np.unique(users)),
-        accepted=np.sort(seen.scores[above]),
+        undecided=int(decided.unknown.sum()),
+        accepted=np.sort(seen.scores[decided.above]),
         accept_rate=rate,
         shape=shape,
         trend=trend,
-        windows=() if seen.times is None else _windows(seen, seen.times, accepted, above, users),
+        windows=() if seen.times is None else _windows(seen.scores, seen.times, decided, users),
         reasons=tuple(reasons),
-        remarks=tuple(remarks),
+        remarks=tuple(_remarks(seen, users, decided, unit)),
     )
 
 
-def _spread(seen: ScoreLog) -> ScoreLog:
-    """Put each score anywhere within what was rounded off, by draws of a fixed seed.
-
-    Rounded scores heap up beside the threshold and the bundle's scores, which are not rounded: with two decimals and
-    many users that alone would be a shift.
-    """
-    drawn = np.random.default_rng(0).uniform(-seen.rounding, seen.rounding, len(seen.scores))
-    return replace(seen, scores=seen.scores + drawn)
-
-
-def _remarks(seen: ScoreLog, users: np.ndarray, above: np.ndarray, unit: str) -> list[str]:
+def _remarks(seen: ScoreLog, users: np.ndarray, decided: Decided, unit: str) -> list[str]:
     remarks = []
     if seen.users is None:
         remarks.append(
             "the log has no column user: attempts are taken as independent, and alarms without a cause are several "
             "times as many"
         )
-    if (count := len(np.unique(users))) < FEWEST_USERS:
-        remarks.append(f"{count} {unit}s are too few to test anything; wait for {FEWEST_USERS}")
-    elif above.sum() < _FEWEST_ACCEPTED:
-        remarks.append(f"{above.sum()} accepted scores are too few to compare; wait for {_FEWEST_ACCEPTED}")
-    elif seen.rounding > COARSEST:
+    users_are_few = (count := len(np.unique(users))) < FEWEST_USERS
+    if users_are_few:
+        remarks.append(f"{_too_few(count, unit)} to test anything; wait for {FEWEST_USERS}")
+    if seen.rounding > COARSEST:
+        remarks.append("the scores are rounded too far to compare them with the bundle's; log four decimals")
+    elif not users_are_few and decided.above.sum() < _FEWEST_ACCEPTED:
+        remarks.append(f"{_too_few(decided.above.sum(), 'accepted score')} to compare; wait for {_FEWEST_ACCEPTED}")
+    if decided.open.mean() > _MANY_UNDECIDED:
         remarks.append(
-            "the scores are rounded too far to compare them, and the accept rate unless decisions are logged; log four "
+            f"{decided.open.sum():,} of {len(users):,} scores cannot be told from the threshold in the digits written: "
+            f"the accept rate is from {100 * decided.least.mean():.1f} to {100 * decided.most.mean():.1f} %; log four "
             "decimals"
         )
     return remarks
+
+
+def _too_few(count: int, what: str) -> str:
+    return f"{count:,} {what} is too few" if count == 1 else f"{count:,} {what}s are too few"
 
 
 def _misdecided(seen: ScoreLog, threshold: float) -> list[str]:
@@ -188,13 +204,23 @@ def _misdecided(seen: ScoreLog, threshold: float) -> list[str]:
     """
     if seen.accepted is None:
         return []
-    sure = np.abs(seen.scores - threshold) > seen.rounding + SAME_SCORE
+    sure = told(seen, threshold)
     wrong = int(np.count_nonzero(sure & (seen.accepted != (seen.scores > threshold))))
     if not wrong:
         return []
+    these = "is not that" if wrong == 1 else "are not those"
     return [
-        f"{wrong:,} of {len(sure):,} decisions are not those of the threshold {threshold:.4f}: the device decides by "
-        "another one (see --far, --runtime)"
+        f"{wrong:,} of {len(sure):,} decisions {these} of the threshold {threshold:.4f}: the device decides by another "
+        "one (see --far, --runtime)"
+    ]
+
+
+def _stuck(repeated: Repeated | None, attempts: int) -> list[str]:
+    if repeated is None or not repeated.is_alarm:
+        return []
+    return [
+        f"{repeated.count:,} of {attempts:,} scores are {repeated.score:zg}: the device is stuck, or what it logs "
+        "is no score"
     ]
 
 
@@ -226,28 +252,28 @@ def _moved(rate: Shift | None, shape: ShapeShift | None, trend: Shift | None, le
     return reasons
 
 
-def _windows(
-    seen: ScoreLog, times: np.ndarray, accepted: np.ndarray, above: np.ndarray, users: np.ndarray
-) -> tuple[Window, ...]:
+def _windows(scores: np.ndarray, times: np.ndarray, decided: Decided, users: np.ndarray) -> tuple[Window, ...]:
     """Cut the log into up to ten parts of as many attempts."""
     order = np.argsort(times, kind="stable")
     parts = np.array_split(order, max(1, min(_WINDOWS, len(order) // _FEWEST_OF_WINDOW)))
     windows = []
     for part in parts:
         _, user = np.unique(users[part], return_inverse=True)
-        hits, attempts = np.bincount(user, weights=accepted[part]), np.bincount(user).astype(np.float64)
-        scores = seen.scores[part][above[part]]
+        attempts = np.bincount(user).astype(np.float64)
+        least, most = (
+            identity_interval(np.bincount(user, weights=accepted[part]), attempts)
+            for accepted in (decided.least, decided.most)
+        )
+        rate = float(decided.least[part].mean() + decided.most[part].mean()) / 2
+        above = scores[part][decided.above[part]]
         windows.append(
             Window(
-                _iso(times[part[0]]), _iso(times[part[-1]]), len(part), float(accepted[part].mean()),
-                identity_interval(hits, attempts), float(scores.mean()) if len(scores) else None,
+                _iso(times[part[0]]), _iso(times[part[-1]]), len(part), rate, (least[0], most[1]),
+                float(above.mean()) if len(above) else None,
             )
         )  # fmt: skip
     return tuple(windows)
 
 
 def _iso(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds:g} s"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -28,6 +28,7 @@ def monitored_to_json(found: Monitored) -> dict[str, Any]:
         "attempts": found.attempts,
         "users": found.users,
         "accepted": len(found.accepted),
+        "undecided": found.undecided,
         **{name: None if test is None else asdict(test) for name, test in tests.items()},
         "windows": [asdict(window) for window in found.windows],
     }

@@ -15,6 +15,7 @@ _USER = ("user", "claimed_identity", "identity")
 _DECISION = ("accepted", "decision")
 _YES = {"1", "true", "yes", "accept", "accepted", "same"}
 _NO = {"0", "false", "no", "reject", "rejected", "different"}
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 _DECIMALS = re.compile(r"[+-]?\d*\.?(\d*)(?:e([+-]?\d+))?", re.IGNORECASE)
 
 
@@ -49,7 +50,8 @@ def read_log(path: Path) -> ScoreLog:
         The attempts.
 
     Raises:
-        InputError: If the file cannot be read, or a value does not fit its column; the error names the line.
+        InputError: If the file cannot be read, two columns are of one meaning, or a value does not fit its column; the
+            error names the line.
     """
     scores: list[float] = []
     times: list[float] = []
@@ -61,7 +63,7 @@ def read_log(path: Path) -> ScoreLog:
         if surplus > 0:
             raise wrong_width(path, line, row, surplus, POINTS)
         if not scores:
-            user, decision = (next((name for name in known if name in row), None) for known in (_USER, _DECISION))
+            user, decision = (_one_column(row, known, path) for known in (_USER, _DECISION))
         scores.append(_score(row["score"].strip(), path, line))
         digits = max(digits, _decimals(row["score"].strip()))
         if user is not None:
@@ -79,6 +81,17 @@ def read_log(path: Path) -> ScoreLog:
         np.array(accepted) if accepted else None,
         0.5 * 10.0**-digits,
     )
+
+
+def _one_column(row: dict[str, str], known: tuple[str, ...], path: Path) -> str | None:
+    """The column of a meaning, under whichever of its names; None where the log has none."""
+    named = [name for name in known if name in row]
+    if len(named) > 1:
+        raise InputError(
+            f"{path}, line 1: expected one column of {', '.join(known)}, got {' and '.join(named)}; rename or remove "
+            "all but the one that counts"
+        )
+    return named[0] if named else None
 
 
 def _filled(text: str, column: str, path: Path, line: int) -> str:
@@ -117,6 +130,11 @@ def _seconds(text: str, path: Path, line: int) -> float:
     if not math.isfinite(seconds):
         raise InputError(
             f"{path}, line {line}, field time: expected a time such as 2026-05-04T08:15:00, or seconds, got '{text}'"
+        )
+    if not _YEAR_1 <= seconds < _YEAR_10000:
+        raise InputError(
+            f"{path}, line {line}, field time: expected a time of the years 1 to 9999, in seconds since 1970 where it "
+            f"is a number, got '{text}'; divide milliseconds by 1000"
         )
     return seconds
 

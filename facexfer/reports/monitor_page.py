@@ -18,6 +18,8 @@ _ASSUMED = {
     "impostors": "at most the stated share of attempts; among the accepted ones they are too few to matter.",
     "users": "attempts by the same user are correlated: all intervals and tests sum over a user's attempts first, "
     "and over the identities of the measured set.",
+    "digits": "accepted scores are those above the threshold in the digits written; where these do not tell, both are "
+    "possible, and the intervals of the accept rate hold for all that is possible.",
     "level": "5 % of alarms without a cause, all tests together (Bonferroni).",
 }
 
@@ -37,10 +39,10 @@ def write_monitor_page(folder: Path, found: Monitored) -> None:
 
 
 def _page(found: Monitored) -> str:
-    users = "" if found.users is None else f" by {found.users:,} users"
+    users = "" if found.users is None else f" by {_counted(found.users, 'user')}"
     lead = (
-        f"{found.attempts:,} attempts{users} against {found.bundle.name}, threshold {found.measured.threshold:.4f} "
-        f"(FAR {found.far:g})."
+        f"{_counted(found.attempts, 'attempt')}{users} against {found.bundle.name}, threshold "
+        f"{found.measured.threshold:.4f} (FAR {found.far:g})."
     )
     verdict = [
         *(f"Alarm: {reason}." for reason in found.reasons),
@@ -56,6 +58,10 @@ def _page(found: Monitored) -> str:
         sections.append(("Over time", [_over_time(found), Plots([(_rates(found), "Accept rate, 95 % CI (by user)")])]))
     facts = {"bundle": str(found.bundle), "largest share of impostors": percent(found.impostor_share)}
     return make_html("Is the device where it was measured?", lead, [*sections, ("Assumed", [Facts(facts | _ASSUMED)])])
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _tests(found: Monitored) -> Table:

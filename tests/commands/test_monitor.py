@@ -16,6 +16,7 @@ from facexfer.data.generated.demo_set import draw_shots, write_demo_set
 from facexfer.deploy.contract import read_contract
 from facexfer.deploy.matching import Threshold
 from facexfer.deploy.monitor import Monitored
+from facexfer.deploy.monitor_json import monitored_to_json
 from facexfer.errors import InputError
 from facexfer.eval.intervals import identity_interval
 from facexfer.eval.shift import shares_by_group
@@ -115,10 +116,86 @@ def test_rounding_is_no_alarm(tmp_path: Path) -> None:
 
     fine, rounded, coarse = logged(6), logged(2), logged(1)
     assert [found.alarm for found in (fine, rounded, coarse)] == [False] * 3
-    assert rounded.accept_rate.observed == pytest.approx(fine.accept_rate.observed, abs=1e-3)
+    assert rounded.accept_rate.observed == pytest.approx(fine.accept_rate.observed, abs=2e-3)
+    low, high = rounded.accept_rate.observed_ci95
+    assert low < fine.accept_rate.observed_ci95[0] < fine.accept_rate.observed_ci95[1] < high
+    assert fine.undecided < rounded.undecided < coarse.undecided
     assert rounded.shape.distance == pytest.approx(fine.shape.distance, abs=2e-3)
-    assert (coarse.accept_rate, coarse.shape) == (None, None)
+    assert (coarse.accept_rate.p_value, coarse.shape) == (1, None)
     assert "rounded too far" in coarse.remarks[0]
+    assert f"{coarse.undecided:,} of 30,000 scores cannot be told from the threshold" in coarse.remarks[1]
+
+
+def monitored(folder: Path, written: str | list[str], users: int = 30, heading: str = "user,score") -> Monitored:
+    """Monitor a log of six attempts by each user, with one score or with these in turns."""
+    scores = [written] if isinstance(written, str) else written
+    rows = [f"{number % users},{scores[number % len(scores)]}\n" for number in range(6 * users)]
+    (folder / "log.csv").write_text(f"{heading}\n" + "".join(rows))
+    return facexfer.monitor(folder / "log.csv", folder)
+
+
+@pytest.mark.parametrize("written", ["0", "-0", "0.0", "-0.5", "0.00", "0.0000", "0.4", "0.45", "1.0", "0.62"])
+def test_a_device_that_logs_one_score_is_an_alarm(written: str, tmp_path: Path) -> None:
+    write_measured(tmp_path, *draw_people(np.random.default_rng(5), 300))
+    found = monitored(tmp_path, written)
+    assert found.reasons[0].startswith(f"180 of 180 scores are {float(written):zg}: the device is stuck")
+    # One attempt of twenty may differ.
+    assert monitored(tmp_path, [written] * 29 + ["0.7"]).alarm
+    assert not any("stuck" in reason for reason in monitored(tmp_path, [written] * 9 + ["0.7"]).reasons)
+
+
+def test_one_score_that_a_working_device_writes_too_is_neither_an_alarm_nor_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_measured(tmp_path, *draw_people(np.random.default_rng(5), 300))
+    with pytest.raises(InputError, match="expected scores that differ, got 1 in nearly all of 180 attempts, which a"):
+        monitored(tmp_path, "1")
+    assert status_of(monkeypatch, ["monitor", tmp_path / "log.csv", "--bundle", tmp_path]) == 2
+    assert "no alarm" not in capsys.readouterr().out
+    with_zeros = monitored(tmp_path, ["1"] * 9 + ["0"])
+    assert (with_zeros.alarm, with_zeros.accept_rate.p_value) == (False, 1)
+
+
+@pytest.mark.parametrize("written", ["0.0", "-0.5"])
+def test_certain_rejects_are_an_alarm_whatever_the_digits(written: str, tmp_path: Path) -> None:
+    write_measured(tmp_path, *draw_people(np.random.default_rng(5), 300))
+    found = monitored(tmp_path, [written, "0.6", "0.2"])
+    assert found.reasons[0].startswith("accept rate 33.3 % (95 % CI by user")
+    assert (len(found.accepted), found.undecided) == (60, 0)
+
+
+def test_no_accepted_score_is_made_up(tmp_path: Path) -> None:
+    write_measured(tmp_path, *draw_people(np.random.default_rng(5), 300))
+    found = monitored(tmp_path, ["0", "1", "0"])
+    assert found.accepted.tolist() == [1.0] * 60
+    assert found.undecided == 120
+    assert found.accept_rate.observed == pytest.approx(2 / 3)
+    assert found.accept_rate.observed_ci95[1] == 1
+    shown = " ".join(found.remarks)
+    assert "rounded too far" in shown
+    assert "the accept rate is from 33.3 to 100.0 %; log four decimals" in shown
+    assert monitored_to_json(found)["undecided"] == 120
+    timed = [f"{hour},{hour % 30},{hour % 3 % 2}\n" for hour in range(180)]
+    (tmp_path / "log.csv").write_text("time,user,score\n" + "".join(timed))
+    for window in facexfer.monitor(tmp_path / "log.csv", tmp_path).windows:
+        assert window.accept_rate == pytest.approx(2 / 3)
+        assert window.accept_rate_ci95[0] < 1 / 3
+        assert (window.accept_rate_ci95[1], window.mean_accepted) == (1, 1)
+
+
+def test_what_is_missing_is_counted_in_grammar_and_rounding_is_told_beside_it(tmp_path: Path) -> None:
+    write_measured(tmp_path, *draw_people(np.random.default_rng(5), 300))
+    one = monitored(tmp_path, ["0.1", "0.8"], users=1).remarks
+    assert one[0] == "1 user is too few to test anything; wait for 20"
+    assert "rounded too far" in one[1]
+    few = monitored(tmp_path, ["0.2000"] * 179 + ["0.8000"])
+    assert few.remarks == ("1 accepted score is too few to compare; wait for 20",)
+    assert not any("wait" in remark for remark in monitored(tmp_path, ["0.0", "0.2"]).remarks)
+    (tmp_path / "log.csv").write_text("user,score,accepted\n1,0.8,0\n")
+    found = facexfer.monitor(tmp_path / "log.csv", tmp_path)
+    assert found.reasons[0].startswith("1 of 1 decisions is not that of the threshold 0.4511")
+    write_monitor_page(tmp_path / "page", found)
+    assert "1 attempt by 1 user against" in (tmp_path / "page" / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -158,7 +235,8 @@ def test_a_log_that_says_less(folder: Path, tmp_path: Path) -> None:
     assert "no column user" in alone.remarks[0]
     (tmp_path / "low.csv").write_text("score\n" + "0.01\n" * 400)
     low = facexfer.monitor(tmp_path / "low.csv", folder / "bundle")
-    assert "95 % CI by attempt" in low.reasons[0]
+    assert "400 of 400 scores are 0.01" in low.reasons[0]
+    assert "95 % CI by attempt" in low.reasons[1]
     (tmp_path / "short.csv").write_text("score\n0.5\n0.6\n")
     assert "2 attempts are too few" in facexfer.monitor(tmp_path / "short.csv", folder / "bundle").remarks[1]
     few = [row for row in rows if row["user"] in {"u0", "u1"}]

@@ -49,6 +49,16 @@ def test_users_times_and_decisions_under_their_usual_names(tmp_path: Path) -> No
         ("score,accepted\n0,63,1\n", "line 2: expected 2 fields, got 3; write numbers with a point"),
         ("score,user\n0.5,\n", "line 2, field user: expected a value, got nothing"),
         ("score,time\n0.5,noon\n", "field time: expected a time such as 2026-05-04T08:15:00, or seconds, got 'noon'"),
+        ("score,time\n0.5,1767225600000\n", "line 2, field time: expected a time of the years 1 to 9999, .* by 1000"),
+        ("score,time\n0.5,253402300800\n", "got '253402300800'; divide milliseconds by 1000"),
+        ("score,time\n0.5,-1e12\n", "got '-1e12'"),
+        ("score,time\n0.5,0001-01-01T00:00:00+05:00\n", "expected a time of the years 1 to 9999"),
+        (
+            "score,user,claimed_identity\n0.5,a,b\n",
+            "line 1: expected one column of user, claimed_identity, identity, got user and claimed_identity; rename or",
+        ),
+        ("score,identity,claimed_identity\n0.5,a,b\n", "got claimed_identity and identity"),
+        ("score,decision,accepted\n0.5,1,1\n", "expected one column of accepted, decision, got accepted and decision"),
         ("score,accepted\n0.5,maybe\n", "field accepted: expected 1 or 0, or accept or reject, got 'maybe'"),
     ],
 )

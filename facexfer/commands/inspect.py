@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from facexfer.commands.outputs import show_unchecked
+
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="Weights, an MXNet symbol, an ONNX file, a run or a bundle.")],
 ) -> None:
     """Identify the network in a file, without running any code in it."""
-    from facexfer.deploy.contract import CONTRACT
+    from facexfer.deploy.contract import CONTRACT, read_contract
     from facexfer.deploy.inspection import inspect_path
 
     facts = inspect_path(file)
@@ -28,6 +30,9 @@ def inspect(
         if facts.network and "symbol" not in facts.format and file.is_file() and file.name != CONTRACT
         else "",
     }
+    folder = file.parent if file.name == CONTRACT else file
+    if (folder / CONTRACT).is_file():
+        show_unchecked(folder, read_contract(folder).unchecked())
     typer.echo(file)
     for name, value in rows.items():
         if value not in (None, ""):

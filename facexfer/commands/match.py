@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from facexfer.commands.outputs import show_unchecked
+
 
 def match(
     bundle: Annotated[Path, typer.Option(help="A bundle that facexfer export wrote.")],
@@ -28,6 +30,7 @@ def match(
     if searching == bool(photos) or (photos and len(photos) != 2) or (enrol is None) != (identify is None):
         raise InputError("expected two photos, or --enrol FOLDER with --identify PHOTO, got something else")
     matcher = Matcher(bundle, detector, runtime)
+    show_unchecked(bundle, matcher.unchecked)
     threshold, scope = matcher.threshold(far), ""
     if enrol is not None and identify is not None:
         listed = list_people(enrol)

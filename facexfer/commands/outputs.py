@@ -1,13 +1,30 @@
-"""Where a command is to write, checked before its work."""
+"""Where a command is to write, checked before its work, and what it says of files that it could not check."""
 
 from collections.abc import Sequence
 from pathlib import Path
+
+import typer
 
 from facexfer.errors import InputError
 from facexfer.files.folders import check_not_read, check_place_of
 from facexfer.files.links import real_path
 
 _REPORT = "report.html", "report.json"
+
+
+def show_unchecked(bundle: Path, names: Sequence[str]) -> None:
+    """Say on the error output which files of a bundle nothing tells from others.
+
+    Args:
+        bundle: The folder.
+        names: Of the files whose hash it does not record; nothing is said of none.
+    """
+    if names:
+        typer.echo(
+            f"not checked: {', '.join(names)} of {bundle}, whose SHA-256 the bundle does not record; export it again to "
+            "have them checked",
+            err=True,
+        )
 
 
 def check_outputs(

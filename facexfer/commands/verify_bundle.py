@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from facexfer.commands.export import show_latencies, show_row
+from facexfer.commands.outputs import show_unchecked
 
 
 def verify_bundle(
@@ -22,8 +23,10 @@ def verify_bundle(
 ) -> None:
     """Measure a bundle on this machine and compare with the figures in it."""
     from facexfer.deploy import bundle_check
+    from facexfer.deploy.contract import read_contract
 
     found = bundle_check.verify_bundle(folder, manifest, run, runtime)
+    show_unchecked(folder, read_contract(folder).unchecked())
     if found.row is not None:
         show_row(found.row)
     else:

@@ -165,7 +165,7 @@ def make_bundle(
         files = _measure_runtimes(order, converted, place, measured, data, network.info.input_size, say_runtime)
         gated = [*rows, *(each.row for each in files if each.row is not None)]
         if problems := [problem for row in gated for problem in row.problems]:
-            raise RunError(f"{'; '.join(problems)}; no bundle was written")
+            raise RunError(f"{'; '.join(problems)}; no bundle was written: {_way_out(gated)}")
         facts: dict[str, Any] = {"model": out.name, "data": images.fingerprint(), "split": recipe.data.val_split}
         depths = find_depths(images.images)
         if depths.text:
@@ -227,12 +227,21 @@ def _measure_runtimes(
 def _recommend(
     order: Order, files: Sequence[RuntimeFile], place: Path, crop: Path, input_size: tuple[int, int]
 ) -> dict[str, Any]:
-    """Which of the measured files to ship to a machine like this one."""
-    embedders: dict[str, Embedder] = {
-        f"onnxruntime:{precision}": OnnxEmbedder(place / f"{precision}.onnx", CPU) for precision in order.precisions
-    }
+    """Which of the bundle's files suits a machine like this one; of the precisions only the first is in it."""
+    shipped = order.precisions[0]
+    embedders: dict[str, Embedder] = {f"onnxruntime:{shipped}": OnnxEmbedder(place / f"{shipped}.onnx", CPU)}
     embedders |= {each.name: each.open(place, input_size) for each in files if each.row is not None}
     return recommendation(embedders, crop)
+
+
+def _way_out(rows: Sequence[GateRow]) -> str:
+    """What to do about files that the gate refuses."""
+    refused = [row for row in rows if row.problems]
+    names = " and ".join(row.precision for row in refused)
+    advice = f"leave {names} out of --precision and --runtime, or take another runtime such as openvino:int8"
+    if any(row.embeds_otherwise for row in refused):
+        return f"{advice}; --max-loss allows a loss of TAR alone, not other embeddings"
+    return f"{advice}, or allow more by --max-loss"
 
 
 def _targets(run: Path, recipe: Recipe, order: Order) -> list[float]:

@@ -1,5 +1,6 @@
 """Is a bundle here what it was where it was made?"""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,16 +17,20 @@ from facexfer.deploy.gate import (
     measure,
     measure_latencies,
 )
-from facexfer.deploy.runtime_files import RuntimeFile, find_runtime_file, gate_of, open_runtime
+from facexfer.deploy.runtime_files import RuntimeFile, find_runtime_file, gate_of, open_runtime, own_thresholds_of
 from facexfer.deploy.runtime_gate import measure_runtime, runtime_latencies
 from facexfer.errors import InputError, RunError
 from facexfer.eval.scores import operating_points
+from facexfer.eval.verification import OperatingPoint
 from facexfer.measure.embedder import Embedder, OnnxEmbedder, load
 from facexfer.measure.pair_sets import Comparison
 from facexfer.recipe import PairsSection, parse_recipe
 from facexfer.runs.face_images import validation_images
 from facexfer.runs.folder import RunFolder
 
+# A score moves by twice the distance that the gate allows between two embeddings, at the most; a threshold, a quantile
+# of many scores, by less: of what 8 bits may move a score by, the most that is taken for another machine's rounding.
+_MOST_MOVED = 0.05
 # What is looked up in model.json.
 _RELIED_ON = ("recipe", "pairs", "gate", "precision", "evaluation", "embedding_size")
 
@@ -68,8 +73,8 @@ def verify_bundle(
     Raises:
         InputError: If the bundle is damaged, the images are others, `run` is no finished run, or its embeddings have
             another length.
-        RunError: If a file has changed, TAR differs by more than 0.1 points, the run's embeddings do, or the file's are
-            not usable.
+        RunError: If a file has changed, TAR differs by more than 0.1 points, a threshold by more than its precision
+            explains (0.0002 in float32), the run's embeddings do, or the file's are not usable.
     """
     contract = read_contract(folder)
     if run is not None:
@@ -80,6 +85,11 @@ def verify_bundle(
         raise InputError(
             f"{folder}: expected a bundle with model.json, got one without {', '.join(missing)}; export again"
         )
+    if content["precision"] not in TOLERANCES:
+        raise InputError(
+            f"{folder}: expected a precision of {', '.join(TOLERANCES)} in model.json, got '{content['precision']}'; "
+            "export again"
+        )
     contract.check_files()
     recipe = parse_recipe(content["recipe"], str(folder))
     manifest = manifest or recipe.data.manifest
@@ -87,7 +97,7 @@ def verify_bundle(
     if not manifest.is_file():
         raise InputError(f"{manifest}: expected the images that the bundle was measured on; give them by --manifest")
     images = validation_images(read_manifest(manifest), recipe.data)
-    if images.fingerprint() != content["evaluation"]["data"]:
+    if images.fingerprint() != content["evaluation"].get("data"):
         raise InputError(f"{manifest}: expected the images that the bundle was measured on, got others; check the path")
     other = None if runtime is None else find_runtime_file(content, runtime)
     embedder: Embedder = OnnxEmbedder(file) if other is None else open_runtime(folder, other.name)
@@ -96,26 +106,32 @@ def verify_bundle(
     # Where the images support no FAR, there is no TAR to compare; the targets are measured all the same.
     fars = list(said.tars) or [each["far"] for each in content["evaluation"]["operating_points"]]
     data, row = GateData(images, PairsSection.model_validate(content["pairs"]), fars, gallery), None
+    thresholds: dict[float, float] = {}
     if run is None:
         got = data.compare(embedder)
         if not is_usable(got):
             raise RunError(
                 f"{embedder.name}: expected finite embeddings of positive length, got others; do not use it here"
             )
-        now = {point.far: point.tar or 0.0 for point in operating_points(got.pairs(), data.fars)}
+        points = operating_points(got.pairs(), data.fars)
+        now = {point.far: point.tar or 0.0 for point in points}
+        thresholds = _thresholds(points)
     else:
         reference = data.compare(load(run, flip=contract.flip))
         _check_length(run, reference, content["embedding_size"])
         if other is None:
-            row, _ = measure(content["precision"], file, reference, data, said.tolerance)
+            row, got = measure(content["precision"], file, reference, data, said.tolerance)
+            thresholds = _thresholds(operating_points(got.pairs(), data.fars)) if is_usable(got) else {}
         else:
-            row = measure_runtime(other, folder, reference, data, said.tolerance, embedder.input_size).row
+            measured = measure_runtime(other, folder, reference, data, said.tolerance, embedder.input_size)
+            row, thresholds = measured.row, dict(measured.thresholds)
         assert row is not None  # it was opened above, so it runs here
         if row.problems:
             raise RunError(f"{'; '.join(row.problems)}; do not use it here")
         now = {each.far: each.second for each in row.differences if each is not None}
     if run is None or not said.is_first:
         said.check(now)
+        said.check_thresholds(thresholds)
     if row is not None:
         latencies = row.latencies
     elif other is None:
@@ -133,11 +149,15 @@ class _Figures:
     Attributes:
         tars: FAR -> TAR: its own, or those of ``model.onnx``.
         tolerance: How much worse it may be than the run.
+        thresholds: FAR -> threshold of the file itself; empty where it has none of its own.
+        precision: Of the file.
         is_first: Whether it has no figures of its own.
     """
 
     tars: dict[float, float]
     tolerance: Tolerance
+    thresholds: dict[float, float]
+    precision: str
     is_first: bool = False
 
     def check(self, now: dict[float, float]) -> None:
@@ -150,19 +170,36 @@ class _Figures:
                     f"expected TAR {100 * before:.2f} % at FAR {far:g}, got {100 * now[far]:.2f} %; do not use it here"
                 )
 
+    def check_thresholds(self, now: dict[float, float]) -> None:
+        """Check that the thresholds by which the file decides are those of the scores measured now."""
+        allowed = min(2 * TOLERANCES[self.precision].difference, _MOST_MOVED)
+        for far, before in self.thresholds.items():
+            if far in now and not abs(before - now[far]) <= allowed:
+                raise RunError(
+                    f"expected threshold {before:.6f} of model.json at FAR {far:g}, got {now[far]:.6f} here, more than "
+                    f"{allowed:g} apart; do not use it here"
+                )
+
+
+def _thresholds(points: Iterable[OperatingPoint]) -> dict[float, float]:
+    return {point.far: point.threshold for point in points if point.threshold is not None}
+
 
 def _figures(contract: Contract, file: RuntimeFile | None) -> _Figures:
     """The figures of a runtime's file, or of ``model.onnx``."""
     shipped = contract.content["gate"][0]
     if file is None:
-        return _Figures(contract.tars, Tolerance(**shipped["tolerance"]))
+        tolerance = Tolerance(**shipped["tolerance"])
+        return _Figures(contract.tars, tolerance, contract.thresholds, contract.content["precision"])
     if (gate := gate_of(contract.content, file)) is not None:
         tars = {each["far"]: each["second"] for each in gate["differences"] if each}
-        return _Figures(tars, Tolerance(**gate["tolerance"]))
+        own = own_thresholds_of(contract, file.name)
+        return _Figures(tars, Tolerance(**gate["tolerance"]), own, file.precision)
     usual, loss = TOLERANCES[file.precision], shipped["tolerance"]["loss"]
     # Another loss than the precision's own is that of --max-loss, which holds for every file.
     is_usual = loss == TOLERANCES[contract.content["precision"]].loss
-    return _Figures(contract.tars, usual if is_usual else replace(usual, loss=loss), is_first=True)
+    tolerance = usual if is_usual else replace(usual, loss=loss)
+    return _Figures(contract.tars, tolerance, {}, file.precision, is_first=True)
 
 
 def _check_run(run: Path) -> None:

@@ -1,20 +1,20 @@
 """The papers of a bundle: the contract and InsightFace's manifest."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facexfer.deploy.contract_form import SAME_SCORE as SAME_SCORE
+from facexfer.deploy.contract_form import problem_of
 from facexfer.errors import InputError, RunError
 from facexfer.eval.verification import OperatingPoint
 from facexfer.files.digest import file_digest
 
 MODEL, CONTRACT, DETECTOR, GALLERY = "model.onnx", "model.json", "detector.onnx", "gallery.onnx"
-SAME_SCORE = 1e-6
-"""How far apart two ways of working out one score may be: cosines of float32 embeddings, by another order of additions
-or another number of images at a time. A bundle's README rounds its threshold up by no more."""
 _PACK_MANIFEST = "manifest.json"
 
 
@@ -77,6 +77,18 @@ class Contract:
             if digest is not None and file_digest(file) != digest:
                 raise RunError(f"{file}: expected the file that was measured, its SHA-256 differs; copy it again")
 
+    def unchecked(self, names: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Find the files that nothing tells from others, since the bundle does not record their hash.
+
+        Args:
+            names: Of the files; None takes all of the bundle's.
+
+        Raises:
+            InputError: If the manifest with the detector's hash is damaged.
+        """
+        digests = self._digests()
+        return tuple(name for name in (digests if names is None else names) if digests.get(name) is None)
+
     @property
     def far(self) -> float | None:
         """The FAR of the bundle's own operating point; None where the data supports none."""
@@ -107,7 +119,7 @@ def adds_flip(content: dict[str, Any]) -> bool:
     Args:
         content: As in ``model.json``.
     """
-    flip: bool = content["preprocessing"]["inside"].get("flip", False)
+    flip: bool = content.get("preprocessing", {}).get("inside", {}).get("flip", False)
     return flip
 
 
@@ -118,19 +130,19 @@ def read_contract(folder: Path) -> Contract:
         folder: The bundle.
 
     Raises:
-        InputError: If it is no folder, or the contract is missing, or something in it.
+        InputError: If it is no folder, or the contract is missing or damaged: a key that everybody relies on is not
+            there, a value is of another kind, or its two copies of the decision threshold differ.
     """
     if folder.is_file():
         raise InputError(f"{folder}: expected the folder of a bundle, got a file; name its folder, {folder.parent}")
     wanted = f"{folder}: expected a bundle with {CONTRACT}"
     try:
-        contract = Contract(folder, json.loads((folder / CONTRACT).read_text(encoding="utf-8")))
-        contract.thresholds, contract.tars, contract.far  # noqa: B018  (what everybody relies on is there)
-    except KeyError as error:
-        raise InputError(f"{wanted}, got one without {error.args[0]}; export it again") from error
-    except (OSError, ValueError, TypeError) as error:
+        content = json.loads((folder / CONTRACT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(f"{wanted}, got: {error}; export it again") from error
-    return contract
+    if problem := problem_of(content):
+        raise InputError(f"{wanted}, got a damaged one: {problem}; copy it again or export it again")
+    return Contract(folder, content)
 
 
 def _detector_digest(folder: Path) -> str | None:
@@ -164,12 +176,25 @@ def choose_point(points: Sequence[OperatingPoint], far: float | None) -> Operati
     if far is not None:
         wanted = next((point for point in points if point.far == far and point.supported), None)
         if wanted is None:
-            known = ", ".join(f"{point.far:g}" for point in points if point.supported) or "none"
-            raise InputError(f"expected a FAR that the data supports ({known}), got {far:g}")
+            raise InputError(_why_not(points, far))
         return wanted
     # At a FAR of 1 everybody is accepted, and there is no threshold to write down.
     supported = sorted((point for point in points if point.supported and point.far < 1), key=lambda point: point.far)
     return next((point for point in supported if point.meets_rule_of_30), supported[-1] if supported else None)
+
+
+def _why_not(points: Sequence[OperatingPoint], far: float) -> str:
+    """Why a bundle cannot decide at a FAR, and what to do."""
+    measured = ", ".join(f"{point.far:g}" for point in points if point.supported) or "none"
+    there = next((point for point in points if point.far == far), None)
+    if there is None:
+        return f"expected a FAR that was measured ({measured}), got {far:g}; add it to evaluation.fars"
+    step = 10.0 ** (math.floor(math.log10(there.smallest_far)) - 1)
+    smallest = math.ceil(there.smallest_far / step) * step
+    return (
+        f"expected a FAR that the data supports, got another: {there.remark}; give --far {smallest:.2g} or "
+        f"a higher one, or more validation images (measured: {measured})"
+    )
 
 
 def write_pack_manifest(name: str, folder: Path, contract: dict[str, Any]) -> dict[str, str]:

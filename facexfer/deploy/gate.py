@@ -129,11 +129,16 @@ class GateRow:
     peak_megabytes: float
 
     @property
+    def embeds_otherwise(self) -> bool:
+        """Whether the embeddings are further from the run's than allowed, or not usable."""
+        # Written so that NaN is refused too.
+        return not self.difference <= self.tolerance.difference
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """Why the file is refused; empty where it passes."""
         found = []
-        # Written so that NaN is refused too.
-        if not self.difference <= self.tolerance.difference:
+        if self.embeds_otherwise:
             found.append(
                 f"expected {self.precision} embeddings within {self.tolerance.difference:g} of the run's, got "
                 f"{self.difference:.2g}"

@@ -15,7 +15,7 @@ from facexfer.data.preparation.crop import CropOptions, CropRecord, cut_face, lo
 from facexfer.data.preparation.detect import Detector, open_detector
 from facexfer.deploy.contract import DETECTOR, GALLERY, MODEL, SAME_SCORE, read_contract
 from facexfer.deploy.enrolment import Enrolment
-from facexfer.deploy.runtime_files import open_runtime, thresholds_of
+from facexfer.deploy.runtime_files import find_runtime_file, open_runtime, thresholds_of
 from facexfer.errors import InputError
 from facexfer.eval.unit_length import unit_length
 from facexfer.files.links import real_path
@@ -78,7 +78,10 @@ class Matcher:
         self, bundle: Path, detector: str | None, runtime: str | None = None, threads: int | None = None
     ) -> None:
         self._contract = read_contract(bundle)
-        self._contract.check_files(self._used(detector, runtime))
+        used = self._used(detector, runtime)
+        self._contract.check_files(used)
+        of_runtime = () if runtime is None else find_runtime_file(self._contract.content, runtime).files
+        self._opened = (*used, *of_runtime)
         self._embedder: Embedder = (
             OnnxEmbedder(bundle / MODEL, threads=threads) if runtime is None else open_runtime(bundle, runtime, threads)
         )
@@ -87,6 +90,11 @@ class Matcher:
         self._enrolling = self._embedder if gallery is None else OnnxEmbedder(gallery, threads=threads)
         self._detector: Detector | None = None if detector is None else open_detector(detector, threads=threads or 0)
         self._options = CropOptions(self._embedder.input_size, pre_cropped=detector is None)
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """The files in use of which the bundle records no hash, so that nothing tells whether they were measured."""
+        return self._contract.unchecked(self._opened)
 
     def threshold(self, far: float | None) -> Threshold:
         """The threshold for a FAR, of the file that embeds; for None, at the FAR of the bundle's own operating point.

@@ -164,11 +164,27 @@ def thresholds_of(contract: Contract, runtime: str | None) -> dict[float, float]
     """
     if runtime is None:
         return contract.thresholds
+    return contract.thresholds | own_thresholds_of(contract, runtime)
+
+
+def own_thresholds_of(contract: Contract, runtime: str) -> dict[float, float]:
+    """Find the thresholds that were measured of a runtime's own file.
+
+    Args:
+        contract: Of the bundle.
+        runtime: As for `open_runtime`.
+
+    Returns:
+        Target FAR -> threshold; empty where the file was converted only, or by a version that did not record its own.
+
+    Raises:
+        InputError: If the bundle has no file for the runtime.
+    """
     entry = _entry_of(contract.content, find_runtime_file(contract.content, runtime))
-    return contract.thresholds | {each["far"]: each["threshold"] for each in entry.get("thresholds", ())}
+    return {each["far"]: each["threshold"] for each in entry.get("thresholds", ())}
 
 
-def scores_of(contract: Contract, runtime: str | None) -> dict[str, Any]:
+def scores_of(contract: Contract, runtime: str | None) -> tuple[dict[str, Any], bool]:
     """Find the summary of scores of the file that a device runs.
 
     Args:
@@ -176,17 +192,17 @@ def scores_of(contract: Contract, runtime: str | None) -> dict[str, Any]:
         runtime: As for `open_runtime`; None means ``model.onnx``.
 
     Returns:
-        The summary; that of ``model.onnx`` where a runtime's file was converted only, or by a version that did not
-        record its own.
+        The summary, and whether it is that of the very file; that of ``model.onnx`` where a runtime's file was
+        converted only, or by a version that did not record its own.
 
     Raises:
         InputError: If the bundle has no file for the runtime.
     """
     of_onnx: dict[str, Any] = contract.content["scores"]
     if runtime is None:
-        return of_onnx
-    entry = _entry_of(contract.content, find_runtime_file(contract.content, runtime))
-    return entry.get("scores") or of_onnx
+        return of_onnx, True
+    own = _entry_of(contract.content, find_runtime_file(contract.content, runtime)).get("scores")
+    return (own, True) if own else (of_onnx, False)
 
 
 def _entry_of(contract: dict[str, Any], file: RuntimeFile) -> dict[str, Any]:

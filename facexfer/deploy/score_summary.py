@@ -1,12 +1,13 @@
 """The score summary of a bundle, ``scores`` in ``model.json``: what `facexfer monitor` holds a device's log against."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
 
-from facexfer.deploy.contract import Contract
+from facexfer.deploy.contract import SAME_SCORE, Contract
+from facexfer.deploy.contract_form import problem_of_summary
 from facexfer.deploy.runtime_files import scores_of, thresholds_of
 from facexfer.errors import InputError
 from facexfer.eval.accepted import accepted_scores
@@ -16,6 +17,8 @@ from facexfer.eval.shift import AcceptedScores
 from facexfer.eval.verification import OperatingPoint
 
 _ARRAYS = ("scores", "above", "covariance")
+_NAMES = tuple(field.name for field in fields(AcceptedScores))
+_AGAIN = "copy the bundle again or export its run again"
 
 
 def summary_of(pairs: PairSet, curve: Curve, points: Sequence[OperatingPoint]) -> dict[str, Any]:
@@ -51,26 +54,32 @@ def measured_scores(contract: Contract, far: float | None, runtime: str | None =
         The target and the summary.
 
     Raises:
-        InputError: If the bundle was exported before there was a summary, has no threshold for the target, or no file
-            for the runtime.
+        InputError: If the bundle was exported before there was a summary, has no threshold for the target or no file
+            for the runtime, or the summary is damaged or of another threshold than the bundle's.
     """
     folder = contract.folder
-    if "scores" not in contract.content:
+    if contract.content.get("scores") is None:
         raise InputError(
             f"{folder}: expected a bundle with a summary of its scores, this bundle comes from an older version and "
             "has none; export its run again (facexfer export RUN --out NEW), which measures the same"
         )
     far = contract.far if far is None else far
-    try:
-        points = {point["far"]: point for point in scores_of(contract, runtime)["points"] if point["far"] < 1}
-        if far is None or far not in points:
-            known = ", ".join(f"{each:g}" for each in points) or "none"
-            wanted = "none" if far is None else f"{far:g}"
-            raise InputError(f"{folder}: expected a FAR that the bundle has a threshold for ({known}), got {wanted}")
-        values = {name: value for name, value in points[far].items() if name != "far"}
-        arrays = {name: np.array(values[name], dtype=np.float64) for name in _ARRAYS}
-        low, high = values["genuine_ci95"]
-        measured = AcceptedScores(**{**values, **arrays, "genuine_ci95": (low, high)})
-        return far, replace(measured, threshold=thresholds_of(contract, runtime).get(far, measured.threshold))
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{folder}: expected a summary of scores, got: {error}; export the run again") from error
+    summary, is_own = scores_of(contract, runtime)
+    if problem := problem_of_summary(summary):
+        raise InputError(f"{folder}: expected a summary of scores, got a damaged one: scores.{problem}; {_AGAIN}")
+    points = {point["far"]: point for point in summary["points"] if point["far"] < 1}
+    if far is None or far not in points:
+        known = ", ".join(f"{each:g}" for each in points) or "none"
+        wanted = "none" if far is None else f"{far:g}"
+        raise InputError(f"{folder}: expected a FAR that the bundle has a threshold for ({known}), got {wanted}")
+    values = {name: points[far][name] for name in _NAMES}
+    arrays = {name: np.array(values[name], dtype=np.float64) for name in _ARRAYS}
+    low, high = values["genuine_ci95"]
+    measured = AcceptedScores(**{**values, **arrays, "genuine_ci95": (low, high)})
+    threshold = thresholds_of(contract, runtime).get(far, measured.threshold)
+    if is_own and abs(threshold - measured.threshold) > SAME_SCORE:
+        raise InputError(
+            f"{folder}: expected a summary of scores at the threshold {threshold:.7g} of FAR {far:g}, got one at "
+            f"{measured.threshold:.7g}; {_AGAIN}"
+        )
+    return far, replace(measured, threshold=threshold)

@@ -273,7 +273,7 @@ def test_bad_input_is_one_line_and_status_2(
         assert message in capsys.readouterr().err.splitlines()[-1]
     content["scores"] = {"points": [{"far": 0.1}]}
     (tmp_path / "model.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="expected a summary of scores, got: 'scores'; export the run again"):
+    with pytest.raises(InputError, match=r"damaged one: scores\.points\[0\]\.threshold: expected a value, got none"):
         facexfer.monitor(folder / "fine.csv", tmp_path)
 
 

@@ -21,7 +21,7 @@ def show_unchecked(bundle: Path, names: Sequence[str]) -> None:
     """
     if names:
         typer.echo(
-            f"not checked: {', '.join(names)} of {bundle}, whose SHA-256 the bundle does not record; export it again to "
+            f"not checked: {', '.join(names)} of {bundle}, whose SHA-256 the bundle does not record; export again to "
             "have them checked",
             err=True,
         )

@@ -244,8 +244,8 @@ def test_a_bundle_is_not_measured_against_itself(bundle: Path, trained: Path, tm
 @pytest.mark.slow
 def test_every_precision_must_pass(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(gate.TOLERANCES, "int8-dynamic", gate.Tolerance(1e-6, 0.01))
-    message = r"expected int8-dynamic embeddings within 1e-06 .*; no bundle was written: leave int8-dynamic out of .* such as "
-    message += r"openvino:int8; --max-loss allows a loss of TAR alone"
+    message = r"expected int8-dynamic embeddings within 1e-06 .*; no bundle was written: leave int8-dynamic out of .* "
+    message += r"such as openvino:int8; --max-loss allows a loss of TAR alone"
     with pytest.raises(RunError, match=message) as got:
         run("export", trained / "run", "--out", trained / "c", "--precision", "fp32", "--precision", "int8-dynamic",
             "--opset", 17)  # fmt: skip

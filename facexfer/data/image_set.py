@@ -110,7 +110,7 @@ def read_lines(path: Path) -> list[str]:
         InputError: If the file is missing or no text.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected the data set's list, got: {error}; unpack the set in its layout") from error
 

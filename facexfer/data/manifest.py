@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from facexfer.data.references import as_listed, references
+from facexfer.data.references import as_listed, as_meant, references
 from facexfer.errors import DataWarning, InputError, first_of
 from facexfer.files.atomic import write_text
 from facexfer.files.digest import picture_digests
@@ -262,7 +262,7 @@ def _parse(row: dict[str, str], line: int, surplus: int, path: Path) -> FaceImag
                 f"{path}, line 1: expected the column {column.casefold()}, got {column!a}; write it in small letters"
             )
     return FaceImage(
-        path=path.parent / row["path"],
+        path=path.parent / as_meant(row["path"], path.parent),
         landmarks=_parse_landmarks(row, line, path),
         **names,
         extra={key: value for key, value in row.items() if key not in known},

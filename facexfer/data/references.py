@@ -25,6 +25,24 @@ def as_listed(picture: Path, folder: Path) -> str:
     return Path(os.path.relpath(picture, folder)).as_posix()
 
 
+def as_meant(text: str, folder: Path) -> str:
+    """The path in a table's field, without spaces around it unless a file of exactly that name is there.
+
+    Args:
+        text: The field.
+        folder: The table's folder.
+
+    Returns:
+        The path.
+
+    Example:
+        >>> as_meant(" p1/0.png ", Path("sets"))
+        'p1/0.png'
+    """
+    meant = text.strip()
+    return text if meant != text and os.path.lexists(folder / text) else meant
+
+
 def references(pictures: Iterable[Path], folder: Path) -> list[str]:
     """Relative paths, with slashes, by which pictures are found from a folder.
 

@@ -21,7 +21,7 @@ def write_picture(path: Path, value: int = 100, side: int = 40) -> None:
 def test_cub_leaves_out_ids_without_a_picture_and_says_so(tmp_path: Path) -> None:
     write_picture(tmp_path / "images" / "001.A" / "a.jpg")
     write_picture(tmp_path / "images" / "002.B" / "b.jpg")
-    (tmp_path / "images.txt").write_text("1 001.A/a.jpg\n2 001.A/gone.jpg\n3 002.B/b.jpg\n")
+    (tmp_path / "images.txt").write_text("\ufeff1 001.A/a.jpg\n2 001.A/gone.jpg\n3 002.B/b.jpg\n")
     (tmp_path / "image_class_labels.txt").write_text("1 1\n2 1\n3 2\n")
     (tmp_path / "train_test_split.txt").write_text("1 1\n2 1\n3 0\n")
     (tmp_path / "classes.txt").write_text("1 001.A\n2 002.B\n")

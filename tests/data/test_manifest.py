@@ -73,6 +73,12 @@ def test_blank_lines_do_not_count(tmp_path: Path) -> None:
     assert [image.identity for image in read_manifest(tmp_path / "images.csv").images] == ["p"]
 
 
+def test_spaces_around_a_path_do_not_count_unless_a_file_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / " 2.png").write_text("")
+    file = write(tmp_path, HEADER, " 1.png ,a,nir,train", " 2.png,b,nir,train")
+    assert [image.path.name for image in read_manifest(file).images] == ["1.png", " 2.png"]
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a readable manifest"):
         read_manifest(tmp_path / "none.csv")

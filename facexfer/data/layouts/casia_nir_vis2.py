@@ -48,7 +48,7 @@ def casia_nir_vis2(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
     pictures = {path.as_posix(): problem for path, problem in walk_photos(root)}
     seen: set[str] = set()
     for path, split in lists.items():
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
             words = line.replace("\\", "/").strip().split()
             if not words or words[0] in seen:
                 continue

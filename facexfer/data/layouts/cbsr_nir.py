@@ -55,7 +55,7 @@ def cbsr_nir(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
 
 
 def _rows(path: Path) -> list[tuple[str, tuple[tuple[float, float], ...]]]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows = {number: _row(line) for number, line in enumerate(lines, start=1) if line.strip()}
     found = [row for row in rows.values() if row is not None]
     for number, row in rows.items() if found else ():

@@ -1,6 +1,6 @@
 """Landmarks that somebody has already: a CSV of five points, or two eye centres, a photo."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +26,11 @@ def with_landmarks(entries: Iterable[PhotoEntry], path: Path) -> Iterator[PhotoE
         The entries; a photo that the file does not name keeps what it had.
 
     Raises:
-        InputError: If the file is damaged, has some of the columns of five points, or names a photo that is not in the
-            layout.
+        InputError: If the file is damaged or has no row, has some of the columns of five points, or names a photo that
+            is not in the layout.
     """
-    landmarks = _read(path)
+    entries = list(entries)
+    landmarks = _read(path, {entry.name for entry in entries})
     for entry in entries:
         given = landmarks.pop(entry.name, None)
         yield entry if given is None else replace(entry, landmarks=given)
@@ -40,17 +41,20 @@ def with_landmarks(entries: Iterable[PhotoEntry], path: Path) -> Iterator[PhotoE
         )
 
 
-def _read(path: Path) -> dict[str, Landmarks]:
+def _read(path: Path, names: Collection[str]) -> dict[str, Landmarks]:
     found: dict[str, Landmarks] = {}
     called = "path and x1,y1 ... x5,y5 (or x1,y1,x2,y2)"
     for line, row, surplus in read_rows(path, ("path", *_EYES), called=called):
         columns = _columns(row, path)
-        if row["path"] in found or surplus > 0:
-            came = "another line for it" if row["path"] in found else "more fields than columns"
+        name = row["path"] if row["path"] in names else row["path"].strip()
+        if name in found or surplus > 0:
+            came = "another line for it" if name in found else "more fields than columns"
             raise InputError(
-                f"{path}, line {line}: expected one line of landmarks for '{row['path']}', got {came}; fix the file"
+                f"{path}, line {line}: expected one line of landmarks for '{name}', got {came}; fix the file"
             )
-        found[row["path"]] = _points(row, columns, f"{path}, line {line}")
+        found[name] = _points(row, columns, f"{path}, line {line}")
+    if not found:
+        raise InputError(f"{path}: expected a line of landmarks per photo, got no line below the heading; add them")
     return found
 
 

@@ -122,6 +122,16 @@ def test_casia_by_its_lists(tmp_path: Path, line: str) -> None:
         listed("casia-nir-vis2", tmp_path)
 
 
+def test_a_mark_before_the_first_line_of_a_list_is_not_part_of_it(tmp_path: Path) -> None:
+    mark = "\ufeff"
+    tree(tmp_path / "cbsr", "0001-00-a-g.bmp")
+    (tmp_path / "cbsr" / "list.txt").write_text(f"{mark}0001-00-a-g.bmp,197,345,325,349\n")
+    assert problems(listed("cbsr-nir", tmp_path / "cbsr")) == {"0001-00-a-g.bmp": None}
+    tree(tmp_path / "casia", "s1/NIR/00001/001.jpg")
+    (tmp_path / "casia" / "nir_train_1.txt").write_text(f"{mark}s1\\NIR\\00001\\001.jpg\n")
+    assert problems(listed("casia-nir-vis2", tmp_path / "casia")) == {"s1/NIR/00001/001.jpg": None}
+
+
 def test_lfw_with_its_pairs(tmp_path: Path) -> None:
     tree(tmp_path, "Ann_Lee/Ann_Lee_0001.jpg", "Bo/Bo_0002.jpg", "Bo/photo.jpg")
     (tmp_path / "pairs.txt").write_text("1 1\nAnn_Lee 1 2\nAnn_Lee 1 Bo 2\n")
@@ -225,6 +235,12 @@ def test_landmarks_from_a_file(tmp_path: Path) -> None:
     assert second.points().shape == (2, 2)
 
 
+def test_spaces_around_a_path_of_a_landmark_file_do_not_count(tmp_path: Path) -> None:
+    entries = list(LAYOUTS["folders"](tree(tmp_path / "set", "a/1.png", "b /1.png", "a/ 2.png"), LayoutOptions()))
+    (tmp_path / "eyes.csv").write_text("path,x1,y1,x2,y2\n a/1.png ,1,2,3,4\nb /1.png,1,2,3,4\na/ 2.png,1,2,3,4\n")
+    assert all(entry.landmarks == ((1, 2), (3, 4)) for entry in with_landmarks(entries, tmp_path / "eyes.csv"))
+
+
 def points(count: int) -> str:
     """The columns of landmarks."""
     return ",".join(f"x{number},y{number}" for number in range(1, count + 1))
@@ -238,6 +254,7 @@ def points(count: int) -> str:
         ("path,x1,y1,x2,y2\na/1.png,1,2,3,4\na/1.png,1,2,3,4\n", "line 3: .* got another line for it"),
         ("path,x1,y1,x2,y2\na/1.png,1,2,3,4,5\n", "line 2: .* got more fields than columns"),
         ("path,x1,y1,x2,y2\nb.png,1,2,3,4\n", "1 are not there, such as 'b.png'"),
+        ("path,x1,y1,x2,y2\n\n", "expected a line of landmarks per photo, got no line below the heading; add them"),
         # Two eyes would be taken of four points and of a misspelled fifth one, and of 68 points the jaw.
         (f"path,{points(4)}\na/1.png,{'1,2,' * 4}\n", "line 1: expected all of x1, .* or x1, y1, x2, y2 alone"),
         (f"path,{points(5).replace('y5', 'Y5')}\na/1.png,{'1,2,' * 5}\n", "x5, Y5; choose five points"),

@@ -126,10 +126,13 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     if summary["several_faces"]:
         lines.append(f"several faces: {summary['several_faces']:,} photos")
     lines += [f"duplicates: {count:,} groups of {kind}" for kind, count in summary["duplicates"].items()]
+    several = summary["pictures_under_several_identities"]
     lines += [
         f"one picture under {' and '.join(each['identities'])}: {', '.join(each['photos'])}"
-        for each in summary["pictures_under_several_identities"][:_MOST_SHOWN]
+        for each in several[:_MOST_SHOWN]
     ]
+    if len(several) > _MOST_SHOWN:
+        lines.append(f"and {len(several) - _MOST_SHOWN} more pictures under several identities in duplicates.csv")
     if "split" in summary:
         split = summary["split"]
         lines.append(f"split {split['name']}: {split['identities']}, fingerprint {split['fingerprint'][:16]}")

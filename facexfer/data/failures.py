@@ -13,8 +13,14 @@ from facexfer.files.rows import read_rows, wrong_width
 UNKNOWN = "(unknown)"
 """The identity of a photo that nothing tells the identity of: it belongs to no pair."""
 
-NO_ATTEMPT = ("listed-twice", "not-in-protocol")
-"""Reasons of rows that are no failed attempt: the photo has its crop in another row, or no part in the protocol."""
+LISTED_TWICE = "listed-twice"
+"""The reason of a row whose photo has its crop in another row."""
+
+LINK_TO_FOLDER = "link-to-folder"
+"""The reason of what is no photo, and may be a folder whose photos are listed elsewhere."""
+
+NO_ATTEMPT = (LISTED_TWICE, "not-in-protocol", LINK_TO_FOLDER)
+"""Reasons of rows that are no failed attempt: they have a crop in another row, or no part in the protocol."""
 
 
 @dataclass(frozen=True)

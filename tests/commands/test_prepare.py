@@ -208,6 +208,30 @@ def test_photos_of_many_bits_and_people_without_some_crops_are_counted(tmp_path:
     assert "2 photos have more than 8 bits per channel; they were read as 12-bit\n" in run(*words, tmp_path / "twice")
 
 
+def test_pictures_under_several_names_are_counted_where_not_all_are_shown(tmp_path: Path) -> None:
+    for person in ("a", "b"):
+        (tmp_path / "set" / person).mkdir(parents=True)
+        for number in range(10):
+            photo = tmp_path / "set" / person / f"{number}.png"
+            photo.write_bytes(encoded(picture(number, size=(112, 112))))
+    shown = run(tmp_path / "set", "--layout", "folders", "--pre-cropped", "--out", tmp_path / "out")
+    assert shown.count("one picture under a and b: ") == 8
+    assert "and 2 more pictures under several identities in duplicates.csv\n" in shown
+
+
+def test_a_link_to_a_folder_is_listed_and_is_no_photo(tmp_path: Path) -> None:
+    photo = tmp_path / "set" / "a" / "1" / "1.png"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(encoded(picture(size=(112, 112))))
+    (tmp_path / "set" / "a" / "same").symlink_to(photo.parent)
+    shown = run(tmp_path / "set", "--layout", "folders", "--pre-cropped", "--out", tmp_path / "out")
+    assert "1 crops of 1 photos" in shown
+    assert "failed: 1 link-to-folder" in shown
+    assert "without some crops" not in shown
+    assert read_failures(tmp_path / "out" / "failures.csv") == ()
+    assert "a/same" in (tmp_path / "out" / "failures.csv").read_text()
+
+
 def test_what_could_not_be_verified_is_said(tmp_path: Path) -> None:
     table = write_photos(tmp_path / "set", 2, 1)
     common = [tmp_path / "set", "--landmarks", table]

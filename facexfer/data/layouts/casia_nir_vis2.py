@@ -32,7 +32,7 @@ def casia_nir_vis2(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
         One entry a listed photo, with its session and the split ``train`` or ``test`` (VIS gallery, NIR probes).
 
     Raises:
-        InputError: If there is no list, or a line has another form.
+        InputError: If there is no list, a line has another form, or two lists name one photo.
     """
     lists = {
         path: split
@@ -46,13 +46,20 @@ def casia_nir_vis2(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
             "folder above them, and --fold 1 to 10 or dev"
         )
     pictures = {path.as_posix(): problem for path, problem in walk_photos(root)}
-    seen: set[str] = set()
+    seen: dict[str, Path] = {}
     for path, split in lists.items():
         for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
             words = line.replace("\\", "/").strip().split()
-            if not words or words[0] in seen:
+            if not words:
                 continue
-            seen.add(words[0])
+            if words[0] in seen:
+                if seen[words[0]].stem != path.stem:
+                    raise InputError(
+                        f"{path}, line {number}: expected every photo in one list, got {words[0]}, which "
+                        f"{seen[words[0]].name} names too; take it out of one"
+                    )
+                continue
+            seen[words[0]] = path
             form = _LINE.fullmatch(words[0])
             if form is None or ".." in words[0].split("/"):
                 raise InputError(
@@ -60,7 +67,7 @@ def casia_nir_vis2(root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
                     "list of this set?"
                 )
             yield _entry(root, words[0], split, pictures.get(words[0], _MISSING))
-    for name in sorted(set(pictures) - seen):
+    for name in sorted(pictures.keys() - seen.keys()):
         yield _entry(root, name, "", ("not-in-protocol", f"no list of fold {options.fold} names it"))
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from facexfer.data.failures import LINK_TO_FOLDER
 from facexfer.errors import InputError
 from facexfer.files.links import real_path
 
@@ -39,7 +40,7 @@ def walk_photos(root: Path) -> Iterator[tuple[Path, tuple[str, str] | None]]:
         here = Path(folder)
         folders[:] = _shown(folders)
         found += [
-            ((here / name).relative_to(root), ("link-to-folder", "links to folders are not followed"))
+            ((here / name).relative_to(root), (LINK_TO_FOLDER, "links to folders are not followed"))
             for name in folders
             if (here / name).is_symlink()
         ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facexfer.data.failures import UNKNOWN
+from facexfer.data.failures import LINK_TO_FOLDER, LISTED_TWICE, UNKNOWN
 from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.manifest import FaceImage, Landmarks, write_manifest
 from facexfer.data.preparation.crop import CropRecord
@@ -76,7 +76,8 @@ def write_tables(out: Path, prepared: Prepared, facts: Mapping[str, Any]) -> dic
 
 
 def find_duplicates(entries: Sequence[PhotoEntry], records: Sequence[CropRecord]) -> tuple[Duplicate, ...]:
-    """Find photos of the same bytes, and photos of other bytes but the same pixels.
+    """Find photos of the same bytes, among them one that is listed under two identities, and photos of other bytes but
+    the same pixels.
 
     Args:
         entries: The photos.
@@ -88,7 +89,12 @@ def find_duplicates(entries: Sequence[PhotoEntry], records: Sequence[CropRecord]
     found = []
     by_bytes: dict[str, list[PhotoEntry]] = defaultdict(list)
     by_pixels: dict[str, dict[str, list[PhotoEntry]]] = defaultdict(lambda: defaultdict(list))
+    firsts = {entry.name: (entry, record) for entry, record in zip(entries, records, strict=True)}
     for entry, record in zip(entries, records, strict=True):
+        if record.reason == LISTED_TWICE:
+            first, read = firsts[entry.name.rpartition("#")[0]]
+            if read.bytes_hash and first.identity != entry.identity:
+                by_bytes[read.bytes_hash].append(entry)
         if record.bytes_hash:
             by_bytes[record.bytes_hash].append(entry)
         if record.pixels_hash:
@@ -141,7 +147,8 @@ def _summary(
     triples: Sequence[tuple[PhotoEntry, CropRecord, str]], duplicates: tuple[Duplicate, ...]
 ) -> dict[str, Any]:
     people: dict[str, dict[str, int]] = {}
-    for entry, record, _ in triples:
+    photos = [(entry, record) for entry, record, _ in triples if record.reason != LINK_TO_FOLDER]
+    for entry, record in photos:
         person = people.setdefault(entry.identity or UNKNOWN, {"photos": 0, "crops": 0})
         person["photos"] += 1
         person["crops"] += not record.reason
@@ -151,7 +158,7 @@ def _summary(
     # In a set of pairs an identity is a pair, and one photo may be in several.
     of_people = all(entry.pair is None for entry, _, _ in triples)
     return {
-        "photos": len(records),
+        "photos": len(photos),
         "crops": sum(not record.reason for record in records),
         "identities": len(known),
         "identities_without_crop": sorted(name for name, person in known.items() if not person["crops"]),

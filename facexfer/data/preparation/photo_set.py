@@ -13,6 +13,7 @@ from facexfer.data.layouts.walk import count_others
 from facexfer.data.manifest import Manifest, read_manifest
 from facexfer.data.pictures.photos import MAX_PIXELS
 from facexfer.data.preparation.align import template
+from facexfer.data.preparation.apart import check_splits_apart
 from facexfer.data.preparation.choose import CHOICES
 from facexfer.data.preparation.contact_sheet import write_contact_sheet
 from facexfer.data.preparation.crop import CropOptions
@@ -155,6 +156,7 @@ def prepare(
         entries, facts["split"] = _split(entries, protocol, draw or 0, val_identities, earlier)
     if earlier is not None:
         check_entries(earlier, entries)
+    check_splits_apart(photos, entries)
     options = CropOptions(size, choose, min_eye_distance, min_sharpness, max_pixels, pre_cropped)
     advance(0, len(entries))
     model = None if detector is None else str(detector)

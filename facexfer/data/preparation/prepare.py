@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 
+from facexfer.data.failures import LISTED_TWICE
 from facexfer.data.layouts.entry import PhotoEntry
 from facexfer.data.pictures.depths import find_depths
 from facexfer.data.preparation.crop import CropOptions, CropRecord, LoadedPhoto, crop_photo, file_stamp, load_photo
@@ -141,10 +142,14 @@ def _check_same_photos(journal: Journal, entries: Sequence[PhotoEntry]) -> None:
 
 
 def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
-    """Name the crops after the photos: ``crops/a/b.png`` for ``a/b.jpg``; ``b.jpg.png`` where several would be one."""
+    """Name the crops after the photos: ``crops/a/b.png`` for ``a/b.jpg``; ``b.jpg.png`` where several would be one.
+
+    A row whose photo is listed before has no crop, and changes no other's name.
+    """
     # A row of a manifest may name the manifest's own folder, ".", which has no suffix to leave out.
     short = [str(path.with_suffix("")) if (path := PurePosixPath(entry.name)).name else entry.name for entry in entries]
-    counts = Counter(name.casefold() for name in short)
+    of_its_own = [entry.problem is None or entry.problem[0] != LISTED_TWICE for entry in entries]
+    counts = Counter(name.casefold() for name, own in zip(short, of_its_own, strict=True) if own)
     # A photo 1.jpg.bmp would take the name that 1.jpg has where there is a 1.png.
     counts.update({entry.name.casefold() for entry in entries})
     # A folder may be called a.png, next to a photo a.jpg.
@@ -157,8 +162,8 @@ def crop_names(entries: Sequence[PhotoEntry]) -> tuple[str, ...]:
         }
     )
     return tuple(
-        f"crops/{name if counts[name.casefold()] == 1 else entry.name}.png"
-        for name, entry in zip(short, entries, strict=True)
+        f"crops/{name if own and counts[name.casefold()] == 1 else entry.name}.png"
+        for name, entry, own in zip(short, entries, of_its_own, strict=True)
     )
 
 
@@ -187,17 +192,18 @@ def _kept_inside(entry: PhotoEntry) -> PhotoEntry:
 
 
 def _without_repeats(entries: Iterable[PhotoEntry]) -> Iterator[PhotoEntry]:
-    last, times = None, 1
+    first, times = None, 1
     for entry in entries:
-        times = times + 1 if entry.name == last else 1
-        if times > 1:
-            yield PhotoEntry(
-                f"{entry.name}#{times}", entry.source, entry.identity, entry.modality, entry.split,
-                problem=("listed-twice", f"{entry.name} is listed before"),
-            )  # fmt: skip
-        else:
+        if first is None or entry.name != first.name:
+            first, times = entry, 1
             yield entry
-        last = entry.name
+            continue
+        times += 1
+        whose = "" if entry.identity == first.identity else f" as a photo of '{first.identity}'"
+        yield PhotoEntry(
+            f"{entry.name}#{times}", entry.source, entry.identity, entry.modality, entry.split,
+            problem=(LISTED_TWICE, f"{entry.name} is listed before{whose}"),
+        )  # fmt: skip
 
 
 def _is_done(record: CropRecord | None, entry: PhotoEntry, crop: str, out: Path) -> bool:

@@ -117,6 +117,12 @@ def test_casia_by_its_lists(tmp_path: Path, line: str) -> None:
     assert [key.replace("/", "\\") for key, entry in second.items() if entry.split] == [name("003")]
     with pytest.raises(InputError, match="--fold 1 to 10 or dev"):
         listed("casia-nir-vis2", tmp_path, fold="11")
+    with (tmp_path / "protocols" / "nir_train_1.txt").open("a") as file:
+        file.write(f"{name('001')}\n{name('002')}\n")
+    with pytest.raises(
+        InputError, match=r"nir_train_1\.txt, line 3: expected every photo in one list, got .*nir_probe_1"
+    ):
+        listed("casia-nir-vis2", tmp_path)
     (tmp_path / "protocols" / "nir_train_1.txt").write_text("00001.jpg 1\n")
     with pytest.raises(InputError, match=r"nir_train_1\.txt, line 1: expected a path such as s1/NIR"):
         listed("casia-nir-vis2", tmp_path)

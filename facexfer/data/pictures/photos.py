@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from facexfer.data.pictures.deep import UnfitValuesError, bits_in_use, bits_to_read, deep_pixels, is_deep, to_bytes
+from facexfer.data.pictures.whole import is_cut_short, may_be_cut
 from facexfer.errors import InputError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -83,6 +84,7 @@ def decode_photo(
         plain = _decode_plain_jpeg(data, image)
         if plain is not None:
             return Photo(plain)
+        _check_whole(data, image)
         deep = deep_pixels(image, data)
         if deep is None:
             return Photo(_to_rgb(_upright(image)))
@@ -196,8 +198,8 @@ def _check_header(image: Image.Image, max_pixels: int, min_side: int) -> None:
 
 
 def _decode_plain_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
-    # OpenCV gives the same pixels in two thirds of the time, but fills up what is missing: Pillow judges files that do
-    # not end as a whole one does, and photos whose last rows are equal.
+    # OpenCV gives the same pixels in two thirds of the time, but fills up what is missing: Pillow reads files that do
+    # not end as a whole one does, and those that may be cut short.
     if image.format != "JPEG" or image.mode not in ("RGB", "L") or not data.endswith(_END_OF_JPEG):
         return None
     if image.getexif().get(_ORIENTATION, 1) != 1:
@@ -206,9 +208,17 @@ def _decode_plain_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
-    if pixels is None or pixels.shape[1::-1] != image.size or (pixels[-1] == pixels[-2]).all():
+    if pixels is None or pixels.shape[1::-1] != image.size or may_be_cut(image, pixels[-1, -1]):
         return None
     return np.asarray(pixels)
+
+
+def _check_whole(data: bytes, image: Image.Image) -> None:
+    if image.format not in ("JPEG", "MPO"):
+        return
+    last = np.array(image.getpixel((image.width - 1, image.height - 1)))
+    if may_be_cut(image, last) and is_cut_short(data, image):
+        raise PhotoError("damaged-image", f"{image.format}: cut short, the last part of the picture is missing")
 
 
 def _upright(image: Image.Image) -> Image.Image:

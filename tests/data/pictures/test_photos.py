@@ -47,8 +47,32 @@ def test_exif_rotation_is_applied() -> None:
 def test_plain_jpegs_have_the_pixels_that_pillow_gives(mode: str, options: dict[str, Any]) -> None:
     data = encoded(picture(2, (49, 37)).convert(mode), "JPEG", **options)
     np.testing.assert_array_equal(decode_photo(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
-    # Cut short, with the end of a whole file put behind it again.
+    # Cut short; the second time with the end of a whole file put behind it again.
     assert reason_of(data[: len(data) // 2]) == "damaged-image"
+    for part in (0.5, 0.7, 0.9):
+        assert reason_of(data[: int(part * len(data))] + b"\xff\xd9") == "damaged-image"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"restart_marker_blocks": 4}, {"optimize": True, "quality": 30}]
+)
+@pytest.mark.parametrize("grey", [0, 100, 128, 255])
+def test_a_flat_part_is_no_missing_part(mode: str, options: dict[str, Any], grey: int) -> None:
+    pixels = np.array(picture(3, (49, 96)))
+    pixels[64:] = grey
+    data = encoded(Image.fromarray(pixels).convert(mode), "JPEG", **options)
+    shown = decode_photo(data)
+    np.testing.assert_array_equal(shown, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    # Bytes behind the end, as some cameras write them, and fill bytes before it are no part of the picture.
+    np.testing.assert_array_equal(decode_photo(data + b"more\xff\xd9"), shown)
+    np.testing.assert_array_equal(decode_photo(data[:-2] + b"\xff\xff\xd9"), shown)
+    assert reason_of(data[: len(data) // 2] + b"\xff\xd9") == "damaged-image"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(Image.fromarray(pixels).convert(mode), "JPEG", exif=exif, **options)
+    assert decode_photo(turned).shape == (49, 96, 3)
+    assert reason_of(turned[: -len(data) // 2] + b"\xff\xd9") == "damaged-image"
 
 
 def test_cmyk_palette_grey_and_transparency_become_rgb() -> None:

@@ -128,8 +128,8 @@ def limit_per_identity(manifest: Manifest, count: int, seed: int) -> Manifest:
         drawn = [shots[place] for place in generator.permutation(len(shots))]
         drawn.sort(key=lambda shot: sum(shot not in images for images in by_modality))
         for images in by_modality:
-            kept |= {images[shot].path for shot in [shot for shot in drawn if shot in images][:count]}
-    return Manifest(manifest.path, tuple(image for image in manifest.images if image.path in kept))
+            kept |= {id(images[shot]) for shot in [shot for shot in drawn if shot in images][:count]}
+    return Manifest(manifest.path, tuple(image for image in manifest.images if id(image) in kept))
 
 
 def _by_shot(by_modality: list[list[FaceImage]]) -> list[dict[tuple[str, int], FaceImage]]:

@@ -110,3 +110,8 @@ def test_equal_counts_are_drawn_by_place() -> None:
         assert kept.images == tuple(
             image for image in images.images if int(image.path.stem) - 10 in places[image.identity]
         )
+
+
+def test_rows_that_are_listed_twice_are_limited_like_others() -> None:
+    rows = tuple(FaceImage(Path(f"{number // 2}.png"), "a", "nir", "train", line=number) for number in range(8))
+    assert len(limit_per_identity(Manifest(Path("images.csv"), rows), 3, 0).images) == 3

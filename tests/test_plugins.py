@@ -315,6 +315,37 @@ def test_prepare_takes_a_layout_of_ones_own(
     assert "got --fold, which casia-nir-vis2 would read; leave --fold out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("(root, options):\n    raise ValueError('boom')", "layout 'NAME': ValueError: boom; fix the file"),
+        ("(root):\n    return []", "layout 'NAME': TypeError: .*takes 1 positional argument but 2 were given"),
+        (
+            "(root, options):\n    return [PhotoEntry('a.png', root, 7, 'nir')]",
+            "expected identity of a photo as str, got 7",
+        ),
+        ("(root, options):\n    return ['a.png']", "expected a PhotoEntry, got 'a.png'"),
+        (
+            "(root, options):\n    return [PhotoEntry('a.png', root, 'a', 'nir', landmarks=((1, 2),) * 3)]",
+            r"expected landmarks of shape \(5, 2\) or \(2, 2\), got \(3, 2\) for a\.png",
+        ),
+        ("(root, options):\n    return []", "expected photos, the layout NAME lists none"),
+    ],
+)
+def test_a_faulty_layout_is_one_line_before_a_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: str, message: str
+) -> None:
+    name = f"faulty{next(_NUMBERS)}"
+    head = "from facexfer.data.layouts import PhotoEntry, register_layout"
+    lines = f"{head}\n\n@register_layout('{name}')\ndef {name}{body}\n"
+    (tmp_path / "plugin.py").write_text(lines)
+    (tmp_path / "set").mkdir()
+    words = ["prepare", tmp_path / "set", "--layout", name, "--pre-cropped", "--plugin", tmp_path / "plugin.py"]
+    assert run(monkeypatch, *words, "--out", tmp_path / "out") == 2
+    assert re.search(message.replace("NAME", name), capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_a_metric_of_ones_own_is_in_the_table_the_json_the_page_and_image_runs(tmp_path: Path) -> None:
     # In processes of their own, so that the other tests see the metrics of the package alone.

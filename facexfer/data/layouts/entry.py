@@ -1,15 +1,15 @@
 """What every layout gives: one entry per photo, or one problem for what is no photo."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from facexfer.errors import InputError
 from facexfer.files.names import clean_name, shown_name
-from facexfer.registry import Registry
+from facexfer.registry import Registry, blaming, is_foreign
 
 
 @dataclass(frozen=True)
@@ -100,21 +100,50 @@ class Layout:
         list_photos: Lists the photos of a set.
         reads: The fields of `LayoutOptions` that it reads; one that it does not read must not be given.
         note: What a person must know who relies on it.
+        name: As after ``--layout``.
     """
 
     list_photos: ListPhotos
     reads: tuple[str, ...] = ()
     note: str = ""
+    name: str = ""
 
-    def __call__(self, root: Path, options: LayoutOptions) -> Iterable[PhotoEntry]:
-        """List the photos of a set, with names in their one form; one that has no such name has a problem."""
-        return map(_with_clean_names, self.list_photos(root, options))
+    def __call__(self, root: Path, options: LayoutOptions) -> Iterator[PhotoEntry]:
+        """List the photos of a set, with names in their one form; one that has no such name has a problem.
+
+        Raises:
+            InputError: If this is not the layout's form, or a layout of a plugin fails or gives what is no photo.
+        """
+        with blaming(self.list_photos, f"layout '{self.name}'"):
+            for entry in self.list_photos(root, options):
+                yield _with_clean_names(_checked(entry) if is_foreign(self.list_photos) else entry)
 
 
 LAYOUTS: Registry[Layout] = Registry("layout", "layouts")
 """Layout name -> what lists the photos of a set."""
 
 L = TypeVar("L", bound=ListPhotos)
+
+
+def _checked(entry: object) -> PhotoEntry:
+    """Check what a plugin's layout gives, and write its landmarks as numbers."""
+    if not isinstance(entry, PhotoEntry):
+        raise TypeError(f"expected a PhotoEntry, got {entry!r:.60}")
+    texts = {key: getattr(entry, key) for key in ("name", "identity", "modality", "split")}
+    kinds: dict[str, tuple[object, Any]] = {key: (value, str) for key, value in texts.items()}
+    kinds |= {key: (getattr(entry, key), str | None) for key in ("capture", "session", "camera")}
+    kinds |= {"source": (entry.source, Path), "data": (entry.data, bytes | None), "extra": (entry.extra, Mapping)}
+    kinds |= {"span": (entry.span, tuple | None), "problem": (entry.problem, tuple | None)}
+    for key, (value, kind) in kinds.items():
+        if not isinstance(value, kind):
+            wanted = getattr(kind, "__name__", str(kind))
+            raise TypeError(f"expected {key} of a photo as {wanted}, got {value!r:.60}")
+    if entry.landmarks is None:
+        return entry
+    points = np.array(entry.landmarks, dtype=np.float64)
+    if points.shape not in ((5, 2), (2, 2)):
+        raise ValueError(f"expected landmarks of shape (5, 2) or (2, 2), got {points.shape} for {entry.name}")
+    return replace(entry, landmarks=tuple((float(x), float(y)) for x, y in points))
 
 
 def _with_clean_names(entry: PhotoEntry) -> PhotoEntry:
@@ -148,7 +177,7 @@ def register_layout(name: str, reads: tuple[str, ...] = (), note: str = "") -> C
     """
 
     def add(list_photos: L) -> L:
-        LAYOUTS.add(name, Layout(list_photos, reads, note))
+        LAYOUTS.add(name, Layout(list_photos, reads, note, name))
         return list_photos
 
     return add

@@ -45,19 +45,40 @@ class Journal:
         file.flush()
 
     def _read(self) -> None:
-        lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = _lines(self.path)
         if lines[0] and lines[0] != self._settings:
             raise InputError(
                 f"{self.path.parent}: expected the settings it was started with, {lines[0][:300]}, "
                 f"got {self._settings}; repeat them to continue, or choose another --out"
             )
-        # The last line is empty, or cut off by a kill.
-        for line in lines[1:-1]:
-            try:
-                values = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{self.path}: expected JSON lines, got '{line[:60]}'; remove the folder") from error
-            self.records[values["name"]] = _record(values)
+        self.records = _records(self.path, lines)
+
+
+def read_records(path: Path) -> dict[str, CropRecord]:
+    """Read the finished photos of a folder, whatever its settings: name -> record; empty if there is no journal.
+
+    Raises:
+        InputError: If the file is no journal.
+    """
+    return _records(path, _lines(path)) if path.exists() else {}
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").split("\n")
+
+
+def _records(path: Path, lines: list[str]) -> dict[str, CropRecord]:
+    records = {}
+    # The last line is empty, or cut off by a kill.
+    for number, line in enumerate(lines[1:-1], start=2):
+        try:
+            record = _record(json.loads(line))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path}, line {number}: expected a JSON line about a photo, got '{line[:60]}'; remove the folder"
+            ) from error
+        records[record.name] = record
+    return records
 
 
 def _line(record: CropRecord) -> str:
@@ -65,6 +86,12 @@ def _line(record: CropRecord) -> str:
 
 
 def _record(values: dict[str, Any]) -> CropRecord:
+    texts = ("name", "reason", "detail", "bytes_hash", "pixels_hash", "retry", "crop")
+    numbers = ("score", "faces", "bits", "usual_bits")
+    if not all(isinstance(values.get(key, ""), str) for key in texts):
+        raise TypeError("expected texts")
+    if not all(isinstance(values.get(key, 0), int | float) for key in numbers):
+        raise TypeError("expected numbers")
     for key in ("transform", "stamp"):
         if key in values:
             values[key] = tuple(values[key])

@@ -20,6 +20,7 @@ from facexfer.data.preparation.crop import CropOptions
 from facexfer.data.preparation.earlier import Earlier, check_draw, check_entries, read_earlier
 from facexfer.data.preparation.outputs import write_tables
 from facexfer.data.preparation.prepare import preparing
+from facexfer.data.preparation.renamed import follow_renamed
 from facexfer.data.protocols import TRAIN, VAL, Listed, draw_splits, keep_splits
 from facexfer.errors import InputError
 from facexfer.files.links import real_path
@@ -150,8 +151,13 @@ def prepare(
     given = {"modality": modality, "identity_regex": identity_regex, "fold": fold}
     listed = LAYOUTS[layout](photos, layout_options(layout, given))
     entries = list(with_landmarks(listed, Path(landmarks)) if landmarks is not None else listed)
+    if not entries:
+        raise InputError(
+            f"{photos}: expected photos, the layout {layout} lists none; is it the right folder or layout?"
+        )
     facts: dict[str, Any] = {"layout": layout}
-    earlier = read_earlier(out)
+    there = read_earlier(out)
+    earlier = None if there is None else follow_renamed(there, entries)
     if protocol is not None:
         entries, facts["split"] = _split(entries, protocol, draw or 0, val_identities, earlier)
     if earlier is not None:
@@ -162,7 +168,7 @@ def prepare(
     model = None if detector is None else str(detector)
     with preparing(entries, out, options, model, min_score, jobs, advance) as prepared:
         # Splits were drawn and checked by what was there before the folder was held.
-        if read_earlier(out) != earlier:
+        if read_earlier(out) != there:
             raise InputError(
                 f"{out}: expected the tables that were there at the start, got those of a run that came between; "
                 "run the same command again, or give another --out"

@@ -85,6 +85,29 @@ def test_photos_that_come_later_move_nobody(root: Path) -> None:
     assert splits_of(root)["p99/0.png"] == failed
 
 
+def test_a_corrected_name_keeps_the_split_of_the_pictures(root: Path) -> None:
+    continued(root)
+    before = splits_of(root)
+    trained, measured = (next(name for name in sorted(before) if before[name] == split) for split in ("train", "val"))
+    # Swapped, both, and each with a new name, one after the other.
+    one, two = trained[:3], measured[:3]
+    for first, second in ((one, "p0x"), (two, one), ("p0x", two), (one, "a"), (two, "b")):
+        (root / first).rename(root / second)
+        if first != one or second != "p0x":
+            continued(root)
+    after = splits_of(root)
+    assert (after["a/nir/0.png"], after["b/nir/0.png"]) == ("val", "train")
+    rest = {name: split for name, split in before.items() if name[:3] not in (one, two)}
+    assert after == rest | {"a/nir/0.png": "val", "b/nir/0.png": "train"}
+    files = files_of(root)
+    shutil.copy(root / "a" / "nir" / "0.png", root / "b" / "nir" / "1.png")
+    with pytest.raises(
+        InputError, match=r"expected the photos of 'b' to have been in one split, got b/nir/1\.png, whose"
+    ):
+        continued(root)
+    assert files_of(root) == files
+
+
 def test_a_run_that_comes_between_is_seen(root: Path) -> None:
     def let_another_in(done: int, total: int) -> None:
         if done == 0:

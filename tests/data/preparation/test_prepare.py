@@ -337,3 +337,17 @@ def test_a_crop_is_its_own_photos_when_others_come_and_go(tmp_path: Path) -> Non
     (folder / "1.bmp").unlink()
     (crop,) = pixels().values()
     np.testing.assert_array_equal(crop, cv2.imread(str(folder / "1.png")))
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", '{"name":"q","landmarks":[1]}', '{"name":1}', "{}", '{"name":"q","bits":"8"}', "{"]
+)
+def test_a_line_of_the_journal_that_is_no_record_is_an_error(tmp_path: Path, line: str) -> None:
+    write_photos(tmp_path / "set", people=1, photos=1)
+    prepare(entries_of(tmp_path / "set"), tmp_path / "out", OPTIONS, None)
+    with (tmp_path / "out" / "progress.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(
+        InputError, match=r"progress\.jsonl, line 3: expected a JSON line about a photo, got '.*; remove"
+    ):
+        prepare(entries_of(tmp_path / "set"), tmp_path / "out", OPTIONS, None)

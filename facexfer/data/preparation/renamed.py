@@ -34,10 +34,10 @@ def follow_renamed(earlier: Earlier, entries: Iterable[PhotoEntry]) -> Earlier:
     records = read_records(earlier.folder / JOURNAL)
     by_name = {photo.name: split for photo, split in earlier.splits.items()}
     by_bytes: dict[str, set[str]] = defaultdict(set)
-    for name, record in records.items():
-        if record.bytes_hash and name in by_name:
-            by_bytes[record.bytes_hash].add(by_name[name])
-    sizes = {record.stamp[0] for record in records.values()}
+    for name, each in records.items():
+        if each.bytes_hash and name in by_name:
+            by_bytes[each.bytes_hash].add(by_name[name])
+    sizes = {each.stamp[0] for each in records.values()}
     changed: set[str] = set()
     came: dict[Listed, str] = {}
     there: set[str] = set()
@@ -51,8 +51,8 @@ def follow_renamed(earlier: Earlier, entries: Iterable[PhotoEntry]) -> Earlier:
         if record is not None and record.bytes_hash != digest:
             changed.add(entry.name)
         if digest in by_bytes and (record is None or record.bytes_hash != digest):
-            splits = by_bytes[digest]
-            came[Listed(entry.name, entry.identity, entry.modality)] = TRAIN if TRAIN in splits else min(splits)
+            had = by_bytes[digest]
+            came[Listed(entry.name, entry.identity, entry.modality)] = TRAIN if TRAIN in had else min(had)
             gone_hashes.add(digest)
     if not came:
         return earlier

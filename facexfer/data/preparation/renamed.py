@@ -15,7 +15,7 @@ from facexfer.errors import InputError
 
 
 def follow_renamed(earlier: Earlier, entries: Iterable[PhotoEntry]) -> Earlier:
-    """Give photos that were renamed, or are somebody else's now, the split that their bytes had.
+    """Move splits to the photos of the same bytes that were renamed, or are somebody else's now.
 
     Only photos that the earlier run did not see as they are now are read.
 

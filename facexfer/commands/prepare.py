@@ -138,6 +138,11 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"split {split['name']}: {split['identities']}, fingerprint {split['fingerprint'][:16]}")
         if kept := split.get("kept"):
             lines.append(f"{len(kept):,} identities stay in the split of an earlier run; a new draw would move them")
+    if left := summary["crops_without_photo"]:
+        lines.append(
+            f"of photos that are not there any more: {_count(len(left), 'crop')}, such as {left[0]}; they stay until "
+            "you delete them (crops_without_photo in summary.json)"
+        )
     if summary["files_not_looked_at"]:
         lines.append(f"not looked at, by suffix: {summary['files_not_looked_at']}")
     return lines

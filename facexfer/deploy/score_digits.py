@@ -35,7 +35,7 @@ class Decided:
     @property
     def open(self) -> np.ndarray:
         """(N,) bool, accepted or rejected, nobody knows."""
-        return self.least != self.most
+        return np.asarray(self.least != self.most)
 
 
 def decide(seen: ScoreLog, threshold: float) -> Decided:

@@ -25,6 +25,21 @@ def run(*words: object) -> str:
     return result.output
 
 
+def test_crops_of_photos_that_were_taken_away_are_counted(tmp_path: Path) -> None:
+    table = write_photos(tmp_path / "set", people=3, photos=2)
+    words = (tmp_path / "set", "--layout", "folders", "--landmarks", table, "--out", tmp_path / "out")
+    assert "not there any more" not in run(*words)
+    shutil.rmtree(tmp_path / "set" / "p1")
+    rows = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(row for row in rows if not row.startswith("p1/")))
+    assert "of photos that are not there any more: 2 crops, such as crops/p1/0.png; they stay until you" in run(*words)
+    left = json.loads((tmp_path / "out" / "summary.json").read_text())["crops_without_photo"]
+    assert left == ["crops/p1/0.png", "crops/p1/1.png"]
+    for crop in left:
+        (tmp_path / "out" / crop).unlink()
+    assert "not there any more" not in run(*words)
+
+
 def test_one_command_from_photos_to_a_split_set(tmp_path: Path) -> None:
     table = write_photos(tmp_path / "set", people=5, photos=3)
     (tmp_path / "set/p1/2.png").write_bytes(b"broken")

@@ -70,9 +70,16 @@ def write_tables(out: Path, prepared: Prepared, facts: Mapping[str, Any]) -> dic
         pairs = _pairs(made)
         _write_csv(out / "pairs.csv", ("first", "second", "same", "fold"), pairs)
         facts = {**facts, "pairs": {"listed": len(prepared.entries) // 2, "with_both_crops": len(pairs)}}
+    facts = {**facts, "crops_without_photo": _left_over(out, {crop for _, _, crop in made})}
     summary = {**_summary(triples, duplicates), "settings": dict(prepared.settings), **facts}
     write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def _left_over(out: Path, crops: Iterable[str]) -> list[str]:
+    """The files of ``crops/`` that are no photo's any more: it was taken away, renamed, or fails now."""
+    there = (path.relative_to(out).as_posix() for path in (out / "crops").rglob("*.png"))
+    return sorted(set(there) - set(crops))
 
 
 def find_duplicates(entries: Sequence[PhotoEntry], records: Sequence[CropRecord]) -> tuple[Duplicate, ...]:

@@ -112,10 +112,14 @@ def changed(place: tuple[Any, ...], value: Any) -> dict[str, Any]:
     return content
 
 
+BAD: tuple[Any, ...] = (None, "x", [], {}, [1], -7, 1e999, True, places)
+BAD_WHOLE: tuple[Any, ...] = (None, [], "x", 3, {})
+
+
 def test_whatever_is_damaged_is_one_line_without_the_words_of_python(tmp_path: Path) -> None:
     lines = []
     for place in places(whole()):
-        for value in (None, "x", [], {}, [1], -7, 1e999, True, places):
+        for value in BAD:
             try:
                 read_all(tmp_path, changed(place, value))
             except InputError as error:
@@ -124,7 +128,7 @@ def test_whatever_is_damaged_is_one_line_without_the_words_of_python(tmp_path: P
     for line in lines:
         assert "\n" not in line
         assert not [word for word in ("None", "subscriptable", "object has", "Error", "pydantic") if word in line], line
-    for content in (None, [], "x", 3, {}):
+    for content in BAD_WHOLE:
         with pytest.raises(InputError, match=r"expected a bundle with model\.json, got a damaged one: "):
             read_all(tmp_path, content)
 

@@ -193,7 +193,7 @@ def test_a_bundle_is_measured_again(bundle: Path, trained: Path, tmp_path: Path)
         ):
             run("verify-bundle", moved, "--manifest", trained / "images.csv", *words)
     content = json.loads((bundle / "model.json").read_text())
-    content["evaluation"]["operating_points"][0]["threshold"] += 0.03
+    content["evaluation"]["operating_points"][0]["threshold"] -= 0.03
     (moved / "model.json").write_text(json.dumps(content))
     with pytest.raises(
         InputError, match=r"got a damaged one: operating_point\.threshold: expected .*, the threshold of"

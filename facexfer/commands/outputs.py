@@ -17,7 +17,7 @@ def show_unchecked(bundle: Path, names: Sequence[str]) -> None:
 
     Args:
         bundle: The folder.
-        names: Of the files whose hash it does not record; nothing is said of none.
+        names: Of the files whose hash it does not record; none prints nothing.
     """
     if names:
         typer.echo(

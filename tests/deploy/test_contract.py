@@ -92,7 +92,7 @@ def read_all(folder: Path, content: Any) -> None:
 
 
 def places(content: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Give the place of every value."""
+    """Walk the places of all values."""
     inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in inner:
         yield (*place, key)

@@ -116,6 +116,7 @@ BAD: tuple[Any, ...] = (None, "x", [], {}, [1], -7, 1e999, True, places)
 BAD_WHOLE: tuple[Any, ...] = (None, [], "x", 3, {})
 
 
+@pytest.mark.slow
 def test_whatever_is_damaged_is_one_line_without_the_words_of_python(tmp_path: Path) -> None:
     lines = []
     for place in places(whole()):

@@ -104,7 +104,8 @@ def export_onnx(
                 temporary.write_bytes(proto.SerializeToString())
                 difference = _largest_difference(network, temporary, path, (batch,) if batch else _CHECKED_BATCHES)
         except OSError as error:
-            raise RunError(f"expected to write {path}, got: {error}; check free space and permissions") from error
+            reason = error.strerror or error
+            raise RunError(f"expected to write {path}, got: {reason}; check free space and permissions") from error
     finally:
         backbone.train(was_training).to(device)
     return difference

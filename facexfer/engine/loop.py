@@ -99,8 +99,8 @@ class Training:
             if error is self._of_callback:
                 raise
             raise RunError(
-                f"{self.run.path}: expected to write into the run's folder, got: {error}; free some space and continue "
-                f"with --resume; {self.checkpoints.describe_good()}"
+                f"{self.run.path}: expected to write into the run's folder, got: {error.strerror or error}; free some "
+                f"space and continue with --resume; {self.checkpoints.describe_good()}"
             ) from error
         except RuntimeError as error:
             if self.fabric.world_size == 1 or _LOST_RANK not in str(error):

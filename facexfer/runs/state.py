@@ -47,7 +47,8 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
     except (OSError, SafetensorError) as error:
-        raise RunError(f"expected to write {path}, got: {error}; free some space or check permissions") from error
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"expected to write {path}, got: {reason}; free some space or check permissions") from error
 
 
 def load_state(path: Path, otherwise: str = "use an earlier one") -> dict[str, Any]:

@@ -150,7 +150,8 @@ def test_every_file_decides_by_its_own_threshold(bundle: Path, trained: Path, na
     assert list(above) == pytest.approx(own, abs=1.1e-6)
 
     def change(content: dict) -> None:
-        content["runtimes"][-2]["thresholds"][0]["threshold"] = 0.75
+        for each in (content["runtimes"][-2]["thresholds"][0], content["runtimes"][-2]["scores"]["points"][0]):
+            each["threshold"] = 0.75
         del content["runtimes"][-3]["thresholds"]
 
     copy = copied(bundle, tmp_path / "b", change)
@@ -261,9 +262,8 @@ def test_a_file_that_was_converted_only_is_measured_where_it_runs(bundle: Path, 
 
     def expect(content: dict) -> None:
         forget(content)
-        content["gate"][0]["tolerance"]["loss"] = 0.001
-        for point in content["evaluation"]["operating_points"]:
-            point["tar"] = 2.0
+        # These people are easy: no file loses any TAR, so one is expected to gain.
+        content["gate"][0]["tolerance"]["loss"] = -0.5
 
     words = ["--runtime", "onnxruntime:fp16"]
     copy = copied(bundle, tmp_path / "b", forget)
@@ -272,7 +272,7 @@ def test_a_file_that_was_converted_only_is_measured_where_it_runs(bundle: Path, 
     assert "onnxruntime:fp16 passed its first measurement" in shown
     assert "largest embedding difference" in run("verify-bundle", copy, *words, "--run", trained / "run")
     copy = copied(bundle, tmp_path / "c", expect)
-    with pytest.raises(RunError, match=r"expected TAR 200\.00 % at FAR 0\.2, got .*; do not use it here"):
+    with pytest.raises(RunError, match=r"expected TAR \d+\.\d\d % at FAR 0\.2, got .*; do not use it here"):
         run("verify-bundle", copy, *words)
 
 

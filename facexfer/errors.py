@@ -54,3 +54,13 @@ def first_of(texts: Sequence[str], most: int, joint: str = ", ") -> str:
     """
     left = len(texts) - most
     return joint.join(texts[:most]) + (f" and {left} more" if left > 0 else "")
+
+
+def counted(number: int, what: str) -> str:
+    """A number with what it counts, in the singular for one.
+
+    Example:
+        >>> counted(1, "photo"), counted(2000, "photo")
+        ('1 photo', '2,000 photos')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

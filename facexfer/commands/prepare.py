@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facexfer.errors import InputError, RunError
+from facexfer.errors import InputError, RunError, counted
 
 _SIZES = {"112x112": (112, 112), "112x96": (112, 96)}
 _MOST_SHOWN = 8
@@ -118,7 +118,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     if short:
         more = f" and {len(short) - _MOST_SHOWN} more in summary.json" if len(short) > _MOST_SHOWN else ""
         name, crops, photos = short[0]
-        first = f"{name} ({_count(crops, 'crop')} of {_count(photos, 'photo')})"
+        first = f"{name} ({counted(crops, 'crop')} of {counted(photos, 'photo')})"
         others = [f"{name} ({crops} of {photos})" for name, crops, photos in short[1:_MOST_SHOWN]]
         lines.append(f"without some crops: {', '.join([first, *others])}{more}")
     if summary["bits"]:
@@ -140,7 +140,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
             lines.append(f"{len(kept):,} identities stay in the split of an earlier run; a new draw would move them")
     if left := summary["crops_without_photo"]:
         lines.append(
-            f"of photos that are not there any more: {_count(len(left), 'crop')}, such as {left[0]}; they stay until "
+            f"of photos that are not there any more: {counted(len(left), 'crop')}, such as {left[0]}; they stay until "
             "you delete them (crops_without_photo in summary.json)"
         )
     if summary["files_not_looked_at"]:
@@ -148,14 +148,10 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def _bits(depths: dict[str, int]) -> str:
     """How photos of more than 8 bits were read: bits -> photos."""
     total = sum(depths.values())
-    deep = f"{_count(total, 'photo')} {'has' if total == 1 else 'have'} more than 8 bits per channel"
+    deep = f"{counted(total, 'photo')} {'has' if total == 1 else 'have'} more than 8 bits per channel"
     if len(depths) == 1:
         return f"{deep}; {'it was' if total == 1 else 'they were'} read as {next(iter(depths))}-bit"
     counts = ", ".join(f"{count:,} as {bits}-bit" for bits, count in depths.items())

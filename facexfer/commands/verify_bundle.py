@@ -23,10 +23,9 @@ def verify_bundle(
 ) -> None:
     """Measure a bundle on this machine and compare with the figures in it."""
     from facexfer.deploy import bundle_check
-    from facexfer.deploy.contract import read_contract
 
     found = bundle_check.verify_bundle(folder, manifest, run, runtime)
-    show_unchecked(folder, read_contract(folder).unchecked())
+    show_unchecked(folder, found.unchecked)
     if found.row is not None:
         show_row(found.row)
     else:

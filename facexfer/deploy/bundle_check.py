@@ -45,12 +45,14 @@ class Verified:
         latencies: Here.
         row: The whole gate, where the run is here too.
         is_first: Whether the file was converted only, until now; what the bundle says is then of ``model.onnx``.
+        unchecked: The bundle's files of which it records no hash.
     """
 
     tars: tuple[tuple[float, float, float], ...]
     latencies: tuple[Latency, ...]
     row: GateRow | None
     is_first: bool = False
+    unchecked: tuple[str, ...] = ()
 
 
 def verify_bundle(
@@ -139,7 +141,7 @@ def verify_bundle(
     else:
         latencies = runtime_latencies(other, folder, data.crop, embedder.input_size)
     tars = tuple((far, before, now[far]) for far, before in said.tars.items())
-    return Verified(tars, latencies, row, said.is_first)
+    return Verified(tars, latencies, row, said.is_first, contract.unchecked())
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from facexfer.deploy.score_digits import (
 )
 from facexfer.deploy.score_log import ScoreLog, read_log
 from facexfer.deploy.score_summary import measured_scores
-from facexfer.errors import InputError
+from facexfer.errors import InputError, counted
 from facexfer.eval.intervals import identity_interval
 from facexfer.eval.shift import AcceptedScores, ShapeShift, Shift, time_trend
 
@@ -193,7 +193,7 @@ def _remarks(seen: ScoreLog, users: np.ndarray, decided: Decided, unit: str) -> 
 
 
 def _too_few(count: int, what: str) -> str:
-    return f"{count:,} {what} is too few" if count == 1 else f"{count:,} {what}s are too few"
+    return f"{counted(count, what)} {'is' if count == 1 else 'are'} too few"
 
 
 def _misdecided(seen: ScoreLog, threshold: float) -> list[str]:

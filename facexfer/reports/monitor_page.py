@@ -7,6 +7,7 @@ import numpy as np
 
 from facexfer.deploy.monitor import Monitored
 from facexfer.deploy.monitor_json import monitored_to_json
+from facexfer.errors import counted
 from facexfer.eval.report.page import Facts, Plots, Section, Table, interval, make_html, percent, write_pages
 from facexfer.eval.report.plots import make_axes, to_svg
 from facexfer.eval.shift import Shift
@@ -39,9 +40,9 @@ def write_monitor_page(folder: Path, found: Monitored) -> None:
 
 
 def _page(found: Monitored) -> str:
-    users = "" if found.users is None else f" by {_counted(found.users, 'user')}"
+    users = "" if found.users is None else f" by {counted(found.users, 'user')}"
     lead = (
-        f"{_counted(found.attempts, 'attempt')}{users} against {found.bundle.name}, threshold "
+        f"{counted(found.attempts, 'attempt')}{users} against {found.bundle.name}, threshold "
         f"{found.measured.threshold:.4f} (FAR {found.far:g})."
     )
     verdict = [
@@ -58,10 +59,6 @@ def _page(found: Monitored) -> str:
         sections.append(("Over time", [_over_time(found), Plots([(_rates(found), "Accept rate, 95 % CI (by user)")])]))
     facts = {"bundle": str(found.bundle), "largest share of impostors": percent(found.impostor_share)}
     return make_html("Is the device where it was measured?", lead, [*sections, ("Assumed", [Facts(facts | _ASSUMED)])])
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _tests(found: Monitored) -> Table:

@@ -114,9 +114,10 @@ class Layout:
         Raises:
             InputError: If this is not the layout's form, or a layout of a plugin fails or gives what is no photo.
         """
+        foreign = is_foreign(self.list_photos)
         with blaming(self.list_photos, f"layout '{self.name}'"):
             for entry in self.list_photos(root, options):
-                yield _with_clean_names(_checked(entry) if is_foreign(self.list_photos) else entry)
+                yield _with_clean_names(_checked(entry) if foreign else entry)
 
 
 LAYOUTS: Registry[Layout] = Registry("layout", "layouts")
@@ -125,16 +126,19 @@ LAYOUTS: Registry[Layout] = Registry("layout", "layouts")
 L = TypeVar("L", bound=ListPhotos)
 
 
+_KINDS: dict[str, Any] = {
+    "name": str, "identity": str, "modality": str, "split": str, "capture": str | None, "session": str | None,
+    "camera": str | None, "source": Path, "data": bytes | None, "extra": Mapping, "span": tuple | None,
+    "problem": tuple | None,
+}  # fmt: skip
+
+
 def _checked(entry: object) -> PhotoEntry:
     """Check what a plugin's layout gives, and write its landmarks as numbers."""
     if not isinstance(entry, PhotoEntry):
         raise TypeError(f"expected a PhotoEntry, got {entry!r:.60}")
-    texts = {key: getattr(entry, key) for key in ("name", "identity", "modality", "split")}
-    kinds: dict[str, tuple[object, Any]] = {key: (value, str) for key, value in texts.items()}
-    kinds |= {key: (getattr(entry, key), str | None) for key in ("capture", "session", "camera")}
-    kinds |= {"source": (entry.source, Path), "data": (entry.data, bytes | None), "extra": (entry.extra, Mapping)}
-    kinds |= {"span": (entry.span, tuple | None), "problem": (entry.problem, tuple | None)}
-    for key, (value, kind) in kinds.items():
+    for key, kind in _KINDS.items():
+        value = getattr(entry, key)
         if not isinstance(value, kind):
             wanted = getattr(kind, "__name__", str(kind))
             raise TypeError(f"expected {key} of a photo as {wanted}, got {value!r:.60}")

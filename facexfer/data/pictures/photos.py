@@ -202,6 +202,9 @@ def _decode_plain_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
     # not end as a whole one does, and those that may be cut short.
     if image.format != "JPEG" or image.mode not in ("RGB", "L") or not data.endswith(_END_OF_JPEG):
         return None
+    if "progressive" in image.info:
+        # It has to be looked at by `may_be_cut` in any case.
+        return None
     if image.getexif().get(_ORIENTATION, 1) != 1:
         return None
     try:

@@ -38,28 +38,27 @@ def follow_renamed(earlier: Earlier, entries: Iterable[PhotoEntry]) -> Earlier:
         if each.bytes_hash and name in by_name:
             by_bytes[each.bytes_hash].add(by_name[name])
     sizes = {each.stamp[0] for each in records.values()}
-    changed: set[str] = set()
     came: dict[Listed, str] = {}
-    there: set[str] = set()
-    gone_hashes: set[str] = set()
+    moved: set[str] = set()
+    stayed: set[str] = set()
     for entry in entries:
         record = records.get(entry.name)
-        there.add(entry.name)
         if entry.problem is not None or (record is not None and record.stamp == file_stamp(entry.source)):
+            stayed.add(entry.name)
             continue
         digest = _digest(entry, sizes)
-        if record is not None and record.bytes_hash != digest:
-            changed.add(entry.name)
-        if digest in by_bytes and (record is None or record.bytes_hash != digest):
+        if record is not None and record.bytes_hash == digest:
+            stayed.add(entry.name)
+        elif digest in by_bytes:
             had = by_bytes[digest]
             came[Listed(entry.name, entry.identity, entry.modality)] = TRAIN if TRAIN in had else min(had)
-            gone_hashes.add(digest)
+            moved.add(digest)
     if not came:
         return earlier
     left = {
         photo: split
         for photo, split in earlier.splits.items()
-        if not _has_moved(photo, records, gone_hashes) or (photo.name in there and photo.name not in changed)
+        if photo.name in stayed or not _has_moved(photo, records, moved)
     }
     splits = left | came
     _check_consistent(earlier, splits, came)
